@@ -1,0 +1,1 @@
+//! From a request to a verified principal; nothing else can make one.

@@ -1,0 +1,1 @@
+//! Bodies that stream: decoded, bounded, and held back at the end until they are proven.

@@ -1,0 +1,168 @@
+//! One refusal, two voices: what the client may know (S3 code, status, message) and what the operator must (detail).
+//!
+//! Codes are S3's own: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+
+use std::{borrow::Cow, fmt};
+
+use http::StatusCode;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:ident,)*) => {
+        /// An error code of S3.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// The code as S3 spells it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// The HTTP status that S3 gives with it.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// The code of that spelling, where it is one of ours.
+            pub fn named(name: &str) -> Option<Self> {
+                match name { $(stringify!($name) => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The caller is known, or unknown, and may not do this; the message starts with the reason's own name.
+    AccessDenied = FORBIDDEN,
+    /// The `Authorization` header cannot be read.
+    AuthorizationHeaderMalformed = BAD_REQUEST,
+    /// The presigned query cannot be read, or its times are out of bounds.
+    AuthorizationQueryParametersError = BAD_REQUEST,
+    /// A checksum or MD5 does not match the body.
+    BadDigest = BAD_REQUEST,
+    /// CreateBucket of the bucket that is there.
+    BucketAlreadyOwnedByYou = CONFLICT,
+    /// The proposed object is larger than the server's bound.
+    EntityTooLarge = BAD_REQUEST,
+    /// The proposed object is smaller than the server's bound.
+    EntityTooSmall = BAD_REQUEST,
+    /// The session is over.
+    ExpiredToken = BAD_REQUEST,
+    /// The body ended before its declared length.
+    IncompleteBody = BAD_REQUEST,
+    /// A fault of this server.
+    InternalError = INTERNAL_SERVER_ERROR,
+    /// No session or hotkey of that name.
+    InvalidAccessKeyId = FORBIDDEN,
+    /// An argument has a value that S3 does not take.
+    InvalidArgument = BAD_REQUEST,
+    /// A chunk smaller than 8 KiB that is not the last.
+    InvalidChunkSizeError = FORBIDDEN,
+    /// A digest header is not a digest.
+    InvalidDigest = BAD_REQUEST,
+    /// A part named at completion is not there, or has another ETag.
+    InvalidPart = BAD_REQUEST,
+    /// The request does not fit together.
+    InvalidRequest = BAD_REQUEST,
+    /// The session token cannot be read or belongs to someone else.
+    InvalidToken = BAD_REQUEST,
+    /// The request target cannot be read.
+    InvalidURI = BAD_REQUEST,
+    /// A key of more than 1024 bytes.
+    KeyTooLongError = BAD_REQUEST,
+    /// The XML of a request body is not what S3 defines.
+    MalformedXML = BAD_REQUEST,
+    /// The trailer of a chunked body is not what the headers announced.
+    MalformedTrailerError = BAD_REQUEST,
+    /// The XML of a request body is larger than S3 allows.
+    MaxMessageLengthExceeded = BAD_REQUEST,
+    /// The method does not exist on this resource.
+    MethodNotAllowed = METHOD_NOT_ALLOWED,
+    /// No length can be known.
+    MissingContentLength = LENGTH_REQUIRED,
+    /// A header that S3 requires is missing.
+    MissingSecurityHeader = BAD_REQUEST,
+    /// Another bucket than the one that is served.
+    NoSuchBucket = NOT_FOUND,
+    /// The key does not exist.
+    NoSuchKey = NOT_FOUND,
+    /// The multipart upload does not exist.
+    NoSuchUpload = NOT_FOUND,
+    /// The operation, a query name or a header is not one that is forwarded.
+    NotImplemented = NOT_IMPLEMENTED,
+    /// A condition of the request does not hold.
+    PreconditionFailed = PRECONDITION_FAILED,
+    /// The header section is too large.
+    RequestHeaderSectionTooLarge = BAD_REQUEST,
+    /// The date is more than 15 minutes off.
+    RequestTimeTooSkewed = FORBIDDEN,
+    /// The client stopped sending, or sends too slowly.
+    RequestTimeout = BAD_REQUEST,
+    /// An outage, of the store or of what decides; to be retried.
+    ServiceUnavailable = SERVICE_UNAVAILABLE,
+    /// The signature is not the one this request has.
+    SignatureDoesNotMatch = FORBIDDEN,
+    /// A limit; to be retried.
+    SlowDown = SERVICE_UNAVAILABLE,
+    /// The body does not have the sha256 that was signed.
+    XAmzContentSHA256Mismatch = BAD_REQUEST,
+}
+
+/// A refusal or failure of one request.
+#[derive(Debug, Clone)]
+pub struct Error {
+    /// S3's code; it decides the status.
+    pub code: Code,
+    /// For the client: what is wrong and what to do next. Never a secret, a signature or a name of the store.
+    pub message: Cow<'static, str>,
+    /// Further elements of the XML error, such as `ServerTime`.
+    pub elements: Vec<(&'static str, String)>,
+    /// For the operator's log only.
+    pub detail: Option<String>,
+}
+
+/// Result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A refusal with what the client may know.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), elements: Vec::new(), detail: None }
+    }
+
+    /// Adds an element to the XML error.
+    #[must_use]
+    pub fn element(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.elements.push((name, value.into()));
+        self
+    }
+
+    /// Adds what only the operator's log shows.
+    #[must_use]
+    pub fn detail(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
+    /// An outage of the store; the client should retry.
+    pub fn store_unavailable(detail: impl fmt::Display) -> Self {
+        Self::new(
+            Code::ServiceUnavailable,
+            "The store behind this server cannot be reached or did not answer; nothing can be said about your object. Please retry.",
+        )
+        .detail(detail)
+    }
+
+    /// A fault of this server.
+    pub fn internal(detail: impl fmt::Display) -> Self {
+        Self::new(Code::InternalError, "We encountered an internal error. Please try again.").detail(detail)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}

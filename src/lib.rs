@@ -1,0 +1,9 @@
+//! Subgate: an S3 reverse proxy that makes a Bittensor hotkey an S3 identity.
+
+pub mod auth;
+pub mod body;
+pub mod chain;
+pub mod cli;
+pub mod error;
+pub mod s3;
+pub mod secret;

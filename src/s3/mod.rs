@@ -1,0 +1,3 @@
+//! S3's own words: requests, operations, keys and XML.
+
+pub mod uri;
