@@ -6,4 +6,5 @@ pub mod chain;
 pub mod cli;
 pub mod error;
 pub mod s3;
+pub mod policy;
 pub mod secret;

@@ -1,0 +1,272 @@
+//! The registry as a file: `{"identities": [{"hotkey", "coldkey", "validator_permit", "stake", "name"}]}`.
+//!
+//! The file is looked at before each request (one `stat`), so that an edit counts from the next request on. A file
+//! that cannot be read or parsed keeps the last good snapshot, whose age then grows to its bound (P38). \[IO\]
+
+use std::{
+    fs::{File, Metadata},
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use serde::Deserialize;
+
+use super::{AccountId, Neuron, Snapshot};
+
+/// A registry of 65,536 identities is about 15 MB; nothing honest is larger than this.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// File systems stamp changes with the tick of a coarse clock: a file that was read within this time of its last
+/// change may change again under the same stamp, so it is read again.
+const STAMP_GRAIN: Duration = Duration::from_millis(50);
+
+/// Why a registry file does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryFault {
+    /// The file cannot be opened or read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not a registry.
+    #[error("{path}: {what}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        what: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Registry {
+    identities: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    /// For people only.
+    #[serde(default, rename = "name")]
+    _name: Option<String>,
+    hotkey: AccountId,
+    coldkey: AccountId,
+    #[serde(default)]
+    validator_permit: bool,
+    #[serde(default)]
+    stake: f64,
+}
+
+/// What tells one state of a file from the next without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    /// Whether the reading came so soon after the change that the stamp proves nothing.
+    racy: bool,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata, now: SystemTime) -> Self {
+        let changed = Duration::from_secs(metadata.ctime().unsigned_abs())
+            + Duration::from_nanos(metadata.ctime_nsec().unsigned_abs());
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            racy: since < changed + STAMP_GRAIN,
+        }
+    }
+
+    /// Whether `seen`, taken later, shows the state that was read under `self`.
+    fn still(&self, seen: &Self) -> bool {
+        !self.racy && Self { racy: false, ..*seen } == *self
+    }
+}
+
+/// The registry file and the snapshot it last gave.
+pub struct RegistryFile {
+    path: PathBuf,
+    snapshot: ArcSwap<Snapshot>,
+    read: Mutex<Reading>,
+}
+
+struct Reading {
+    stamp: Option<Stamp>,
+    /// The fault last told, so that a broken file is logged once and not at each request.
+    told: Option<String>,
+}
+
+impl RegistryFile {
+    /// Reads the file for the first time; the server does not start on a faulty one.
+    pub fn open(path: &Path, now: SystemTime) -> Result<Self, RegistryFault> {
+        let (snapshot, stamp) = read(path, now)?;
+        Ok(Self {
+            path: path.to_owned(),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            read: Mutex::new(Reading { stamp: Some(stamp), told: None }),
+        })
+    }
+
+    /// The snapshot that counts now, read anew where the file has changed. A faulty file keeps the last snapshot
+    /// with its true age.
+    pub fn snapshot(&self, now: SystemTime) -> Arc<Snapshot> {
+        let mut reading = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.refresh(&mut reading, now) {
+            Ok(()) => reading.told = None,
+            Err(fault) => {
+                let told = fault.to_string();
+                if reading.told.as_ref() != Some(&told) {
+                    tracing::error!(fault = %told, "registry file is faulty; the last good one counts until chain.stale_seconds_max");
+                    reading.told = Some(told);
+                }
+            }
+        }
+        self.snapshot.load_full()
+    }
+
+    fn refresh(&self, reading: &mut Reading, now: SystemTime) -> Result<(), RegistryFault> {
+        let metadata = std::fs::metadata(&self.path).map_err(|source| self.unreadable(source))?;
+        if reading.stamp.is_some_and(|stamp| stamp.still(&Stamp::of(&metadata, now))) {
+            let last = self.snapshot.load();
+            let seconds = unix_seconds(now);
+            // The unchanged file says the same now: one new allocation a second, not one for each request.
+            if last.taken_at != seconds {
+                self.snapshot.store(Arc::new(last.seen_again(seconds)));
+            }
+            return Ok(());
+        }
+        // A faulty file is parsed again only when it has changed again or its stamp proves nothing.
+        let (snapshot, stamp) = read(&self.path, now).inspect_err(|_| reading.stamp = None)?;
+        let registered = snapshot.len();
+        if reading.stamp.is_none_or(|last| last.changed != stamp.changed) {
+            tracing::info!(registered, "registry file read");
+        }
+        self.snapshot.store(Arc::new(snapshot));
+        reading.stamp = Some(stamp);
+        Ok(())
+    }
+
+    fn unreadable(&self, source: std::io::Error) -> RegistryFault {
+        RegistryFault::Read { path: self.path.clone(), source }
+    }
+}
+
+fn unix_seconds(now: SystemTime) -> u64 {
+    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFault> {
+    let unreadable = |source| RegistryFault::Read { path: path.to_owned(), source };
+    let content = |what: String| RegistryFault::Content { path: path.to_owned(), what };
+    let file = File::open(path).map_err(unreadable)?;
+    // The stamp is taken before the content: a change in between shows at the next look.
+    let stamp = Stamp::of(&file.metadata().map_err(unreadable)?, now);
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+    parse(&text, unix_seconds(now)).map(|snapshot| (snapshot, stamp)).map_err(content)
+}
+
+fn parse(text: &str, taken_at: u64) -> Result<Snapshot, String> {
+    let registry: Registry = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let neurons = registry
+        .identities
+        .into_iter()
+        .map(|entry| Neuron::new(entry.hotkey, entry.coldkey, entry.validator_permit, entry.stake));
+    Snapshot::new(neurons.collect(), taken_at).map_err(|hotkey| format!("hotkey {hotkey} is there twice"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ss58(id: u8) -> String {
+        AccountId::from_bytes([id; 32]).unwrap().to_ss58()
+    }
+
+    fn registry(hotkeys: &[u8]) -> String {
+        let entries: Vec<_> = hotkeys
+            .iter()
+            .map(|id| format!(r#"{{"hotkey": "{}", "coldkey": "{}"}}"#, ss58(*id), ss58(99)))
+            .collect();
+        format!(r#"{{"identities": [{}]}}"#, entries.join(", "))
+    }
+
+    fn knows(file: &RegistryFile, id: u8) -> bool {
+        file.snapshot(SystemTime::now()).neuron(&AccountId::from_bytes([id; 32]).unwrap()).is_some()
+    }
+
+    #[test]
+    fn p38_an_edit_counts_at_the_next_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.json");
+        std::fs::write(&path, registry(&[1, 2])).unwrap();
+        let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
+        assert!(knows(&file, 1) && knows(&file, 2));
+        // Same size, within the same tick of the file system's clock.
+        std::fs::write(&path, registry(&[1, 3])).unwrap();
+        assert!(knows(&file, 3) && !knows(&file, 2));
+        std::thread::sleep(STAMP_GRAIN * 2);
+        assert!(knows(&file, 3));
+        std::fs::write(&path, registry(&[2])).unwrap();
+        assert!(knows(&file, 2) && !knows(&file, 1));
+    }
+
+    #[test]
+    fn p38_a_faulty_file_keeps_the_last_snapshot_and_its_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.json");
+        std::fs::write(&path, registry(&[1])).unwrap();
+        let start = SystemTime::now();
+        let file = RegistryFile::open(&path, start).unwrap();
+        std::fs::write(&path, "{").unwrap();
+        let later = file.snapshot(start + Duration::from_secs(100));
+        assert!(knows(&file, 1));
+        assert_eq!(later.age_seconds(unix_seconds(start) + 100), 100);
+        std::fs::remove_file(&path).unwrap();
+        assert!(knows(&file, 1));
+        std::fs::write(&path, registry(&[2])).unwrap();
+        assert!(knows(&file, 2) && !knows(&file, 1));
+    }
+
+    #[test]
+    fn an_unchanged_file_stays_fresh() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.json");
+        std::fs::write(&path, registry(&[1])).unwrap();
+        std::thread::sleep(STAMP_GRAIN * 2);
+        let start = SystemTime::now();
+        let file = RegistryFile::open(&path, start).unwrap();
+        let later = start + Duration::from_secs(10_000);
+        assert_eq!(file.snapshot(later).age_seconds(unix_seconds(later)), 0);
+    }
+
+    #[test]
+    fn faults_say_what_is_wrong() {
+        let zero = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM";
+        for (text, says) in [
+            ("", "EOF"),
+            (r#"{"identities": [], "more": 1}"#, "unknown field `more`"),
+            (r#"{"identities": [{"hotkey": "5abc", "coldkey": "5abc"}]}"#, "not a canonical SS58 address"),
+            (&format!(r#"{{"identities": [{{"hotkey": "{zero}", "coldkey": "{zero}"}}]}}"#), "all-zero"),
+            (&registry(&[1, 1]), "there twice"),
+        ] {
+            let fault = parse(text, 0).unwrap_err();
+            assert!(fault.contains(says), "{fault}");
+        }
+    }
+}

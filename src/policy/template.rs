@@ -1,0 +1,406 @@
+//! Folder templates: `data/{source}/{coldkey}/` says whose each folder is.
+//!
+//! A template is a path of segments; a segment is literal text with at most one variable. `{hotkey}` and `{coldkey}`
+//! are bound to the caller by the chain; every other name has a list of values or a pattern. Invariants:
+//! - a template binds at least one identity variable, so that no folder is everybody's;
+//! - a variable never reaches over a `/`, so that a prefix is compared with its `/` (P23).
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use crate::chain::{AccountId, Owner};
+
+/// What a variable that is not an identity may hold.
+#[derive(Debug, Clone)]
+pub enum Values {
+    /// One of these.
+    List(Vec<String>),
+    /// Anything this expression matches as a whole.
+    Pattern(Regex),
+}
+
+impl Values {
+    /// Compiles a pattern so that it matches whole values only.
+    pub fn pattern(expression: &str) -> Result<Self, String> {
+        Regex::new(&format!(r"\A(?:{expression})\z")).map(Self::Pattern).map_err(|error| error.to_string())
+    }
+
+    fn allow(&self, value: &str) -> bool {
+        match self {
+            Self::List(values) => values.iter().any(|allowed| allowed == value),
+            Self::Pattern(pattern) => !value.is_empty() && pattern.is_match(value),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Variable {
+    Hotkey,
+    Coldkey,
+    Named(String, Values),
+}
+
+#[derive(Debug, Clone)]
+struct Segment {
+    before: String,
+    variable: Option<Variable>,
+    after: String,
+}
+
+impl Segment {
+    fn matches(&self, text: &str, owner: &Owner) -> bool {
+        let Some(rest) = text.strip_prefix(self.before.as_str()) else { return false };
+        let Some(variable) = &self.variable else { return rest.is_empty() };
+        let Some(value) = rest.strip_suffix(self.after.as_str()) else { return false };
+        match variable {
+            Variable::Hotkey => value == owner.hotkey(),
+            Variable::Coldkey => value == owner.coldkey(),
+            Variable::Named(_, values) => values.allow(value),
+        }
+    }
+
+    fn names_the_owner(&self) -> bool {
+        matches!(self.variable, Some(Variable::Hotkey | Variable::Coldkey))
+    }
+
+    /// Every text the segment can be for `owner`; none where a pattern leaves it open.
+    fn texts(&self, owner: &Owner) -> Option<Vec<String>> {
+        let values = match &self.variable {
+            None => vec![String::new()],
+            Some(Variable::Hotkey) => vec![owner.hotkey().to_owned()],
+            Some(Variable::Coldkey) => vec![owner.coldkey().to_owned()],
+            Some(Variable::Named(_, Values::List(values))) => values.clone(),
+            Some(Variable::Named(_, Values::Pattern(_))) => return None,
+        };
+        Some(values.into_iter().map(|value| format!("{}{value}{}", self.before, self.after)).collect())
+    }
+
+    /// As [`Segment::texts`], with an open variable shown by its name.
+    fn shown(&self, owner: &Owner) -> Vec<String> {
+        self.texts(owner).unwrap_or_else(|| match &self.variable {
+            Some(Variable::Named(name, _)) => vec![format!("{}{{{name}}}{}", self.before, self.after)],
+            _ => Vec::new(),
+        })
+    }
+
+    /// Whether some text could be both: a text that `other` has for one owner, and that `self` has for another.
+    fn may_equal(&self, other: &Self) -> bool {
+        let open = |segment: &Self| segment.variable.is_some();
+        match (open(self), open(other)) {
+            (false, false) => self.before == other.before,
+            (true, false) => self.may_be(&other.before),
+            (false, true) => other.may_be(&self.before),
+            (true, true) => {
+                let fixed = |segment: &Self| match &segment.variable {
+                    Some(Variable::Named(_, Values::List(values))) => Some(
+                        values
+                            .iter()
+                            .map(|value| format!("{}{value}{}", segment.before, segment.after))
+                            .collect::<Vec<_>>(),
+                    ),
+                    _ => None,
+                };
+                if let Some(texts) = fixed(self) {
+                    return texts.iter().any(|text| other.may_be(text));
+                }
+                if let Some(texts) = fixed(other) {
+                    return texts.iter().any(|text| self.may_be(text));
+                }
+                // Both open (an address or a pattern): the literal parts decide, on the safe side.
+                let nested = |a: &str, b: &str| a.starts_with(b) || b.starts_with(a);
+                let nested_end = |a: &str, b: &str| a.ends_with(b) || b.ends_with(a);
+                nested(&self.before, &other.before) && nested_end(&self.after, &other.after)
+            }
+        }
+    }
+
+    /// Whether the segment can be `text` for some owner.
+    fn may_be(&self, text: &str) -> bool {
+        let value = text.strip_prefix(self.before.as_str()).and_then(|rest| rest.strip_suffix(self.after.as_str()));
+        match (&self.variable, value) {
+            (None, _) => self.before == text,
+            (Some(_), None) => false,
+            (Some(Variable::Hotkey | Variable::Coldkey), Some(value)) => value.parse::<AccountId>().is_ok(),
+            (Some(Variable::Named(_, values)), Some(value)) => values.allow(value),
+        }
+    }
+}
+
+/// One folder template.
+#[derive(Debug, Clone)]
+pub struct Template {
+    text: String,
+    segments: Vec<Segment>,
+    /// How many segments it takes until every identity variable is bound: below them all is the owner's.
+    owned_depth: usize,
+}
+
+/// Where a list prefix stands in relation to one owner's folders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Inside: everything that starts with the prefix is the owner's.
+    Inside,
+    /// The owner's folder without its last `/`.
+    FolderItself,
+    /// Above: these texts, each ending in `/`, lead on to the owner's folders.
+    Above(Vec<String>),
+    /// Elsewhere.
+    Outside,
+}
+
+impl Template {
+    /// Parses a template; `variables` holds what each name beside `hotkey` and `coldkey` may be.
+    pub fn parse(text: &str, variables: &BTreeMap<String, Values>) -> Result<Self, String> {
+        let Some(path) = text.strip_suffix('/') else {
+            return Err(format!("{text:?} must end with \"/\""));
+        };
+        let segments = path
+            .split('/')
+            .map(|segment| parse_segment(segment, variables).map_err(|what| format!("{text:?}: {what}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let Some(last) = segments.iter().rposition(Segment::names_the_owner) else {
+            return Err(format!("{text:?} must hold {{hotkey}} or {{coldkey}}, or its folders would be everybody's"));
+        };
+        Ok(Self { text: text.to_owned(), segments, owned_depth: last + 1 })
+    }
+
+    /// The template as configured.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether `key` lies in a folder of this template that is `owner`'s.
+    pub fn owns(&self, owner: &Owner, key: &str) -> bool {
+        let mut parts = key.split('/');
+        for segment in &self.segments {
+            match parts.next() {
+                Some(part) if segment.matches(part, owner) => {}
+                _ => return false,
+            }
+        }
+        // The folder's own `/` must be there: `data/x/5Abc` is not in `data/x/5Abc/`.
+        parts.next().is_some()
+    }
+
+    /// Where `prefix` stands.
+    pub fn standing(&self, owner: &Owner, prefix: &str) -> Standing {
+        let (above, partial) = match prefix.rsplit_once('/') {
+            Some((above, partial)) => (above.split('/').collect(), partial),
+            None => (Vec::new(), prefix),
+        };
+        let owned = self.segments.get(..self.owned_depth).unwrap_or(&self.segments);
+        if !above.iter().zip(owned).all(|(part, segment)| segment.matches(part, owner)) {
+            return Standing::Outside;
+        }
+        let Some(next) = owned.get(above.len()) else { return Standing::Inside };
+        if partial.is_empty() {
+            return match next.texts(owner) {
+                Some(texts) => Standing::Above(texts.iter().map(|text| format!("{prefix}{text}/")).collect()),
+                None => Standing::Outside,
+            };
+        }
+        if above.len() + 1 == owned.len() && next.matches(partial, owner) {
+            return Standing::FolderItself;
+        }
+        Standing::Outside
+    }
+
+    /// The owner's folders by this template; an open variable is shown by its name.
+    pub fn folders(&self, owner: &Owner) -> Vec<String> {
+        self.segments.iter().fold(vec![String::new()], |folders, segment| {
+            let texts = segment.shown(owner);
+            folders.iter().flat_map(|folder| texts.iter().map(move |text| format!("{folder}{text}/"))).collect()
+        })
+    }
+
+    /// The literal path before the first variable, with its `/`: what validators see begins here.
+    pub fn root(&self) -> String {
+        self.segments
+            .iter()
+            .take_while(|segment| segment.variable.is_none())
+            .map(|segment| format!("{}/", segment.before))
+            .collect()
+    }
+
+    /// Whether one path can lie in a folder of either template while the identity is read from different places, so
+    /// that it would have two owners.
+    pub fn collides(&self, other: &Self) -> bool {
+        let both = || self.segments.iter().zip(&other.segments);
+        let identity = |segment: &Segment| match segment.variable {
+            Some(Variable::Hotkey) => 1,
+            Some(Variable::Coldkey) => 2,
+            _ => 0,
+        };
+        let same_places = self.owned_depth == other.owned_depth && both().all(|(a, b)| identity(a) == identity(b));
+        !same_places && both().all(|(a, b)| a.may_equal(b))
+    }
+}
+
+fn parse_segment(text: &str, variables: &BTreeMap<String, Values>) -> Result<Segment, String> {
+    if text.is_empty() || text == "." || text == ".." || text.chars().any(char::is_control) {
+        return Err(format!("the segment {text:?} must not be empty, \".\", \"..\" or hold control characters"));
+    }
+    let (before, rest) = text.split_once('{').unwrap_or((text, ""));
+    if before.contains('}') {
+        return Err(format!("in {text:?} a \"}}\" has no \"{{\""));
+    }
+    if before.len() == text.len() {
+        return Ok(Segment { before: before.to_owned(), variable: None, after: String::new() });
+    }
+    let Some((name, after)) = rest.split_once('}') else {
+        return Err(format!("in {text:?} a \"{{\" has no \"}}\""));
+    };
+    if after.contains(['{', '}']) {
+        return Err(format!("{text:?} holds more than one variable: one for each segment between \"/\""));
+    }
+    let variable = match name {
+        "hotkey" => Variable::Hotkey,
+        "coldkey" => Variable::Coldkey,
+        _ => match variables.get(name) {
+            Some(values) => Variable::Named(name.to_owned(), values.clone()),
+            None => return Err(format!("{{{name}}} is not among policy.variables")),
+        },
+    };
+    Ok(Segment { before: before.to_owned(), variable: Some(variable), after: after.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(hotkey: u8, coldkey: u8) -> Owner {
+        let account = |id| AccountId::from_bytes([id; 32]).unwrap();
+        Owner::new(account(hotkey), account(coldkey))
+    }
+
+    fn variables() -> BTreeMap<String, Values> {
+        BTreeMap::from([
+            ("source".to_owned(), Values::List(vec!["x".to_owned(), "reddit".to_owned()])),
+            ("job_id".to_owned(), Values::pattern("[A-Za-z0-9_-]{1,64}").unwrap()),
+        ])
+    }
+
+    fn template(text: &str) -> Template {
+        Template::parse(text, &variables()).unwrap()
+    }
+
+    #[test]
+    fn p23_a_key_is_in_a_folder_only_with_its_slash() {
+        let sources = template("data/{source}/{coldkey}/");
+        let (me, other) = (owner(1, 2), owner(3, 4));
+        let mine = me.coldkey().to_owned();
+        for key in [format!("data/x/{mine}/a"), format!("data/reddit/{mine}/a/b"), format!("data/x/{mine}/")] {
+            assert!(sources.owns(&me, &key), "{key}");
+            assert!(!sources.owns(&other, &key), "{key}");
+        }
+        for key in [
+            format!("data/x/{mine}"),
+            format!("data/x/{mine}D/a"),
+            format!("data/x/{mine}.bak/a"),
+            format!("data/web/{mine}/a"),
+            format!("Data/x/{mine}/a"),
+            format!("data/x/{}/a", mine.to_lowercase()),
+            format!("data//x/{mine}/a"),
+            format!("/data/x/{mine}/a"),
+            format!("data/x/{}/a", me.hotkey()),
+            format!("data/x/{}/../{mine}/a", other.coldkey()),
+            String::new(),
+        ] {
+            assert!(!sources.owns(&me, &key), "{key}");
+        }
+    }
+
+    #[test]
+    fn variables_by_pattern_match_whole_segments() {
+        let jobs = template("data/hotkey={hotkey}/job_id={job_id}/");
+        let me = owner(1, 2);
+        let mine = me.hotkey().to_owned();
+        assert!(jobs.owns(&me, &format!("data/hotkey={mine}/job_id=a-B_9/data_1.parquet")));
+        for key in [
+            format!("data/hotkey={mine}/job_id=/f"),
+            format!("data/hotkey={mine}/job_id=a b/f"),
+            format!("data/hotkey={mine}/job_id={}/f", "a".repeat(65)),
+            format!("data/hotkey={mine}/job_id=a\n/f"),
+            format!("data/hotkey={mine}/other/f"),
+            format!("data/hotkey={}/job_id=a/f", me.coldkey()),
+        ] {
+            assert!(!jobs.owns(&me, &key), "{key}");
+        }
+        assert_eq!(jobs.folders(&me), [format!("data/hotkey={mine}/job_id={{job_id}}/")]);
+    }
+
+    #[test]
+    fn p32_where_a_prefix_stands() {
+        let sources = template("data/{source}/{coldkey}/");
+        let me = owner(1, 2);
+        let mine = me.coldkey().to_owned();
+        let above = |texts: &[String]| Standing::Above(texts.to_vec());
+        for (prefix, standing) in [
+            (String::new(), above(&["data/".to_owned()])),
+            ("data/".to_owned(), above(&["data/x/".to_owned(), "data/reddit/".to_owned()])),
+            ("data/x/".to_owned(), above(&[format!("data/x/{mine}/")])),
+            (format!("data/x/{mine}"), Standing::FolderItself),
+            (format!("data/x/{mine}/"), Standing::Inside),
+            (format!("data/x/{mine}/job/a"), Standing::Inside),
+            ("data".to_owned(), Standing::Outside),
+            ("dat".to_owned(), Standing::Outside),
+            ("data/x/5".to_owned(), Standing::Outside),
+            (format!("data/x/{}", &mine[..47]), Standing::Outside),
+            ("data/web/".to_owned(), Standing::Outside),
+            (format!("data/x/{}/", owner(3, 4).coldkey()), Standing::Outside),
+            ("/".to_owned(), Standing::Outside),
+        ] {
+            assert_eq!(sources.standing(&me, &prefix), standing, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn p32_open_variables_below_the_owner_are_listed_by_the_store() {
+        let jobs = template("data/hotkey={hotkey}/job_id={job_id}/");
+        let me = owner(1, 2);
+        let mine = me.hotkey().to_owned();
+        assert_eq!(jobs.standing(&me, &format!("data/hotkey={mine}/")), Standing::Inside);
+        assert_eq!(jobs.standing(&me, &format!("data/hotkey={mine}/job_id=ab")), Standing::Inside);
+        assert_eq!(jobs.standing(&me, &format!("data/hotkey={mine}")), Standing::FolderItself);
+        assert_eq!(jobs.standing(&me, "data/"), Standing::Above(vec![format!("data/hotkey={mine}/")]));
+        // Open and above the owner: nobody can say which lead to the caller.
+        assert_eq!(template("data/{job_id}/{coldkey}/").standing(&me, "data/"), Standing::Outside);
+    }
+
+    #[test]
+    fn faults_of_a_template_are_named() {
+        for (text, says) in [
+            ("data/{coldkey}", "must end"),
+            ("data/{source}/", "everybody's"),
+            ("data/{job}/{coldkey}/", "{job} is not among policy.variables"),
+            ("data/{source}-{coldkey}/", "more than one variable"),
+            ("data//{coldkey}/", "must not be empty"),
+            ("../{coldkey}/", "must not be empty"),
+            ("data/{coldkey/", "has no"),
+            ("data/coldkey}/", "has no"),
+        ] {
+            let fault = Template::parse(text, &variables()).unwrap_err();
+            assert!(fault.contains(says), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn templates_that_give_one_path_two_owners_collide() {
+        let open = BTreeMap::from([("any".to_owned(), Values::pattern(".+").unwrap())]);
+        let any = Template::parse("data/{any}/{coldkey}/", &open).unwrap();
+        let coldkeys = template("data/{coldkey}/");
+        assert!(any.collides(&coldkeys) && coldkeys.collides(&any));
+        assert!(template("data/{hotkey}/").collides(&coldkeys));
+        assert!(!template("data/{source}/{coldkey}/").collides(&coldkeys));
+        assert!(!template("data/hotkey={hotkey}/job_id={job_id}/").collides(&template("data/{source}/{coldkey}/")));
+        assert!(!any.collides(&any));
+    }
+
+    #[test]
+    fn roots_are_the_literal_beginning() {
+        assert_eq!(template("data/{source}/{coldkey}/").root(), "data/");
+        assert_eq!(template("a/b/hotkey={hotkey}/").root(), "a/b/");
+        assert_eq!(template("{coldkey}/").root(), "");
+    }
+}
