@@ -5,6 +5,7 @@ pub mod body;
 pub mod chain;
 pub mod cli;
 pub mod error;
-pub mod s3;
 pub mod policy;
+pub mod s3;
 pub mod secret;
+pub mod store;

@@ -1,0 +1,4 @@
+//! The store behind the proxy.
+
+#[cfg(feature = "dev-store")]
+pub mod embedded;
