@@ -4,6 +4,7 @@ pub mod auth;
 pub mod body;
 pub mod chain;
 pub mod cli;
+pub mod config;
 pub mod error;
 pub mod s3;
 pub mod policy;
