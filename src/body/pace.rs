@@ -49,6 +49,9 @@ pub(super) enum Stop<E> {
     Late,
 }
 
+/// The next frame, the end, or why there is neither.
+pub(super) type Watched<E> = Option<Result<Frame<Bytes>, Stop<E>>>;
+
 /// A [`Pace`] at work on one body.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -67,12 +70,8 @@ impl Watch {
         Self { pace, credit: pace.grace, earned_bytes: 0, waiting: None, timer: None }
     }
 
-    /// The next frame of `body`, or why there is none.
-    pub(super) fn poll_frame<B>(
-        &mut self,
-        body: &mut B,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Stop<B::Error>>>>
+    /// The next frame of `body`; late where it takes too long.
+    pub(super) fn poll_frame<B>(&mut self, body: &mut B, context: &mut Context<'_>) -> Poll<Watched<B::Error>>
     where
         B: Body<Data = Bytes> + Unpin,
     {

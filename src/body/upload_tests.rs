@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http_body_util::StreamBody;
 use proptest::prelude::*;
 
 use super::*;
@@ -22,7 +23,7 @@ const SEED: &str = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80
 const FRAME_BYTES: usize = 5000;
 
 fn content(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| (at % 251) as u8).collect()
+    (0..=250).cycle().take(bytes).collect()
 }
 
 fn digest(algorithm: Algorithm, content: &[u8]) -> Vec<u8> {
@@ -281,6 +282,91 @@ fn p47_a_client_that_falls_silent_is_timed_out() {
             Code::RequestTimeout,
         );
     }
+}
+
+#[test]
+fn p47_a_client_that_trickles_is_timed_out() {
+    let trickle = |byte_millis: u64| {
+        StreamBody::new(Box::pin(futures_util::stream::unfold((), move |()| async move {
+            tokio::time::sleep(Duration::from_millis(byte_millis)).await;
+            Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"x"))), ()))
+        })))
+    };
+    let pace = Pace {
+        idle: Duration::from_secs(60),
+        rate_min_bytes_per_second: 200,
+        grace: Duration::from_millis(100),
+    };
+    let run = |body| block_on(async { Arriving::new(body, plain(&[0; 60]), pace)?.collect(60).await });
+    assert_eq!(run(trickle(20)).unwrap_err().code, Code::RequestTimeout);
+    // Fast enough: it gets as far as being too long.
+    assert_eq!(run(trickle(0)).unwrap_err().code, Code::EntityTooLarge);
+}
+
+/// What a store behind hyper's client sees of the body of a PUT, up to the end of the connection.
+fn through_hyper(upload: Upload<Peer>) -> (usize, bool) {
+    use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncReadExt as _;
+    block_on(async {
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
+        let store = async {
+            let mut seen = Vec::new();
+            let head_bytes = loop {
+                if far.read_buf(&mut seen).await.unwrap() == 0 {
+                    return (0, seen);
+                }
+                if let Some(at) = seen.windows(4).position(|window| window == b"\r\n\r\n") {
+                    break at + 4;
+                }
+            };
+            // Until the connection breaks, or nothing more comes.
+            while let Ok(Ok(1..)) = tokio::time::timeout(PACE.idle * 2, far.read_buf(&mut seen)).await {}
+            (head_bytes, seen)
+        };
+        let request = http::Request::put("/b/k").header("host", "store").body(upload).unwrap();
+        let (answer, _, (head_bytes, seen)) = tokio::join!(
+            async { tokio::time::timeout(PACE.idle * 4, sender.send_request(request)).await },
+            async { tokio::time::timeout(PACE.idle * 4, connection).await },
+            store
+        );
+        (seen.len() - head_bytes, matches!(answer, Ok(Err(_))))
+    })
+}
+
+#[test]
+fn p5_behind_hyper_a_false_body_is_a_broken_transfer() {
+    let content = content(300_000);
+    let good = digest(Algorithm::Sha256, &content).try_into().unwrap();
+    let upload = |sha256| open(Plan::new(&Payload::Sha256(sha256), 300_000), Peer::split(&content, 70_000));
+    assert_eq!(through_hyper(upload(good).unwrap()).0, 300_000);
+    let (seen_bytes, failed) = through_hyper(upload([7; 32]).unwrap());
+    assert!(seen_bytes < 300_000, "{seen_bytes}");
+    assert!(failed);
+}
+
+#[test]
+fn bodies_fit_hypers_client_and_server() {
+    use crate::body::{
+        late_error::LateError,
+        relay::{End, Relay},
+    };
+    use hyper::body::Incoming;
+    fn fits<B>()
+    where
+        B: Body + Send + Unpin + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+    }
+    fits::<Upload<Incoming>>();
+    type Rewrite = Box<dyn FnOnce(Bytes) -> Bytes + Send>;
+    type Finish = Box<dyn FnOnce(u64, End) + Send>;
+    fits::<Relay<Incoming, (), Finish>>();
+    fits::<Relay<LateError<Incoming, Rewrite>, (), Finish>>();
+    fn shared<T: Send + Sync>() {}
+    shared::<Outcome<Incoming>>();
 }
 
 #[test]
