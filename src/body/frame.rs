@@ -1,6 +1,6 @@
 //! Framing towards the store: content as it is, or in `aws-chunked` with an unsigned trailer. No IO, no copies.
 //!
-//! Invariant: the bytes that come out are as many as [`framed_bytes`] said before the first one, whatever the pieces are
+//! Invariant: the bytes that come out are as many as `framed_bytes` said before the first one, whatever the pieces are
 //! in which the content arrives.
 
 #![deny(clippy::arithmetic_side_effects)]
