@@ -9,3 +9,4 @@ pub mod error;
 pub mod s3;
 pub mod policy;
 pub mod secret;
+pub mod store;
