@@ -22,7 +22,7 @@ const REGION: &str = "us-east-1";
 const NOW: UnixTime = UnixTime::from_seconds(1_795_243_710);
 
 fn verifier() -> Verifier {
-    let key = SessionKey { id: "k1".into(), key: Secret::new([1; 32]), accept_until: None };
+    let key = SessionKey { id: "k1".into(), secret: Secret::new([1; 32]), accept_until: None };
     Verifier::new(Settings {
         region: REGION.into(),
         session_keys: SessionKeys::new(vec![key], "k1").unwrap(),

@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{Mutex, PoisonError},
 };
 
@@ -194,7 +195,7 @@ pub fn sign(
 }
 
 /// The bytes a hotkey signed, with its signature: proof for ever that it asked for a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Evidence {
     pub(super) hotkey: AccountId,
     pub(super) nonce_nanos: u64,
@@ -212,6 +213,13 @@ impl Evidence {
     /// When it was signed, by the signer's clock.
     pub fn time(&self) -> UnixTime {
         UnixTime::from_nanos(self.nonce_nanos)
+    }
+}
+
+/// Without the signature: nothing that proves belongs in a log (P51).
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Evidence({} at {})", self.hotkey, self.time())
     }
 }
 

@@ -3,6 +3,8 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html> and
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>.
 
+use std::fmt;
+
 use crate::{
     error::{Code, Error, Result},
     secret::Secret,
@@ -24,7 +26,7 @@ pub enum Payload {
 }
 
 /// From which the signature chain of signed chunks starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ChunkSeed {
     /// The signing key of the request (32 bytes, after date, region, service).
     pub signing_key: Secret,
@@ -34,6 +36,13 @@ pub struct ChunkSeed {
     pub scope: String,
     /// The request's own signature, 64 lower-case hex characters.
     pub signature: String,
+}
+
+/// Without key and signature (P51).
+impl fmt::Debug for ChunkSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChunkSeed({})", self.scope)
+    }
 }
 
 /// [`Payload`] as it stands on the wire, before anything is proven.

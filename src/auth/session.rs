@@ -70,7 +70,7 @@ pub struct SessionKey {
     /// Its name in tokens: 1 to 32 visible ASCII characters.
     pub id: String,
     /// At least 32 random bytes, the same on every replica.
-    pub key: Secret,
+    pub secret: Secret,
     /// From then on its sessions are over; `None` as long as it issues.
     pub accept_until: Option<UnixTime>,
 }
@@ -118,7 +118,7 @@ impl SessionKeys {
     pub fn new(keys: Vec<SessionKey>, issuing: &str) -> Result<Self, SessionKeysError> {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"subgate session secret 1");
         let mut deriving: Vec<DerivingKey> = Vec::with_capacity(keys.len());
-        for SessionKey { id, key, accept_until } in keys {
+        for SessionKey { id, secret, accept_until } in keys {
             let fits = (1..=KEY_ID_BYTES_MAX).contains(&id.len());
             if !fits || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(SessionKeysError::Id(id));
@@ -126,10 +126,10 @@ impl SessionKeys {
             if deriving.iter().any(|other| other.id == id) {
                 return Err(SessionKeysError::Duplicate(id));
             }
-            if key.expose().len() < KEY_BYTES_MIN {
+            if secret.expose().len() < KEY_BYTES_MIN {
                 return Err(SessionKeysError::Short(id));
             }
-            deriving.push(DerivingKey { id, derive: salt.extract(key.expose()), accept_until });
+            deriving.push(DerivingKey { id, derive: salt.extract(secret.expose()), accept_until });
         }
         let issuing_key = deriving.iter().find(|key| key.id == issuing);
         let issuing_key = issuing_key.ok_or_else(|| SessionKeysError::Issuing(issuing.into()))?.clone();
@@ -199,6 +199,13 @@ impl Sessions {
     /// Makes credentials that end `ttl_seconds` from `now`, and never more than the longest session after the
     /// evidence was signed.
     pub(super) fn issue(&self, evidence: &Evidence, ttl_seconds: u64, now: UnixTime) -> Result<Session> {
+        let statement = Statement::parse(&evidence.bytes);
+        if !statement.is_some_and(|statement| (statement.method, statement.target) == SESSION_ENDPOINT) {
+            return Err(Error::new(
+                Code::InvalidRequest,
+                "A session is issued for a signature over POST /v1/session, without a query.",
+            ));
+        }
         let expires_at =
             now.plus_seconds(ttl_seconds).seconds().min(self.expiry_seconds_max(evidence.nonce_nanos));
         let token = Token {

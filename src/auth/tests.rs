@@ -29,7 +29,7 @@ pub(super) fn server() -> AccountId {
 }
 
 pub(super) fn key(id: &str, byte: u8, accept_until: Option<UnixTime>) -> SessionKey {
-    SessionKey { id: id.into(), key: Secret::new([byte; 32]), accept_until }
+    SessionKey { id: id.into(), secret: Secret::new([byte; 32]), accept_until }
 }
 
 pub(super) fn settings(keys: Vec<SessionKey>, issuing: &str) -> Settings {
@@ -310,18 +310,21 @@ fn p51_a_mismatch_says_what_to_check_and_echoes_nothing() {
     let session = session(&verifier);
     let mut signed = request(Method::GET, "/bucket/key", "");
     let signer = Signer { credentials: Credentials::Session(&session), region: REGION, now: NOW };
-    signer.sign(&mut signed, &Declared::Unsigned).unwrap();
+    let seed = signer.sign(&mut signed, &Declared::SignedChunks).unwrap().unwrap();
+    let arrived = arrive(&verifier, &signed, NOW).unwrap();
     signed.path = "/bucket/other".into();
     let error = arrive(&verifier, &signed, NOW).unwrap_err();
     let shown = format!("{error} {error:?}");
     for word in ["clock", "secret", "region", "proxy"] {
         assert!(shown.contains(word), "{word}");
     }
+    let shown = format!("{shown} {:?} {session:?} {:?}", evidence(&keypair()), arrived.payload());
     for secret in [
         session.secret_access_key.expose(),
         session.session_token.expose(),
         "AWS4-HMAC-SHA256\n",
-        "Signature=",
+        &seed.signature,
+        "btauth/1",
     ] {
         assert!(!shown.contains(secret));
     }

@@ -88,6 +88,9 @@ fn p12_the_length_of_a_session_is_bounded() {
         let error = verifier.issue(&evidence, Some(ttl_seconds), NOW).unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument);
     }
+    let elsewhere =
+        Evidence { bytes: evidence.bytes.replace("/v1/session", "/v1/session?a"), ..evidence.clone() };
+    assert_eq!(verifier.issue(&elsewhere, None, NOW).unwrap_err().code, Code::InvalidRequest);
     // Never longer than the longest session after the hotkey signed.
     let late = verifier.issue(&evidence, None, NOW.plus_seconds(10)).unwrap();
     assert_eq!(late.expires_at, NOW.plus_seconds(TTL_SECONDS_MAX));
@@ -134,7 +137,7 @@ fn p12_sets_of_keys_are_checked() {
         (vec![key("", 1, None)], "", SessionKeysError::Id(String::new())),
         (vec![key("a b", 1, None)], "a b", SessionKeysError::Id("a b".into())),
         (
-            vec![SessionKey { key: Secret::new([1; 31]), ..key("k1", 1, None) }],
+            vec![SessionKey { secret: Secret::new([1; 31]), ..key("k1", 1, None) }],
             "k1",
             SessionKeysError::Short("k1".into()),
         ),
@@ -305,7 +308,7 @@ proptest! {
         };
         let text = token.encode().unwrap();
         let mut bytes = Token::bytes(&text).unwrap();
-        prop_assert_eq!(Token::parse(&bytes).unwrap().encode().unwrap(), text.clone());
+        prop_assert_eq!(Token::parse(&bytes).unwrap().encode().unwrap(), text.as_str());
         let index = flip.index(bytes.len());
         bytes[index] ^= 1u8 << bit;
         if let Some(other) = Token::parse(&bytes) {
