@@ -200,7 +200,7 @@ impl Sessions {
     /// evidence was signed.
     pub(super) fn issue(&self, evidence: &Evidence, ttl_seconds: u64, now: UnixTime) -> Result<Session> {
         let statement = Statement::parse(&evidence.bytes);
-        if !statement.is_some_and(|statement| (statement.method, statement.target) == SESSION_ENDPOINT) {
+        if statement.is_none_or(|statement| (statement.method, statement.target) != SESSION_ENDPOINT) {
             return Err(Error::new(
                 Code::InvalidRequest,
                 "A session is issued for a signature over POST /v1/session, without a query.",

@@ -225,6 +225,31 @@ fn p11_nothing_unproven_is_cached() {
 }
 
 #[test]
+fn p11_a_refused_token_costs_a_derivation_and_a_comparison_too() {
+    let settings = settings(vec![key("k1", 1, None)], "k1");
+    let sessions = Sessions::new(settings.session_keys, settings.audience, REGION.into(), TTL_SECONDS_MAX);
+    let access_key = keypair().account().to_ss58();
+    let unknown_key = forged(|token| token.key_id = "k9");
+    for (access_key, token) in [
+        (access_key.as_str(), None),
+        (&access_key, Some("!!!")),
+        (&access_key, Some(unknown_key.session_token.expose())),
+        ("nobody", Some(forged(|_| {}).session_token.expose())),
+    ] {
+        let presented = Presented { access_key, token, day: "20261121", time: NOW };
+        let compared = std::cell::Cell::new(0);
+        let result = sessions.prove(&presented, NOW, |signing_key| {
+            compared.set(compared.get() + signing_key.len());
+            Ok(Some(()))
+        });
+        // Even a comparison that says yes does not make a refused token good.
+        assert!(result.is_err());
+        assert_eq!(compared.get(), 32);
+    }
+    assert_eq!(sessions.cached(), 0);
+}
+
+#[test]
 fn p12_a_secret_without_its_token_says_nothing() {
     let verifier = verifier();
     let session = session(&verifier);
