@@ -81,7 +81,8 @@ mod tests {
     fn a_mini_secret_gives_the_address_that_wallets_derive() {
         // The address which botocore's signer in the interop vectors carries for the mini secret 00 01 … 1f.
         assert_eq!(keypair().account().to_ss58(), "5HB7kpn92RS7uF9uWn8bXSvPVKFPg8kPUFDd5sbveGjX6Dbi");
-        let again = Keypair::from_secret_bytes(keypair().secret_bytes().expose().try_into().unwrap()).unwrap();
+        let again =
+            Keypair::from_secret_bytes(keypair().secret_bytes().expose().try_into().unwrap()).unwrap();
         assert_eq!(again.account(), keypair().account());
     }
 
