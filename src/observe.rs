@@ -24,6 +24,8 @@ pub struct Record {
     pub request_id: String,
     started: Instant,
     peer: IpAddr,
+    /// Whether it came through a proxy that is believed.
+    pub from_edge: bool,
     method: Method,
     /// Who called, once verified.
     pub hotkey: Option<AccountId>,
@@ -41,11 +43,12 @@ pub struct Record {
 
 impl Record {
     /// Begins the record of a request that has just arrived.
-    pub fn begin(peer: IpAddr, method: &Method) -> Self {
+    pub fn begin(peer: IpAddr, from_edge: bool, method: &Method) -> Self {
         Self {
             request_id: request_id(),
             started: Instant::now(),
             peer,
+            from_edge,
             method: method.clone(),
             hotkey: None,
             role: None,
@@ -54,6 +57,11 @@ impl Record {
             received_bytes: 0,
             error: None,
         }
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> IpAddr {
+        self.peer
     }
 
     /// Writes the line.

@@ -8,5 +8,5 @@ mod file;
 mod snapshot;
 
 pub use account::{AccountError, AccountId, SS58_PREFIX};
-pub use file::{RegistryFile, RegistryFault};
+pub use file::{RegistryFault, RegistryFile};
 pub use snapshot::{Neuron, Owner, Role, Snapshot, ValidatorRule};

@@ -8,8 +8,8 @@ mod store;
 use std::{collections::BTreeMap, fmt, path::Path};
 
 pub use secrets::SessionKey;
-use section::Section;
 pub use section::Faults;
+use section::Section;
 pub use server::{Edge, Server};
 pub use store::{CredentialSource, Proofs, Store, StoreAddressing, Trailers};
 
@@ -113,7 +113,8 @@ impl Config {
 
     /// Checks a configuration text; relative paths start at `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Faults> {
-        let table = text.parse().map_err(|error: toml::de::Error| Faults(vec![syntax_fault(text, &error)]))?;
+        let table =
+            text.parse().map_err(|error: toml::de::Error| Faults(vec![syntax_fault(text, &error)]))?;
         let mut root = Section::root(table, base);
         let server = Server::read(root.section("server"));
         let bucket = Bucket::read(root.section("bucket"));
@@ -133,7 +134,9 @@ impl Config {
 }
 
 fn syntax_fault(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()) + 1;
+    let line =
+        error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count())
+            + 1;
     format!("line {line}: not TOML: {}", error.message().replace('\n', " "))
 }
 
@@ -142,7 +145,10 @@ impl Bucket {
         let right = "a bucket name of 3 to 63 letters, digits, dots and hyphens";
         let name: String = section.required("name", right);
         if RESERVED_NAMES.contains(&name.as_str()) {
-            section.fault("name", format_args!("{name:?} is the name of an endpoint of this server; choose another"));
+            section.fault(
+                "name",
+                format_args!("{name:?} is the name of an endpoint of this server; choose another"),
+            );
         } else if !name.is_empty() && !is_bucket_name(&name) {
             section.fault("name", format_args!("{name:?} is not {right}"));
         }
@@ -163,7 +169,9 @@ fn is_bucket_name(name: &str) -> bool {
 }
 
 fn is_label(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    !text.is_empty()
+        && text.len() <= 63
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 impl Session {
@@ -173,7 +181,8 @@ impl Session {
         if keys.is_empty() {
             section.fault("keys", "is missing or faulty; write [[session.keys]] with an id and a file of 64 hex characters (openssl rand -hex 32)");
         } else if !issue_with.is_empty() && !keys.iter().any(|key| key.id == issue_with) {
-            section.fault("issue_with", format_args!("{issue_with:?} is not the id of one of the session.keys"));
+            section
+                .fault("issue_with", format_args!("{issue_with:?} is not the id of one of the session.keys"));
         }
         for (index, key) in keys.iter().enumerate() {
             if keys.iter().take(index).any(|earlier| earlier.id == key.id) {
@@ -229,7 +238,13 @@ fn read_policy(mut section: Section) -> Option<Policy> {
         match Template::parse(text, &variables) {
             Ok(template) => {
                 if let Some(other) = templates.iter().find(|other| other.collides(&template)) {
-                    section.fault("folders", format_args!("{text:?} and {:?} can give one path two owners; make their literal parts differ", other.as_str()));
+                    section.fault(
+                        "folders",
+                        format_args!(
+                            "{text:?} and {:?} can give one path two owners; make their literal parts differ",
+                            other.as_str()
+                        ),
+                    );
                 }
                 templates.push(template);
             }
@@ -268,7 +283,11 @@ fn variable(value: &toml::Value) -> Result<Values, String> {
     if let Some(list) = value.as_array() {
         let texts: Option<Vec<String>> = list
             .iter()
-            .map(|text| text.as_str().filter(|text| !matches!(*text, "" | "." | "..") && !text.contains('/')).map(str::to_owned))
+            .map(|text| {
+                text.as_str()
+                    .filter(|text| !matches!(*text, "" | "." | "..") && !text.contains('/'))
+                    .map(str::to_owned)
+            })
             .collect();
         return match texts {
             Some(texts) if !texts.is_empty() => Ok(Values::List(texts)),

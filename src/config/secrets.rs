@@ -25,7 +25,10 @@ impl SessionKey {
         let fine = (1..=32).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
         if !id.is_empty() && !fine {
-            section.fault("id", format_args!("{id:?} is not 1 to 32 letters, digits, dots, hyphens and underscores"));
+            section.fault(
+                "id",
+                format_args!("{id:?} is not 1 to 32 letters, digits, dots, hyphens and underscores"),
+            );
         }
         let file = section.path("file", "the path of a file with 64 or more hex characters");
         let variable: Option<String> = section.optional("env", "the name of an environment variable");
@@ -39,9 +42,13 @@ impl SessionKey {
         };
         let accept_until = section.optional::<toml::Value>("accept_until", "a time").and_then(|value| {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let time = text.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
+            let time =
+                text.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
             if time.is_none() {
-                section.fault("accept_until", format_args!("{value} is not a time such as 2026-12-01T00:00:00Z"));
+                section.fault(
+                    "accept_until",
+                    format_args!("{value} is not a time such as 2026-12-01T00:00:00Z"),
+                );
             }
             time
         });
@@ -63,6 +70,9 @@ fn read_file(path: &Path) -> Result<Secret, String> {
 
 fn read_variable(name: &str) -> Result<Secret, String> {
     let text = std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?;
-    hex_secret(&text, KEY_BYTES_MIN)
-        .ok_or_else(|| format!("the environment variable {name} does not hold 64 or more hex characters (openssl rand -hex 32)"))
+    hex_secret(&text, KEY_BYTES_MIN).ok_or_else(|| {
+        format!(
+            "the environment variable {name} does not hold 64 or more hex characters (openssl rand -hex 32)"
+        )
+    })
 }

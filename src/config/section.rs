@@ -78,7 +78,11 @@ impl Section {
 
     /// A setting that must be there. Where it is not, the fault is noted and the default of the type stands in until
     /// the faults are told.
-    pub(super) fn required<T: DeserializeOwned + Default>(&mut self, setting: &'static str, right: &str) -> T {
+    pub(super) fn required<T: DeserializeOwned + Default>(
+        &mut self,
+        setting: &'static str,
+        right: &str,
+    ) -> T {
         if !self.table.contains_key(setting) {
             self.known.push(setting);
             self.fault(setting, format_args!("is missing; it must be {right}"));
@@ -88,7 +92,12 @@ impl Section {
     }
 
     /// A setting that is read from text.
-    pub(super) fn parsed<T>(&mut self, setting: &'static str, right: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn parsed<T>(
+        &mut self,
+        setting: &'static str,
+        right: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let text: String = self.optional(setting, right)?;
         let parsed = parse(&text);
         if parsed.is_none() {
@@ -100,12 +109,19 @@ impl Section {
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, setting: &'static str, words: &[(&str, T)], default: T) -> T {
         let right = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
-        self.parsed(setting, &right, |text| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value))
-            .unwrap_or(default)
+        self.parsed(setting, &right, |text| {
+            words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+        })
+        .unwrap_or(default)
     }
 
     /// A number within bounds.
-    pub(super) fn number(&mut self, setting: &'static str, default: u64, bounds: std::ops::RangeInclusive<u64>) -> u64 {
+    pub(super) fn number(
+        &mut self,
+        setting: &'static str,
+        default: u64,
+        bounds: std::ops::RangeInclusive<u64>,
+    ) -> u64 {
         let right = format!("a whole number from {} to {}", bounds.start(), bounds.end());
         match self.optional::<u64>(setting, &right) {
             Some(number) if bounds.contains(&number) => number,
@@ -128,7 +144,10 @@ impl Section {
             None => Table::new(),
             Some(Value::Table(table)) => table,
             Some(other) => {
-                self.fault(setting, format_args!("{} is not a table: write [{}]", shown(&other), self.name(setting)));
+                self.fault(
+                    setting,
+                    format_args!("{} is not a table: write [{}]", shown(&other), self.name(setting)),
+                );
                 Table::new()
             }
         };
@@ -146,7 +165,10 @@ impl Section {
         for (index, value) in tables.into_iter().enumerate() {
             match value {
                 Value::Table(table) => sections.push(self.inside(&format!("{setting}[{index}]"), table)),
-                other => self.fault(setting, format_args!("{} is not a table: write [[{}]]", shown(&other), self.name(setting))),
+                other => self.fault(
+                    setting,
+                    format_args!("{} is not a table: write [[{}]]", shown(&other), self.name(setting)),
+                ),
             }
         }
         sections

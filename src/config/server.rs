@@ -50,12 +50,19 @@ impl Server {
     pub(super) fn read(mut section: Section) -> Option<Self> {
         let address = |text: &str| text.parse::<SocketAddr>().ok();
         let right = "an address with a port such as \"127.0.0.1:8014\"";
-        let listen = section.parsed("listen", right, address).unwrap_or_else(|| ([127, 0, 0, 1], 8014).into());
+        let listen =
+            section.parsed("listen", right, address).unwrap_or_else(|| ([127, 0, 0, 1], 8014).into());
         let admin = section.parsed("admin", right, address);
-        let hosts: Vec<String> = section.or("hosts", Vec::new(), "a list of host names such as [\"s3.example.com\"]");
+        let hosts: Vec<String> =
+            section.or("hosts", Vec::new(), "a list of host names such as [\"s3.example.com\"]");
         for host in &hosts {
             if !is_host(host) {
-                section.fault("hosts", format_args!("{host:?} is not a host name such as \"s3.example.com\" or \"s3.example.com:8443\""));
+                section.fault(
+                    "hosts",
+                    format_args!(
+                        "{host:?} is not a host name such as \"s3.example.com\" or \"s3.example.com:8443\""
+                    ),
+                );
             }
         }
         let plaintext = section.or("plaintext_beyond_loopback", false, "true or false");
@@ -66,18 +73,24 @@ impl Server {
             );
         }
         if let Some(admin) = admin.filter(|admin| !admin.ip().is_loopback() && !plaintext) {
-            section.fault("admin", format_args!("{admin} is beyond loopback; the admin listener asks nobody who they are"));
+            section.fault(
+                "admin",
+                format_args!("{admin} is beyond loopback; the admin listener asks nobody who they are"),
+            );
         }
         let mut edge = section.section("edge");
-        let networks: Vec<String> = edge.or("networks", Vec::new(), "a list of networks such as [\"10.0.0.0/8\"]");
+        let networks: Vec<String> =
+            edge.or("networks", Vec::new(), "a list of networks such as [\"10.0.0.0/8\"]");
         let mut parsed = Vec::new();
         for network in &networks {
             match network.parse::<IpNet>().or_else(|_| network.parse::<IpAddr>().map(IpNet::from)) {
                 Ok(network) => parsed.push(network),
-                Err(_) => edge.fault("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\"")),
+                Err(_) => edge
+                    .fault("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\"")),
             }
         }
-        let accept_encodings = edge.or("accept_encodings", Vec::new(), "a list such as [\"identity\", \"gzip\"]");
+        let accept_encodings =
+            edge.or("accept_encodings", Vec::new(), "a list such as [\"identity\", \"gzip\"]");
         let rewrites_host = edge.or("rewrites_host", false, "true or false");
         edge.finish();
         let connections_max = section.number("connections_max", 4096, 1..=1_000_000);
@@ -99,5 +112,6 @@ impl Server {
 }
 
 fn is_host(text: &str) -> bool {
-    text.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.host().is_empty() && !text.contains('@'))
+    text.parse::<http::uri::Authority>()
+        .is_ok_and(|authority| !authority.host().is_empty() && !text.contains('@'))
 }

@@ -100,8 +100,11 @@ impl Store {
             StoreAddressing::Path,
         );
         let credentials = read_credentials(&mut section);
-        let trailers =
-            section.word("trailers", &[("forward", Trailers::Forward), ("translate", Trailers::Translate)], Trailers::Forward);
+        let trailers = section.word(
+            "trailers",
+            &[("forward", Trailers::Forward), ("translate", Trailers::Translate)],
+            Trailers::Forward,
+        );
         let verifies = read_proofs(&mut section);
         let ca_file = section.path("ca_file", "the path of a PEM file");
         let connect_seconds_max = section.number("connect_seconds_max", 5, 1..=600);

@@ -47,11 +47,16 @@ fn the_least_configuration_has_the_documented_defaults() {
 fn the_reference_is_a_configuration() {
     let place = Place::new();
     let reference = include_str!("../../proxy.toml");
-    let config = place.parse(&reference.replace("certs/session-2026-11.key", "session.key")).unwrap_or_else(|faults| panic!("{faults}"));
+    let config = place
+        .parse(&reference.replace("certs/session-2026-11.key", "session.key"))
+        .unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(config.bucket.name, "data-universe");
     // Every line that is commented out is a setting as well, shown with its default.
-    let whole: String = reference.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
-    let whole = whole.replace("certs/session-2026-11.key", "session.key").replace("certs/session-2026-10.key", "session.key");
+    let whole: String =
+        reference.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
+    let whole = whole
+        .replace("certs/session-2026-11.key", "session.key")
+        .replace("certs/session-2026-10.key", "session.key");
     place.parse(&whole).unwrap_or_else(|faults| panic!("{faults}"));
 }
 
@@ -145,12 +150,16 @@ fn templates_that_give_one_path_two_owners_are_faults() {
 
 #[test]
 fn syntax_is_told_with_its_line() {
-    assert!(Place::new().parse("[server]\nlisten = ").unwrap_err().to_string().starts_with("line 2: not TOML"));
+    assert!(
+        Place::new().parse("[server]\nlisten = ").unwrap_err().to_string().starts_with("line 2: not TOML")
+    );
 }
 
 #[test]
 fn p15_only_configured_networks_are_trusted() {
     let edge = Edge { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Edge::default() };
     assert!(edge.trusts("10.1.2.3".parse().unwrap()) && edge.trusts("::ffff:10.1.2.3".parse().unwrap()));
-    assert!(!edge.trusts("11.0.0.1".parse().unwrap()) && !Edge::default().trusts("127.0.0.1".parse().unwrap()));
+    assert!(
+        !edge.trusts("11.0.0.1".parse().unwrap()) && !Edge::default().trusts("127.0.0.1".parse().unwrap())
+    );
 }

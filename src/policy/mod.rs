@@ -62,7 +62,8 @@ pub struct Permit<'a> {
 impl Policy {
     /// A policy over `templates`; the roots are the literal beginnings of the templates.
     pub fn new(templates: Vec<Template>, rights: RoleRights) -> Self {
-        let mut roots: Vec<String> = templates.iter().map(Template::root).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut roots: Vec<String> =
+            templates.iter().map(Template::root).collect::<BTreeSet<_>>().into_iter().collect();
         // `data/` covers `data/x/`: keep only roots that lie under no other.
         let all = roots.clone();
         roots.retain(|root| !all.iter().any(|other| other != root && root.starts_with(other.as_str())));
@@ -83,7 +84,10 @@ impl Policy {
     pub fn authorise<'a>(&'a self, caller: &'a Caller, request: Request) -> Result<Permit<'a>> {
         let mut listing = None;
         match request.operation {
-            Operation::ListBuckets | Operation::HeadBucket | Operation::CreateBucket | Operation::GetBucketLocation => {}
+            Operation::ListBuckets
+            | Operation::HeadBucket
+            | Operation::CreateBucket
+            | Operation::GetBucketLocation => {}
             Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListMultipartUploads => {
                 listing = Some(self.authorise_listing(caller, &request)?);
             }
@@ -110,7 +114,8 @@ impl Policy {
     fn check(&self, caller: &Caller, action: Action, key: &str) -> Result<()> {
         check_key(key)?;
         let rights = self.rights.of(caller.role);
-        let own = rights.own.contains(action) && self.templates.iter().any(|template| template.owns(&caller.owner, key));
+        let own = rights.own.contains(action)
+            && self.templates.iter().any(|template| template.owns(&caller.owner, key));
         let all = rights.all.contains(action) && self.roots.iter().any(|root| key.starts_with(root.as_str()));
         if own || all { Ok(()) } else { Err(self.denied(caller, action)) }
     }
@@ -145,8 +150,9 @@ impl Policy {
         let rights = self.rights.of(caller.role);
         let own = rights.own.contains(Action::List).then_some(&self.templates).into_iter().flatten();
         let all = rights.all.contains(Action::List).then_some(&self.roots).into_iter().flatten();
-        let standings =
-            all.map(|root| standing_to_root(root, prefix)).chain(own.map(|template| template.standing(&caller.owner, prefix)));
+        let standings = all
+            .map(|root| standing_to_root(root, prefix))
+            .chain(own.map(|template| template.standing(&caller.owner, prefix)));
         let mut above = BTreeSet::new();
         let mut best = Standing::Outside;
         for standing in standings {
@@ -157,7 +163,11 @@ impl Policy {
                 Standing::Outside => {}
             }
         }
-        if best == Standing::Outside && !above.is_empty() { Standing::Above(above.into_iter().collect()) } else { best }
+        if best == Standing::Outside && !above.is_empty() {
+            Standing::Above(above.into_iter().collect())
+        } else {
+            best
+        }
     }
 
     fn denied(&self, caller: &Caller, action: Action) -> Error {
@@ -217,7 +227,9 @@ fn standing_to_root(root: &str, prefix: &str) -> Standing {
         return Standing::FolderItself;
     }
     match rest.split_once('/') {
-        Some((next, _)) if prefix.is_empty() || prefix.ends_with('/') => Standing::Above(vec![format!("{prefix}{next}/")]),
+        Some((next, _)) if prefix.is_empty() || prefix.ends_with('/') => {
+            Standing::Above(vec![format!("{prefix}{next}/")])
+        }
         _ => Standing::Outside,
     }
 }

@@ -117,7 +117,8 @@ impl Segment {
 
     /// Whether the segment can be `text` for some owner.
     fn may_be(&self, text: &str) -> bool {
-        let value = text.strip_prefix(self.before.as_str()).and_then(|rest| rest.strip_suffix(self.after.as_str()));
+        let value =
+            text.strip_prefix(self.before.as_str()).and_then(|rest| rest.strip_suffix(self.after.as_str()));
         match (&self.variable, value) {
             (None, _) => self.before == text,
             (Some(_), None) => false,
@@ -160,7 +161,9 @@ impl Template {
             .map(|segment| parse_segment(segment, variables).map_err(|what| format!("{text:?}: {what}")))
             .collect::<Result<Vec<_>, _>>()?;
         let Some(last) = segments.iter().rposition(Segment::names_the_owner) else {
-            return Err(format!("{text:?} must hold {{hotkey}} or {{coldkey}}, or its folders would be everybody's"));
+            return Err(format!(
+                "{text:?} must hold {{hotkey}} or {{coldkey}}, or its folders would be everybody's"
+            ));
         };
         Ok(Self { text: text.to_owned(), segments, owned_depth: last + 1 })
     }
@@ -210,7 +213,10 @@ impl Template {
     pub fn folders(&self, owner: &Owner) -> Vec<String> {
         self.segments.iter().fold(vec![String::new()], |folders, segment| {
             let texts = segment.shown(owner);
-            folders.iter().flat_map(|folder| texts.iter().map(move |text| format!("{folder}{text}/"))).collect()
+            folders
+                .iter()
+                .flat_map(|folder| texts.iter().map(move |text| format!("{folder}{text}/")))
+                .collect()
         })
     }
 
@@ -232,14 +238,17 @@ impl Template {
             Some(Variable::Coldkey) => 2,
             _ => 0,
         };
-        let same_places = self.owned_depth == other.owned_depth && both().all(|(a, b)| identity(a) == identity(b));
+        let same_places =
+            self.owned_depth == other.owned_depth && both().all(|(a, b)| identity(a) == identity(b));
         !same_places && both().all(|(a, b)| a.may_equal(b))
     }
 }
 
 fn parse_segment(text: &str, variables: &BTreeMap<String, Values>) -> Result<Segment, String> {
     if text.is_empty() || text == "." || text == ".." || text.chars().any(char::is_control) {
-        return Err(format!("the segment {text:?} must not be empty, \".\", \"..\" or hold control characters"));
+        return Err(format!(
+            "the segment {text:?} must not be empty, \".\", \"..\" or hold control characters"
+        ));
     }
     let (before, rest) = text.split_once('{').unwrap_or((text, ""));
     if before.contains('}') {
@@ -290,7 +299,8 @@ mod tests {
         let sources = template("data/{source}/{coldkey}/");
         let (me, other) = (owner(1, 2), owner(3, 4));
         let mine = me.coldkey().to_owned();
-        for key in [format!("data/x/{mine}/a"), format!("data/reddit/{mine}/a/b"), format!("data/x/{mine}/")] {
+        for key in [format!("data/x/{mine}/a"), format!("data/reddit/{mine}/a/b"), format!("data/x/{mine}/")]
+        {
             assert!(sources.owns(&me, &key), "{key}");
             assert!(!sources.owns(&other, &key), "{key}");
         }
@@ -393,7 +403,10 @@ mod tests {
         assert!(any.collides(&coldkeys) && coldkeys.collides(&any));
         assert!(template("data/{hotkey}/").collides(&coldkeys));
         assert!(!template("data/{source}/{coldkey}/").collides(&coldkeys));
-        assert!(!template("data/hotkey={hotkey}/job_id={job_id}/").collides(&template("data/{source}/{coldkey}/")));
+        assert!(
+            !template("data/hotkey={hotkey}/job_id={job_id}/")
+                .collides(&template("data/{source}/{coldkey}/"))
+        );
         assert!(!any.collides(&any));
     }
 

@@ -41,7 +41,13 @@ fn allowed(policy: &Policy, caller: &Caller, method: &str, target: &str) -> bool
     allowed_with(policy, caller, method, target, &[])
 }
 
-fn allowed_with(policy: &Policy, caller: &Caller, method: &str, target: &str, headers: &[(&'static str, String)]) -> bool {
+fn allowed_with(
+    policy: &Policy,
+    caller: &Caller,
+    method: &str,
+    target: &str,
+    headers: &[(&'static str, String)],
+) -> bool {
     match policy.authorise(caller, request(method, target, headers)) {
         Ok(_) => true,
         Err(error) => {
@@ -78,7 +84,10 @@ fn a_miner_has_its_own_folder_and_nothing_else() {
             assert!(!allowed(&policy, &other, method, &target), "{method} {target}");
         }
         for elsewhere in ["other/file", "data/file", "data/web/file", "data/x/5Abc/file"] {
-            assert!(!allowed(&policy, &me, method, &format!("/b/{elsewhere}{query}")), "{method} {elsewhere}");
+            assert!(
+                !allowed(&policy, &me, method, &format!("/b/{elsewhere}{query}")),
+                "{method} {elsewhere}"
+            );
         }
     }
 }
@@ -144,11 +153,17 @@ fn p32_listings_stay_inside() {
     for version in ["", "list-type=2&"] {
         let list = |query: String| list(&policy, &me, &format!("{version}{query}"));
         assert_eq!(list(format!("prefix=data/x/{mine}/")), forward(format!("data/x/{mine}/")));
-        assert_eq!(list(format!("prefix=data/x/{mine}/sub&delimiter=a")), forward(format!("data/x/{mine}/sub")));
+        assert_eq!(
+            list(format!("prefix=data/x/{mine}/sub&delimiter=a")),
+            forward(format!("data/x/{mine}/sub"))
+        );
         assert_eq!(list(format!("prefix=data/x/{mine}")), forward(format!("data/x/{mine}/")));
         assert_eq!(list(format!("prefix=data/x/{mine}&delimiter=/")), answer(&[format!("data/x/{mine}/")]));
         assert_eq!(list("delimiter=/".to_owned()), answer(&["data/".to_owned()]));
-        assert_eq!(list("prefix=data/&delimiter=/".to_owned()), answer(&["data/reddit/".to_owned(), "data/x/".to_owned()]));
+        assert_eq!(
+            list("prefix=data/&delimiter=/".to_owned()),
+            answer(&["data/reddit/".to_owned(), "data/x/".to_owned()])
+        );
         assert_eq!(list("prefix=data/x/&delimiter=/".to_owned()), answer(&[format!("data/x/{mine}/")]));
         for query in [
             String::new(),
@@ -172,7 +187,9 @@ fn p32_markers_stay_inside_too() {
     let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
     let (mine, theirs) = (me.owner.coldkey(), other.owner.coldkey());
     for (name, rest) in [("marker", ""), ("start-after", "&list-type=2"), ("key-marker", "&uploads")] {
-        let with = |marker: &str| list(&policy, &me, &format!("prefix=data/x/{mine}/&{name}={marker}{rest}")).is_some();
+        let with = |marker: &str| {
+            list(&policy, &me, &format!("prefix=data/x/{mine}/&{name}={marker}{rest}")).is_some()
+        };
         assert!(with("") && with(&format!("data/x/{mine}/a")) && with("data/x/"));
         assert!(!with(&format!("data/x/{theirs}/a")), "{name}");
         assert!(!with(&format!("data/x/{mine}/../a")), "{name}");
@@ -195,7 +212,10 @@ fn a_validator_lists_everything_under_the_root() {
     let policy = policy(&[SOURCES]);
     let validator = caller(1, Role::Validator);
     for prefix in ["data/", "data/x", "data/x/5", "data/web/any"] {
-        assert_eq!(list(&policy, &validator, &format!("prefix={prefix}")), Some(Listing::Forward(prefix.to_owned())));
+        assert_eq!(
+            list(&policy, &validator, &format!("prefix={prefix}")),
+            Some(Listing::Forward(prefix.to_owned()))
+        );
     }
     assert_eq!(list(&policy, &validator, "delimiter=/"), Some(Listing::Answer(vec!["data/".to_owned()])));
     assert_eq!(list(&policy, &validator, "prefix=data"), Some(Listing::Forward("data/".to_owned())));
@@ -217,7 +237,8 @@ fn several_templates_at_once() {
 
 #[test]
 fn rights_are_configuration() {
-    let rights: RoleRights = toml::from_str("[miner]\nown = [\"write\"]\n[validator]\nall = [\"read\"]").unwrap();
+    let rights: RoleRights =
+        toml::from_str("[miner]\nown = [\"write\"]\n[validator]\nall = [\"read\"]").unwrap();
     let policy = Policy { rights, ..policy(&[SOURCES]) };
     let (miner, validator) = (caller(1, Role::Miner), caller(2, Role::Validator));
     let own = format!("/b/data/x/{}/f", miner.owner.coldkey());
@@ -243,6 +264,12 @@ fn p31_each_key_of_a_batch_is_judged() {
     let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
     let permit = policy.authorise(&me, request("POST", "/b?delete", &[])).unwrap();
     assert!(permit.check_delete(&format!("data/x/{}/f", me.owner.coldkey())).is_ok());
-    assert_eq!(permit.check_delete(&format!("data/x/{}/f", other.owner.coldkey())).unwrap_err().code, Code::AccessDenied);
-    assert_eq!(permit.check_delete(&format!("data/x/{}/../f", me.owner.coldkey())).unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(
+        permit.check_delete(&format!("data/x/{}/f", other.owner.coldkey())).unwrap_err().code,
+        Code::AccessDenied
+    );
+    assert_eq!(
+        permit.check_delete(&format!("data/x/{}/../f", me.owner.coldkey())).unwrap_err().code,
+        Code::InvalidArgument
+    );
 }

@@ -16,7 +16,10 @@ pub(super) fn object_size(limits: &Limits, bytes: u64) -> Result<()> {
     if bytes < limits.object_bytes_min {
         return Err(Error::new(
             Code::EntityTooSmall,
-            format!("Your proposed upload is smaller than this server's minimum of {} bytes.", limits.object_bytes_min),
+            format!(
+                "Your proposed upload is smaller than this server's minimum of {} bytes.",
+                limits.object_bytes_min
+            ),
         )
         .element("ProposedSize", bytes.to_string())
         .element("MinSizeAllowed", limits.object_bytes_min.to_string()));
@@ -43,7 +46,9 @@ fn too_large(limits: &Limits, bytes: u64) -> Error {
 pub(super) fn declared_bytes(payload: &Payload, headers: &HeaderMap) -> Result<u64> {
     let length = number(headers, header::CONTENT_LENGTH.as_str())?;
     let decoded = number(headers, "x-amz-decoded-content-length")?;
-    let missing = |what: &str| Error::new(Code::MissingContentLength, format!("You must provide the {what} HTTP header."));
+    let missing = |what: &str| {
+        Error::new(Code::MissingContentLength, format!("You must provide the {what} HTTP header."))
+    };
     match payload {
         Payload::Sha256(_) | Payload::Unsigned => match (length, decoded) {
             (Some(length), Some(decoded)) if length != decoded => Err(Error::new(
@@ -64,10 +69,14 @@ fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     // Digits alone: `parse` would take a sign as well.
-    let digits = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits =
+        value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
     match (digits.and_then(|text| text.parse().ok()), values.next()) {
         (Some(number), None) => Ok(Some(number)),
-        _ => Err(Error::new(Code::InvalidArgument, format!("The header {name} must be one whole number of bytes."))),
+        _ => Err(Error::new(
+            Code::InvalidArgument,
+            format!("The header {name} must be one whole number of bytes."),
+        )),
     }
 }
 
@@ -77,11 +86,20 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { object_bytes_min: 1024, object_bytes_max: 5 << 30, body_idle_seconds: 1, body_bytes_per_second_min: 0 };
+    const LIMITS: Limits = Limits {
+        object_bytes_min: 1024,
+        object_bytes_max: 5 << 30,
+        body_idle_seconds: 1,
+        body_bytes_per_second_min: 0,
+    };
 
-    fn declared(payload: &Payload, headers: &[(&'static str, &'static str)]) -> std::result::Result<u64, Code> {
-        let pairs = headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    fn declared(
+        payload: &Payload,
+        headers: &[(&'static str, &'static str)],
+    ) -> std::result::Result<u64, Code> {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let mut map = HeaderMap::new();
         pairs.for_each(|(name, value)| {
             map.append(name, value);
@@ -105,11 +123,18 @@ mod tests {
         assert_eq!(declared(&Payload::Unsigned, &[("content-length", "5")]), Ok(5));
         assert_eq!(declared(&Payload::Unsigned, &[]), Err(Code::MissingContentLength));
         assert_eq!(declared(&chunked, &[("content-length", "50")]), Err(Code::MissingContentLength));
-        assert_eq!(declared(&chunked, &[("content-length", "50"), ("x-amz-decoded-content-length", "5")]), Ok(5));
+        assert_eq!(
+            declared(&chunked, &[("content-length", "50"), ("x-amz-decoded-content-length", "5")]),
+            Ok(5)
+        );
         let both = [("content-length", "5"), ("x-amz-decoded-content-length", "6")];
         assert_eq!(declared(&Payload::Unsigned, &both), Err(Code::InvalidRequest));
         for text in ["", "+5", "-1", "0x5", "5 ", "18446744073709551616"] {
-            assert_eq!(declared(&Payload::Unsigned, &[("content-length", text)]), Err(Code::InvalidArgument), "{text:?}");
+            assert_eq!(
+                declared(&Payload::Unsigned, &[("content-length", text)]),
+                Err(Code::InvalidArgument),
+                "{text:?}"
+            );
         }
         let twice = [("content-length", "5"), ("content-length", "5")];
         assert_eq!(declared(&Payload::Unsigned, &twice), Err(Code::InvalidArgument));

@@ -34,7 +34,6 @@ use crate::{
 const STORE_ERROR_BYTES_MAX: usize = 64 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
-const XML: HeaderValue = HeaderValue::from_static("application/xml");
 
 /// Headers of a store's refusal that say something of the object.
 const REFUSAL_HEADERS: &[&str] = &["content-range", "retry-after", "x-amz-delete-marker", "x-amz-version-id"];
@@ -54,7 +53,6 @@ pub(crate) struct Answer {
 type Replace = Box<dyn FnOnce(Bytes) -> Bytes + Send>;
 
 /// What an answer consists of.
-#[derive(Debug)]
 pub enum Content {
     /// All of it; none once it has been given out.
     Whole(Option<Bytes>),
@@ -68,7 +66,10 @@ impl Body for Content {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Store(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
@@ -121,7 +122,13 @@ impl Answer {
 
     /// The refusal of a request, for the client in XML, for the log in the record.
     pub(super) fn refusal(error: Error, head: &Parts, record: &mut Record) -> Self {
-        let document = xml::error(error.code.as_str(), &error.message, &error.elements, head.uri.path(), &record.request_id);
+        let document = xml::error(
+            error.code.as_str(),
+            &error.message,
+            &error.elements,
+            head.uri.path(),
+            &record.request_id,
+        );
         let document = if head.method == Method::HEAD { String::new() } else { document };
         let mut answer = Self::whole(error.code.status(), "application/xml", document);
         if error.code.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -146,7 +153,12 @@ impl Answer {
             }
             record.end(status, sent_bytes, &end);
         };
-        let mut response = Response::new(Relay::new(content, idle, (), Box::new(finish) as Box<dyn FnOnce(u64, End) + Send>));
+        let mut response = Response::new(Relay::new(
+            content,
+            idle,
+            (),
+            Box::new(finish) as Box<dyn FnOnce(u64, End) + Send>,
+        ));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -155,7 +167,12 @@ impl Answer {
 
 impl Gate {
     /// Relays the store's answer to a permitted request.
-    pub(super) async fn answer(&self, head: &Parts, permit: &Permit<'_>, response: Response<Incoming>) -> Result<Answer> {
+    pub(super) async fn answer(
+        &self,
+        head: &Parts,
+        permit: &Permit<'_>,
+        response: Response<Incoming>,
+    ) -> Result<Answer> {
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         strip_hop_by_hop(&mut headers);
@@ -174,12 +191,17 @@ impl Gate {
         }
         let document = match head.method {
             Method::HEAD => None,
-            _ => collect_bounded(body, STORE_ERROR_BYTES_MAX, Pace::idle(self.store.idle_timeout())).await.ok(),
+            _ => {
+                collect_bounded(body, STORE_ERROR_BYTES_MAX, Pace::idle(self.store.idle_timeout())).await.ok()
+            }
         };
         let error = document.as_deref().and_then(xml::parse_error);
-        let refusal = judge(parts.status, error, head.method == Method::HEAD, |text| self.store.is_told_by(text))?;
+        let hidden = self.store.hidden_words();
+        let is_hidden = |text: &str| hidden.iter().any(|word| text.contains(word.as_str()));
+        let refusal = judge(parts.status, error, head.method == Method::HEAD, is_hidden)?;
         let resource = head.uri.path();
-        let request_id = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+        let request_id =
+            headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let document = match head.method {
             Method::HEAD => String::new(),
             _ => xml::error(&refusal.code, &refusal.message, &[], resource, &request_id),
@@ -210,7 +232,9 @@ impl Gate {
                 Err(error) => (error.code.as_str().to_owned(), error.message.into_owned()),
             };
             let named = Code::named(&code).unwrap_or(Code::InternalError);
-            let _ = told.set(Error::new(named, message.clone()).detail(format!("the store's 200 turned out to be {code}")));
+            let _ = told.set(
+                Error::new(named, message.clone()).detail(format!("the store's 200 turned out to be {code}")),
+            );
             let document = xml::error(&code, &message, &[], &resource, "");
             Bytes::from(document.strip_prefix(xml::DECLARATION).unwrap_or(&document).to_owned())
         })
@@ -253,7 +277,8 @@ fn judge(
     is_head: bool,
     is_hidden: impl Fn(&str) -> bool,
 ) -> Result<Refusal> {
-    let code = error.as_ref().map(|(code, _)| code.as_str()).filter(|code| !code.is_empty());
+    let error = error.filter(|(code, _)| !code.is_empty());
+    let code = error.as_ref().map(|(code, _)| code.as_str());
     let servers_own = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
         || status.is_redirection()
         || code.is_some_and(|code| SERVERS_OWN.contains(&code));
@@ -265,14 +290,18 @@ fn judge(
         )
         .detail(format!("the store answered {status} {shown}; check store.credentials, store.bucket, store.region and the clock")));
     }
-    match (error, code.is_some()) {
-        (Some((code, message)), true) => {
-            let hides = is_hidden(&message) || message.contains("X-Amz-Signature") || message.contains("AWS4-HMAC-SHA256");
+    match error {
+        Some((code, message)) => {
+            let hides = is_hidden(&message)
+                || message.contains("X-Amz-Signature")
+                || message.contains("AWS4-HMAC-SHA256");
             let message = if hides { "The store refused the request.".to_owned() } else { message };
             Ok(Refusal { code, message })
         }
         // A HEAD has no body to tell from.
-        _ if is_head && status.is_client_error() => Ok(Refusal { code: String::new(), message: String::new() }),
+        _ if is_head && status.is_client_error() => {
+            Ok(Refusal { code: String::new(), message: String::new() })
+        }
         _ => Err(Error::store_unavailable(format!("the store answered {status} without an S3 error"))),
     }
 }
@@ -285,7 +314,9 @@ impl RetainOnly for HeaderMap {
     fn retain_only(&mut self, names: &[&str]) {
         let kept: Self = names
             .iter()
-            .filter_map(|name| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, self.get(*name)?.clone())))
+            .filter_map(|name| {
+                Some((HeaderName::from_bytes(name.as_bytes()).ok()?, self.get(*name)?.clone()))
+            })
             .collect();
         *self = kept;
     }
@@ -339,13 +370,22 @@ mod tests {
             assert_eq!(error.code, Code::ServiceUnavailable, "{status} {code}");
             assert!(!error.message.contains("AKSERVER"));
         }
-        assert_eq!(judged(400, "InvalidArgument", "key AKSERVER is wrong").unwrap().message, "The store refused the request.");
+        assert_eq!(
+            judged(400, "InvalidArgument", "key AKSERVER is wrong").unwrap().message,
+            "The store refused the request."
+        );
     }
 
     #[test]
     fn p36_a_head_says_its_status_alone() {
         assert!(judge(StatusCode::NOT_FOUND, None, true, |_| false).is_ok());
-        assert_eq!(judge(StatusCode::FORBIDDEN, None, true, |_| false).unwrap_err().code, Code::ServiceUnavailable);
-        assert_eq!(judge(StatusCode::BAD_GATEWAY, None, true, |_| false).unwrap_err().code, Code::ServiceUnavailable);
+        assert_eq!(
+            judge(StatusCode::FORBIDDEN, None, true, |_| false).unwrap_err().code,
+            Code::ServiceUnavailable
+        );
+        assert_eq!(
+            judge(StatusCode::BAD_GATEWAY, None, true, |_| false).unwrap_err().code,
+            Code::ServiceUnavailable
+        );
     }
 }

@@ -85,11 +85,15 @@ impl Gate {
             if !answer.status().is_success() {
                 return self.answer(head, permit, answer).await.map(Err);
             }
-            let document = collect_bounded(answer.into_body(), PARTS_PAGE_BYTES_MAX, Pace::idle(self.store.idle_timeout()))
-                .await
-                .map_err(|error| Error::store_unavailable(format!("a list of parts: {error}")))?;
-            let PartsPage { parts, next } =
-                xml::parse_parts(&document).ok_or_else(|| Error::store_unavailable("a list of parts that cannot be read"))?;
+            let document = collect_bounded(
+                answer.into_body(),
+                PARTS_PAGE_BYTES_MAX,
+                Pace::idle(self.store.idle_timeout()),
+            )
+            .await
+            .map_err(|error| Error::store_unavailable(format!("a list of parts: {error}")))?;
+            let PartsPage { parts, next } = xml::parse_parts(&document)
+                .ok_or_else(|| Error::store_unavailable("a list of parts that cannot be read"))?;
             there.extend(parts.into_iter().map(|(number, bytes, etag)| (number, (bytes, etag))));
             match next {
                 None => return Ok(Ok(there)),
@@ -105,13 +109,19 @@ impl Gate {
     async fn abort(&self, key: &str, upload_id: &str, now: UnixTime) {
         let mut query = Query::default();
         let aborted = match query.push("uploadId", upload_id) {
-            Ok(()) => self.store.send(bodiless(Method::DELETE, key, query), now).await.map(|answer| answer.status()),
+            Ok(()) => {
+                self.store.send(bodiless(Method::DELETE, key, query), now).await.map(|answer| answer.status())
+            }
             Err(error) => Err(error),
         };
         match aborted {
             Ok(status) if status.is_success() || status == StatusCode::NOT_FOUND => {}
-            Ok(status) => tracing::warn!(key, %status, "an upload outside the size limits could not be aborted"),
-            Err(error) => tracing::warn!(key, %error, "an upload outside the size limits could not be aborted"),
+            Ok(status) => {
+                tracing::warn!(key, %status, "an upload outside the size limits could not be aborted")
+            }
+            Err(error) => {
+                tracing::warn!(key, %error, "an upload outside the size limits could not be aborted")
+            }
         }
     }
 }
@@ -155,7 +165,11 @@ mod tests {
 
     #[test]
     fn s10_the_sum_is_of_the_parts_that_are_named_and_there() {
-        let there = HashMap::from([(1, (10, "a".to_owned())), (2, (20, "b".to_owned())), (3, (u64::MAX, "c".to_owned()))]);
+        let there = HashMap::from([
+            (1, (10, "a".to_owned())),
+            (2, (20, "b".to_owned())),
+            (3, (u64::MAX, "c".to_owned())),
+        ]);
         assert_eq!(sum(&[part(1, "\"a\""), part(2, "b")], &there).unwrap(), 30);
         assert_eq!(sum(&[part(2, "b")], &there).unwrap(), 20);
         assert_eq!(sum(&[part(1, "a"), part(3, "c")], &there).unwrap(), u64::MAX);

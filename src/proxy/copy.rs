@@ -15,7 +15,13 @@ const IF_MATCH: &str = "x-amz-copy-source-if-match";
 
 impl Gate {
     /// Copies within the store. The permit covers both ends.
-    pub(super) async fn copy(&self, head: &Parts, permit: &Permit<'_>, mut headers: HeaderMap, now: UnixTime) -> Result<Answer> {
+    pub(super) async fn copy(
+        &self,
+        head: &Parts,
+        permit: &Permit<'_>,
+        mut headers: HeaderMap,
+        now: UnixTime,
+    ) -> Result<Answer> {
         let request = permit.request();
         let source = request.copy_source()?;
         // Parts are judged by their sum at completion; a whole copy by its source.
@@ -56,10 +62,14 @@ impl Gate {
         let answer = self.store.send(outbound, now).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => {
-                Err(Error::new(Code::NoSuchKey, "The specified source key does not exist.").element("Key", source.key.clone()))
+                Err(Error::new(Code::NoSuchKey, "The specified source key does not exist.")
+                    .element("Key", source.key.clone()))
             }
             status if status.is_success() => {
-                let bytes = answer.headers().get(header::CONTENT_LENGTH).and_then(|bytes| bytes.to_str().ok()?.parse().ok());
+                let bytes = answer
+                    .headers()
+                    .get(header::CONTENT_LENGTH)
+                    .and_then(|bytes| bytes.to_str().ok()?.parse().ok());
                 let bytes = bytes.ok_or_else(|| Error::store_unavailable("a HEAD without Content-Length"))?;
                 Ok((bytes, answer.headers().get(header::ETAG).cloned()))
             }

@@ -62,7 +62,8 @@ impl Gate {
         }
         let document = Bytes::from(delete.to_xml());
         // Checksums of the client's body are none of this one's.
-        let names: Vec<_> = headers.keys().filter(|name| name.as_str().contains("checksum")).cloned().collect();
+        let names: Vec<_> =
+            headers.keys().filter(|name| name.as_str().contains("checksum")).cloned().collect();
         for name in names {
             headers.remove(name);
         }
@@ -81,10 +82,12 @@ impl Gate {
         if refused.is_empty() || !answer.status().is_success() {
             return self.answer(head, permit, answer).await;
         }
-        let document = collect_bounded(answer.into_body(), ANSWER_XML_BYTES_MAX, Pace::idle(self.store.idle_timeout()))
-            .await
-            .map_err(|error| Error::store_unavailable(format!("a DeleteResult: {error}")))?;
-        let document = merged(&document, &refused).ok_or_else(|| Error::store_unavailable("a DeleteResult that cannot be read"))?;
+        let document =
+            collect_bounded(answer.into_body(), ANSWER_XML_BYTES_MAX, Pace::idle(self.store.idle_timeout()))
+                .await
+                .map_err(|error| Error::store_unavailable(format!("a DeleteResult: {error}")))?;
+        let document = merged(&document, &refused)
+            .ok_or_else(|| Error::store_unavailable("a DeleteResult that cannot be read"))?;
         Ok(Answer::xml(document))
     }
 }
@@ -113,7 +116,9 @@ mod tests {
         let both = merged(store.as_bytes(), refused).unwrap();
         assert_eq!(both, store.replace("</DeleteResult>", "<Error><Key>b</Key></Error></DeleteResult>"));
         assert!(merged(b"<DeleteResult/>", refused).unwrap().contains(refused));
-        assert!(merged(b"<DeleteResult></DeleteResult>", refused).unwrap().ends_with("</Error></DeleteResult>"));
+        assert!(
+            merged(b"<DeleteResult></DeleteResult>", refused).unwrap().ends_with("</Error></DeleteResult>")
+        );
         assert_eq!(merged(b"<Error/>", refused), None);
         assert_eq!(merged(b"not xml", refused), None);
     }

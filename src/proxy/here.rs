@@ -48,7 +48,8 @@ impl Gate {
         let query = &permit.request().query;
         let given = |name| query.get(name).filter(|value| !value.is_empty());
         let v2 = permit.request().operation == Operation::ListObjectsV2;
-        let keys_max = given("max-keys").and_then(|number| number.parse().ok()).unwrap_or(KEYS_MAX).min(KEYS_MAX);
+        let keys_max =
+            given("max-keys").and_then(|number| number.parse().ok()).unwrap_or(KEYS_MAX).min(KEYS_MAX);
         let after = if v2 { given("start-after") } else { given("marker") };
         let token = given("continuation-token").filter(|_| v2);
         let from = token.or(after).unwrap_or_default();

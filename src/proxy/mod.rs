@@ -26,12 +26,13 @@ use http::{HeaderMap, Response, header, request::Parts};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::Semaphore;
 
+pub(crate) use answer::Answer;
 pub use answer::AnswerBody;
 
 use crate::{
     auth::{self, Head, UnixTime, Verified, Verifier},
     body::{bounded::drain, outcome::Outcome, pace::Pace},
-    chain::{RegistryFile, Snapshot},
+    chain::{AccountId, RegistryFile, Snapshot},
     config::{self, Config},
     control::Sessions,
     error::{Code, Error, Result},
@@ -48,11 +49,13 @@ const DRAIN_BYTES_MAX: u64 = 64 << 20;
 /// And for how long.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// The head of a request: AWS allows 8 KiB of headers; tokens, long keys and metadata of 2 KiB fit well.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
 /// Request bodies that are read as a whole at one time: 4 MiB each at most, and about three times that as a tree.
 const WHOLE_BODIES_MAX: usize = 8;
 
 /// Everything that a request meets; built once, shared by all.
-#[derive(Debug)]
 pub struct Gate {
     verifier: Verifier,
     registry: RegistryFile,
@@ -79,7 +82,7 @@ pub(crate) enum Arrival {
 }
 
 impl Arrival {
-    fn take(&mut self) -> Result<Incoming> {
+    pub(crate) fn take(&mut self) -> Result<Incoming> {
         match std::mem::replace(self, Self::Gone) {
             Self::Unread(body) => Ok(body),
             other => {
@@ -133,10 +136,59 @@ impl Gate {
         }
     }
 
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    pub(crate) fn registry(&self) -> &RegistryFile {
+        &self.registry
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn bucket(&self) -> &config::Bucket {
+        &self.bucket
+    }
+
+    pub(crate) fn chain(&self) -> &config::Chain {
+        &self.chain
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise an external
+    /// name means a TLS proxy in front.
+    pub(crate) fn public_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> String {
+        let forwarded =
+            head.headers.get("x-forwarded-proto").filter(|_| from_edge).and_then(|proto| proto.to_str().ok());
+        let is_external =
+            self.server.hosts.iter().any(|own| own.eq_ignore_ascii_case(host) || own == without_port(host));
+        let scheme = match forwarded {
+            Some(scheme @ ("http" | "https")) => scheme,
+            _ if is_external => "https",
+            _ => "http",
+        };
+        format!("{scheme}://{host}")
+    }
+
     /// Answers one request; whatever happens, it is an answer.
-    pub async fn handle(self: Arc<Self>, request: http::Request<Incoming>, peer: SocketAddr) -> Response<AnswerBody> {
+    pub async fn handle(
+        self: Arc<Self>,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
-        let mut record = Record::begin(self.client_address(peer.ip(), &head.headers), &head.method);
+        let from_edge = self.server.edge.trusts(peer.ip());
+        let mut record =
+            Record::begin(self.client_address(peer.ip(), &head.headers), from_edge, &head.method);
         let mut arrival = Arrival::Unread(body);
         let sets_out = match self.endpoint(&head, &mut arrival, &mut record).await {
             Some(answer) => answer,
@@ -163,9 +215,18 @@ impl Gate {
     }
 
     /// The road.
-    async fn road(&self, head: &Parts, arrival: &mut Arrival, peer: IpAddr, record: &mut Record) -> Result<answer::Answer> {
+    async fn road(
+        &self,
+        head: &Parts,
+        arrival: &mut Arrival,
+        peer: IpAddr,
+        record: &mut Record,
+    ) -> Result<answer::Answer> {
         let now = SystemTime::now();
         let time = UnixTime::from(now);
+
+        // Claim: a head of bounded size, with one host.
+        check_head(head)?;
 
         // Verify: who signed exactly these bytes.
         let verified = self.verify(head, peer, time)?;
@@ -173,7 +234,7 @@ impl Gate {
 
         // Who is that, by the one snapshot of this request.
         let snapshot = self.registry.snapshot(now);
-        let caller = self.caller(&verified, &snapshot, time)?;
+        let caller = self.registered(verified.hotkey(), &snapshot, time)?;
         record.role = Some(caller.role);
 
         // Parse: what is asked for.
@@ -191,17 +252,23 @@ impl Gate {
         if !operation.streams_in() && is_streaming(verified.payload()) {
             return Err(Error::new(
                 Code::InvalidRequest,
-                format!("Streaming payloads are for PutObject and UploadPart; send {} with a plain body.", operation.as_str()),
+                format!(
+                    "Streaming payloads are for PutObject and UploadPart; send {} with a plain body.",
+                    operation.as_str()
+                ),
             ));
         }
         match operation {
-            Operation::ListBuckets | Operation::HeadBucket | Operation::CreateBucket | Operation::GetBucketLocation => {
-                self.answer_bucket(&permit)
+            Operation::ListBuckets
+            | Operation::HeadBucket
+            | Operation::CreateBucket
+            | Operation::GetBucketLocation => self.answer_bucket(&permit),
+            Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListMultipartUploads => {
+                match permit.listing() {
+                    Some(Listing::Answer(prefixes)) => Ok(self.answer_listing(&permit, prefixes)),
+                    _ => self.relay(head, &permit, passed, time).await,
+                }
             }
-            Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListMultipartUploads => match permit.listing() {
-                Some(Listing::Answer(prefixes)) => Ok(self.answer_listing(&permit, prefixes)),
-                _ => self.relay(head, &permit, passed, time).await,
-            },
             Operation::GetObject
             | Operation::HeadObject
             | Operation::GetObjectAttributes
@@ -251,7 +318,7 @@ impl Gate {
     }
 
     /// Looks the hotkey up; a snapshot that is too old decides nothing (P38).
-    fn caller(&self, verified: &Verified, snapshot: &Snapshot, now: UnixTime) -> Result<Caller> {
+    pub(crate) fn registered(&self, hotkey: AccountId, snapshot: &Snapshot, now: UnixTime) -> Result<Caller> {
         let age = snapshot.age_seconds(now.seconds());
         if age > self.chain.stale_seconds_max {
             return Err(Error::new(
@@ -260,11 +327,12 @@ impl Gate {
             )
             .detail(format!("the registry is {age} s old, chain.stale_seconds_max is {}", self.chain.stale_seconds_max)));
         }
-        let hotkey = verified.hotkey();
         let Some(neuron) = snapshot.neuron(&hotkey) else {
             return Err(Error::new(
                 Code::AccessDenied,
-                format!("NotRegistered: the hotkey {hotkey} is not registered on the subnet; register it, then try again."),
+                format!(
+                    "NotRegistered: the hotkey {hotkey} is not registered on the subnet; register it, then try again."
+                ),
             ));
         };
         Ok(Caller { hotkey, owner: Arc::clone(&neuron.owner), role: self.chain.validator.role(neuron) })
@@ -312,8 +380,11 @@ impl Gate {
             ),
             _ => String::new(),
         };
-        Err(Error::new(Code::NoSuchBucket, format!("The bucket {bucket:?} does not exist here; this server has {own:?}.{hint}"))
-            .element("BucketName", bucket))
+        Err(Error::new(
+            Code::NoSuchBucket,
+            format!("The bucket {bucket:?} does not exist here; this server has {own:?}.{hint}"),
+        )
+        .element("BucketName", bucket))
     }
 
     /// Whether a Host names this server, so that a hotkey's own signature was meant for it.
@@ -323,10 +394,13 @@ impl Gate {
             return true;
         }
         let same = |own: &str| match own.rsplit_once(':') {
-            Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => own.eq_ignore_ascii_case(host),
+            Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                own.eq_ignore_ascii_case(host)
+            }
             _ => own.eq_ignore_ascii_case(bare),
         };
-        self.server.hosts.iter().any(|own| same(own)) || self.host_bucket(host).is_some_and(|label| label == self.bucket.name)
+        self.server.hosts.iter().any(|own| same(own))
+            || self.host_bucket(host).is_some_and(|label| label == self.bucket.name)
     }
 
     /// The client's address; a forwarded one counts only from a trusted edge (P15).
@@ -335,13 +409,20 @@ impl Gate {
             return peer;
         }
         let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<IpAddr> = forwarded.flat_map(|value| value.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
+        let hops: Vec<IpAddr> =
+            forwarded.flat_map(|value| value.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
         // From the right: the first hop that is none of ours is what the outermost trusted proxy saw.
         hops.into_iter().rev().find(|hop| !self.server.edge.trusts(*hop)).unwrap_or(peer)
     }
 
     /// Sends a request without a body on and relays the answer.
-    async fn relay(&self, head: &Parts, permit: &Permit<'_>, headers: HeaderMap, now: UnixTime) -> Result<answer::Answer> {
+    async fn relay(
+        &self,
+        head: &Parts,
+        permit: &Permit<'_>,
+        headers: HeaderMap,
+        now: UnixTime,
+    ) -> Result<answer::Answer> {
         let request = permit.request();
         let mut query = request.query.clone().without(|name| name == crate::s3::SDK_QUERY_NAME);
         if let Some(Listing::Forward(prefix)) = permit.listing() {
@@ -364,6 +445,19 @@ impl Gate {
 /// SHA-256 of nothing.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+fn check_head(head: &Parts) -> Result<()> {
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if headers + target > HEAD_BYTES_MAX {
+        return Err(Error::new(
+            Code::RequestHeaderSectionTooLarge,
+            "Your request target and headers exceed the maximum allowed size.",
+        )
+        .element("MaxSizeAllowed", HEAD_BYTES_MAX.to_string()));
+    }
+    Ok(())
+}
+
 fn is_streaming(payload: &auth::Payload) -> bool {
     !matches!(payload, auth::Payload::Sha256(_) | auth::Payload::Unsigned)
 }
@@ -380,7 +474,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// The host that the client named: `:authority` or `Host`; both, and different, is refused (P25).
-fn host(head: &Parts) -> Result<&str> {
+pub(crate) fn host(head: &Parts) -> Result<&str> {
     let refused = |why: &'static str| Error::new(Code::InvalidRequest, why);
     let mut named = head.headers.get_all(header::HOST).iter();
     let host = match (named.next(), named.next()) {
@@ -400,14 +494,18 @@ fn host(head: &Parts) -> Result<&str> {
 
 /// Headers that a presigned query holds (`X-Amz-Meta-…`, `X-Amz-Checksum-…`): signed with it, and headers to S3.
 fn hoisted(query: &crate::s3::uri::Query, headers: &mut HeaderMap) -> Result<()> {
-    let refused = |name: &str, why: &str| Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."));
+    let refused = |name: &str, why: &str| {
+        Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."))
+    };
     for (name, value) in query.iter() {
         let lower = name.to_ascii_lowercase();
         if !lower.starts_with("x-amz-") {
             continue;
         }
-        let header = http::HeaderName::from_bytes(lower.as_bytes()).map_err(|_| refused(name, "is not a header"))?;
-        let value = http::HeaderValue::from_str(value).map_err(|_| refused(name, "has a value that no header can have"))?;
+        let header =
+            http::HeaderName::from_bytes(lower.as_bytes()).map_err(|_| refused(name, "is not a header"))?;
+        let value = http::HeaderValue::from_str(value)
+            .map_err(|_| refused(name, "has a value that no header can have"))?;
         if headers.insert(header, value).is_some() {
             return Err(refused(name, "is in the query and in a header, or twice in the query"));
         }

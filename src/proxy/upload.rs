@@ -49,7 +49,13 @@ impl Gate {
             Operation::UploadPart => admit::part_size(&self.limits, decoded_bytes)?,
             _ => admit::object_size(&self.limits, decoded_bytes)?,
         }
-        let plan = plan(inbound.payload, inbound.headers, decoded_bytes, self.store_settings.trailers, self.store_settings.verifies)?;
+        let plan = plan(
+            inbound.payload,
+            inbound.headers,
+            decoded_bytes,
+            self.store_settings.trailers,
+            self.store_settings.verifies,
+        )?;
         let payload_hash = rewrite(&mut headers, &plan, inbound.payload, self.store_settings.verifies)?;
 
         let arriving = Arriving::new(inbound.arrival.take()?, plan, self.pace)?;
@@ -86,7 +92,13 @@ impl Gate {
 }
 
 /// What the client promised of its body, and in which form it goes on.
-fn plan(payload: &Payload, headers: &HeaderMap, decoded_bytes: u64, trailers: Trailers, store: Proofs) -> Result<Plan> {
+fn plan(
+    payload: &Payload,
+    headers: &HeaderMap,
+    decoded_bytes: u64,
+    trailers: Trailers,
+    store: Proofs,
+) -> Result<Plan> {
     let mut plan = Plan::new(payload, decoded_bytes);
     if store.sha256 {
         plan.sha256 = None;
@@ -101,7 +113,12 @@ fn plan(payload: &Payload, headers: &HeaderMap, decoded_bytes: u64, trailers: Tr
 
 /// Digests that stand in headers, as far as the store is not trusted to check them.
 pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: Proofs) -> Result<()> {
-    let invalid = |name: &str| Error::new(Code::InvalidDigest, format!("The {name} you specified was invalid: it must be the base64 of the digest."));
+    let invalid = |name: &str| {
+        Error::new(
+            Code::InvalidDigest,
+            format!("The {name} you specified was invalid: it must be the base64 of the digest."),
+        )
+    };
     let mut md5 = headers.get_all("content-md5").iter();
     if let Some(text) = md5.next() {
         let bytes = STANDARD.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
@@ -111,9 +128,14 @@ pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: Proofs) -> R
     for (name, value) in headers {
         let Some(algorithm) = Algorithm::of_header(name.as_str()) else { continue };
         let expected = value.to_str().ok().and_then(|text| algorithm.parse(text));
-        let expected = expected.ok_or_else(|| Error::new(Code::InvalidRequest, format!("Value for {name} header is invalid.")))?;
+        let expected = expected.ok_or_else(|| {
+            Error::new(Code::InvalidRequest, format!("Value for {name} header is invalid."))
+        })?;
         if plan.checksums.iter().any(|(other, _)| *other == algorithm) {
-            return Err(Error::new(Code::InvalidRequest, format!("The header {name} may be there once only.")));
+            return Err(Error::new(
+                Code::InvalidRequest,
+                format!("The header {name} may be there once only."),
+            ));
         }
         plan.checksums.push((algorithm, expected));
     }
@@ -130,17 +152,21 @@ fn announced_trailer(payload: &Payload, headers: &HeaderMap) -> Result<Option<Al
     let name = match (names.next(), names.next()) {
         (None, _) => None,
         (Some(name), None) => Some(name.to_str().unwrap_or_default().trim().to_ascii_lowercase()),
-        (Some(_), Some(_)) => return Err(Error::new(Code::InvalidRequest, "x-amz-trailer may be there once only.")),
+        (Some(_), Some(_)) => {
+            return Err(Error::new(Code::InvalidRequest, "x-amz-trailer may be there once only."));
+        }
     };
     match (payload, name) {
         (Payload::Sha256(_) | Payload::Unsigned | Payload::SignedChunks(_), None) => Ok(None),
-        (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), Some(name)) => match Algorithm::of_header(&name) {
-            Some(algorithm) => Ok(Some(algorithm)),
-            None => Err(Error::new(
-                Code::InvalidRequest,
-                "The value specified in the x-amz-trailer header is not supported: it must be one of x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
-            )),
-        },
+        (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), Some(name)) => {
+            match Algorithm::of_header(&name) {
+                Some(algorithm) => Ok(Some(algorithm)),
+                None => Err(Error::new(
+                    Code::InvalidRequest,
+                    "The value specified in the x-amz-trailer header is not supported: it must be one of x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
+                )),
+            }
+        }
         (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), None) => Err(Error::new(
             Code::InvalidRequest,
             "A body with a trailer needs an x-amz-trailer header that names its checksum.",

@@ -18,9 +18,13 @@ impl CopySource {
     /// Reads `[/]bucket/key[?versionId=…]`, percent-encoded; a `+` is a plus (P21). Access points (`arn:…`) are
     /// refused: they name buckets elsewhere (P30).
     pub fn parse(header: &str) -> Result<Self> {
-        let invalid = |why: &'static str| Error::new(Code::InvalidArgument, why).element("ArgumentName", "x-amz-copy-source");
+        let invalid = |why: &'static str| {
+            Error::new(Code::InvalidArgument, why).element("ArgumentName", "x-amz-copy-source")
+        };
         if header.is_empty() {
-            return Err(invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey"));
+            return Err(invalid(
+                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            ));
         }
         // The version follows the last `?`; a `?` of the key itself is percent-encoded.
         let (path, query) = match header.split_once('?') {
@@ -30,10 +34,16 @@ impl CopySource {
         let path = uri::decode_path(path)?;
         let path = path.strip_prefix('/').unwrap_or(&path);
         if path.starts_with("arn:") {
-            return Err(invalid("Copy Source must be bucket/key; access points and ARNs are not served here"));
+            return Err(invalid(
+                "Copy Source must be bucket/key; access points and ARNs are not served here",
+            ));
         }
-        let Some((bucket, key)) = path.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty()) else {
-            return Err(invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey"));
+        let Some((bucket, key)) =
+            path.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
+        else {
+            return Err(invalid(
+                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            ));
         };
         let version_id = match query {
             None => None,

@@ -142,7 +142,9 @@ pub fn forwarded(operation: Operation, headers: &HeaderMap) -> Result<HeaderMap>
             Fate::Widens => {
                 return Err(Error::new(
                     Code::AccessDenied,
-                    format!("HeaderDenied: the header {name} asks for more than the folder policy gives; send the request without it."),
+                    format!(
+                        "HeaderDenied: the header {name} asks for more than the folder policy gives; send the request without it."
+                    ),
                 ));
             }
             Fate::Unknown => {
@@ -169,7 +171,9 @@ pub fn is_aws_chunked(headers: &HeaderMap) -> bool {
 /// What remains of `content-encoding` when the framing of the transfer is taken away.
 fn content_encoding(headers: &HeaderMap) -> Result<Option<HeaderValue>> {
     let mut kept: Vec<u8> = Vec::new();
-    for coding in codings(headers).filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"aws-chunked")) {
+    for coding in
+        codings(headers).filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"aws-chunked"))
+    {
         if !kept.is_empty() {
             kept.extend_from_slice(b",");
         }
@@ -227,10 +231,17 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
-    fn check(operation: Operation, given: &[(&'static str, &'static str)], passes: &[(&'static str, &'static str)]) {
+    fn check(
+        operation: Operation,
+        given: &[(&'static str, &'static str)],
+        passes: &[(&'static str, &'static str)],
+    ) {
         assert_eq!(forwarded(operation, &headers(given)).unwrap(), headers(passes), "{given:?}");
     }
 
@@ -266,11 +277,15 @@ mod tests {
 
     #[test]
     fn p34_unknown_instructions_are_refused_and_named() {
-        let error = forwarded(Operation::PutObject, &headers(&[("x-amz-write-offset-bytes", "0")])).unwrap_err();
+        let error =
+            forwarded(Operation::PutObject, &headers(&[("x-amz-write-offset-bytes", "0")])).unwrap_err();
         assert_eq!(error.code, Code::NotImplemented);
         assert!(error.message.contains("x-amz-write-offset-bytes"));
         assert_eq!(refused(Operation::GetObject, "x-amz-copy-source", "b/k"), Code::NotImplemented);
-        assert_eq!(refused(Operation::PutObject, "x-amz-copy-source-range", "bytes=0-1"), Code::NotImplemented);
+        assert_eq!(
+            refused(Operation::PutObject, "x-amz-copy-source-range", "bytes=0-1"),
+            Code::NotImplemented
+        );
     }
 
     #[test]
@@ -300,7 +315,11 @@ mod tests {
                 ("x-amz-server-side-encryption", "AES256"),
             ],
         );
-        check(Operation::GetObject, &[("range", "bytes=0-1"), ("content-md5", "x")], &[("range", "bytes=0-1")]);
+        check(
+            Operation::GetObject,
+            &[("range", "bytes=0-1"), ("content-md5", "x")],
+            &[("range", "bytes=0-1")],
+        );
     }
 
     #[test]
@@ -319,7 +338,11 @@ mod tests {
                 map.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
             }
             let passed = forwarded(Operation::PutObject, &map).unwrap();
-            let passed: Vec<_> = passed.get_all(header::CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap()).collect();
+            let passed: Vec<_> = passed
+                .get_all(header::CONTENT_ENCODING)
+                .iter()
+                .map(|value| value.to_str().unwrap())
+                .collect();
             assert_eq!(passed, Vec::from_iter(kept), "{given:?}");
         }
     }

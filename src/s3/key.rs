@@ -45,7 +45,9 @@ fn check(text: &str, path: &str, what: &str) -> Result<()> {
 fn refused(what: &str, why: &str) -> Error {
     Error::new(
         Code::InvalidArgument,
-        format!("KeyNotAllowed: the {what} {why}; stores disagree on what that means. Use a plain path such as data/x/<coldkey>/file.parquet."),
+        format!(
+            "KeyNotAllowed: the {what} {why}; stores disagree on what that means. Use a plain path such as data/x/<coldkey>/file.parquet."
+        ),
     )
 }
 
@@ -56,8 +58,8 @@ mod tests {
     #[test]
     fn p22_segments_that_stores_normalise_are_refused() {
         for key in [
-            "", "/", "//", "a//b", "/a", "a/./b", "a/../b", "..", ".", "../a", "a/..", "a/.", "a/../", "a//", "a\0b", "a\nb",
-            "a\u{7f}b", "a\u{85}b",
+            "", "/", "//", "a//b", "/a", "a/./b", "a/../b", "..", ".", "../a", "a/..", "a/.", "a/../", "a//",
+            "a\0b", "a\nb", "a\u{7f}b", "a\u{85}b",
         ] {
             assert_eq!(check_key(key).unwrap_err().code, Code::InvalidArgument, "{key:?}");
         }

@@ -77,7 +77,13 @@ const GET_OBJECT: &[&str] = &[
 
 /// Rows with more required names stand before those with fewer: the first that fits is the operation.
 static TABLE: &[Row] = &[
-    row(Operation::ListBuckets, Method::GET, Level::Service, &[], &["prefix", "max-buckets", "continuation-token", "bucket-region"]),
+    row(
+        Operation::ListBuckets,
+        Method::GET,
+        Level::Service,
+        &[],
+        &["prefix", "max-buckets", "continuation-token", "bucket-region"],
+    ),
     row(Operation::HeadBucket, Method::HEAD, Level::Bucket, &[], &[]),
     row(Operation::CreateBucket, Method::PUT, Level::Bucket, &[], &[]),
     row(Operation::GetBucketLocation, Method::GET, Level::Bucket, &["location"], &[]),
@@ -93,12 +99,32 @@ static TABLE: &[Row] = &[
         Method::GET,
         Level::Bucket,
         &["list-type"],
-        &["prefix", "delimiter", "encoding-type", "max-keys", "start-after", "continuation-token", "fetch-owner"],
+        &[
+            "prefix",
+            "delimiter",
+            "encoding-type",
+            "max-keys",
+            "start-after",
+            "continuation-token",
+            "fetch-owner",
+        ],
     ),
-    row(Operation::ListObjects, Method::GET, Level::Bucket, &[], &["prefix", "delimiter", "encoding-type", "max-keys", "marker"]),
+    row(
+        Operation::ListObjects,
+        Method::GET,
+        Level::Bucket,
+        &[],
+        &["prefix", "delimiter", "encoding-type", "max-keys", "marker"],
+    ),
     row(Operation::DeleteObjects, Method::POST, Level::Bucket, &["delete"], &[]),
     row(Operation::GetObjectAttributes, Method::GET, Level::Object, &["attributes"], &["versionId"]),
-    row(Operation::ListParts, Method::GET, Level::Object, &["uploadId"], &["max-parts", "part-number-marker", "encoding-type"]),
+    row(
+        Operation::ListParts,
+        Method::GET,
+        Level::Object,
+        &["uploadId"],
+        &["max-parts", "part-number-marker", "encoding-type"],
+    ),
     row(Operation::GetObject, Method::GET, Level::Object, &[], GET_OBJECT),
     row(Operation::HeadObject, Method::HEAD, Level::Object, &[], GET_OBJECT),
     row(Operation::UploadPartCopy, Method::PUT, Level::Object, &["partNumber", "uploadId"], &[]),
@@ -155,7 +181,13 @@ impl Operation {
     }
 
     /// Recognises the operation from the decoded request. `bucket` and `key` are what the path names.
-    pub fn parse(method: &Method, bucket: Option<&str>, key: Option<&str>, query: &Query, headers: &HeaderMap) -> Result<Self> {
+    pub fn parse(
+        method: &Method,
+        bucket: Option<&str>,
+        key: Option<&str>,
+        query: &Query,
+        headers: &HeaderMap,
+    ) -> Result<Self> {
         let level = match (bucket, key) {
             (None, _) => Level::Service,
             (Some(_), None) => Level::Bucket,
@@ -168,19 +200,33 @@ impl Operation {
             return Err(not_implemented(format!("{method} of {}", level.as_str())));
         }
         let has = |name: &&str| names().any(|there| there == *name);
-        let Some(row) = on_method.find(|row| row.required.iter().all(|name| has(name)) && row.copy == (copy && row.may_copy()))
+        let Some(row) = on_method
+            .find(|row| row.required.iter().all(|name| has(name)) && row.copy == (copy && row.may_copy()))
         else {
             let shown = names().next().unwrap_or("no query").to_owned();
             return Err(not_implemented(format!("{method} of {} with {shown:?}", level.as_str())));
         };
-        if let Some(unknown) = names().find(|name| !row.required.contains(name) && !row.optional.contains(name)) {
+        if let Some(unknown) =
+            names().find(|name| !row.required.contains(name) && !row.optional.contains(name))
+        {
             return Err(not_implemented(format!("the query name {unknown:?} on {}", row.operation.as_str())));
         }
-        if let Some(twice) = row.required.iter().chain(row.optional).find(|name| names().filter(|there| there == *name).count() > 1) {
-            return Err(Error::new(Code::InvalidArgument, format!("The query name {twice} may be there once only.")));
+        if let Some(twice) = row
+            .required
+            .iter()
+            .chain(row.optional)
+            .find(|name| names().filter(|there| there == *name).count() > 1)
+        {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("The query name {twice} may be there once only."),
+            ));
         }
         if row.operation == Self::ListObjectsV2 && query.get("list-type") != Some("2") {
-            return Err(Error::new(Code::InvalidArgument, "list-type must be 2; leave it out for the first version of the listing."));
+            return Err(Error::new(
+                Code::InvalidArgument,
+                "list-type must be 2; leave it out for the first version of the listing.",
+            ));
         }
         Ok(row.operation)
     }
@@ -238,7 +284,13 @@ mod tests {
             ("GET", None, "location", false, GetBucketLocation),
             ("GET", None, "", false, ListObjects),
             ("GET", None, "prefix=a&marker=b&delimiter=/&max-keys=1&encoding-type=url", false, ListObjects),
-            ("GET", None, "list-type=2&prefix=a&fetch-owner=true&start-after=a&continuation-token=c", false, ListObjectsV2),
+            (
+                "GET",
+                None,
+                "list-type=2&prefix=a&fetch-owner=true&start-after=a&continuation-token=c",
+                false,
+                ListObjectsV2,
+            ),
             ("GET", None, "uploads&prefix=a&upload-id-marker=u&key-marker=k", false, ListMultipartUploads),
             ("POST", None, "delete=", false, DeleteObjects),
             ("GET", Some("k"), "x-id=GetObject&versionId=1&partNumber=2", false, GetObject),
@@ -289,15 +341,21 @@ mod tests {
         ] {
             let error = parse(method, key, query, false).unwrap_err();
             assert_eq!(error.code, Code::NotImplemented, "{method} {query}");
-            assert!(error.message.contains(named) && error.detail.unwrap().contains(named), "{method} {query}: {}", error.message);
+            assert!(
+                error.message.contains(named) && error.detail.unwrap().contains(named),
+                "{method} {query}: {}",
+                error.message
+            );
         }
     }
 
     #[test]
     fn a_name_twice_is_refused() {
-        for (method, key, query) in
-            [("GET", None, "prefix=a&prefix=b"), ("PUT", Some("k"), "partNumber=1&uploadId=a&uploadId=b"), ("GET", Some("k"), "versionId=1&versionId=2")]
-        {
+        for (method, key, query) in [
+            ("GET", None, "prefix=a&prefix=b"),
+            ("PUT", Some("k"), "partNumber=1&uploadId=a&uploadId=b"),
+            ("GET", Some("k"), "versionId=1&versionId=2"),
+        ] {
             assert_eq!(parse(method, key, query, false).unwrap_err().code, Code::InvalidArgument, "{query}");
         }
         assert_eq!(parse("GET", None, "list-type=1", false).unwrap_err().code, Code::InvalidArgument);

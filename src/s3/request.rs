@@ -34,7 +34,13 @@ pub struct Request {
 
 impl Request {
     /// Parses the decoded path and query.
-    pub fn parse(method: &Method, addressing: Addressing<'_>, path: &str, query: Query, headers: &HeaderMap) -> Result<Self> {
+    pub fn parse(
+        method: &Method,
+        addressing: Addressing<'_>,
+        path: &str,
+        query: Query,
+        headers: &HeaderMap,
+    ) -> Result<Self> {
         let Some(path) = path.strip_prefix('/') else {
             return Err(Error::new(Code::InvalidURI, "The request target must start with a slash."));
         };
@@ -54,7 +60,13 @@ impl Request {
             Operation::CopyObject | Operation::UploadPartCopy => Some(copy_source(headers)?),
             _ => None,
         };
-        Ok(Self { operation, bucket: bucket.map(str::to_owned), key: key.map(str::to_owned), query, copy_source })
+        Ok(Self {
+            operation,
+            bucket: bucket.map(str::to_owned),
+            key: key.map(str::to_owned),
+            query,
+            copy_source,
+        })
     }
 
     /// The key; an error where the operation has none, which the operation table rules out.

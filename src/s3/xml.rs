@@ -82,7 +82,10 @@ impl Element {
                         },
                         Err(_) => return Err(malformed("refers to a character that does not exist")),
                     };
-                    open.last_mut().ok_or_else(|| malformed("holds text outside its root"))?.text.push(character);
+                    open.last_mut()
+                        .ok_or_else(|| malformed("holds text outside its root"))?
+                        .text
+                        .push(character);
                 }
                 Event::End(_) | Event::Empty(_) => {
                     let done = open.pop().ok_or_else(|| malformed("ends an element that was not begun"))?;
@@ -127,7 +130,9 @@ impl Element {
 fn malformed(why: &str) -> Error {
     Error::new(
         Code::MalformedXML,
-        format!("The XML you provided was not well-formed or did not validate against our published schema: it {why}."),
+        format!(
+            "The XML you provided was not well-formed or did not validate against our published schema: it {why}."
+        ),
     )
 }
 
@@ -167,11 +172,14 @@ impl Delete {
                 "Quiet" => delete.quiet = matches!(child.text.trim(), "true" | "1"),
                 "Object" => {
                     child.only(&["Key", "VersionId", "ETag", "LastModifiedTime", "Size"])?;
-                    let key = child.text_of("Key").ok_or_else(|| malformed("holds an <Object> without a <Key>"))?;
+                    let key =
+                        child.text_of("Key").ok_or_else(|| malformed("holds an <Object> without a <Key>"))?;
                     let further = child.children.iter().filter(|element| element.name != "Key");
                     delete.objects.push(DeleteObject {
                         key: key.to_owned(),
-                        further: further.map(|element| (element.name.clone(), element.text.clone())).collect(),
+                        further: further
+                            .map(|element| (element.name.clone(), element.text.clone()))
+                            .collect(),
                     });
                 }
                 _ => return Err(malformed(&format!("holds a <{}> where none belongs", child.name))),
@@ -231,8 +239,15 @@ pub struct CompletedPart {
     pub checksums: Vec<(String, String)>,
 }
 
-const PART_ELEMENTS: &[&str] =
-    &["PartNumber", "ETag", "ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256"];
+const PART_ELEMENTS: &[&str] = &[
+    "PartNumber",
+    "ETag",
+    "ChecksumCRC32",
+    "ChecksumCRC32C",
+    "ChecksumCRC64NVME",
+    "ChecksumSHA1",
+    "ChecksumSHA256",
+];
 
 /// Parses the body of CompleteMultipartUpload.
 pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
@@ -260,7 +275,9 @@ pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
         parts.push(CompletedPart {
             number,
             etag: etag.trim().to_owned(),
-            checksums: checksums.map(|element| (element.name.clone(), element.text.trim().to_owned())).collect(),
+            checksums: checksums
+                .map(|element| (element.name.clone(), element.text.trim().to_owned()))
+                .collect(),
         });
     }
     if parts.is_empty() || parts.len() > PARTS_MAX {
@@ -322,7 +339,13 @@ pub fn parse_error(body: &[u8]) -> Option<(String, String)> {
 }
 
 /// The error document. `resource` is the path as the client named it.
-pub fn error(code: &str, message: &str, elements: &[(&str, String)], resource: &str, request_id: &str) -> String {
+pub fn error(
+    code: &str,
+    message: &str,
+    elements: &[(&str, String)],
+    resource: &str,
+    request_id: &str,
+) -> String {
     let mut xml = format!("{DECLARATION}<Error>");
     push(&mut xml, "Code", code);
     push(&mut xml, "Message", message);
@@ -354,7 +377,10 @@ pub fn list_buckets(owner: &str, bucket: Option<&str>, created: &str) -> String 
 /// GetBucketLocation; S3 spells us-east-1 as nothing.
 pub fn location(region: &str) -> String {
     let constraint = if region == "us-east-1" { "" } else { region };
-    format!("{DECLARATION}<LocationConstraint xmlns=\"{NAMESPACE}\">{}</LocationConstraint>", escape(constraint))
+    format!(
+        "{DECLARATION}<LocationConstraint xmlns=\"{NAMESPACE}\">{}</LocationConstraint>",
+        escape(constraint)
+    )
 }
 
 /// A listing of common prefixes alone, for ListObjects and ListObjectsV2.
@@ -385,7 +411,8 @@ pub struct PrefixListing<'a> {
 impl PrefixListing<'_> {
     /// The document.
     pub fn to_xml(&self) -> String {
-        let name = |text: &str| if self.url_encoded { super::uri::encode_path(text) } else { text.to_owned() };
+        let name =
+            |text: &str| if self.url_encoded { super::uri::encode_path(text) } else { text.to_owned() };
         let mut xml = format!("{DECLARATION}<ListBucketResult xmlns=\"{NAMESPACE}\">");
         push(&mut xml, "Name", self.bucket);
         push(&mut xml, "Prefix", &name(self.prefix));

@@ -104,7 +104,10 @@ impl Body for StoreBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.get_mut().0 {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Upload { upload: slot, shared } => {
@@ -112,7 +115,10 @@ impl Body for StoreBody {
                 if shared.stopped.load(Ordering::Acquire) {
                     *slot = None;
                     shared.over.notify_one();
-                    let error = Error::new(Code::RequestTimeout, "The upload was stopped: the store had answered already.");
+                    let error = Error::new(
+                        Code::RequestTimeout,
+                        "The upload was stopped: the store had answered already.",
+                    );
                     return Poll::Ready(Some(Err(error)));
                 }
                 let polled = Pin::new(upload.as_mut()).poll_frame(context);
@@ -148,7 +154,9 @@ impl Body for StoreBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Upload { upload, .. } => upload.as_ref().map_or_else(|| SizeHint::with_exact(0), |upload| upload.size_hint()),
+            Kind::Upload { upload, .. } => {
+                upload.as_ref().map_or_else(|| SizeHint::with_exact(0), |upload| upload.size_hint())
+            }
         }
     }
 }

@@ -102,7 +102,8 @@ impl Credentials {
                 (from_chain(&chain).await?, Source::Chain { chain, renewing: tokio::sync::Mutex::new(()) })
             }
         };
-        let current = Current::new(identity).ok_or_else(|| CredentialFault("not AWS credentials".to_owned()))?;
+        let current =
+            Current::new(identity).ok_or_else(|| CredentialFault("not AWS credentials".to_owned()))?;
         Ok(Self { current: ArcSwap::from_pointee(current), source })
     }
 
@@ -126,7 +127,11 @@ impl Credentials {
             }
         }
         let current = self.current.load_full();
-        if current.runs_out_by(now) { Err(CredentialFault("have run out and could not be renewed".to_owned())) } else { Ok(current) }
+        if current.runs_out_by(now) {
+            Err(CredentialFault("have run out and could not be renewed".to_owned()))
+        } else {
+            Ok(current)
+        }
     }
 
     fn look_at_file(&self, path: &Path, looked: &Mutex<(SystemTime, Option<Stamp>)>, now: SystemTime) {
@@ -146,24 +151,30 @@ impl Credentials {
                     tracing::info!("store credentials read anew");
                 }
             }
-            Err(fault) => tracing::error!(%fault, "store credentials could not be read anew; the last ones count"),
+            Err(fault) => {
+                tracing::error!(%fault, "store credentials could not be read anew; the last ones count")
+            }
         }
     }
 
-    /// Whether `text` holds the access key.
-    pub(super) fn is_told_by(&self, text: &str) -> bool {
-        let current = self.current.load();
-        !current.access_key().is_empty() && text.contains(current.access_key())
+    /// The access key that counts now.
+    pub(super) fn access_key(&self) -> String {
+        self.current.load().access_key().to_owned()
     }
 }
 
 fn identity(access_key: String, secret_key: String, token: Option<String>) -> Identity {
-    AwsCredentials::new(access_key, secret_key, token.filter(|token| !token.is_empty()), None, "subgate").into()
+    AwsCredentials::new(access_key, secret_key, token.filter(|token| !token.is_empty()), None, "subgate")
+        .into()
 }
 
 fn from_environment() -> Result<Identity, CredentialFault> {
-    let required =
-        |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or_else(|| CredentialFault(format!("the environment variable {name} is not set")));
+    let required = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| CredentialFault(format!("the environment variable {name} is not set")))
+    };
     let token = std::env::var("AWS_SESSION_TOKEN").ok();
     Ok(identity(required("AWS_ACCESS_KEY_ID")?, required("AWS_SECRET_ACCESS_KEY")?, token))
 }
@@ -201,8 +212,9 @@ fn from_file(path: &Path) -> Result<(Identity, Stamp), CredentialFault> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
     // The parser's own message may quote the file.
-    let file: CredentialFile = serde_json::from_str(&text)
-        .map_err(|error| fault(&format_args!("line {}: not {{\"access_key\": …, \"secret_key\": …}}", error.line())))?;
+    let file: CredentialFile = serde_json::from_str(&text).map_err(|error| {
+        fault(&format_args!("line {}: not {{\"access_key\": …, \"secret_key\": …}}", error.line()))
+    })?;
     if file.access_key.is_empty() || file.secret_key.is_empty() {
         return Err(fault(&"access_key and secret_key must not be empty"));
     }

@@ -11,7 +11,6 @@ mod sign;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -75,21 +74,26 @@ pub struct Store {
     /// `/bucket` for path-style, empty for virtual-host.
     base: String,
     bucket: String,
+    hidden_bucket: Option<String>,
     region: String,
     answer_timeout: Duration,
     idle_timeout: Duration,
 }
 
 impl Store {
-    /// Makes the client; reads the credentials for the first time.
-    pub async fn new(config: &config::Store) -> std::result::Result<Self, StoreFault> {
+    /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients know.
+    pub async fn new(config: &config::Store, public_bucket: &str) -> std::result::Result<Self, StoreFault> {
         let credentials = Credentials::new(&config.credentials).await?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds_max)));
         let tls = tls(config.ca_file.as_deref())?;
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
@@ -103,7 +107,10 @@ impl Store {
             (StoreAddressing::Path, Some(authority)) => (authority, format!("/{}", config.bucket)),
             (StoreAddressing::VirtualHost, Some(authority)) => {
                 let host = format!("{}.{authority}", config.bucket);
-                (host.parse().map_err(|_| StoreFault::CaFile(format!("{host} is not a host")))?, String::new())
+                (
+                    host.parse().map_err(|_| StoreFault::CaFile(format!("{host} is not a host")))?,
+                    String::new(),
+                )
             }
         };
         let scheme = if config.endpoint.scheme_str() == Some("https") { "https" } else { "http" };
@@ -116,6 +123,7 @@ impl Store {
             host,
             authority,
             base,
+            hidden_bucket: Some(config.bucket.clone()).filter(|bucket| bucket != public_bucket),
             bucket: config.bucket.clone(),
             region: config.region.clone(),
             answer_timeout: Duration::from_secs(config.answer_seconds_max),
@@ -133,9 +141,13 @@ impl Store {
         self.idle_timeout
     }
 
-    /// Whether `text` holds something of the store that is nobody's business.
-    pub fn is_told_by(&self, text: &str) -> bool {
-        text.contains(self.authority.as_str()) || text.contains(&self.bucket) || self.credentials.is_told_by(text)
+    /// What of the store is nobody's business: its address, its bucket's name where clients know another, and the
+    /// access key.
+    pub fn hidden_words(&self) -> Vec<String> {
+        let mut words = vec![self.authority.to_string(), self.credentials.access_key()];
+        words.extend(self.hidden_bucket.clone());
+        words.retain(|word| !word.is_empty());
+        words
     }
 
     /// Signs and sends. The answer's head must begin in time once the body is all there; a body still on its way is
@@ -152,13 +164,19 @@ impl Store {
         });
         let sent = self.send_once(outbound, now).await;
         match (sent, again) {
-            (Err(Failure::Died(_)), Some(again)) if is_safe(&again.method) => self.send_once(again, now).await,
+            (Err(Failure::Died(_)), Some(again)) if is_safe(&again.method) => {
+                self.send_once(again, now).await
+            }
             (sent, _) => sent,
         }
         .map_err(Failure::into_error)
     }
 
-    async fn send_once(&self, outbound: Outbound, now: UnixTime) -> std::result::Result<Response<Incoming>, Failure> {
+    async fn send_once(
+        &self,
+        outbound: Outbound,
+        now: UnixTime,
+    ) -> std::result::Result<Response<Incoming>, Failure> {
         let Outbound { method, key, query, mut headers, payload_hash, body } = outbound;
         let credentials = self.credentials.current().await.map_err(Failure::Credentials)?;
         let path = match &key {
@@ -167,7 +185,8 @@ impl Store {
             None => self.base.clone(),
         };
         headers.insert(header::HOST, self.host.clone());
-        sign::sign(&credentials, &self.region, &method, &path, &query, &mut headers, &payload_hash, now).map_err(Failure::Fault)?;
+        sign::sign(&credentials, &self.region, &method, &path, &query, &mut headers, &payload_hash, now)
+            .map_err(Failure::Fault)?;
         let uri = self.uri(&path, &query).map_err(Failure::Fault)?;
         let sent_whole = body.sent_whole();
         let mut request = http::Request::new(body);
@@ -272,9 +291,4 @@ fn tls(ca_file: Option<&std::path::Path>) -> std::result::Result<rustls::ClientC
         .with_safe_default_protocol_versions()
         .map_err(|error| StoreFault::CaFile(error.to_string()))?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// A body that is there as a whole.
-pub fn whole(bytes: Bytes) -> StoreBody {
-    StoreBody::whole(bytes)
 }

@@ -36,18 +36,31 @@ pub(super) fn sign(
         token.set_sensitive(true);
         headers.insert(TOKEN, token);
     }
-    let mut names: Vec<&str> =
-        headers.keys().map(HeaderName::as_str).filter(|name| *name == "host" || name.starts_with("x-amz-")).collect();
+    let mut names: Vec<&str> = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| *name == "host" || name.starts_with("x-amz-"))
+        .collect();
     names.sort_unstable();
     let signed_headers = names.join(";");
     let day = date.get(..8).unwrap_or_default();
     let scope = format!("{day}/{region}/s3/aws4_request");
-    let canonical = CanonicalRequest { method, path, query, signed_headers: &signed_headers, headers, overrides: &[], payload_hash };
+    let canonical = CanonicalRequest {
+        method,
+        path,
+        query,
+        signed_headers: &signed_headers,
+        headers,
+        overrides: &[],
+        payload_hash,
+    };
     let string_to_sign = canonical.string_to_sign(ALGORITHM, &date, &scope)?;
     let key = credentials.signing_key(day, region, now);
     let signature = calculate_signature(key.expose(), string_to_sign.as_bytes());
-    let authorization =
-        format!("{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}", credentials.access_key());
+    let authorization = format!(
+        "{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}",
+        credentials.access_key()
+    );
     let mut authorization = value(&authorization)?;
     authorization.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, authorization);
@@ -55,7 +68,8 @@ pub(super) fn sign(
 }
 
 fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|_| Error::internal("a header for the store holds what no header may hold"))
+    HeaderValue::from_str(text)
+        .map_err(|_| Error::internal("a header for the store holds what no header may hold"))
 }
 
 #[cfg(test)]
@@ -64,8 +78,8 @@ mod tests {
 
     use aws_credential_types::Credentials;
     use aws_sigv4::http_request::{
-        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
-        UriPathNormalizationMode,
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
+        SigningSettings, UriPathNormalizationMode,
     };
     use aws_smithy_runtime_api::client::identity::Identity;
     use proptest::prelude::*;
@@ -74,7 +88,14 @@ mod tests {
     use crate::s3::uri;
 
     /// What AWS's own signer makes of the same request.
-    fn oracle(identity: &Identity, method: &Method, target: &str, headers: &HeaderMap, payload: &str, time: SystemTime) -> String {
+    fn oracle(
+        identity: &Identity,
+        method: &Method,
+        target: &str,
+        headers: &HeaderMap,
+        payload: &str,
+        time: SystemTime,
+    ) -> String {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;

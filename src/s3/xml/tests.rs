@@ -70,7 +70,10 @@ fn a_page_of_parts_is_read() {
     assert_eq!(page, PartsPage { parts: vec![(1, 5_242_880, "a".to_owned())], next: Some(2) });
     // A truncated page without a marker, or a part without a size, is no answer at all: never a short sum.
     assert_eq!(parse_parts(b"<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>"), None);
-    assert_eq!(parse_parts(b"<ListPartsResult><Part><PartNumber>1</PartNumber></Part></ListPartsResult>"), None);
+    assert_eq!(
+        parse_parts(b"<ListPartsResult><Part><PartNumber>1</PartNumber></Part></ListPartsResult>"),
+        None
+    );
     assert_eq!(parse_parts(b"<Error/>"), None);
 }
 
@@ -84,8 +87,16 @@ fn an_error_is_escaped_and_read_back() {
 #[test]
 fn a_listing_of_prefixes_keeps_the_namespace() {
     let prefixes = ["data/a b/".to_owned()];
-    let listing =
-        PrefixListing { bucket: "b", prefix: "data/", delimiter: "/", v2: true, keys_max: 1, prefixes: &prefixes, truncated: true, ..PrefixListing::default() };
+    let listing = PrefixListing {
+        bucket: "b",
+        prefix: "data/",
+        delimiter: "/",
+        v2: true,
+        keys_max: 1,
+        prefixes: &prefixes,
+        truncated: true,
+        ..PrefixListing::default()
+    };
     let xml = listing.to_xml();
     assert!(xml.contains("<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"));
     assert!(xml.contains("<CommonPrefixes><Prefix>data/a b/</Prefix></CommonPrefixes>"));
