@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +10,10 @@ use clap::Args;
 use super::{
     fault::{Exit, Fault},
     out,
+};
+use crate::{
+    config::{Config, Faults},
+    serve::Server,
 };
 
 /// Options of `subgate serve`.
@@ -81,39 +84,21 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static,
     })
 }
 
-/// The checked configuration.
-#[derive(Debug)]
-pub(crate) struct Config(());
-
-/// A server whose sockets are open.
-#[derive(Debug)]
-pub(crate) struct Server(());
-
-/// Reads and checks a configuration; its faults go to standard error, one line each.
+/// Reads and checks a configuration; where it has faults each is a line on standard error of its own.
 pub(crate) fn load(path: &Path) -> Result<Config, Fault> {
+    // A missing file is not a faulty one.
     std::fs::metadata(path)
         .map_err(|error| Fault::new(Exit::NoInput, format!("--config {}: {error}", path.display())))?;
-    Err(Fault::new(Exit::Software, format!("--config {}: configurations are not read yet", path.display())))
+    Config::load(path).map_err(|Faults(faults)| {
+        for fault in &faults {
+            out::complain(fault);
+        }
+        let count = faults.len();
+        Fault::usage(format!("{}: {count} {}", path.display(), if count == 1 { "fault" } else { "faults" }))
+    })
 }
 
 /// Opens the sockets.
-pub(crate) async fn bind(_config: Config) -> Result<Server, Fault> {
-    Err(Fault::new(Exit::Software, "the server is not there yet"))
-}
-
-impl Server {
-    /// Where clients connect.
-    pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    }
-
-    /// Where the operator connects.
-    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    /// Serves until `shutdown` resolves and what is under way has ended.
-    pub(crate) async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) {
-        shutdown.await;
-    }
+pub(crate) async fn bind(config: Config) -> Result<Server, Fault> {
+    Server::bind(config).await.map_err(Fault::cannot_create)
 }

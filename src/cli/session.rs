@@ -21,7 +21,11 @@ use rustls::{
 use serde::Deserialize;
 
 use super::fault::{Exit, Fault};
-use crate::{auth::sr25519::Keypair, chain::AccountId, secret::Secret};
+use crate::{
+    auth::{btauth, sr25519::Keypair},
+    chain::AccountId,
+    secret::Secret,
+};
 
 /// From the first packet to the last byte of the answer.
 pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -181,7 +185,8 @@ fn signed_request(
     receiver: Option<&AccountId>,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, Fault> {
-    let nonce = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let nonce_nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let nonce_nanos = u64::try_from(nonce_nanos).unwrap_or(u64::MAX);
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(format!("{}{PATH}", endpoint.canonical()))
@@ -190,47 +195,12 @@ fn signed_request(
     if !body.is_empty() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
-    for (name, value) in btauth_headers(pair, "POST", PATH, &body, nonce, receiver) {
+    for (name, value) in btauth::sign(pair, "POST", PATH, &body, receiver, nonce_nanos) {
         request = request.header(name, value);
     }
     request
         .body(Full::new(body))
         .map_err(|error| Fault::new(Exit::Software, format!("the request cannot be built: {error}")))
-}
-
-/// The headers of btauth/1 as `bittensor.http_auth.sign` of the bittensor SDK 11 makes them.
-fn btauth_headers(
-    pair: &Keypair,
-    method: &str,
-    path: &str,
-    body: &[u8],
-    nonce: u128,
-    receiver: Option<&AccountId>,
-) -> Vec<(&'static str, String)> {
-    let sender = pair.account().to_ss58();
-    let nonce = nonce.to_string();
-    let receiver = receiver.map(AccountId::to_ss58);
-    let body_sha256 = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body));
-    let signed = [
-        "btauth/1",
-        "sr25519",
-        method,
-        path,
-        &body_sha256,
-        &nonce,
-        &sender,
-        receiver.as_deref().unwrap_or("-"),
-    ]
-    .join("\n");
-    let signature = format!("0x{}", hex::encode(pair.sign(signed.as_bytes())));
-    let mut headers = vec![
-        ("x-bittensor-version", "1".to_owned()),
-        ("x-bittensor-hotkey", sender),
-        ("x-bittensor-nonce", nonce),
-        ("x-bittensor-signature", signature),
-    ];
-    headers.extend(receiver.map(|receiver| ("x-bittensor-receiver", receiver)));
-    headers
 }
 
 fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
@@ -292,7 +262,6 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::sr25519;
 
     #[test]
     fn a_secret_does_not_travel_in_the_clear_beyond_this_machine() {
@@ -323,22 +292,6 @@ mod tests {
         }
         assert!(Endpoint::new("http://subgate:8014", true).is_ok());
         assert_eq!(Endpoint::new("HTTPS://Host:1/", false).unwrap().canonical(), "https://host:1");
-    }
-
-    #[test]
-    fn the_signature_covers_what_the_sdk_signs() {
-        let pair = Keypair::from_mini_secret(&[1; 32]).unwrap();
-        let receiver = Keypair::from_mini_secret(&[2; 32]).unwrap().account();
-        let headers = btauth_headers(&pair, "POST", "/v1/session", b"{}", 17, Some(&receiver));
-        let header = |name: &str| headers.iter().find(|(n, _)| *n == name).unwrap().1.clone();
-        let message = format!(
-            "btauth/1\nsr25519\nPOST\n/v1/session\n44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\n17\n{}\n{}",
-            pair.account(),
-            receiver
-        );
-        let signature = hex::decode(header("x-bittensor-signature").trim_start_matches("0x")).unwrap();
-        assert!(sr25519::verify(&pair.account(), message.as_bytes(), &signature.try_into().unwrap()));
-        assert_eq!(header("x-bittensor-receiver"), receiver.to_ss58());
     }
 
     #[test]

@@ -1,4 +1,13 @@
 //! S3's own words: requests, operations, keys and XML.
 
+pub mod copy_source;
+pub mod headers;
 pub mod key;
+mod operation;
+mod request;
 pub mod uri;
+pub mod xml;
+
+pub use copy_source::CopySource;
+pub use operation::{COPY_SOURCE, Operation, SDK_QUERY_NAME};
+pub use request::{Addressing, Request};

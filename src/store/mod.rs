@@ -1,4 +1,294 @@
-//! The store behind the proxy.
+//! The store behind: one pooled client that signs what it sends with the server's own credentials. \[IO\]
+//!
+//! Nothing here decides. A request comes in as plain parts that were built from a permit; it leaves signed over `host`
+//! and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
 
+mod body;
+mod credentials;
 #[cfg(feature = "dev-store")]
 pub mod embedded;
+mod sign;
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+pub use body::{Abort, StoreBody};
+pub use credentials::{CredentialFault, Credentials};
+
+use crate::{
+    auth::UnixTime,
+    config::{self, StoreAddressing},
+    error::{Error, Result},
+    s3::uri::{self, Query},
+};
+
+/// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so that a
+/// request rarely meets a connection that the store is just closing.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// Why the client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// A certificate authority file that cannot be used.
+    #[error("store.ca_file: {0}")]
+    CaFile(String),
+    /// Credentials that cannot be had.
+    #[error("store.credentials: {0}")]
+    Credentials(#[from] CredentialFault),
+}
+
+/// A request for the store, before it is addressed and signed.
+#[derive(Debug)]
+pub struct Outbound {
+    /// The method.
+    pub method: Method,
+    /// The decoded key; none for requests to the bucket.
+    pub key: Option<String>,
+    /// The decoded query.
+    pub query: Query,
+    /// What goes on of the client's headers.
+    pub headers: HeaderMap,
+    /// `x-amz-content-sha256`.
+    pub payload_hash: String,
+    /// The body.
+    pub body: StoreBody,
+}
+
+/// The store.
+pub struct Store {
+    client: Client<HttpsConnector<HttpConnector>, StoreBody>,
+    credentials: Credentials,
+    scheme: &'static str,
+    authority: Authority,
+    host: HeaderValue,
+    /// `/bucket` for path-style, empty for virtual-host.
+    base: String,
+    bucket: String,
+    hidden_bucket: Option<String>,
+    region: String,
+    answer_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl Store {
+    /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients know.
+    pub async fn new(config: &config::Store, public_bucket: &str) -> std::result::Result<Self, StoreFault> {
+        let credentials = Credentials::new(&config.credentials).await?;
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds_max)));
+        let tls = tls(config.ca_file.as_deref())?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(config.idle_connections_max)
+            .http1_max_buf_size(BUFFER_BYTES_MAX)
+            .set_host(false)
+            .build(connector);
+        let endpoint = config.endpoint.authority().cloned();
+        let (authority, base) = match (config.addressing, endpoint) {
+            (_, None) => return Err(StoreFault::CaFile("store.endpoint has no host".to_owned())),
+            (StoreAddressing::Path, Some(authority)) => (authority, format!("/{}", config.bucket)),
+            (StoreAddressing::VirtualHost, Some(authority)) => {
+                let host = format!("{}.{authority}", config.bucket);
+                (
+                    host.parse().map_err(|_| StoreFault::CaFile(format!("{host} is not a host")))?,
+                    String::new(),
+                )
+            }
+        };
+        let scheme = if config.endpoint.scheme_str() == Some("https") { "https" } else { "http" };
+        let host = HeaderValue::from_str(&host_header(scheme, &authority))
+            .map_err(|_| StoreFault::CaFile(format!("{authority} is not a host")))?;
+        Ok(Self {
+            client,
+            credentials,
+            scheme,
+            host,
+            authority,
+            base,
+            hidden_bucket: Some(config.bucket.clone()).filter(|bucket| bucket != public_bucket),
+            bucket: config.bucket.clone(),
+            region: config.region.clone(),
+            answer_timeout: Duration::from_secs(config.answer_seconds_max),
+            idle_timeout: Duration::from_secs(config.idle_seconds_max),
+        })
+    }
+
+    /// The bucket's name at the store.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// How long an answer that has begun may be silent.
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// What of the store is nobody's business: its address, its bucket's name where clients know another, and the
+    /// access key.
+    pub fn hidden_words(&self) -> Vec<String> {
+        let mut words = vec![self.authority.to_string(), self.credentials.access_key()];
+        words.extend(self.hidden_bucket.clone());
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    /// Signs and sends. The answer's head must begin in time once the body is all there; a body still on its way is
+    /// bounded by its own pace.
+    pub async fn send(&self, outbound: Outbound, now: UnixTime) -> Result<Response<Incoming>> {
+        // A request without a body may be sent twice: a connection kept too long dies without having heard of it.
+        let again = outbound.body.is_empty().then(|| Outbound {
+            method: outbound.method.clone(),
+            key: outbound.key.clone(),
+            query: outbound.query.clone(),
+            headers: outbound.headers.clone(),
+            payload_hash: outbound.payload_hash.clone(),
+            body: StoreBody::empty(),
+        });
+        let sent = self.send_once(outbound, now).await;
+        match (sent, again) {
+            (Err(Failure::Died(_)), Some(again)) if is_safe(&again.method) => {
+                self.send_once(again, now).await
+            }
+            (sent, _) => sent,
+        }
+        .map_err(Failure::into_error)
+    }
+
+    async fn send_once(
+        &self,
+        outbound: Outbound,
+        now: UnixTime,
+    ) -> std::result::Result<Response<Incoming>, Failure> {
+        let Outbound { method, key, query, mut headers, payload_hash, body } = outbound;
+        let credentials = self.credentials.current().await.map_err(Failure::Credentials)?;
+        let path = match &key {
+            Some(key) => format!("{}/{key}", self.base),
+            None if self.base.is_empty() => "/".to_owned(),
+            None => self.base.clone(),
+        };
+        headers.insert(header::HOST, self.host.clone());
+        sign::sign(&credentials, &self.region, &method, &path, &query, &mut headers, &payload_hash, now)
+            .map_err(Failure::Fault)?;
+        let uri = self.uri(&path, &query).map_err(Failure::Fault)?;
+        let sent_whole = body.sent_whole();
+        let mut request = http::Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let answer = self.client.request(request);
+        tokio::pin!(answer);
+        let answer = match sent_whole {
+            None => tokio::time::timeout(self.answer_timeout, answer).await,
+            Some(sent_whole) => tokio::select! {
+                answer = &mut answer => Ok(answer),
+                () = sent_whole => tokio::time::timeout(self.answer_timeout, answer).await,
+            },
+        };
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Failure::Died(error)),
+            Err(_) => Err(Failure::Silent),
+        }
+    }
+
+    fn uri(&self, path: &str, query: &Query) -> Result<Uri> {
+        let mut target = uri::encode_path(path);
+        if !query.is_empty() {
+            target.push('?');
+            target.push_str(&query.canonical());
+        }
+        Uri::builder()
+            .scheme(self.scheme)
+            .authority(self.authority.clone())
+            .path_and_query(target)
+            .build()
+            .map_err(|error| Error::internal(format!("a request target for the store: {error}")))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({}://{}{})", self.scheme, self.authority, self.base)
+    }
+}
+
+/// Why no answer came.
+enum Failure {
+    /// The connection failed, or broke before an answer.
+    Died(hyper_util::client::legacy::Error),
+    /// Nothing came in time.
+    Silent,
+    /// There is nothing to sign with.
+    Credentials(CredentialFault),
+    /// A request that cannot be built.
+    Fault(Error),
+}
+
+impl Failure {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Died(error) => {
+                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+                let chain: Vec<String> = causes.map(ToString::to_string).collect();
+                Error::store_unavailable(format!("{error}: {}", chain.join(": ")))
+            }
+            Self::Silent => Error::store_unavailable("no answer within store.answer_seconds_max"),
+            Self::Credentials(fault) => Error::store_unavailable(format!("store.credentials: {fault}")),
+            Self::Fault(error) => error,
+        }
+    }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// The Host header: without the port where it is the scheme's own, as clients and stores sign it.
+fn host_header(scheme: &str, authority: &Authority) -> String {
+    match (scheme, authority.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) => authority.host().to_owned(),
+        _ => authority.to_string(),
+    }
+}
+
+fn tls(ca_file: Option<&std::path::Path>) -> std::result::Result<rustls::ClientConfig, StoreFault> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        use rustls::pki_types::{CertificateDer, pem::PemObject};
+        let fault = |what: String| StoreFault::CaFile(format!("{}: {what}", path.display()));
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))?;
+        let mut added = 0;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| fault(error.to_string()))?;
+            roots.add(certificate).map_err(|error| fault(error.to_string()))?;
+            added += 1;
+        }
+        if added == 0 {
+            return Err(fault("holds no certificate".to_owned()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StoreFault::CaFile(error.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}

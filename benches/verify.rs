@@ -1,0 +1,120 @@
+//! What it costs to verify one request, by the way it is signed.
+
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot be set up should stop")]
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use subgate::{
+    auth::{
+        Audience, Declared, Head, SessionKey, SessionKeys, Settings, UnixTime, Verifier, btauth,
+        signer::{ClientRequest, Credentials, Signer},
+        sr25519::Keypair,
+    },
+    s3::uri::Query,
+    secret::Secret,
+};
+
+const HOST: &str = "s3.example:8014";
+const REGION: &str = "us-east-1";
+const NOW: UnixTime = UnixTime::from_seconds(1_795_243_710);
+
+fn verifier() -> Verifier {
+    let key = SessionKey { id: "k1".into(), secret: Secret::new([1; 32]), accept_until: None };
+    Verifier::new(Settings {
+        region: REGION.into(),
+        session_keys: SessionKeys::new(vec![key], "k1").unwrap(),
+        audience: audience(),
+        session_seconds_max: 86_400,
+        presigned_seconds_max: 604_800,
+    })
+}
+
+fn audience() -> Audience {
+    Audience { receiver: None, allow_none: true }
+}
+
+/// What a client sends for one object, with the headers that SDKs add.
+fn request() -> ClientRequest {
+    let path = "/data-universe/data/x/5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY/job_id=1/a.parquet";
+    let mut request = ClientRequest::new(Method::PUT, HOST, path)
+        .and_then(|request| request.header("content-type", "application/octet-stream"))
+        .and_then(|request| request.header("x-amz-checksum-crc32", "DUoRhQ=="))
+        .and_then(|request| request.header("user-agent", "Boto3/1.44 md/Botocore#1.44"))
+        .unwrap();
+    request.query = Query::parse(Some("partNumber=1&uploadId=abcdefghijklmnop")).unwrap();
+    request
+}
+
+struct Arrived {
+    request: ClientRequest,
+    path: String,
+    query: String,
+}
+
+impl Arrived {
+    fn new(request: ClientRequest) -> Self {
+        let target = request.target();
+        let (path, query) = target.split_once('?').unwrap();
+        Self { path: path.into(), query: query.into(), request }
+    }
+
+    fn verify(&self, verifier: &Verifier) {
+        let head = Head {
+            method: &self.request.method,
+            path: &self.path,
+            query: Some(&self.query),
+            headers: &self.request.headers,
+            hosts: &[HOST],
+            accept_encodings: &[],
+            is_own_host: &|host| host == HOST,
+        };
+        black_box(verifier.verify(&head, NOW).unwrap());
+    }
+}
+
+fn verify(criterion: &mut Criterion) {
+    let keypair = Keypair::from_mini_secret(&[7; 32]).unwrap();
+    let nonce_nanos = u64::try_from(NOW.nanos()).unwrap();
+    let session_headers = || -> HeaderMap {
+        btauth::sign(&keypair, "POST", "/v1/session", b"", None, nonce_nanos)
+            .into_iter()
+            .map(|(name, text)| (HeaderName::from_static(name), HeaderValue::from_str(&text).unwrap()))
+            .collect()
+    };
+    let headers = session_headers();
+    let evidence = btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW).unwrap();
+    let warm = verifier();
+    let session = warm.issue(&evidence, None, NOW).unwrap();
+    let hash = Declared::Sha256([7; 32]);
+
+    let mut group = criterion.benchmark_group("verify");
+    for (name, credentials) in
+        [("session", Credentials::Session(&session)), ("sr25519", Credentials::Hotkey(&keypair))]
+    {
+        let signer = Signer { credentials, region: REGION, now: NOW };
+        let (mut header, mut presigned) = (request(), request());
+        signer.sign(&mut header, &hash).unwrap();
+        presigned.headers.remove("x-amz-checksum-crc32");
+        signer.presign(&mut presigned, 3600, &Declared::Unsigned).unwrap();
+        let (header, presigned) = (Arrived::new(header), Arrived::new(presigned));
+        group.bench_function(format!("{name}/header"), |bencher| bencher.iter(|| header.verify(&warm)));
+        group.bench_function(format!("{name}/presigned"), |bencher| bencher.iter(|| presigned.verify(&warm)));
+        if name == "session" {
+            group.bench_function("session/header/uncached", |bencher| {
+                bencher.iter_batched_ref(verifier, |cold| header.verify(cold), BatchSize::SmallInput);
+            });
+        }
+    }
+    group.bench_function("btauth", |bencher| {
+        bencher.iter(|| {
+            black_box(btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW)).unwrap()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, verify);
+criterion_main!(benches);

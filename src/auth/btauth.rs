@@ -1,0 +1,351 @@
+//! btauth/1, the signed-HTTP standard of the bittensor SDK 11 (`bittensor.http_auth.sign`).
+//!
+//! Signed bytes, joined by `\n`: `btauth/1`, scheme, METHOD, path with query as sent, sha256 hex of the body,
+//! nonce (unix ns), sender, receiver or `-`.
+//!
+//! Invariants: an [`Evidence`] exists only where the hotkey's signature over exactly these bytes was verified; a
+//! (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use http::{HeaderMap, StatusCode};
+
+use super::{
+    UnixTime,
+    canonical::sha256_hex,
+    sr25519::{self, Keypair, SIGNATURE_BYTES},
+};
+use crate::chain::AccountId;
+
+/// How old a request may be, in nanoseconds.
+const PAST_NANOS_MAX: u128 = 10_000_000_000;
+
+/// How far ahead of us a signer's clock may be, in nanoseconds.
+const FUTURE_NANOS_MAX: u128 = 2_000_000_000;
+
+/// Most nonces held at once: 5000 sessions a second over the window of 12 s, about 4 MiB.
+pub const NONCES_MAX: usize = 60_000;
+
+/// First line of the signed bytes.
+const PROTOCOL: &str = "btauth/1";
+
+/// The one scheme that is taken; it is pinned, never "either".
+const CRYPTO: &str = "sr25519";
+
+const VERSION_HEADER: &str = "x-bittensor-version";
+const HOTKEY_HEADER: &str = "x-bittensor-hotkey";
+const RECEIVER_HEADER: &str = "x-bittensor-receiver";
+const NONCE_HEADER: &str = "x-bittensor-nonce";
+const CRYPTO_HEADER: &str = "x-bittensor-crypto";
+const SIGNATURE_HEADER: &str = "x-bittensor-signature";
+
+/// To whom a request may be addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audience {
+    /// The server's own identity, where it has one.
+    pub receiver: Option<AccountId>,
+    /// Whether a request addressed to nobody (`-`) is taken as well.
+    pub allow_none: bool,
+}
+
+impl Audience {
+    /// Whether something addressed to `receiver` is meant for this server.
+    pub fn takes(&self, receiver: Option<&AccountId>) -> bool {
+        match receiver {
+            Some(receiver) => self.receiver.as_ref() == Some(receiver),
+            None => self.allow_none,
+        }
+    }
+}
+
+/// Why a request is not one of btauth/1; [`BtauthError::status`] and its text make the JSON answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BtauthError {
+    /// A header is missing.
+    #[error("Missing header {0}")]
+    Missing(&'static str),
+    /// A header is there twice.
+    #[error("Header {0} is given more than once")]
+    Duplicate(&'static str),
+    /// A header cannot be read.
+    #[error("Invalid header {0}")]
+    Malformed(&'static str),
+    /// Another version than 1.
+    #[error("Unsupported X-Bittensor-Version; this server speaks 1")]
+    Version,
+    /// Another scheme than sr25519.
+    #[error("Unsupported X-Bittensor-Crypto; this server takes sr25519")]
+    Crypto,
+    /// The nonce is more than 10 s old or 2 s ahead.
+    #[error("Nonce outside the window of 10 s past and 2 s future; check the clock")]
+    Stale,
+    /// Addressed to another server, or to nobody where that is not allowed.
+    #[error("X-Bittensor-Receiver is not this server")]
+    Receiver,
+    /// The hotkey did not sign these bytes.
+    #[error("Invalid signature")]
+    Signature,
+    /// The nonce was used before.
+    #[error("Nonce already used")]
+    Replayed,
+    /// Too many nonces within the window.
+    #[error("Too many sessions are being asked for; please retry")]
+    Full,
+}
+
+impl BtauthError {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Duplicate(_) | Self::Malformed(_) | Self::Version | Self::Crypto => StatusCode::BAD_REQUEST,
+            Self::Missing(_) | Self::Stale | Self::Signature | Self::Replayed => StatusCode::UNAUTHORIZED,
+            Self::Receiver => StatusCode::FORBIDDEN,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// What the bytes of btauth/1 say. Nothing in it is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Statement<'a> {
+    pub(super) method: &'a str,
+    /// Path with query, as sent.
+    pub(super) target: &'a str,
+    /// SHA-256 of the body, 64 lower-case hex characters.
+    pub(super) body_sha256: &'a str,
+    /// Unix time in nanoseconds, and the nonce.
+    pub(super) nonce_nanos: u64,
+    pub(super) sender: AccountId,
+    pub(super) receiver: Option<AccountId>,
+}
+
+impl<'a> Statement<'a> {
+    /// Reads signed bytes; only what [`Statement::text`] writes.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let mut lines = text.split('\n');
+        let mut next = || lines.next();
+        let (PROTOCOL, CRYPTO) = (next()?, next()?) else { return None };
+        let (method, target, body_sha256) = (next()?, next()?, next()?);
+        let nonce_nanos = nonce(next()?)?;
+        let sender = next()?.parse().ok()?;
+        let receiver = match next()? {
+            "-" => None,
+            receiver => Some(receiver.parse().ok()?),
+        };
+        next().is_none().then_some(Self { method, target, body_sha256, nonce_nanos, sender, receiver })
+    }
+
+    fn text(&self) -> String {
+        let receiver = self.receiver.map_or_else(|| "-".into(), |receiver| receiver.to_ss58());
+        let nonce = self.nonce_nanos.to_string();
+        let sender = self.sender.to_ss58();
+        [PROTOCOL, CRYPTO, self.method, self.target, self.body_sha256, &nonce, &sender, &receiver].join("\n")
+    }
+}
+
+/// Digits as `u64` prints them: one nonce has one spelling.
+fn nonce(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|nonce: &u64| nonce.to_string() == text)
+}
+
+/// The bytes that `sender` signs for a request; `target` is the path with its query as sent.
+pub fn evidence_bytes(
+    method: &str,
+    target: &str,
+    body: &[u8],
+    nonce_nanos: u64,
+    sender: &AccountId,
+    receiver: Option<&AccountId>,
+) -> String {
+    let body_sha256 = sha256_hex(body);
+    Statement {
+        method,
+        target,
+        body_sha256: &body_sha256,
+        nonce_nanos,
+        sender: *sender,
+        receiver: receiver.copied(),
+    }
+    .text()
+}
+
+/// The headers that a client sends with a request: names in lower case, values in plain ASCII.
+pub fn sign(
+    keypair: &Keypair,
+    method: &str,
+    target: &str,
+    body: &[u8],
+    receiver: Option<&AccountId>,
+    nonce_nanos: u64,
+) -> Vec<(&'static str, String)> {
+    let bytes = evidence_bytes(method, target, body, nonce_nanos, &keypair.account(), receiver);
+    let mut headers = vec![
+        (VERSION_HEADER, "1".into()),
+        (HOTKEY_HEADER, keypair.account().to_ss58()),
+        (NONCE_HEADER, nonce_nanos.to_string()),
+        (CRYPTO_HEADER, CRYPTO.into()),
+        (SIGNATURE_HEADER, format!("0x{}", hex::encode(keypair.sign(bytes.as_bytes())))),
+    ];
+    headers.extend(receiver.map(|receiver| (RECEIVER_HEADER, receiver.to_ss58())));
+    headers
+}
+
+/// The bytes a hotkey signed, with its signature: proof for ever that it asked for a session.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Evidence {
+    pub(super) hotkey: AccountId,
+    pub(super) nonce_nanos: u64,
+    pub(super) bytes: String,
+    pub(super) wrapped: bool,
+    pub(super) signature: [u8; SIGNATURE_BYTES],
+}
+
+impl Evidence {
+    /// Who signed.
+    pub fn hotkey(&self) -> AccountId {
+        self.hotkey
+    }
+
+    /// When it was signed, by the signer's clock.
+    pub fn time(&self) -> UnixTime {
+        UnixTime::from_nanos(self.nonce_nanos)
+    }
+}
+
+/// Without the signature: nothing that proves belongs in a log (P51).
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Evidence({} at {})", self.hotkey, self.time())
+    }
+}
+
+/// Whether `signature` is `account`'s over `bytes`, wrapped in `<Bytes>…</Bytes>` as browser wallets do or not.
+pub(super) fn is_signed_by(
+    account: &AccountId,
+    bytes: &str,
+    wrapped: bool,
+    signature: &[u8; SIGNATURE_BYTES],
+) -> bool {
+    if wrapped {
+        sr25519::verify(account, format!("<Bytes>{bytes}</Bytes>").as_bytes(), signature)
+    } else {
+        sr25519::verify(account, bytes.as_bytes(), signature)
+    }
+}
+
+/// Verifies a request of btauth/1; `target` is the path with its query as sent. Costs at most two sr25519
+/// verifications. The nonce is not spent yet: [`ReplayStore::spend`].
+///
+/// # Errors
+/// Any [`BtauthError`] but `Replayed` and `Full`.
+pub fn verify(
+    headers: &HeaderMap,
+    method: &str,
+    target: &str,
+    body: &[u8],
+    audience: &Audience,
+    now: UnixTime,
+) -> Result<Evidence, BtauthError> {
+    let required = |name| header(headers, name)?.ok_or(BtauthError::Missing(name));
+    if required(VERSION_HEADER)? != "1" {
+        return Err(BtauthError::Version);
+    }
+    if header(headers, CRYPTO_HEADER)?.is_some_and(|crypto| crypto != CRYPTO) {
+        return Err(BtauthError::Crypto);
+    }
+    let account = |name, text: &str| text.parse::<AccountId>().map_err(|_| BtauthError::Malformed(name));
+    let sender = account(HOTKEY_HEADER, required(HOTKEY_HEADER)?)?;
+    let nonce_nanos = nonce(required(NONCE_HEADER)?).ok_or(BtauthError::Malformed(NONCE_HEADER))?;
+    let mut signature = [0; SIGNATURE_BYTES];
+    required(SIGNATURE_HEADER)?
+        .strip_prefix("0x")
+        .and_then(|digits| hex::decode_to_slice(digits, &mut signature).ok())
+        .ok_or(BtauthError::Malformed(SIGNATURE_HEADER))?;
+    let receiver = match header(headers, RECEIVER_HEADER)? {
+        None | Some("-") => None,
+        Some(text) => Some(account(RECEIVER_HEADER, text)?),
+    };
+    let signed_nanos = u128::from(nonce_nanos);
+    if signed_nanos < now.nanos().saturating_sub(PAST_NANOS_MAX)
+        || signed_nanos > now.nanos() + FUTURE_NANOS_MAX
+    {
+        return Err(BtauthError::Stale);
+    }
+    if !audience.takes(receiver.as_ref()) {
+        return Err(BtauthError::Receiver);
+    }
+    let bytes = evidence_bytes(method, target, body, nonce_nanos, &sender, receiver.as_ref());
+    let wrapped = [false, true]
+        .into_iter()
+        .find(|wrapped| is_signed_by(&sender, &bytes, *wrapped, &signature))
+        .ok_or(BtauthError::Signature)?;
+    Ok(Evidence { hotkey: sender, nonce_nanos, bytes, wrapped, signature })
+}
+
+/// The one value of a header.
+fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, BtauthError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(BtauthError::Duplicate(name));
+    }
+    first.map(|value| value.to_str().map_err(|_| BtauthError::Malformed(name))).transpose()
+}
+
+/// The nonces spent within the window, exactly; at most [`NONCES_MAX`]. One per process: replicas that share
+/// session keys share no nonces, so a request captured within its window could be repeated at another replica,
+/// which yields one more session of the same hotkey.
+#[derive(Debug, Default)]
+pub struct ReplayStore(Mutex<Nonces>);
+
+#[derive(Debug, Default)]
+struct Nonces {
+    spent: BTreeSet<(u64, AccountId)>,
+    /// Nonces below this are forgotten; a clock that steps back does not bring them to life again.
+    forgotten_below_nanos: u64,
+}
+
+impl ReplayStore {
+    /// Spends the nonce of verified evidence.
+    ///
+    /// # Errors
+    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `Full` where there are too
+    /// many within the window.
+    pub fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), BtauthError> {
+        self.spend_bounded(evidence, now, NONCES_MAX)
+    }
+
+    fn spend_bounded(
+        &self,
+        evidence: &Evidence,
+        now: UnixTime,
+        nonces_max: usize,
+    ) -> Result<(), BtauthError> {
+        let oldest_nanos = u64::try_from(now.nanos().saturating_sub(PAST_NANOS_MAX)).unwrap_or(u64::MAX);
+        // A panic elsewhere cannot leave a set of plain values half-changed in a way that matters here.
+        let mut nonces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        nonces.forgotten_below_nanos = nonces.forgotten_below_nanos.max(oldest_nanos);
+        while nonces.spent.first().is_some_and(|(nanos, _)| *nanos < nonces.forgotten_below_nanos) {
+            nonces.spent.pop_first();
+        }
+        let entry = (evidence.nonce_nanos, evidence.hotkey);
+        if entry.0 < nonces.forgotten_below_nanos {
+            return Err(BtauthError::Stale);
+        }
+        if nonces.spent.contains(&entry) {
+            return Err(BtauthError::Replayed);
+        }
+        if nonces.spent.len() >= nonces_max {
+            return Err(BtauthError::Full);
+        }
+        nonces.spent.insert(entry);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! SigV4's canonical request and string to sign, for what arrives and for what leaves.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
+//!
+//! Invariant: path and query come in decoded and are encoded here and nowhere else, so that a signature covers
+//! exactly the text that was authorised (P20).
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, Method};
+
+use crate::{
+    error::{Code, Error, Result},
+    s3::uri::{self, Query},
+};
+
+/// The query parameter that holds a presigned signature, the one that cannot sign itself.
+const SIGNATURE_PARAMETER: &str = "x-amz-signature";
+
+/// What SigV4 signs of a request.
+#[derive(Clone, Copy)]
+pub struct CanonicalRequest<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The decoded path, with its leading `/`.
+    pub path: &'a str,
+    /// The decoded query; a presigned signature in it is left out.
+    pub query: &'a Query,
+    /// `SignedHeaders`: lower-case names in ascending order, joined by `;`.
+    pub signed_headers: &'a str,
+    /// Where the values of the signed headers are looked up.
+    pub headers: &'a HeaderMap,
+    /// Values that stand in for those of `headers`, by lower-case name: `host` above all, which HTTP/2 has elsewhere.
+    pub overrides: &'a [(&'a str, &'a str)],
+    /// The value of `x-amz-content-sha256`, as it is sent.
+    pub payload_hash: &'a str,
+}
+
+impl CanonicalRequest<'_> {
+    /// The whole text.
+    ///
+    /// # Errors
+    /// `SignatureDoesNotMatch` for a signed header that is not there, `InvalidRequest` for a value that is not
+    /// UTF-8.
+    pub fn text(&self) -> Result<String> {
+        let mut text = String::with_capacity(1024);
+        text.push_str(self.method.as_str());
+        text.push('\n');
+        uri::push_encoded_path(&mut text, self.path);
+        text.push('\n');
+        self.query.push_canonical(&mut text, |name| name.eq_ignore_ascii_case(SIGNATURE_PARAMETER));
+        text.push('\n');
+        for name in self.signed_headers.split(';') {
+            text.push_str(name);
+            text.push(':');
+            self.push_values(&mut text, name)?;
+            text.push('\n');
+        }
+        text.push('\n');
+        text.push_str(self.signed_headers);
+        text.push('\n');
+        text.push_str(self.payload_hash);
+        Ok(text)
+    }
+
+    /// All values of one header, joined by `,` (P16).
+    fn push_values(&self, text: &mut String, name: &str) -> Result<()> {
+        if let Some((_, value)) = self.overrides.iter().find(|(other, _)| *other == name) {
+            push_collapsed(text, value);
+            return Ok(());
+        }
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next().ok_or_else(|| {
+            Error::new(
+                Code::SignatureDoesNotMatch,
+                format!("The header {name:?} is signed but did not arrive; a proxy on the way may have removed it."),
+            )
+        })?;
+        push_collapsed(text, utf8(name, first)?);
+        for value in values {
+            text.push(',');
+            push_collapsed(text, utf8(name, value)?);
+        }
+        Ok(())
+    }
+
+    /// The string to sign for `algorithm`; `date` is `yyyymmddThhmmssZ`, `scope` is
+    /// `yyyymmdd/region/s3/aws4_request`.
+    ///
+    /// # Errors
+    /// Those of [`CanonicalRequest::text`].
+    pub fn string_to_sign(&self, algorithm: &str, date: &str, scope: &str) -> Result<String> {
+        let hash = sha256_hex(self.text()?.as_bytes());
+        Ok([algorithm, date, scope, &hash].join("\n"))
+    }
+}
+
+fn utf8<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&'a str> {
+    std::str::from_utf8(value.as_bytes()).map_err(|_| {
+        Error::new(Code::InvalidRequest, format!("The value of the signed header {name:?} is not UTF-8."))
+    })
+}
+
+/// Appends `value` without white space at its ends and with each run of it as one space (P26).
+fn push_collapsed(out: &mut String, value: &str) {
+    for (index, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
+        if index > 0 {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+}
+
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+/// SHA-256 of `bytes` as 64 lower-case hex characters.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(digest(&SHA256, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::auth::UnixTime;
+
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
+        headers
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+            })
+            .collect()
+    }
+
+    fn request<'a>(
+        method: &'a Method,
+        path: &'a str,
+        query: &'a Query,
+        signed_headers: &'a str,
+        headers: &'a HeaderMap,
+        payload_hash: &'a str,
+    ) -> CanonicalRequest<'a> {
+        CanonicalRequest { method, path, query, signed_headers, headers, overrides: &[], payload_hash }
+    }
+
+    /// The examples of AWS's own page on header-based authentication: one set of example keys, one second.
+    fn check_example(
+        method: Method,
+        path: &str,
+        query: &str,
+        headers: &[(&'static str, &str)],
+        payload_hash: &str,
+        signature: &str,
+    ) {
+        let date = "20130524T000000Z";
+        let mut headers = map(headers);
+        headers.insert("host", HeaderValue::from_static("examplebucket.s3.amazonaws.com"));
+        headers.insert("x-amz-date", HeaderValue::from_static(date));
+        headers.insert("x-amz-content-sha256", HeaderValue::from_str(payload_hash).unwrap());
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let names = names.join(";");
+        let query = Query::parse(Some(query)).unwrap();
+        let string_to_sign = request(&method, path, &query, &names, &headers, payload_hash)
+            .string_to_sign("AWS4-HMAC-SHA256", date, "20130524/us-east-1/s3/aws4_request")
+            .unwrap();
+        let key = generate_signing_key(
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            UnixTime::from_amz(date).unwrap().into(),
+            "us-east-1",
+            "s3",
+        );
+        assert_eq!(calculate_signature(key, string_to_sign.as_bytes()), signature);
+    }
+
+    #[test]
+    fn aws_example_get_object_range() {
+        check_example(
+            Method::GET,
+            "/test.txt",
+            "",
+            &[("range", "bytes=0-9")],
+            EMPTY,
+            "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+        );
+    }
+
+    #[test]
+    fn aws_example_put_object() {
+        check_example(
+            Method::PUT,
+            "/test$file.text",
+            "",
+            &[("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")],
+            "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
+            "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+        );
+    }
+
+    #[test]
+    fn aws_example_get_bucket_lifecycle() {
+        check_example(
+            Method::GET,
+            "/",
+            "lifecycle",
+            &[],
+            EMPTY,
+            "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+        );
+    }
+
+    #[test]
+    fn aws_example_list_objects() {
+        check_example(
+            Method::GET,
+            "/",
+            "max-keys=2&prefix=J",
+            &[],
+            EMPTY,
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        );
+    }
+
+    #[test]
+    fn p16_p26_values_are_joined_and_white_space_collapses() {
+        let mut headers = map(&[("x-amz-meta-a", "  two \t  words ")]);
+        headers.append("x-amz-meta-a", HeaderValue::from_static("more"));
+        headers.append("x-amz-meta-a", HeaderValue::from_static(""));
+        headers.append("x-amz-meta-a", HeaderValue::from_bytes("grün".as_bytes()).unwrap());
+        let text =
+            request(&Method::GET, "/", &Query::default(), "x-amz-meta-a", &headers, EMPTY).text().unwrap();
+        assert_eq!(text, format!("GET\n/\n\nx-amz-meta-a:two words,more,,grün\n\nx-amz-meta-a\n{EMPTY}"));
+    }
+
+    #[test]
+    fn p26_values_that_are_not_utf8_are_refused_without_a_panic() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-meta-a", HeaderValue::from_bytes(b"\xff\xfe").unwrap());
+        let query = Query::default();
+        let request = request(&Method::GET, "/", &query, "x-amz-meta-a", &headers, EMPTY);
+        assert_eq!(request.text().unwrap_err().code, Code::InvalidRequest);
+        let missing = CanonicalRequest { signed_headers: "x-amz-meta-b", ..request };
+        assert_eq!(missing.text().unwrap_err().code, Code::SignatureDoesNotMatch);
+    }
+}

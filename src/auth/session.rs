@@ -1,0 +1,470 @@
+//! Session credentials: issued against a hotkey's signature, verified with nothing stored.
+//!
+//! The token is base64url without padding of: version 1 (u8) · key id (u8 length, 1..=32 bytes) · kind of evidence
+//! (u8, 1 = btauth/1) · wrapped in `<Bytes>` (u8, 0 or 1) · expiry (u64, unix seconds) · evidence (u16 length,
+//! 1..=1024 bytes) · the hotkey's signature (64 bytes); integers are big-endian, and nothing follows.
+//! The secret access key is base64 of 30 bytes of HKDF-SHA256(server session key, token): 40 characters, as AWS's.
+//!
+//! Invariants (P11, P12): the server's key alone mints nothing, for the hotkey's signature is verified before a
+//! token is believed; an unproven token leaves nothing in the cache; a cached session dies with its expiry and with
+//! its key; the costly sr25519 verification comes only after the cheap HMAC has proven that the caller holds a
+//! secret which this server issued.
+
+use std::sync::Arc;
+
+use aws_lc_rs::hkdf;
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use moka::sync::Cache;
+use zeroize::Zeroizing;
+
+use super::{
+    UnixTime,
+    btauth::{Audience, Evidence, Statement, is_signed_by},
+    canonical::sha256,
+    sigv4::{SKEW_SECONDS_MAX, signing_key},
+    sr25519::SIGNATURE_BYTES,
+};
+use crate::{
+    chain::AccountId,
+    error::{Code, Error, Result},
+    secret::{Secret, SecretText},
+};
+
+/// Shortest session in seconds: SDKs refresh at each request below 10 to 15 minutes left.
+pub const TTL_SECONDS_MIN: u64 = 1200;
+
+/// Longest session in seconds, one day.
+pub const TTL_SECONDS_MAX: u64 = 86_400;
+
+/// Method and path that evidence of kind btauth/1 must have been signed for.
+pub const SESSION_ENDPOINT: (&str, &str) = ("POST", "/v1/session");
+
+/// Most verified sessions kept; each takes about 500 bytes, and what falls out is verified anew.
+const SESSIONS_CACHED_MAX: u64 = 16_384;
+
+/// Longest key id in bytes.
+pub const KEY_ID_BYTES_MAX: usize = 32;
+
+/// Shortest session key in bytes: as many as the hash has.
+pub const KEY_BYTES_MIN: usize = 32;
+
+/// Longest evidence in bytes; btauth/1 needs about 220.
+const EVIDENCE_BYTES_MAX: usize = 1024;
+
+/// Longest token text: the longest fields in base64.
+const TOKEN_CHARS_MAX: usize =
+    (1 + 1 + KEY_ID_BYTES_MAX + 1 + 1 + 8 + 2 + EVIDENCE_BYTES_MAX + SIGNATURE_BYTES).div_ceil(3) * 4;
+
+/// Bytes of a secret access key before base64.
+const SECRET_BYTES: usize = 30;
+
+const TOKEN_VERSION: u8 = 1;
+const KIND_BTAUTH1: u8 = 1;
+
+/// One of the server's session keys.
+#[derive(Debug, Clone)]
+pub struct SessionKey {
+    /// Its name in tokens: 1 to 32 visible ASCII characters.
+    pub id: String,
+    /// At least 32 random bytes, the same on every replica.
+    pub secret: Secret,
+    /// From then on its sessions are over; `None` as long as it issues.
+    pub accept_until: Option<UnixTime>,
+}
+
+/// Why keys do not make a set; for the person who configures.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionKeysError {
+    /// An id that does not fit into a token.
+    #[error("the session key id {0:?} is not 1 to 32 visible ASCII characters")]
+    Id(String),
+    /// Two keys of one id.
+    #[error("the session key id {0:?} is given more than once")]
+    Duplicate(String),
+    /// Too few bytes.
+    #[error("the session key {0:?} is shorter than 32 bytes")]
+    Short(String),
+    /// The id that issues is not there.
+    #[error("there is no session key {0:?} to issue with")]
+    Issuing(String),
+    /// The key that issues has an end.
+    #[error("the session key {0:?} issues, so it cannot have an end (accept_until)")]
+    IssuingEnds(String),
+}
+
+/// The server's session keys by id, and which of them issues.
+pub struct SessionKeys {
+    keys: Vec<DerivingKey>,
+    issuing: DerivingKey,
+    /// Derives for tokens that are refused anyway, so that a refusal costs what a false signature costs.
+    dummy: hkdf::Prk,
+}
+
+#[derive(Clone)]
+struct DerivingKey {
+    id: String,
+    derive: hkdf::Prk,
+    accept_until: Option<UnixTime>,
+}
+
+impl SessionKeys {
+    /// Checks the keys; `issuing` is the id of the one that issues.
+    ///
+    /// # Errors
+    /// The first fault, see [`SessionKeysError`].
+    pub fn new(keys: Vec<SessionKey>, issuing: &str) -> Result<Self, SessionKeysError> {
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"subgate session secret 1");
+        let mut deriving: Vec<DerivingKey> = Vec::with_capacity(keys.len());
+        for SessionKey { id, secret, accept_until } in keys {
+            let fits = (1..=KEY_ID_BYTES_MAX).contains(&id.len());
+            if !fits || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(SessionKeysError::Id(id));
+            }
+            if deriving.iter().any(|other| other.id == id) {
+                return Err(SessionKeysError::Duplicate(id));
+            }
+            if secret.expose().len() < KEY_BYTES_MIN {
+                return Err(SessionKeysError::Short(id));
+            }
+            deriving.push(DerivingKey { id, derive: salt.extract(secret.expose()), accept_until });
+        }
+        let issuing_key = deriving.iter().find(|key| key.id == issuing);
+        let issuing_key = issuing_key.ok_or_else(|| SessionKeysError::Issuing(issuing.into()))?.clone();
+        if issuing_key.accept_until.is_some() {
+            return Err(SessionKeysError::IssuingEnds(issuing.into()));
+        }
+        Ok(Self { keys: deriving, issuing: issuing_key, dummy: salt.extract(&[0; KEY_BYTES_MIN]) })
+    }
+}
+
+impl std::fmt::Debug for SessionKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SessionKeys({} keys, {:?} issues)", self.keys.len(), self.issuing.id)
+    }
+}
+
+/// Session credentials as a client gets them.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The hotkey's SS58.
+    pub access_key_id: String,
+    /// 40 characters.
+    pub secret_access_key: SecretText,
+    /// About 400 characters of base64url.
+    pub session_token: SecretText,
+    /// When it ends.
+    pub expires_at: UnixTime,
+}
+
+/// A session whose token, secret and evidence have been verified.
+pub(super) struct Proven {
+    pub(super) hotkey: AccountId,
+    pub(super) expires_at: UnixTime,
+    /// Of [`Proven::day`].
+    pub(super) signing_key: Secret,
+    access_key: String,
+    /// `yyyymmdd`
+    day: String,
+    secret: SecretText,
+    key_accept_until: Option<UnixTime>,
+}
+
+/// What a request presents of a session.
+pub(super) struct Presented<'a> {
+    pub(super) access_key: &'a str,
+    pub(super) token: Option<&'a str>,
+    /// `yyyymmdd` of the scope, which is the date of `time`.
+    pub(super) day: &'a str,
+    pub(super) time: UnixTime,
+}
+
+/// Issues and verifies sessions of one server.
+pub(super) struct Sessions {
+    keys: SessionKeys,
+    audience: Audience,
+    region: String,
+    ttl_seconds_max: u64,
+    /// By the token's SHA-256.
+    cache: Cache<[u8; 32], Arc<Proven>>,
+}
+
+impl Sessions {
+    pub(super) fn new(keys: SessionKeys, audience: Audience, region: String, ttl_seconds_max: u64) -> Self {
+        Self { keys, audience, region, ttl_seconds_max, cache: Cache::new(SESSIONS_CACHED_MAX) }
+    }
+
+    /// Makes credentials that end `ttl_seconds` from `now`, and never more than the longest session after the
+    /// evidence was signed.
+    pub(super) fn issue(&self, evidence: &Evidence, ttl_seconds: u64, now: UnixTime) -> Result<Session> {
+        let statement = Statement::parse(&evidence.bytes);
+        if statement.is_none_or(|statement| (statement.method, statement.target) != SESSION_ENDPOINT) {
+            return Err(Error::new(
+                Code::InvalidRequest,
+                "A session is issued for a signature over POST /v1/session, without a query.",
+            ));
+        }
+        let expires_at =
+            now.plus_seconds(ttl_seconds).seconds().min(self.expiry_seconds_max(evidence.nonce_nanos));
+        let token = Token {
+            key_id: &self.keys.issuing.id,
+            wrapped: evidence.wrapped,
+            expires_at: UnixTime::from_seconds(expires_at),
+            evidence: &evidence.bytes,
+            signature: evidence.signature,
+        }
+        .encode()
+        .ok_or_else(|| Error::internal("the evidence of a session does not fit into a token"))?;
+        Ok(Session {
+            access_key_id: evidence.hotkey.to_ss58(),
+            secret_access_key: derive_secret(&self.keys.issuing.derive, &token)?,
+            session_token: SecretText::new(token),
+            expires_at: UnixTime::from_seconds(expires_at),
+        })
+    }
+
+    fn expiry_seconds_max(&self, nonce_nanos: u64) -> u64 {
+        UnixTime::from_nanos(nonce_nanos).plus_seconds(self.ttl_seconds_max).seconds()
+    }
+
+    /// Proves that the caller holds the session: `matches` is handed the signing key of `presented.day` and says
+    /// what it found signed with it, if anything.
+    ///
+    /// # Errors
+    /// `InvalidAccessKeyId`, `InvalidToken`, `ExpiredToken` (starting `SessionExpired: `), `SignatureDoesNotMatch`.
+    pub(super) fn prove<T>(
+        &self,
+        presented: &Presented<'_>,
+        now: UnixTime,
+        matches: impl FnOnce(&[u8]) -> Result<Option<T>>,
+    ) -> Result<(Arc<Proven>, T)> {
+        let token = presented.token.unwrap_or_default();
+        let cache_key = sha256(token.as_bytes());
+        if let Some(proven) =
+            self.cache.get(&cache_key).filter(|proven| proven.access_key == presented.access_key)
+        {
+            return self.prove_again(cache_key, proven, presented, now, matches);
+        }
+
+        let bytes = Token::bytes(token);
+        let judged = self.judge(presented, bytes.as_deref(), now);
+        let key = judged.as_ref().map_or(&self.keys.dummy, |judged| &judged.key.derive);
+        let secret = derive_secret(key, token)?;
+        let signing_key = self.signing_key(&secret, presented);
+        let matched = matches(signing_key.expose());
+        // Whatever is wrong with the token is told only now: a refusal takes as long as a false signature.
+        let Judged { key, token, hotkey } = judged?;
+        let matched = matched?.ok_or_else(mismatch)?;
+        if !is_signed_by(&hotkey, token.evidence, token.wrapped, &token.signature) {
+            return Err(invalid_token("its hotkey signature is false").detail(
+                "a token carries a false hotkey signature under a good HMAC: a session key may be known to others",
+            ));
+        }
+        let proven = Arc::new(Proven {
+            hotkey,
+            expires_at: token.expires_at,
+            signing_key,
+            access_key: presented.access_key.into(),
+            day: presented.day.into(),
+            secret,
+            key_accept_until: key.accept_until,
+        });
+        self.cache.insert(cache_key, Arc::clone(&proven));
+        Ok((proven, matched))
+    }
+
+    fn prove_again<T>(
+        &self,
+        cache_key: [u8; 32],
+        mut proven: Arc<Proven>,
+        presented: &Presented<'_>,
+        now: UnixTime,
+        matches: impl FnOnce(&[u8]) -> Result<Option<T>>,
+    ) -> Result<(Arc<Proven>, T)> {
+        if let Err(expired) = check_alive(proven.expires_at, proven.key_accept_until, now) {
+            self.cache.invalidate(&cache_key);
+            return Err(expired);
+        }
+        let another_day = proven.day != presented.day;
+        if another_day {
+            proven = Arc::new(Proven {
+                signing_key: self.signing_key(&proven.secret, presented),
+                day: presented.day.into(),
+                access_key: proven.access_key.clone(),
+                secret: proven.secret.clone(),
+                ..*proven
+            });
+        }
+        let matched = matches(proven.signing_key.expose())?.ok_or_else(mismatch)?;
+        if another_day {
+            self.cache.insert(cache_key, Arc::clone(&proven));
+        }
+        Ok((proven, matched))
+    }
+
+    /// All that can be said of a token without a signature; `bytes` are those of its base64url.
+    fn judge<'a>(
+        &'a self,
+        presented: &Presented<'_>,
+        bytes: Option<&'a [u8]>,
+        now: UnixTime,
+    ) -> Result<Judged<'a>> {
+        let hotkey: AccountId = presented.access_key.parse().map_err(|error| {
+            Error::new(
+                Code::InvalidAccessKeyId,
+                format!("The AWS Access Key Id must be a hotkey, and this is {error}."),
+            )
+        })?;
+        if presented.token.is_none() {
+            return Err(invalid_token(
+                "there is none, and the secret alone says nothing (AWS_SESSION_TOKEN)",
+            ));
+        }
+        let token = bytes.and_then(Token::parse).ok_or_else(|| invalid_token("it cannot be read"))?;
+        let key = self.keys.keys.iter().find(|key| key.id == token.key_id);
+        let key =
+            key.ok_or_else(|| invalid_token("it was issued with a key that this server does not have"))?;
+        let statement =
+            Statement::parse(token.evidence).ok_or_else(|| invalid_token("its evidence cannot be read"))?;
+        if statement.sender != hotkey {
+            return Err(invalid_token("it belongs to another access key id"));
+        }
+        if !self.audience.takes(statement.receiver.as_ref()) {
+            return Err(invalid_token("it was issued for another server"));
+        }
+        if (statement.method, statement.target) != SESSION_ENDPOINT {
+            return Err(invalid_token("its evidence was signed for something else"));
+        }
+        let signed_at = UnixTime::from_nanos(statement.nonce_nanos);
+        if token.expires_at.seconds() > self.expiry_seconds_max(statement.nonce_nanos)
+            || signed_at > now.plus_seconds(SKEW_SECONDS_MAX)
+        {
+            return Err(invalid_token("it lasts longer than this server allows"));
+        }
+        check_alive(token.expires_at, key.accept_until, now)?;
+        Ok(Judged { key, token, hotkey })
+    }
+
+    fn signing_key(&self, secret: &SecretText, presented: &Presented<'_>) -> Secret {
+        signing_key(secret, presented.time, &self.region)
+    }
+
+    /// How many sessions are cached; for tests and metrics.
+    pub(super) fn cached(&self) -> u64 {
+        self.cache.run_pending_tasks();
+        self.cache.entry_count()
+    }
+}
+
+/// A token that fits its access key, this server and the time; unproven.
+struct Judged<'a> {
+    key: &'a DerivingKey,
+    token: Token<'a>,
+    hotkey: AccountId,
+}
+
+/// The fields of a token of version 1 with evidence of kind btauth/1.
+struct Token<'a> {
+    key_id: &'a str,
+    wrapped: bool,
+    expires_at: UnixTime,
+    evidence: &'a str,
+    signature: [u8; SIGNATURE_BYTES],
+}
+
+impl<'a> Token<'a> {
+    /// The text; `None` where a field is longer than the layout has room for.
+    fn encode(&self) -> Option<String> {
+        let evidence_bytes = u16::try_from(self.evidence.len())
+            .ok()
+            .filter(|bytes| usize::from(*bytes) <= EVIDENCE_BYTES_MAX)?;
+        let mut bytes = vec![TOKEN_VERSION, u8::try_from(self.key_id.len()).ok()?];
+        bytes.extend_from_slice(self.key_id.as_bytes());
+        bytes.extend_from_slice(&[KIND_BTAUTH1, u8::from(self.wrapped)]);
+        bytes.extend_from_slice(&self.expires_at.seconds().to_be_bytes());
+        bytes.extend_from_slice(&evidence_bytes.to_be_bytes());
+        bytes.extend_from_slice(self.evidence.as_bytes());
+        bytes.extend_from_slice(&self.signature);
+        Some(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The bytes of canonical base64url, at most as many as a token can have.
+    fn bytes(text: &str) -> Option<Vec<u8>> {
+        if text.len() > TOKEN_CHARS_MAX {
+            return None;
+        }
+        URL_SAFE_NO_PAD.decode(text).ok()
+    }
+
+    /// Reads exactly what [`Token::encode`] writes.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (&[TOKEN_VERSION, key_id_bytes], rest) = bytes.split_first_chunk()? else { return None };
+        let (key_id, rest) = text(rest, usize::from(key_id_bytes), KEY_ID_BYTES_MAX)?;
+        let (&[KIND_BTAUTH1, wrapped @ (0 | 1)], rest) = rest.split_first_chunk()? else { return None };
+        let (expires_at, rest) = rest.split_first_chunk()?;
+        let (evidence_bytes, rest) = rest.split_first_chunk()?;
+        let (evidence, rest) =
+            text(rest, usize::from(u16::from_be_bytes(*evidence_bytes)), EVIDENCE_BYTES_MAX)?;
+        Some(Self {
+            key_id,
+            wrapped: wrapped == 1,
+            expires_at: UnixTime::from_seconds(u64::from_be_bytes(*expires_at)),
+            evidence,
+            signature: rest.try_into().ok()?,
+        })
+    }
+}
+
+/// Splits off a text of `length` bytes, 1 to `length_max`.
+fn text(bytes: &[u8], length: usize, length_max: usize) -> Option<(&str, &[u8])> {
+    let (text, rest) = bytes.split_at_checked(length).filter(|_| (1..=length_max).contains(&length))?;
+    Some((std::str::from_utf8(text).ok()?, rest))
+}
+
+struct SecretLength;
+
+impl hkdf::KeyType for SecretLength {
+    fn len(&self) -> usize {
+        SECRET_BYTES
+    }
+}
+
+fn derive_secret(key: &hkdf::Prk, token: &str) -> Result<SecretText> {
+    let mut secret = Zeroizing::new([0; SECRET_BYTES]);
+    key.expand(&[token.as_bytes()], SecretLength)
+        .and_then(|output| output.fill(secret.as_mut_slice()))
+        .map_err(|_| Error::internal("HKDF refuses to derive a session secret"))?;
+    Ok(SecretText::new(STANDARD_NO_PAD.encode(*secret)))
+}
+
+fn check_alive(expires_at: UnixTime, key_accept_until: Option<UnixTime>, now: UnixTime) -> Result<()> {
+    let ends_at = key_accept_until.map_or(expires_at, |until| until.min(expires_at));
+    if now < ends_at {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ExpiredToken,
+        format!("SessionExpired: the session ended at {ends_at}; get a new one with POST /v1/session."),
+    ))
+}
+
+fn invalid_token(reason: &str) -> Error {
+    Error::new(
+        Code::InvalidToken,
+        format!("The session token is not valid: {reason}. Get a new one with POST /v1/session."),
+    )
+}
+
+/// The one answer to a signature that is not the request's.
+pub(super) fn mismatch() -> Error {
+    Error::new(
+        Code::SignatureDoesNotMatch,
+        "The request signature does not match. Check that access key id, secret and session token are of one \
+         session, the region, the clock, and that no proxy on the way rewrites the host, the path or signed headers.",
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+use http::Method;
+use proptest::prelude::*;
+
+use super::*;
+use crate::auth::{
+    Declared, Verifier,
+    btauth::evidence_bytes,
+    signer::{Credentials, Signer},
+    sr25519::Keypair,
+    tests::{NOW, REGION, arrive, evidence, key, keypair, request, server, session, settings, verifier},
+};
+
+/// Uses `session` at `now`, signed at `now`.
+fn use_at(verifier: &Verifier, session: &Session, now: UnixTime) -> Option<Error> {
+    let mut request = request(Method::GET, "/bucket/key", "");
+    let signer = Signer { credentials: Credentials::Session(session), region: REGION, now };
+    signer.sign(&mut request, &Declared::Unsigned).unwrap();
+    arrive(verifier, &request, now).err()
+}
+
+fn check(verifier: &Verifier, session: &Session, now: UnixTime, code: Code, text: &str) {
+    let error = use_at(verifier, session, now).unwrap_or_else(|| panic!("accepted; expected {text}"));
+    assert_eq!(error.code, code, "{error}");
+    assert!(error.message.contains(text), "{error}");
+}
+
+/// A session as whoever knows the key `k1` of [`verifier`] can make one.
+fn forged(change: impl FnOnce(&mut Token<'_>)) -> Session {
+    let evidence = evidence(&keypair());
+    forged_of(&evidence.bytes, evidence.signature, change)
+}
+
+fn forged_of(
+    evidence: &str,
+    signature: [u8; SIGNATURE_BYTES],
+    change: impl FnOnce(&mut Token<'_>),
+) -> Session {
+    let expires_at = NOW.plus_seconds(3600);
+    let mut token = Token { key_id: "k1", wrapped: false, expires_at, evidence, signature };
+    change(&mut token);
+    let token = token.encode().unwrap();
+    let keys = SessionKeys::new(vec![key("k1", 1, None)], "k1").unwrap();
+    Session {
+        access_key_id: keypair().account().to_ss58(),
+        secret_access_key: derive_secret(&keys.issuing.derive, &token).unwrap(),
+        session_token: SecretText::new(token),
+        expires_at,
+    }
+}
+
+fn signed(keypair: &Keypair, text: &str) -> [u8; SIGNATURE_BYTES] {
+    keypair.sign(text.as_bytes())
+}
+
+#[test]
+fn p12_a_session_is_issued_and_the_same_on_every_replica() {
+    let (one, two) = (verifier(), verifier());
+    let issued = session(&one);
+    assert_eq!(issued.secret_access_key.expose().len(), 40);
+    assert!(issued.session_token.expose().len() < 450);
+    assert_eq!(issued.expires_at, NOW.plus_seconds(TTL_SECONDS_MAX));
+    for verifier in [&one, &two] {
+        assert!(use_at(verifier, &issued, NOW).is_none());
+        assert!(use_at(verifier, &issued, NOW).is_none());
+        assert_eq!(verifier.cached_sessions(), 1);
+    }
+}
+
+#[test]
+fn p12_a_session_ends() {
+    let verifier = verifier();
+    let short = verifier.issue(&evidence(&keypair()), Some(TTL_SECONDS_MIN), NOW).unwrap();
+    let last = NOW.plus_seconds(TTL_SECONDS_MIN - 1);
+    let end = NOW.plus_seconds(TTL_SECONDS_MIN);
+    check(&verifier, &short, end, Code::ExpiredToken, "SessionExpired: ");
+    assert!(use_at(&verifier, &short, last).is_none());
+    // P11: the cached signing key dies with its session.
+    assert_eq!(verifier.cached_sessions(), 1);
+    check(&verifier, &short, end, Code::ExpiredToken, "SessionExpired: ");
+    assert_eq!(verifier.cached_sessions(), 0);
+}
+
+#[test]
+fn p12_the_length_of_a_session_is_bounded() {
+    let verifier = verifier();
+    let evidence = evidence(&keypair());
+    for ttl_seconds in [0, TTL_SECONDS_MIN - 1, TTL_SECONDS_MAX + 1, u64::MAX] {
+        let error = verifier.issue(&evidence, Some(ttl_seconds), NOW).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument);
+    }
+    let elsewhere =
+        Evidence { bytes: evidence.bytes.replace("/v1/session", "/v1/session?a"), ..evidence.clone() };
+    assert_eq!(verifier.issue(&elsewhere, None, NOW).unwrap_err().code, Code::InvalidRequest);
+    // Never longer than the longest session after the hotkey signed.
+    let late = verifier.issue(&evidence, None, NOW.plus_seconds(10)).unwrap();
+    assert_eq!(late.expires_at, NOW.plus_seconds(TTL_SECONDS_MAX));
+    assert!(use_at(&verifier, &late, NOW.plus_seconds(10)).is_none());
+}
+
+#[test]
+fn p12_a_session_outlives_midnight() {
+    let verifier = verifier();
+    let session = session(&verifier);
+    assert!(use_at(&verifier, &session, NOW).is_none());
+    let tomorrow = NOW.plus_seconds(80_000);
+    assert!(use_at(&verifier, &session, tomorrow).is_none());
+    assert!(use_at(&verifier, &session, tomorrow).is_none());
+    assert_eq!(verifier.cached_sessions(), 1);
+}
+
+#[test]
+fn p12_keys_rotate_without_logging_anyone_out_before_the_overlap_ends() {
+    let old = session(&verifier());
+    let until = NOW.plus_seconds(3600);
+    let rotated = Verifier::new(settings(vec![key("k2", 2, None), key("k1", 1, Some(until))], "k2"));
+    assert!(use_at(&rotated, &old, NOW).is_none());
+    assert_eq!(rotated.cached_sessions(), 1);
+    check(&rotated, &old, until, Code::ExpiredToken, "SessionExpired: ");
+    assert_eq!(rotated.cached_sessions(), 0);
+    check(&rotated, &old, until, Code::ExpiredToken, "SessionExpired: ");
+    assert!(use_at(&rotated, &session(&rotated), NOW).is_none());
+
+    let removed = Verifier::new(settings(vec![key("k2", 2, None)], "k2"));
+    check(&removed, &old, NOW, Code::InvalidToken, "key that this server does not have");
+    let replaced = Verifier::new(settings(vec![key("k1", 3, None)], "k1"));
+    check(&replaced, &old, NOW, Code::SignatureDoesNotMatch, "");
+}
+
+#[test]
+fn p12_sets_of_keys_are_checked() {
+    let until = Some(NOW);
+    for (keys, issuing, expected) in [
+        (vec![], "k1", SessionKeysError::Issuing("k1".into())),
+        (vec![key("k1", 1, None)], "k2", SessionKeysError::Issuing("k2".into())),
+        (vec![key("k1", 1, until)], "k1", SessionKeysError::IssuingEnds("k1".into())),
+        (vec![key("k1", 1, None), key("k1", 2, None)], "k1", SessionKeysError::Duplicate("k1".into())),
+        (vec![key("", 1, None)], "", SessionKeysError::Id(String::new())),
+        (vec![key("a b", 1, None)], "a b", SessionKeysError::Id("a b".into())),
+        (
+            vec![SessionKey { secret: Secret::new([1; 31]), ..key("k1", 1, None) }],
+            "k1",
+            SessionKeysError::Short("k1".into()),
+        ),
+    ] {
+        assert_eq!(SessionKeys::new(keys, issuing).unwrap_err(), expected);
+    }
+    let long = "k".repeat(33);
+    assert!(SessionKeys::new(vec![key(&long, 1, None)], &long).is_err());
+    let keys = SessionKeys::new(vec![key("k1", 1, None)], "k1").unwrap();
+    assert_eq!(format!("{keys:?}"), "SessionKeys(1 keys, \"k1\" issues)");
+}
+
+#[test]
+fn p12_the_servers_key_alone_mints_nothing() {
+    let verifier = verifier();
+    assert!(use_at(&verifier, &forged(|_| {}), NOW).is_none());
+    let (ours, other) = (keypair(), Keypair::from_mini_secret(&[9; 32]).unwrap());
+    let nonce = u64::try_from(NOW.nanos()).unwrap();
+    let statement = |method, target, nonce, sender: &Keypair, receiver: Option<AccountId>| {
+        evidence_bytes(method, target, b"", nonce, &sender.account(), receiver.as_ref())
+    };
+    let session_of = |text: &str, signer: &Keypair| forged_of(text, signed(signer, text), |_| {});
+    let good = statement("POST", "/v1/session", nonce, &ours, Some(server()));
+    assert!(use_at(&verifier, &session_of(&good, &ours), NOW).is_none());
+    for (text, reason) in [
+        (statement("POST", "/v1/session", nonce, &other, Some(server())), "another access key"),
+        (statement("POST", "/v1/session", nonce, &ours, None), "another server"),
+        (statement("POST", "/v1/session", nonce, &ours, Some(ours.account())), "another server"),
+        (statement("GET", "/v1/session", nonce, &ours, Some(server())), "something else"),
+        (statement("POST", "/v1/session?a", nonce, &ours, Some(server())), "something else"),
+        (statement("POST", "/v1/session", nonce - 83_000_000_000_000, &ours, Some(server())), "longer"),
+        (statement("POST", "/v1/session", nonce + 901_000_000_000, &ours, Some(server())), "longer"),
+        ("s3:validator:access:1".into(), "evidence cannot be read"),
+    ] {
+        let signer = if reason == "another access key" { &other } else { &ours };
+        check(&verifier, &session_of(&text, signer), NOW, Code::InvalidToken, reason);
+    }
+    check(&verifier, &session_of(&good, &other), NOW, Code::InvalidToken, "hotkey signature is false");
+    check(&verifier, &forged(|token| token.wrapped = true), NOW, Code::InvalidToken, "signature is false");
+    let wrapped = forged(|token| {
+        token.wrapped = true;
+        token.signature = signed(&ours, &format!("<Bytes>{}</Bytes>", token.evidence));
+    });
+    assert!(use_at(&verifier, &wrapped, NOW).is_none());
+    let endless = forged(|token| token.expires_at = UnixTime::from_seconds(u64::MAX));
+    check(&verifier, &endless, NOW, Code::InvalidToken, "longer");
+    let over = forged(|token| token.expires_at = UnixTime::from_seconds(0));
+    check(&verifier, &over, NOW, Code::ExpiredToken, "SessionExpired: ");
+}
+
+#[test]
+fn p11_nothing_unproven_is_cached() {
+    let verifier = verifier();
+    let good = session(&verifier);
+    let with = |change: &dyn Fn(&mut Session)| {
+        let mut session = good.clone();
+        change(&mut session);
+        session
+    };
+    let wrong_secret = with(&|session| session.secret_access_key = SecretText::new("x"));
+    check(&verifier, &wrong_secret, NOW, Code::SignatureDoesNotMatch, "");
+    let no_hotkey = with(&|session| session.access_key_id = "AKIAIOSFODNN7EXAMPLE".into());
+    check(&verifier, &no_hotkey, NOW, Code::InvalidAccessKeyId, "hotkey");
+    let another = with(&|session| session.access_key_id = server().to_ss58());
+    check(&verifier, &another, NOW, Code::InvalidToken, "another access key");
+    for text in ["", "A", "!!!", "AAAA", &"A".repeat(TOKEN_CHARS_MAX + 4)] {
+        let bad_token = with(&|session| session.session_token = SecretText::new(text));
+        check(&verifier, &bad_token, NOW, Code::InvalidToken, "cannot be read");
+    }
+    check(
+        &verifier,
+        &forged(|token| token.signature = [1; 64]),
+        NOW,
+        Code::InvalidToken,
+        "signature is false",
+    );
+    assert_eq!(verifier.cached_sessions(), 0);
+
+    // A proven session does not vouch for other names or secrets.
+    assert!(use_at(&verifier, &good, NOW).is_none());
+    check(&verifier, &wrong_secret, NOW, Code::SignatureDoesNotMatch, "");
+    check(&verifier, &another, NOW, Code::InvalidToken, "another access key");
+    check(&verifier, &no_hotkey, NOW, Code::InvalidAccessKeyId, "hotkey");
+    assert_eq!(verifier.cached_sessions(), 1);
+}
+
+#[test]
+fn p11_a_refused_token_costs_a_derivation_and_a_comparison_too() {
+    let settings = settings(vec![key("k1", 1, None)], "k1");
+    let sessions = Sessions::new(settings.session_keys, settings.audience, REGION.into(), TTL_SECONDS_MAX);
+    let access_key = keypair().account().to_ss58();
+    let unknown_key = forged(|token| token.key_id = "k9");
+    for (access_key, token) in [
+        (access_key.as_str(), None),
+        (&access_key, Some("!!!")),
+        (&access_key, Some(unknown_key.session_token.expose())),
+        ("nobody", Some(forged(|_| {}).session_token.expose())),
+    ] {
+        let presented = Presented { access_key, token, day: "20261121", time: NOW };
+        let compared = std::cell::Cell::new(0);
+        let result = sessions.prove(&presented, NOW, |signing_key| {
+            compared.set(compared.get() + signing_key.len());
+            Ok(Some(()))
+        });
+        // Even a comparison that says yes does not make a refused token good.
+        assert!(result.is_err());
+        assert_eq!(compared.get(), 32);
+    }
+    assert_eq!(sessions.cached(), 0);
+}
+
+#[test]
+fn p12_a_secret_without_its_token_says_nothing() {
+    let verifier = verifier();
+    let session = session(&verifier);
+    let credentials = Credentials::Static {
+        access_key_id: &session.access_key_id,
+        secret_access_key: &session.secret_access_key,
+    };
+    let mut request = request(Method::GET, "/bucket/key", "");
+    Signer { credentials, region: REGION, now: NOW }.sign(&mut request, &Declared::Unsigned).unwrap();
+    let error = arrive(&verifier, &request, NOW).unwrap_err();
+    assert_eq!(error.code, Code::InvalidToken);
+    assert!(error.message.contains("AWS_SESSION_TOKEN"));
+}
+
+#[test]
+fn p12_tokens_are_canonical_base64_of_exactly_the_layout() {
+    let session = session(&verifier());
+    let text = session.session_token.expose();
+    let bytes = Token::bytes(text).unwrap();
+    assert_eq!(Token::parse(&bytes).unwrap().encode().unwrap(), text);
+    assert!(Token::bytes(&format!("{text}=")).is_none());
+    assert!(Token::bytes(&text.replace(['-', '_'], "+")).is_none() || !text.contains(['-', '_']));
+    assert!(Token::parse(&[&bytes[..], &[0]].concat()).is_none());
+    for length in 0..bytes.len() {
+        assert!(Token::parse(&bytes[..length]).is_none(), "{length}");
+    }
+    let too_long = Token { evidence: &"e".repeat(1025), ..Token::parse(&bytes).unwrap() };
+    assert!(too_long.encode().is_none());
+    let longest_id = "k".repeat(KEY_ID_BYTES_MAX);
+    let longest = Token { evidence: &"e".repeat(1024), key_id: &longest_id, ..Token::parse(&bytes).unwrap() };
+    assert!(longest.encode().unwrap().len() <= TOKEN_CHARS_MAX);
+}
+
+#[test]
+fn p12_each_flipped_bit_of_a_token_is_refused() {
+    let verifier = verifier();
+    let session = session(&verifier);
+    let bytes = Token::bytes(session.session_token.expose()).unwrap();
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        let token = SecretText::new(URL_SAFE_NO_PAD.encode(&flipped));
+        let session = Session { session_token: token, ..session.clone() };
+        assert!(use_at(&verifier, &session, NOW).is_some(), "byte {at}");
+    }
+    assert_eq!(verifier.cached_sessions(), 0);
+}
+
+proptest! {
+    #[test]
+    fn p12_no_token_panics_and_what_parses_is_what_encode_writes(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        text in "[A-Za-z0-9_=-]{0,80}",
+    ) {
+        let _ = Token::bytes(&text).as_deref().map(|bytes| Token::parse(bytes).is_some());
+        let mut bytes = bytes;
+        if let Some(first) = bytes.first_mut() {
+            *first = TOKEN_VERSION;
+        }
+        if let Some(token) = Token::parse(&bytes) {
+            prop_assert_eq!(URL_SAFE_NO_PAD.encode(&bytes), token.encode().unwrap());
+        }
+    }
+
+    #[test]
+    fn p12_tokens_go_round(
+        key_id in "[!-~]{1,32}",
+        wrapped: bool,
+        seconds: u64,
+        evidence in "\\PC{1,200}",
+        byte: u8,
+        flip in any::<prop::sample::Index>(),
+        bit in 0..8,
+    ) {
+        let token = Token {
+            key_id: &key_id,
+            wrapped,
+            expires_at: UnixTime::from_seconds(seconds),
+            evidence: &evidence,
+            signature: [byte; 64],
+        };
+        let text = token.encode().unwrap();
+        let mut bytes = Token::bytes(&text).unwrap();
+        prop_assert_eq!(Token::parse(&bytes).unwrap().encode().unwrap(), text.as_str());
+        let index = flip.index(bytes.len());
+        bytes[index] ^= 1u8 << bit;
+        if let Some(other) = Token::parse(&bytes) {
+            prop_assert_ne!(other.encode().unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Running digests, under the names that S3 gives them.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>.
+//! CRCs are written big-endian, then base64, as all of S3's checksum headers are.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crc_fast::CrcAlgorithm;
+use md5::Digest as _;
+
+/// A checksum algorithm of S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// CRC-32 of zlib (ISO-HDLC).
+    Crc32,
+    /// CRC-32C (Castagnoli, iSCSI).
+    Crc32c,
+    /// CRC-64/NVME.
+    Crc64Nvme,
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+
+    /// As `x-amz-sdk-checksum-algorithm` and S3's XML name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
+    /// The header or trailer that carries its value.
+    pub fn header(self) -> &'static str {
+        match self {
+            Self::Crc32 => "x-amz-checksum-crc32",
+            Self::Crc32c => "x-amz-checksum-crc32c",
+            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
+            Self::Sha1 => "x-amz-checksum-sha1",
+            Self::Sha256 => "x-amz-checksum-sha256",
+        }
+    }
+
+    /// The algorithm of that name, in any case: SDKs have sent both.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The algorithm whose value that header carries.
+    pub fn of_header(header: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(header))
+    }
+
+    /// The length of a digest.
+    pub fn digest_bytes(self) -> usize {
+        match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+
+    /// The length of a digest as text.
+    pub fn text_bytes(self) -> usize {
+        self.digest_bytes().div_ceil(3).saturating_mul(4)
+    }
+
+    /// The digest of that header value; none where it is not base64 of the right length.
+    pub fn parse(self, text: &str) -> Option<Vec<u8>> {
+        let digest = STANDARD.decode(text).ok()?;
+        (digest.len() == self.digest_bytes()).then_some(digest)
+    }
+}
+
+/// A digest that is being computed.
+pub struct Running(State);
+
+enum State {
+    Crc32(crc_fast::Digest),
+    Crc64(crc_fast::Digest),
+    Sha(aws_lc_rs::digest::Context),
+    Md5(md5::Md5),
+}
+
+impl Running {
+    /// Starts one of S3's checksums.
+    pub fn new(algorithm: Algorithm) -> Self {
+        use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+        Self(match algorithm {
+            Algorithm::Crc32 => State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
+            Algorithm::Crc32c => State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
+            Algorithm::Crc64Nvme => State::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
+            Algorithm::Sha1 => State::Sha(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
+            Algorithm::Sha256 => State::Sha(Context::new(&SHA256)),
+        })
+    }
+
+    /// Starts the MD5 of `Content-MD5`.
+    pub fn md5() -> Self {
+        Self(State::Md5(md5::Md5::new()))
+    }
+
+    /// Takes in the next bytes.
+    pub fn update(&mut self, data: &[u8]) {
+        match &mut self.0 {
+            State::Crc32(digest) | State::Crc64(digest) => digest.update(data),
+            State::Sha(context) => context.update(data),
+            State::Md5(digest) => digest.update(data),
+        }
+    }
+
+    /// The digest of all that was taken in.
+    pub fn finish(self) -> Vec<u8> {
+        match self.0 {
+            // The value of a 32-bit CRC is the lower half.
+            State::Crc32(digest) => digest.finalize().to_be_bytes().into_iter().skip(4).collect(),
+            State::Crc64(digest) => digest.finalize().to_be_bytes().to_vec(),
+            State::Sha(context) => context.finish().as_ref().to_vec(),
+            State::Md5(digest) => digest.finalize().to_vec(),
+        }
+    }
+}
+
+/// A digest as S3's headers show it.
+pub fn text(digest: &[u8]) -> String {
+    STANDARD.encode(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(mut running: Running, expected: &str) {
+        running.update(b"1234");
+        running.update(b"");
+        running.update(b"56789");
+        assert_eq!(hex::encode(running.finish()), expected);
+    }
+
+    #[test]
+    fn p6_published_check_values() {
+        // "123456789" of https://reveng.sourceforge.io/crc-catalogue/all.htm and of the SHA and MD5 tools.
+        check(Running::new(Algorithm::Crc32), "cbf43926");
+        check(Running::new(Algorithm::Crc32c), "e3069283");
+        check(Running::new(Algorithm::Crc64Nvme), "ae8b14860a799888");
+        check(Running::new(Algorithm::Sha1), "f7c3bc1d808e04732adf679965ccc34ca7ae3441");
+        check(
+            Running::new(Algorithm::Sha256),
+            "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
+        );
+        check(Running::md5(), "25f9e794323b453885f5181f1b624d0b");
+    }
+
+    #[test]
+    fn names_lead_back_to_their_algorithm() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
+            assert_eq!(Algorithm::of_header(algorithm.header()), Some(algorithm));
+            let digest = Running::new(algorithm).finish();
+            assert_eq!(digest.len(), algorithm.digest_bytes());
+            assert_eq!(text(&digest).len(), algorithm.text_bytes());
+            assert_eq!(algorithm.parse(&text(&digest)), Some(digest));
+        }
+        assert_eq!(Algorithm::named("MD5"), None);
+        assert_eq!(Algorithm::of_header("x-amz-checksum-type"), None);
+    }
+
+    #[test]
+    fn p6_a_value_of_another_length_or_alphabet_is_no_digest() {
+        for text in ["", "AAAAAA", "AAAAAAA=", "AAAAAB==", "-_-_-w==", "AAAAAA==\n", "AAAAAAAAAAA="] {
+            assert_eq!(Algorithm::Crc32.parse(text), None, "{text:?}");
+        }
+        assert_eq!(Algorithm::Crc32.parse("AAAAAA=="), Some(vec![0; 4]));
+    }
+}

@@ -1,0 +1,333 @@
+//! The configuration: TOML in, checked values out, all faults told at once. `proxy.toml` is its commented reference.
+
+mod secrets;
+mod section;
+mod server;
+mod store;
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+pub use secrets::SessionKey;
+pub use section::Faults;
+use section::Section;
+pub use server::{Edge, Server};
+pub use store::{CredentialSource, Proofs, Store, StoreAddressing, Trailers};
+
+use crate::{
+    chain::{AccountId, ValidatorRule},
+    policy::{Policy, RoleRights, Template, Values},
+    secret::Secret,
+};
+
+/// The first path segments of endpoints that are not S3's; no bucket may have such a name.
+pub const RESERVED_NAMES: &[&str] = &[
+    "commitment-formats",
+    "docs",
+    "get-file-presigned-urls",
+    "get-folder-access",
+    "get-folder-presigned-urls",
+    "get-miner-specific-access",
+    "get-validator-access",
+    "healthcheck",
+    "healthz",
+    "openapi.json",
+    "readyz",
+    "structure-info",
+    "v1",
+];
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Listeners and connections.
+    pub server: Server,
+    /// The bucket as clients see it.
+    pub bucket: Bucket,
+    /// The store behind.
+    pub store: Store,
+    /// Sessions: their keys and bounds.
+    pub session: Session,
+    /// Who is registered.
+    pub chain: Chain,
+    /// Folders and rights.
+    pub policy: Policy,
+    /// Sizes and paces.
+    pub limits: Limits,
+}
+
+/// The bucket as clients see it.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// Its name; the store's may differ.
+    pub name: String,
+    /// The region that clients sign for.
+    pub region: String,
+}
+
+/// Sessions: their keys and bounds.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The key that signs new sessions.
+    pub issue_with: String,
+    /// Every key whose sessions are taken.
+    pub keys: Vec<SessionKey>,
+    /// This server's identity, to which session requests are addressed.
+    pub receiver: Option<AccountId>,
+    /// Whether requests that are addressed to nobody are taken.
+    pub allow_no_receiver: bool,
+    /// Longest life of a session, in seconds.
+    pub ttl_seconds_max: u64,
+}
+
+/// Who is registered, and who of them is a validator.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// The registry file.
+    pub file: std::path::PathBuf,
+    /// A snapshot older than this decides nothing.
+    pub stale_seconds_max: u64,
+    /// Who counts as a validator.
+    pub validator: ValidatorRule,
+}
+
+/// Sizes and paces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Least size of an object in bytes.
+    pub object_bytes_min: u64,
+    /// Largest size of an object in bytes.
+    pub object_bytes_max: u64,
+    /// A body that brings nothing for so long is cut off.
+    pub body_idle_seconds: u64,
+    /// A body slower than this, on average, is cut off; 0 takes any pace.
+    pub body_bytes_per_second_min: u64,
+}
+
+impl Config {
+    /// Reads and checks a file, the key files it names included.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Faults(vec![format!("{}: cannot be read: {error}", path.display())]))?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Checks a configuration text; relative paths start at `base`.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Faults> {
+        let table =
+            text.parse().map_err(|error: toml::de::Error| Faults(vec![syntax_fault(text, &error)]))?;
+        let mut root = Section::root(table, base);
+        let server = Server::read(root.section("server"));
+        let bucket = Bucket::read(root.section("bucket"));
+        let store = Store::read(root.section("store"), &bucket);
+        let session = Session::read(root.section("session"));
+        let chain = Chain::read(root.section("chain"));
+        let policy = read_policy(root.section("policy"));
+        let limits = Limits::read(root.section("limits"));
+        let faults = root.faults();
+        match (server, store, chain, policy) {
+            (Some(server), Some(store), Some(chain), Some(policy)) if faults.0.is_empty() => {
+                Ok(Self { server, bucket, store, session, chain, policy, limits })
+            }
+            _ => Err(faults),
+        }
+    }
+}
+
+fn syntax_fault(text: &str, error: &toml::de::Error) -> String {
+    let line =
+        error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count())
+            + 1;
+    format!("line {line}: not TOML: {}", error.message().replace('\n', " "))
+}
+
+impl Bucket {
+    fn read(mut section: Section) -> Self {
+        let right = "a bucket name of 3 to 63 letters, digits, dots and hyphens";
+        let name: String = section.required("name", right);
+        if RESERVED_NAMES.contains(&name.as_str()) {
+            section.fault(
+                "name",
+                format_args!("{name:?} is the name of an endpoint of this server; choose another"),
+            );
+        } else if !name.is_empty() && !is_bucket_name(&name) {
+            section.fault("name", format_args!("{name:?} is not {right}"));
+        }
+        let region = section.or("region", "us-east-1".to_owned(), "a region such as \"us-east-1\"");
+        if !is_label(&region) {
+            section.fault("region", format_args!("{region:?} is not a region such as \"us-east-1\""));
+        }
+        section.finish();
+        Self { name, region }
+    }
+}
+
+fn is_bucket_name(name: &str) -> bool {
+    (3..=63).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && !name.starts_with(['.', '-'])
+        && !name.contains("..")
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 63
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+impl Session {
+    fn read(mut section: Section) -> Self {
+        let issue_with: String = section.required("issue_with", "the id of one of the session.keys");
+        let keys: Vec<_> = section.sections("keys").into_iter().filter_map(SessionKey::read).collect();
+        if keys.is_empty() {
+            section.fault("keys", "is missing or faulty; write [[session.keys]] with an id and a file of 64 hex characters (openssl rand -hex 32)");
+        } else if !issue_with.is_empty() && !keys.iter().any(|key| key.id == issue_with) {
+            section
+                .fault("issue_with", format_args!("{issue_with:?} is not the id of one of the session.keys"));
+        }
+        for (index, key) in keys.iter().enumerate() {
+            if keys.iter().take(index).any(|earlier| earlier.id == key.id) {
+                section.fault("keys", format_args!("the id {:?} is there twice", key.id));
+            }
+        }
+        let receiver = section.parsed("receiver", "an SS58 address with prefix 42", |text| text.parse().ok());
+        let allow_no_receiver = section.or("allow_no_receiver", false, "true or false");
+        if receiver.is_none() && !allow_no_receiver {
+            section.fault(
+                "receiver",
+                "is missing; set it to this server's own SS58 address, or set session.allow_no_receiver = true to take requests that are addressed to nobody",
+            );
+        }
+        let ttl_seconds_max = section.number("ttl_seconds_max", 86_400, 1200..=86_400);
+        section.finish();
+        Self { issue_with, keys, receiver, allow_no_receiver, ttl_seconds_max }
+    }
+}
+
+impl Chain {
+    fn read(mut section: Section) -> Option<Self> {
+        section.word("source", &[("file", ())], ());
+        let file = section.path("file", "the path of a registry file");
+        if file.is_none() {
+            section.fault("file", "is missing; it must be the path of a registry file ({\"identities\": [{\"hotkey\": …, \"coldkey\": …}]})");
+        }
+        let stale_seconds_max = section.number("stale_seconds_max", 900, 1..=86_400);
+        let right = "a stake of 0 or more, such as 10000.0";
+        let mut stake_min = section.or("validator_stake_min", toml::Value::Float(10_000.0), right);
+        if let toml::Value::Integer(whole) = stake_min {
+            stake_min = toml::Value::Float(f64::from(i32::try_from(whole).unwrap_or(-1)));
+        }
+        let stake_min = match stake_min {
+            toml::Value::Float(stake) if stake >= 0.0 => stake,
+            other => {
+                section.fault("validator_stake_min", format_args!("{other} is not {right}"));
+                f64::INFINITY
+            }
+        };
+        section.finish();
+        Some(Self { file: file?, stale_seconds_max, validator: ValidatorRule { stake_min } })
+    }
+}
+
+fn read_policy(mut section: Section) -> Option<Policy> {
+    let right = "a list of templates such as [\"data/{source}/{coldkey}/\"]";
+    let folders: Vec<String> = section.or("folders", vec!["data/{source}/{coldkey}/".to_owned()], right);
+    let variables = read_variables(section.section("variables"));
+    let rights: RoleRights = section.optional("roles", "a table of roles, [policy.roles.miner] with own and all = [\"list\", \"read\", \"write\", \"delete\"]").unwrap_or_default();
+    let mut templates: Vec<Template> = Vec::new();
+    for text in &folders {
+        match Template::parse(text, &variables) {
+            Ok(template) => {
+                if let Some(other) = templates.iter().find(|other| other.collides(&template)) {
+                    section.fault(
+                        "folders",
+                        format_args!(
+                            "{text:?} and {:?} can give one path two owners; make their literal parts differ",
+                            other.as_str()
+                        ),
+                    );
+                }
+                templates.push(template);
+            }
+            Err(what) => section.fault("folders", what),
+        }
+    }
+    if folders.is_empty() {
+        section.fault("folders", format_args!("[] is not {right}"));
+    }
+    section.finish();
+    Some(Policy::new(templates, rights))
+}
+
+/// Names with a list of values, or with `{ pattern = "…" }`.
+fn read_variables(mut section: Section) -> BTreeMap<String, Values> {
+    let mut variables = BTreeMap::new();
+    let table = section.rest();
+    if table.is_empty() {
+        let sources = ["x", "reddit"].map(str::to_owned).to_vec();
+        variables.insert("source".to_owned(), Values::List(sources));
+    }
+    for (name, value) in table {
+        match variable(&value) {
+            Ok(values) if name != "hotkey" && name != "coldkey" => {
+                variables.insert(name, values);
+            }
+            Ok(_) => section.fault(&name, "is bound to the caller by the chain and cannot be set"),
+            Err(what) => section.fault(&name, what),
+        }
+    }
+    variables
+}
+
+fn variable(value: &toml::Value) -> Result<Values, String> {
+    let right = "a list of texts without \"/\", or { pattern = \"[a-z0-9]+\" }";
+    if let Some(list) = value.as_array() {
+        let texts: Option<Vec<String>> = list
+            .iter()
+            .map(|text| {
+                text.as_str()
+                    .filter(|text| !matches!(*text, "" | "." | "..") && !text.contains('/'))
+                    .map(str::to_owned)
+            })
+            .collect();
+        return match texts {
+            Some(texts) if !texts.is_empty() => Ok(Values::List(texts)),
+            _ => Err(format!("{value} is not {right}")),
+        };
+    }
+    match value.as_table().map(|table| (table.len(), table.get("pattern").and_then(toml::Value::as_str))) {
+        Some((1, Some(pattern))) => Values::pattern(pattern),
+        _ => Err(format!("{value} is not {right}")),
+    }
+}
+
+impl Limits {
+    fn read(mut section: Section) -> Self {
+        /// S3's own bound on a single object is 5 TiB; on a single PUT 5 GiB.
+        const OBJECT_BYTES: u64 = 5 << 40;
+        let limits = Self {
+            object_bytes_min: section.number("object_bytes_min", 1024, 0..=OBJECT_BYTES),
+            object_bytes_max: section.number("object_bytes_max", 5 << 30, 1..=OBJECT_BYTES),
+            body_idle_seconds: section.number("body_idle_seconds", 30, 1..=3600),
+            body_bytes_per_second_min: section.number("body_bytes_per_second_min", 1024, 0..=1 << 40),
+        };
+        if limits.object_bytes_min > limits.object_bytes_max {
+            section.fault("object_bytes_min", "is above limits.object_bytes_max");
+        }
+        section.finish();
+        limits
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {} bytes", self.object_bytes_min, self.object_bytes_max)
+    }
+}
+
+/// A secret of `length` bytes or more from hex text.
+fn hex_secret(text: &str, length: usize) -> Option<Secret> {
+    hex::decode(text.trim()).ok().filter(|bytes| bytes.len() >= length).map(Secret::new)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Session keys, from files or the environment.
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use super::{hex_secret, section::Section};
+use crate::secret::Secret;
+
+/// A session key of less than this could be guessed.
+const KEY_BYTES_MIN: usize = 32;
+
+/// A key from which the secrets of sessions are derived.
+#[derive(Debug, Clone)]
+pub struct SessionKey {
+    /// Its id, which stands in every token made with it; 1 to 32 characters.
+    pub id: String,
+    /// At least 32 bytes.
+    pub secret: Secret,
+    /// Unix seconds after which its sessions are over; none while it is in service.
+    pub accept_until: Option<u64>,
+}
+
+impl SessionKey {
+    pub(super) fn read(mut section: Section) -> Option<Self> {
+        let id: String = section.required("id", "1 to 32 letters, digits, dots, hyphens and underscores");
+        let fine = (1..=32).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        if !id.is_empty() && !fine {
+            section.fault(
+                "id",
+                format_args!("{id:?} is not 1 to 32 letters, digits, dots, hyphens and underscores"),
+            );
+        }
+        let file = section.path("file", "the path of a file with 64 or more hex characters");
+        let variable: Option<String> = section.optional("env", "the name of an environment variable");
+        let secret = match (file, variable) {
+            (Some(path), None) => read_file(&path).map_err(|what| section.fault("file", what)).ok(),
+            (None, Some(name)) => read_variable(&name).map_err(|what| section.fault("env", what)).ok(),
+            _ => {
+                section.fault("file", "either file or env must say where the key is, and not both");
+                None
+            }
+        };
+        let accept_until = section.optional::<toml::Value>("accept_until", "a time").and_then(|value| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let time =
+                text.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
+            if time.is_none() {
+                section.fault(
+                    "accept_until",
+                    format_args!("{value} is not a time such as 2026-12-01T00:00:00Z"),
+                );
+            }
+            time
+        });
+        section.finish();
+        fine.then_some(Self { id, secret: secret?, accept_until })
+    }
+}
+
+fn read_file(path: &Path) -> Result<Secret, String> {
+    let shown = path.display();
+    let metadata = std::fs::metadata(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(format!("{shown} can be read by others; chmod 600 it"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    hex_secret(&text, KEY_BYTES_MIN)
+        .ok_or_else(|| format!("{shown} does not hold 64 or more hex characters (openssl rand -hex 32)"))
+}
+
+fn read_variable(name: &str) -> Result<Secret, String> {
+    let text = std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?;
+    hex_secret(&text, KEY_BYTES_MIN).ok_or_else(|| {
+        format!(
+            "the environment variable {name} does not hold 64 or more hex characters (openssl rand -hex 32)"
+        )
+    })
+}

@@ -1,0 +1,225 @@
+//! Reading a TOML table so that every fault is found in one pass: wrong types, missing and unknown settings alike.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+/// Every fault of a configuration, in the order of its settings. One line each: the setting, what is wrong, what
+/// would be right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults(pub Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// One table of the configuration; settings are taken out of it, and what is left at the end is unknown.
+pub(super) struct Section {
+    /// `server.edge`; empty for the root.
+    path: String,
+    table: Table,
+    known: Vec<&'static str>,
+    faults: Rc<RefCell<Faults>>,
+    /// Relative paths start at the configuration file.
+    base: Rc<PathBuf>,
+}
+
+impl Section {
+    pub(super) fn root(table: Table, base: &Path) -> Self {
+        Self {
+            path: String::new(),
+            table,
+            known: Vec::new(),
+            faults: Rc::default(),
+            base: Rc::new(base.to_owned()),
+        }
+    }
+
+    pub(super) fn name(&self, setting: &str) -> String {
+        if self.path.is_empty() { setting.to_owned() } else { format!("{}.{setting}", self.path) }
+    }
+
+    pub(super) fn fault(&self, setting: &str, what: impl fmt::Display) {
+        self.faults.borrow_mut().0.push(format!("{}: {what}", self.name(setting)));
+    }
+
+    fn take(&mut self, setting: &'static str) -> Option<Value> {
+        self.known.push(setting);
+        self.table.remove(setting)
+    }
+
+    /// A setting that may be left out; `right` says what would be right.
+    pub(super) fn optional<T: DeserializeOwned>(&mut self, setting: &'static str, right: &str) -> Option<T> {
+        let value = self.take(setting)?;
+        let shown = shown(&value);
+        match value.try_into() {
+            Ok(value) => Some(value),
+            Err(_) => {
+                self.fault(setting, format_args!("{shown} is not {right}"));
+                None
+            }
+        }
+    }
+
+    /// A setting with a default.
+    pub(super) fn or<T: DeserializeOwned>(&mut self, setting: &'static str, default: T, right: &str) -> T {
+        self.optional(setting, right).unwrap_or(default)
+    }
+
+    /// A setting that must be there. Where it is not, the fault is noted and the default of the type stands in until
+    /// the faults are told.
+    pub(super) fn required<T: DeserializeOwned + Default>(
+        &mut self,
+        setting: &'static str,
+        right: &str,
+    ) -> T {
+        if !self.table.contains_key(setting) {
+            self.known.push(setting);
+            self.fault(setting, format_args!("is missing; it must be {right}"));
+            return T::default();
+        }
+        self.optional(setting, right).unwrap_or_default()
+    }
+
+    /// A setting that is read from text.
+    pub(super) fn parsed<T>(
+        &mut self,
+        setting: &'static str,
+        right: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text: String = self.optional(setting, right)?;
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            self.fault(setting, format_args!("{text:?} is not {right}"));
+        }
+        parsed
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&mut self, setting: &'static str, words: &[(&str, T)], default: T) -> T {
+        let right = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
+        self.parsed(setting, &right, |text| {
+            words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+        })
+        .unwrap_or(default)
+    }
+
+    /// A number within bounds.
+    pub(super) fn number(
+        &mut self,
+        setting: &'static str,
+        default: u64,
+        bounds: std::ops::RangeInclusive<u64>,
+    ) -> u64 {
+        let right = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        match self.optional::<u64>(setting, &right) {
+            Some(number) if bounds.contains(&number) => number,
+            Some(number) => {
+                self.fault(setting, format_args!("{number} is not {right}"));
+                default
+            }
+            None => default,
+        }
+    }
+
+    /// A path, relative to the configuration file.
+    pub(super) fn path(&mut self, setting: &'static str, right: &str) -> Option<PathBuf> {
+        self.optional::<PathBuf>(setting, right).map(|path| self.base.join(path))
+    }
+
+    /// A table inside this one; an empty one where it is left out.
+    pub(super) fn section(&mut self, setting: &'static str) -> Self {
+        let table = match self.take(setting) {
+            None => Table::new(),
+            Some(Value::Table(table)) => table,
+            Some(other) => {
+                self.fault(
+                    setting,
+                    format_args!("{} is not a table: write [{}]", shown(&other), self.name(setting)),
+                );
+                Table::new()
+            }
+        };
+        self.inside(setting, table)
+    }
+
+    /// Every table of an array of tables.
+    pub(super) fn sections(&mut self, setting: &'static str) -> Vec<Self> {
+        let tables = match self.take(setting) {
+            None => Vec::new(),
+            Some(Value::Array(values)) => values,
+            Some(other) => vec![other],
+        };
+        let mut sections = Vec::new();
+        for (index, value) in tables.into_iter().enumerate() {
+            match value {
+                Value::Table(table) => sections.push(self.inside(&format!("{setting}[{index}]"), table)),
+                other => self.fault(
+                    setting,
+                    format_args!("{} is not a table: write [[{}]]", shown(&other), self.name(setting)),
+                ),
+            }
+        }
+        sections
+    }
+
+    /// Whether a setting is there and not yet taken.
+    pub(super) fn rest_has(&self, setting: &str) -> bool {
+        self.table.contains_key(setting)
+    }
+
+    /// A path, relative to the configuration file.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// What has not been taken yet: for tables whose names are the user's.
+    pub(super) fn rest(&mut self) -> Table {
+        std::mem::take(&mut self.table)
+    }
+
+    fn inside(&self, setting: &str, table: Table) -> Self {
+        Self {
+            path: self.name(setting),
+            table,
+            known: Vec::new(),
+            faults: Rc::clone(&self.faults),
+            base: Rc::clone(&self.base),
+        }
+    }
+
+    /// Tells of what nobody took.
+    pub(super) fn finish(self) {
+        for unknown in self.table.keys() {
+            self.fault(unknown, format_args!("no such setting; known here: {}", self.known.join(", ")));
+        }
+    }
+
+    /// Ends the root: everything that was wrong.
+    pub(super) fn faults(self) -> Faults {
+        let faults = Rc::clone(&self.faults);
+        self.finish();
+        faults.borrow().clone()
+    }
+}
+
+/// A value as the fault shows it: short, and on one line.
+fn shown(value: &Value) -> String {
+    const SHOWN_CHARS_MAX: usize = 60;
+    let text = value.to_string().replace('\n', " ");
+    if text.chars().count() <= SHOWN_CHARS_MAX {
+        return text;
+    }
+    text.chars().take(SHOWN_CHARS_MAX).chain(['…']).collect()
+}

@@ -1,0 +1,117 @@
+//! Listeners and connections.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::section::Section;
+
+/// Listeners and connections.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where clients come in.
+    pub listen: SocketAddr,
+    /// Where the operator looks in; none where nobody does.
+    pub admin: Option<SocketAddr>,
+    /// The names under which clients know this server, lower case, with or without a port.
+    pub hosts: Vec<String>,
+    /// Proxies in front that are believed.
+    pub edge: Edge,
+    /// Connections at one time.
+    pub connections_max: usize,
+    /// A request head must be there within so many seconds.
+    pub head_seconds_max: u64,
+    /// A client that takes nothing of an answer for so long is cut off.
+    pub write_idle_seconds: u64,
+    /// How long requests under way may take to end at a shutdown.
+    pub drain_seconds: u64,
+}
+
+/// Proxies in front that are believed (P15, P27).
+#[derive(Debug, Clone, Default)]
+pub struct Edge {
+    /// Their networks.
+    pub networks: Vec<IpNet>,
+    /// What clients signed as accept-encoding before the edge rewrote it.
+    pub accept_encodings: Vec<String>,
+    /// Whether the edge replaces the Host header, so that the names of `server.hosts` are tried.
+    pub rewrites_host: bool,
+}
+
+impl Edge {
+    /// Whether `peer` is one of them.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.networks.iter().any(|network| network.contains(&peer))
+    }
+}
+
+impl Server {
+    pub(super) fn read(mut section: Section) -> Option<Self> {
+        let address = |text: &str| text.parse::<SocketAddr>().ok();
+        let right = "an address with a port such as \"127.0.0.1:8014\"";
+        let listen =
+            section.parsed("listen", right, address).unwrap_or_else(|| ([127, 0, 0, 1], 8014).into());
+        let admin = section.parsed("admin", right, address);
+        let hosts: Vec<String> =
+            section.or("hosts", Vec::new(), "a list of host names such as [\"s3.example.com\"]");
+        for host in &hosts {
+            if !is_host(host) {
+                section.fault(
+                    "hosts",
+                    format_args!(
+                        "{host:?} is not a host name such as \"s3.example.com\" or \"s3.example.com:8443\""
+                    ),
+                );
+            }
+        }
+        let plaintext = section.or("plaintext_beyond_loopback", false, "true or false");
+        if !listen.ip().is_loopback() && !plaintext {
+            section.fault(
+                "listen",
+                format_args!("{listen} is beyond loopback without TLS, so sessions could be read on the way; listen on 127.0.0.1 behind a TLS proxy, or set server.plaintext_beyond_loopback = true"),
+            );
+        }
+        if let Some(admin) = admin.filter(|admin| !admin.ip().is_loopback() && !plaintext) {
+            section.fault(
+                "admin",
+                format_args!("{admin} is beyond loopback; the admin listener asks nobody who they are"),
+            );
+        }
+        let mut edge = section.section("edge");
+        let networks: Vec<String> =
+            edge.or("networks", Vec::new(), "a list of networks such as [\"10.0.0.0/8\"]");
+        let mut parsed = Vec::new();
+        for network in &networks {
+            match network.parse::<IpNet>().or_else(|_| network.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) => parsed.push(network),
+                Err(_) => edge
+                    .fault("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\"")),
+            }
+        }
+        let accept_encodings =
+            edge.or("accept_encodings", Vec::new(), "a list such as [\"identity\", \"gzip\"]");
+        let rewrites_host = edge.or("rewrites_host", false, "true or false");
+        edge.finish();
+        let connections_max = section.number("connections_max", 4096, 1..=1_000_000);
+        let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
+        let write_idle_seconds = section.number("write_idle_seconds", 60, 1..=3600);
+        let drain_seconds = section.number("drain_seconds", 30, 0..=3600);
+        section.finish();
+        Some(Self {
+            listen,
+            admin,
+            hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            edge: Edge { networks: parsed, accept_encodings, rewrites_host },
+            connections_max: usize::try_from(connections_max).ok()?,
+            head_seconds_max,
+            write_idle_seconds,
+            drain_seconds,
+        })
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    text.parse::<http::uri::Authority>()
+        .is_ok_and(|authority| !authority.host().is_empty() && !text.contains('@'))
+}

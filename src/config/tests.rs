@@ -1,0 +1,165 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("session.key");
+        std::fs::write(&key, KEY).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        Self(dir)
+    }
+
+    fn parse(&self, text: &str) -> Result<Config, Faults> {
+        Config::parse(text, self.0.path())
+    }
+}
+
+const LEAST: &str = r#"
+bucket.name = "data-universe"
+store.endpoint = "http://127.0.0.1:9000"
+chain.file = "registry.json"
+session.issue_with = "a"
+session.allow_no_receiver = true
+session.keys = [{ id = "a", file = "session.key" }]
+"#;
+
+#[test]
+fn the_least_configuration_has_the_documented_defaults() {
+    let place = Place::new();
+    let config = place.parse(LEAST).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8014");
+    assert_eq!((config.limits.object_bytes_min, config.limits.object_bytes_max), (1024, 5_368_709_120));
+    assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
+    assert_eq!(config.store.verifies, Proofs { sha256: false, content_md5: true, checksum: true });
+    assert_eq!(config.policy.roots(), ["data/"]);
+    assert_eq!(config.chain.file, place.0.path().join("registry.json"));
+    assert_eq!(config.chain.validator.stake_min, 10_000.0);
+    assert_eq!(config.session.ttl_seconds_max, 86_400);
+}
+
+#[test]
+fn the_reference_is_a_configuration() {
+    let place = Place::new();
+    let reference = include_str!("../../proxy.toml");
+    let config = place
+        .parse(&reference.replace("certs/session-2026-11.key", "session.key"))
+        .unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(config.bucket.name, "data-universe");
+    // Every line that is commented out is a setting as well, shown with its default.
+    let whole: String =
+        reference.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
+    let whole = whole
+        .replace("certs/session-2026-11.key", "session.key")
+        .replace("certs/session-2026-10.key", "session.key");
+    place.parse(&whole).unwrap_or_else(|faults| panic!("{faults}"));
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_setting() {
+    let place = Place::new();
+    let faults = place
+        .parse(
+            r#"
+            colour = "red"
+            [server]
+            listen = "0.0.0.0:80"
+            admin = 7
+            hosts = ["a b"]
+            edge.networks = ["ten"]
+            connections = 5
+            [bucket]
+            name = "docs"
+            [store]
+            endpoint = "ftp://store/path"
+            trailers = "drop"
+            verifies = ["crc"]
+            credentials = { path = "x" }
+            [session]
+            issue_with = "b"
+            keys = [{ id = "a", file = "missing.key" }, { id = "b", env = "SUBGATE_TEST_UNSET" }]
+            [chain]
+            source = "subtensor"
+            [policy]
+            folders = ["data/{nobody}/", "data/{coldkey}"]
+            variables = { source = [], hotkey = ["x"], job = { pattern = "(" } }
+            roles = { king = {} }
+            [limits]
+            object_bytes_min = -1
+            object_bytes_max = 0
+            "#,
+        )
+        .unwrap_err()
+        .0;
+    for says in [
+        "colour: no such setting; known here: server, bucket, store",
+        "server.listen: 0.0.0.0:80 is beyond loopback without TLS",
+        "server.admin: 7 is not an address",
+        "server.hosts: \"a b\" is not a host name",
+        "server.edge.networks: \"ten\" is not a network",
+        "server.connections: no such setting; known here: listen",
+        "bucket.name: \"docs\" is the name of an endpoint",
+        "store.endpoint: \"ftp://store/path\" is not a URL",
+        "store.trailers: \"drop\" is not \"forward\" or \"translate\"",
+        "store.verifies: \"crc\" is not in",
+        "store.credentials: is not \"environment\"",
+        "session.keys[0].file: ",
+        "session.keys[1].env: the environment variable SUBGATE_TEST_UNSET is not set",
+        "session.receiver: is missing",
+        "chain.source: \"subtensor\" is not \"file\"",
+        "chain.file: is missing",
+        "policy.folders: \"data/{nobody}/\": {nobody} is not among policy.variables",
+        "policy.folders: \"data/{coldkey}\" must end",
+        "policy.variables.source: ",
+        "policy.variables.hotkey: is bound to the caller",
+        "policy.variables.job: ",
+        "policy.roles: ",
+        "limits.object_bytes_min: -1 is not a whole number",
+        "limits.object_bytes_max: 0 is not a whole number",
+    ] {
+        assert!(faults.iter().any(|fault| fault.starts_with(says)), "{says}\n---\n{}", faults.join("\n"));
+    }
+}
+
+#[test]
+fn p51_a_key_that_others_can_read_is_a_fault_and_never_shown() {
+    let place = Place::new();
+    let key = place.0.path().join("session.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let faults = place.parse(LEAST).unwrap_err().to_string();
+    assert!(faults.contains("chmod 600"), "{faults}");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&key, "abcdef").unwrap();
+    let faults = place.parse(LEAST).unwrap_err().to_string();
+    assert!(faults.contains("64 or more hex") && !faults.contains("abcdef"), "{faults}");
+    std::fs::write(&key, KEY).unwrap();
+    assert!(!format!("{:?}", place.parse(LEAST).unwrap()).contains(KEY));
+}
+
+#[test]
+fn templates_that_give_one_path_two_owners_are_faults() {
+    let place = Place::new();
+    let text = format!("{LEAST}\npolicy.folders = [\"data/{{hotkey}}/\", \"data/{{coldkey}}/\"]");
+    assert!(place.parse(&text).unwrap_err().to_string().contains("two owners"));
+}
+
+#[test]
+fn syntax_is_told_with_its_line() {
+    assert!(
+        Place::new().parse("[server]\nlisten = ").unwrap_err().to_string().starts_with("line 2: not TOML")
+    );
+}
+
+#[test]
+fn p15_only_configured_networks_are_trusted() {
+    let edge = Edge { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Edge::default() };
+    assert!(edge.trusts("10.1.2.3".parse().unwrap()) && edge.trusts("::ffff:10.1.2.3".parse().unwrap()));
+    assert!(
+        !edge.trusts("11.0.0.1".parse().unwrap()) && !Edge::default().trusts("127.0.0.1".parse().unwrap())
+    );
+}

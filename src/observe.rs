@@ -1,0 +1,127 @@
+//! The access record: one line for each request, written when its answer has ended.
+//!
+//! It holds who, what and how it ended; never a query, a token or a signature (P51).
+
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use http::{Method, StatusCode};
+
+use crate::{
+    body::relay::End,
+    chain::{AccountId, Role},
+    error::Error,
+    s3::Operation,
+};
+
+/// What is known of one request so far.
+#[derive(Debug)]
+pub struct Record {
+    /// The id in the answer's `x-amz-request-id`.
+    pub request_id: String,
+    started: Instant,
+    peer: IpAddr,
+    /// Whether it came through a proxy that is believed.
+    pub from_edge: bool,
+    method: Method,
+    /// Who called, once verified.
+    pub hotkey: Option<AccountId>,
+    /// By which role, once looked up.
+    pub role: Option<Role>,
+    /// What for, once parsed.
+    pub operation: Option<Operation>,
+    /// On which key, once parsed.
+    pub key: Option<String>,
+    /// Bytes of the client's body.
+    pub received_bytes: u64,
+    /// The refusal or failure, where there was one.
+    pub error: Option<Error>,
+}
+
+impl Record {
+    /// Begins the record of a request that has just arrived.
+    pub fn begin(peer: IpAddr, from_edge: bool, method: &Method) -> Self {
+        Self {
+            request_id: request_id(),
+            started: Instant::now(),
+            peer,
+            from_edge,
+            method: method.clone(),
+            hotkey: None,
+            role: None,
+            operation: None,
+            key: None,
+            received_bytes: 0,
+            error: None,
+        }
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// Writes the line.
+    pub fn end(self, status: StatusCode, sent_bytes: u64, end: &End) {
+        let outcome = match end {
+            End::Complete => "complete",
+            End::Failed(_) => "failed",
+            End::Cancelled => "cancelled",
+        };
+        let late = match end {
+            End::Failed(error) => Some(error),
+            End::Complete | End::Cancelled => None,
+        };
+        let error = self.error.as_ref().or(late);
+        tracing::info!(
+            target: "subgate::access",
+            request_id = %self.request_id,
+            peer = %self.peer,
+            method = %self.method,
+            operation = self.operation.map(Operation::as_str),
+            key = self.key,
+            hotkey = self.hotkey.map(tracing::field::display),
+            role = self.role.map(Role::as_str),
+            status = status.as_u16(),
+            code = error.map(|error| error.code.as_str()),
+            detail = error.and_then(|error| error.detail.as_deref()),
+            received_bytes = self.received_bytes,
+            sent_bytes,
+            milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            outcome,
+            "request"
+        );
+    }
+}
+
+/// 16 hex digits: unique within a process by the counter, between processes by where it starts.
+fn request_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static BASE: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    let base = *BASE.get_or_init(|| {
+        let mut bytes = [0; 8];
+        // Without random bytes the ids start at the time instead; they are no secret.
+        match aws_lc_rs::rand::fill(&mut bytes) {
+            Ok(()) => u64::from_le_bytes(bytes),
+            Err(_) => u64::from(std::process::id()),
+        }
+    });
+    // A Weyl sequence: every value once, and neighbours look apart.
+    let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    format!("{:016X}", base.wrapping_add(step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p49_request_ids_differ() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| request_id()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 16));
+    }
+}

@@ -1,0 +1,275 @@
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::*;
+use crate::s3::{Addressing, uri::Query};
+
+const SOURCES: &str = "data/{source}/{coldkey}/";
+
+fn account(id: u8) -> AccountId {
+    AccountId::from_bytes([id; 32]).unwrap()
+}
+
+fn caller(id: u8, role: Role) -> Caller {
+    Caller { hotkey: account(id), owner: Arc::new(Owner::new(account(id), account(id + 100))), role }
+}
+
+fn policy(templates: &[&str]) -> Policy {
+    let variables = BTreeMap::from([
+        ("source".to_owned(), Values::List(vec!["x".to_owned(), "reddit".to_owned()])),
+        ("job_id".to_owned(), Values::pattern("[a-z0-9]+").unwrap()),
+    ]);
+    let templates = templates.iter().map(|text| Template::parse(text, &variables).unwrap()).collect();
+    Policy::new(templates, RoleRights::default())
+}
+
+fn request(method: &str, target: &str, headers: &[(&'static str, String)]) -> Request {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+        .collect();
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    Request::parse(&method, Addressing::Path, path, Query::parse(query).unwrap(), &headers).unwrap()
+}
+
+fn allowed(policy: &Policy, caller: &Caller, method: &str, target: &str) -> bool {
+    allowed_with(policy, caller, method, target, &[])
+}
+
+fn allowed_with(
+    policy: &Policy,
+    caller: &Caller,
+    method: &str,
+    target: &str,
+    headers: &[(&'static str, String)],
+) -> bool {
+    match policy.authorise(caller, request(method, target, headers)) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.code, Code::AccessDenied, "{target}");
+            assert!(error.message.starts_with("FolderDenied: "), "{}", error.message);
+            false
+        }
+    }
+}
+
+const OBJECT_REQUESTS: &[(&str, &str, Action)] = &[
+    ("GET", "", Action::Read),
+    ("GET", "?versionId=1", Action::Read),
+    ("HEAD", "", Action::Read),
+    ("GET", "?attributes", Action::Read),
+    ("GET", "?uploadId=u", Action::List),
+    ("PUT", "", Action::Write),
+    ("PUT", "?partNumber=1&uploadId=u", Action::Write),
+    ("POST", "?uploads", Action::Write),
+    ("POST", "?uploadId=u", Action::Write),
+    ("DELETE", "?uploadId=u", Action::Write),
+    ("DELETE", "", Action::Delete),
+    ("DELETE", "?versionId=1", Action::Delete),
+];
+
+#[test]
+fn a_miner_has_its_own_folder_and_nothing_else() {
+    let policy = policy(&[SOURCES]);
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    for (method, query, _) in OBJECT_REQUESTS {
+        for source in ["x", "reddit"] {
+            let target = format!("/b/data/{source}/{}/job/file{query}", me.owner.coldkey());
+            assert!(allowed(&policy, &me, method, &target), "{method} {target}");
+            assert!(!allowed(&policy, &other, method, &target), "{method} {target}");
+        }
+        for elsewhere in ["other/file", "data/file", "data/web/file", "data/x/5Abc/file"] {
+            assert!(
+                !allowed(&policy, &me, method, &format!("/b/{elsewhere}{query}")),
+                "{method} {elsewhere}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_validator_reads_everything_and_writes_its_own() {
+    let policy = policy(&[SOURCES]);
+    let (validator, miner) = (caller(1, Role::Validator), caller(2, Role::Miner));
+    for (method, query, action) in OBJECT_REQUESTS {
+        let theirs = format!("/b/data/x/{}/file{query}", miner.owner.coldkey());
+        let reads = matches!(action, Action::Read | Action::List);
+        assert_eq!(allowed(&policy, &validator, method, &theirs), reads, "{method} {theirs}");
+        let own = format!("/b/data/x/{}/file{query}", validator.owner.coldkey());
+        assert!(allowed(&policy, &validator, method, &own), "{method} {own}");
+        assert!(!allowed(&policy, &validator, method, &format!("/b/secrets/file{query}")), "{method}");
+    }
+}
+
+#[test]
+fn p30_a_copy_reads_its_source_as_the_same_caller() {
+    let policy = policy(&[SOURCES]);
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    let own = format!("/b/data/x/{}/new", me.owner.coldkey());
+    let source = |who: &Caller| format!("/b/data/x/{}/old", who.owner.coldkey());
+    for query in ["", "?partNumber=1&uploadId=u"] {
+        let copy = |caller, from: String| {
+            allowed_with(&policy, caller, "PUT", &format!("{own}{query}"), &[("x-amz-copy-source", from)])
+        };
+        assert!(copy(&me, source(&me)));
+        assert!(!copy(&me, source(&other)));
+        assert!(!copy(&me, format!("{}?versionId=1", source(&other))));
+        assert!(!copy(&me, source(&other).replace("data", "%64ata")));
+        // A validator may read it, and may still not write there.
+        assert!(!copy(&caller(3, Role::Validator), source(&other)));
+    }
+}
+
+#[test]
+fn p22_traversal_is_refused_before_it_is_asked_whose_it_is() {
+    let policy = policy(&[SOURCES]);
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    for (method, query, _) in OBJECT_REQUESTS {
+        for way in ["..", ".", ""] {
+            let target = format!("/b/data/x/{}/{way}/{}/f{query}", me.owner.coldkey(), other.owner.coldkey());
+            let error = policy.authorise(&me, request(method, &target, &[])).unwrap_err();
+            assert_eq!(error.code, Code::InvalidArgument, "{target}");
+        }
+    }
+}
+
+fn list(policy: &Policy, caller: &Caller, query: &str) -> Option<Listing> {
+    let request = request("GET", &format!("/b?{query}"), &[]);
+    policy.authorise(caller, request).ok().map(|permit| permit.listing().unwrap().clone())
+}
+
+#[test]
+fn p32_listings_stay_inside() {
+    let policy = policy(&[SOURCES]);
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    let (mine, theirs) = (me.owner.coldkey(), other.owner.coldkey());
+    let forward = |prefix: String| Some(Listing::Forward(prefix));
+    let answer = |prefixes: &[String]| Some(Listing::Answer(prefixes.to_vec()));
+    for version in ["", "list-type=2&"] {
+        let list = |query: String| list(&policy, &me, &format!("{version}{query}"));
+        assert_eq!(list(format!("prefix=data/x/{mine}/")), forward(format!("data/x/{mine}/")));
+        assert_eq!(
+            list(format!("prefix=data/x/{mine}/sub&delimiter=a")),
+            forward(format!("data/x/{mine}/sub"))
+        );
+        assert_eq!(list(format!("prefix=data/x/{mine}")), forward(format!("data/x/{mine}/")));
+        assert_eq!(list(format!("prefix=data/x/{mine}&delimiter=/")), answer(&[format!("data/x/{mine}/")]));
+        assert_eq!(list("delimiter=/".to_owned()), answer(&["data/".to_owned()]));
+        assert_eq!(
+            list("prefix=data/&delimiter=/".to_owned()),
+            answer(&["data/reddit/".to_owned(), "data/x/".to_owned()])
+        );
+        assert_eq!(list("prefix=data/x/&delimiter=/".to_owned()), answer(&[format!("data/x/{mine}/")]));
+        for query in [
+            String::new(),
+            "prefix=".to_owned(),
+            "prefix=data/".to_owned(),
+            "prefix=data/&delimiter=a".to_owned(),
+            "prefix=data/x/5&delimiter=/".to_owned(),
+            "prefix=data&delimiter=/".to_owned(),
+            format!("prefix=data/x/{theirs}/&delimiter=/"),
+            format!("prefix=data/x/{mine}/../{theirs}/"),
+            format!("prefix=data/x/{mine}D"),
+        ] {
+            assert_eq!(list(query.clone()), None, "{query}");
+        }
+    }
+}
+
+#[test]
+fn p32_markers_stay_inside_too() {
+    let policy = policy(&[SOURCES]);
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    let (mine, theirs) = (me.owner.coldkey(), other.owner.coldkey());
+    for (name, rest) in [("marker", ""), ("start-after", "&list-type=2"), ("key-marker", "&uploads")] {
+        let with = |marker: &str| {
+            list(&policy, &me, &format!("prefix=data/x/{mine}/&{name}={marker}{rest}")).is_some()
+        };
+        assert!(with("") && with(&format!("data/x/{mine}/a")) && with("data/x/"));
+        assert!(!with(&format!("data/x/{theirs}/a")), "{name}");
+        assert!(!with(&format!("data/x/{mine}/../a")), "{name}");
+    }
+}
+
+#[test]
+fn p32_uploads_are_listed_inside_only() {
+    let policy = policy(&[SOURCES]);
+    let me = caller(1, Role::Miner);
+    let mine = me.owner.coldkey();
+    assert!(list(&policy, &me, &format!("uploads&prefix=data/x/{mine}/")).is_some());
+    for query in ["uploads", "uploads&delimiter=/", "uploads&prefix=data/&delimiter=/"] {
+        assert_eq!(list(&policy, &me, query), None, "{query}");
+    }
+}
+
+#[test]
+fn a_validator_lists_everything_under_the_root() {
+    let policy = policy(&[SOURCES]);
+    let validator = caller(1, Role::Validator);
+    for prefix in ["data/", "data/x", "data/x/5", "data/web/any"] {
+        assert_eq!(
+            list(&policy, &validator, &format!("prefix={prefix}")),
+            Some(Listing::Forward(prefix.to_owned()))
+        );
+    }
+    assert_eq!(list(&policy, &validator, "delimiter=/"), Some(Listing::Answer(vec!["data/".to_owned()])));
+    assert_eq!(list(&policy, &validator, "prefix=data"), Some(Listing::Forward("data/".to_owned())));
+    for query in ["", "prefix=dat", "prefix=secrets/", "prefix=d&delimiter=/"] {
+        assert_eq!(list(&policy, &validator, query), None, "{query}");
+    }
+}
+
+#[test]
+fn several_templates_at_once() {
+    let policy = policy(&[SOURCES, "data/hotkey={hotkey}/job_id={job_id}/"]);
+    let me = caller(1, Role::Miner);
+    let hotkey = me.owner.hotkey();
+    assert!(allowed(&policy, &me, "PUT", &format!("/b/data/hotkey={hotkey}/job_id=a1/f")));
+    assert!(!allowed(&policy, &me, "PUT", &format!("/b/data/hotkey={hotkey}/job_id=A/f")));
+    let Some(Listing::Answer(prefixes)) = list(&policy, &me, "prefix=data/&delimiter=/") else { panic!() };
+    assert_eq!(prefixes, [format!("data/hotkey={hotkey}/"), "data/reddit/".to_owned(), "data/x/".to_owned()]);
+}
+
+#[test]
+fn rights_are_configuration() {
+    let rights: RoleRights =
+        toml::from_str("[miner]\nown = [\"write\"]\n[validator]\nall = [\"read\"]").unwrap();
+    let policy = Policy { rights, ..policy(&[SOURCES]) };
+    let (miner, validator) = (caller(1, Role::Miner), caller(2, Role::Validator));
+    let own = format!("/b/data/x/{}/f", miner.owner.coldkey());
+    assert!(allowed(&policy, &miner, "PUT", &own) && !allowed(&policy, &miner, "GET", &own));
+    assert!(allowed(&policy, &validator, "GET", &own));
+    assert_eq!(list(&policy, &validator, "prefix=data/"), None);
+    assert!(!allowed(&policy, &validator, "PUT", &format!("/b/data/x/{}/f", validator.owner.coldkey())));
+}
+
+#[test]
+fn p36_a_refusal_names_the_callers_folders_and_no_others() {
+    let policy = policy(&[SOURCES]);
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    let target = format!("/b/data/x/{}/f", other.owner.coldkey());
+    let error = policy.authorise(&me, request("GET", &target, &[])).unwrap_err();
+    assert!(error.message.contains(&format!("data/x/{}/", me.owner.coldkey())), "{}", error.message);
+    assert!(!error.message.contains(other.owner.coldkey()), "{}", error.message);
+}
+
+#[test]
+fn p31_each_key_of_a_batch_is_judged() {
+    let policy = policy(&[SOURCES]);
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    let permit = policy.authorise(&me, request("POST", "/b?delete", &[])).unwrap();
+    assert!(permit.check_delete(&format!("data/x/{}/f", me.owner.coldkey())).is_ok());
+    assert_eq!(
+        permit.check_delete(&format!("data/x/{}/f", other.owner.coldkey())).unwrap_err().code,
+        Code::AccessDenied
+    );
+    assert_eq!(
+        permit.check_delete(&format!("data/x/{}/../f", me.owner.coldkey())).unwrap_err().code,
+        Code::InvalidArgument
+    );
+}

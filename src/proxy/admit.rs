@@ -1,0 +1,143 @@
+//! Sizes: what may come in, judged before a byte of it is read. Pure.
+
+use http::{HeaderMap, header};
+
+use crate::{
+    auth::Payload,
+    config::Limits,
+    error::{Code, Error, Result},
+};
+
+/// Judges the size of a whole object: a PUT, the source of a copy, the sum of parts (S10).
+pub(super) fn object_size(limits: &Limits, bytes: u64) -> Result<()> {
+    if bytes > limits.object_bytes_max {
+        return Err(too_large(limits, bytes));
+    }
+    if bytes < limits.object_bytes_min {
+        return Err(Error::new(
+            Code::EntityTooSmall,
+            format!(
+                "Your proposed upload is smaller than this server's minimum of {} bytes.",
+                limits.object_bytes_min
+            ),
+        )
+        .element("ProposedSize", bytes.to_string())
+        .element("MinSizeAllowed", limits.object_bytes_min.to_string()));
+    }
+    Ok(())
+}
+
+/// Judges the size of one part: only what no sum could make right again.
+pub(super) fn part_size(limits: &Limits, bytes: u64) -> Result<()> {
+    if bytes > limits.object_bytes_max { Err(too_large(limits, bytes)) } else { Ok(()) }
+}
+
+fn too_large(limits: &Limits, bytes: u64) -> Error {
+    Error::new(
+        Code::EntityTooLarge,
+        format!("Your proposed upload exceeds this server's maximum of {} bytes.", limits.object_bytes_max),
+    )
+    .element("ProposedSize", bytes.to_string())
+    .element("MaxSizeAllowed", limits.object_bytes_max.to_string())
+}
+
+/// The decoded length that a body declares: `x-amz-decoded-content-length` for chunked ones, else `Content-Length`
+/// (P42). Without either there is no length, and no upload.
+pub(super) fn declared_bytes(payload: &Payload, headers: &HeaderMap) -> Result<u64> {
+    let length = number(headers, header::CONTENT_LENGTH.as_str())?;
+    let decoded = number(headers, "x-amz-decoded-content-length")?;
+    let missing = |what: &str| {
+        Error::new(Code::MissingContentLength, format!("You must provide the {what} HTTP header."))
+    };
+    match payload {
+        Payload::Sha256(_) | Payload::Unsigned => match (length, decoded) {
+            (Some(length), Some(decoded)) if length != decoded => Err(Error::new(
+                Code::InvalidRequest,
+                "Content-Length and x-amz-decoded-content-length differ although the body is not chunked.",
+            )),
+            (Some(length), _) => Ok(length),
+            (None, Some(decoded)) => Ok(decoded),
+            (None, None) => Err(missing("Content-Length")),
+        },
+        Payload::SignedChunks(_) | Payload::SignedChunksTrailer(_) | Payload::UnsignedTrailer => {
+            decoded.ok_or_else(|| missing("x-amz-decoded-content-length"))
+        }
+    }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    // Digits alone: `parse` would take a sign as well.
+    let digits =
+        value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+    match (digits.and_then(|text| text.parse().ok()), values.next()) {
+        (Some(number), None) => Ok(Some(number)),
+        _ => Err(Error::new(
+            Code::InvalidArgument,
+            format!("The header {name} must be one whole number of bytes."),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        object_bytes_min: 1024,
+        object_bytes_max: 5 << 30,
+        body_idle_seconds: 1,
+        body_bytes_per_second_min: 0,
+    };
+
+    fn declared(
+        payload: &Payload,
+        headers: &[(&'static str, &'static str)],
+    ) -> std::result::Result<u64, Code> {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let mut map = HeaderMap::new();
+        pairs.for_each(|(name, value)| {
+            map.append(name, value);
+        });
+        declared_bytes(payload, &map).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn s10_objects_are_1_kib_to_5_gib() {
+        let code = |bytes| object_size(&LIMITS, bytes).map_err(|error| error.code);
+        assert_eq!(code(1023), Err(Code::EntityTooSmall));
+        assert_eq!(code(1024), Ok(()));
+        assert_eq!(code(5_368_709_120), Ok(()));
+        assert_eq!(code(5_368_709_121), Err(Code::EntityTooLarge));
+        assert!(part_size(&LIMITS, 0).is_ok() && part_size(&LIMITS, 5_368_709_121).is_err());
+    }
+
+    #[test]
+    fn p42_the_length_is_known_or_there_is_no_upload() {
+        let chunked = Payload::UnsignedTrailer;
+        assert_eq!(declared(&Payload::Unsigned, &[("content-length", "5")]), Ok(5));
+        assert_eq!(declared(&Payload::Unsigned, &[]), Err(Code::MissingContentLength));
+        assert_eq!(declared(&chunked, &[("content-length", "50")]), Err(Code::MissingContentLength));
+        assert_eq!(
+            declared(&chunked, &[("content-length", "50"), ("x-amz-decoded-content-length", "5")]),
+            Ok(5)
+        );
+        let both = [("content-length", "5"), ("x-amz-decoded-content-length", "6")];
+        assert_eq!(declared(&Payload::Unsigned, &both), Err(Code::InvalidRequest));
+        for text in ["", "+5", "-1", "0x5", "5 ", "18446744073709551616"] {
+            assert_eq!(
+                declared(&Payload::Unsigned, &[("content-length", text)]),
+                Err(Code::InvalidArgument),
+                "{text:?}"
+            );
+        }
+        let twice = [("content-length", "5"), ("content-length", "5")];
+        assert_eq!(declared(&Payload::Unsigned, &twice), Err(Code::InvalidArgument));
+        assert_eq!(declared(&chunked, &[("x-amz-decoded-content-length", "8589934592")]), Ok(8_589_934_592));
+    }
+}

@@ -1,0 +1,514 @@
+//! The road of a request, told once, top to bottom, in [`Gate::road`].
+//!
+//! ```text
+//! accept ─ claim ─ verify ─ parse the S3 operation ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer, log
+//! ```
+//!
+//! Each step's result is what the next one needs: a verified signature makes a caller, a caller and a request make a
+//! [`Permit`], and only with a permit is an [`Outbound`](crate::store::Outbound) built. Branches stand here; what an
+//! operation needs beyond the plain road stands in a file of its own.
+
+mod admit;
+mod answer;
+mod complete;
+mod copy;
+mod delete;
+mod here;
+mod upload;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, Response, header, request::Parts};
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::Semaphore;
+
+pub(crate) use answer::Answer;
+pub use answer::AnswerBody;
+
+use crate::{
+    auth::{self, Head, UnixTime, Verified, Verifier},
+    body::{bounded::drain, outcome::Outcome, pace::Pace},
+    chain::{AccountId, RegistryFile, Snapshot},
+    config::{self, Config},
+    control::Sessions,
+    error::{Code, Error, Result},
+    observe::Record,
+    policy::{Caller, Listing, Permit, Policy},
+    s3::{Addressing, Operation, Request, headers},
+    store::{Outbound, Store, StoreBody},
+};
+
+/// What is read of a body whose request was refused, so that the client sees the answer and not a reset (P40). A
+/// client that sends more without looking has to bear the reset.
+const DRAIN_BYTES_MAX: u64 = 64 << 20;
+
+/// And for how long.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The head of a request: AWS allows 8 KiB of headers; tokens, long keys and metadata of 2 KiB fit well.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Request bodies that are read as a whole at one time: 4 MiB each at most, and about three times that as a tree.
+const WHOLE_BODIES_MAX: usize = 8;
+
+/// Everything that a request meets; built once, shared by all.
+pub struct Gate {
+    verifier: Verifier,
+    registry: RegistryFile,
+    chain: config::Chain,
+    policy: Policy,
+    bucket: config::Bucket,
+    server: config::Server,
+    store: Store,
+    store_settings: config::Store,
+    limits: config::Limits,
+    pace: Pace,
+    sessions: Sessions,
+    whole_bodies: Semaphore,
+}
+
+/// A request body which is read by somebody, or drained.
+pub(crate) enum Arrival {
+    /// Nobody has begun to read it.
+    Unread(Incoming),
+    /// An upload reads it, or has read it.
+    Taken(Arc<Outcome<Incoming>>),
+    /// Read to its end, or not worth keeping.
+    Gone,
+}
+
+impl Arrival {
+    pub(crate) fn take(&mut self) -> Result<Incoming> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Unread(body) => Ok(body),
+            other => {
+                *self = other;
+                Err(Error::internal("a request body was asked for twice"))
+            }
+        }
+    }
+
+    /// What the client may still be sending.
+    fn rest(self) -> Option<Incoming> {
+        match self {
+            Self::Unread(body) => Some(body).filter(|body| !body.is_end_stream()),
+            Self::Taken(outcome) => outcome.take_rest().filter(|body| !body.is_end_stream()),
+            Self::Gone => None,
+        }
+    }
+}
+
+/// What the gate is built from.
+pub struct Rooms {
+    /// The checked configuration.
+    pub config: Config,
+    /// Verifies signatures.
+    pub verifier: Verifier,
+    /// Says who is registered.
+    pub registry: RegistryFile,
+    /// The store behind.
+    pub store: Store,
+}
+
+impl Gate {
+    /// Builds the gate.
+    pub fn new(rooms: Rooms) -> Self {
+        let Rooms { config, verifier, registry, store } = rooms;
+        let Config { server, bucket, store: store_settings, session, chain, policy, limits } = config;
+        let idle = Duration::from_secs(limits.body_idle_seconds);
+        Self {
+            verifier,
+            registry,
+            chain,
+            policy,
+            bucket,
+            server,
+            store,
+            store_settings,
+            pace: Pace { idle, rate_min_bytes_per_second: limits.body_bytes_per_second_min, grace: idle },
+            limits,
+            sessions: Sessions::new(&session),
+            whole_bodies: Semaphore::new(WHOLE_BODIES_MAX),
+        }
+    }
+
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    pub(crate) fn registry(&self) -> &RegistryFile {
+        &self.registry
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn bucket(&self) -> &config::Bucket {
+        &self.bucket
+    }
+
+    pub(crate) fn chain(&self) -> &config::Chain {
+        &self.chain
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise an external
+    /// name means a TLS proxy in front.
+    pub(crate) fn public_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> String {
+        let forwarded =
+            head.headers.get("x-forwarded-proto").filter(|_| from_edge).and_then(|proto| proto.to_str().ok());
+        let is_external =
+            self.server.hosts.iter().any(|own| own.eq_ignore_ascii_case(host) || own == without_port(host));
+        let scheme = match forwarded {
+            Some(scheme @ ("http" | "https")) => scheme,
+            _ if is_external => "https",
+            _ => "http",
+        };
+        format!("{scheme}://{host}")
+    }
+
+    /// Answers one request; whatever happens, it is an answer.
+    pub async fn handle(
+        self: Arc<Self>,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<AnswerBody> {
+        let (head, body) = request.into_parts();
+        let from_edge = self.server.edge.trusts(peer.ip());
+        let mut record =
+            Record::begin(self.client_address(peer.ip(), &head.headers), from_edge, &head.method);
+        let mut arrival = Arrival::Unread(body);
+        let sets_out = match self.endpoint(&head, &mut arrival, &mut record).await {
+            Some(answer) => answer,
+            None => match self.road(&head, &mut arrival, peer.ip(), &mut record).await {
+                Ok(answer) => answer,
+                Err(error) => answer::Answer::refusal(error, &head, &mut record),
+            },
+        };
+        if let Arrival::Taken(outcome) = &arrival {
+            record.received_bytes = outcome.received_bytes();
+        }
+        let mut response = sets_out.into_response(record, self.store.idle_timeout());
+        if let Some(rest) = arrival.rest() {
+            response.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+            // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back.
+            if !expects_continue(&head.headers) || head.version == http::Version::HTTP_2 {
+                tokio::spawn(drain(rest, DRAIN_BYTES_MAX, DRAIN_TIME_MAX));
+            }
+        }
+        if head.version == http::Version::HTTP_2 {
+            response.headers_mut().remove(header::CONNECTION);
+        }
+        response
+    }
+
+    /// The road.
+    async fn road(
+        &self,
+        head: &Parts,
+        arrival: &mut Arrival,
+        peer: IpAddr,
+        record: &mut Record,
+    ) -> Result<answer::Answer> {
+        let now = SystemTime::now();
+        let time = UnixTime::from(now);
+
+        // Claim: a head of bounded size, with one host.
+        check_head(head)?;
+
+        // Verify: who signed exactly these bytes.
+        let verified = self.verify(head, peer, time)?;
+        record.hotkey = Some(verified.hotkey());
+
+        // Who is that, by the one snapshot of this request.
+        let snapshot = self.registry.snapshot(now);
+        let caller = self.registered(verified.hotkey(), &snapshot, time)?;
+        record.role = Some(caller.role);
+
+        // Parse: what is asked for.
+        let mut headers = head.headers.clone();
+        let request = self.parse(head, &verified, &mut headers)?;
+        record.operation = Some(request.operation);
+        record.key = request.key_opt().map(str::to_owned);
+        let passed = headers::forwarded(request.operation, &headers)?;
+
+        // Authorise: may this caller do that.
+        let permit = self.policy.authorise(&caller, request)?;
+
+        // Admit, rewrite, re-sign, stream: by operation.
+        let operation = permit.request().operation;
+        if !operation.streams_in() && is_streaming(verified.payload()) {
+            return Err(Error::new(
+                Code::InvalidRequest,
+                format!(
+                    "Streaming payloads are for PutObject and UploadPart; send {} with a plain body.",
+                    operation.as_str()
+                ),
+            ));
+        }
+        match operation {
+            Operation::ListBuckets
+            | Operation::HeadBucket
+            | Operation::CreateBucket
+            | Operation::GetBucketLocation => self.answer_bucket(&permit),
+            Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListMultipartUploads => {
+                match permit.listing() {
+                    Some(Listing::Answer(prefixes)) => Ok(self.answer_listing(&permit, prefixes)),
+                    _ => self.relay(head, &permit, passed, time).await,
+                }
+            }
+            Operation::GetObject
+            | Operation::HeadObject
+            | Operation::GetObjectAttributes
+            | Operation::ListParts
+            | Operation::DeleteObject
+            | Operation::AbortMultipartUpload
+            | Operation::CreateMultipartUpload => self.relay(head, &permit, passed, time).await,
+            Operation::PutObject | Operation::UploadPart => {
+                let inbound = upload::Inbound { headers: &headers, payload: verified.payload(), arrival };
+                self.upload(head, &permit, passed, inbound, time).await
+            }
+            Operation::CopyObject | Operation::UploadPartCopy => self.copy(head, &permit, passed, time).await,
+            Operation::CompleteMultipartUpload => {
+                let body = self.whole_body(arrival, verified.payload(), &headers, record).await?;
+                self.complete(head, &permit, passed, &body, time).await
+            }
+            Operation::DeleteObjects => {
+                let body = self.whole_body(arrival, verified.payload(), &headers, record).await?;
+                self.delete_objects(head, &permit, passed, &body, time).await
+            }
+        }
+    }
+
+    /// Verifies the signature over the wire's own bytes.
+    fn verify(&self, head: &Parts, peer: IpAddr, now: UnixTime) -> Result<Verified> {
+        let host = host(head)?;
+        let trusted = self.server.edge.trusts(peer);
+        let mut hosts = vec![host];
+        if trusted && self.server.edge.rewrites_host {
+            hosts.extend(self.server.hosts.iter().map(String::as_str));
+        }
+        let encodings: Vec<&str> = match trusted {
+            true => self.server.edge.accept_encodings.iter().map(String::as_str).collect(),
+            false => Vec::new(),
+        };
+        let is_own_host = |host: &str| self.is_own_host(host);
+        let head = Head {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            headers: &head.headers,
+            hosts: &hosts,
+            accept_encodings: &encodings,
+            is_own_host: &is_own_host,
+        };
+        self.verifier.verify(&head, now)
+    }
+
+    /// Looks the hotkey up; a snapshot that is too old decides nothing (P38).
+    pub(crate) fn registered(&self, hotkey: AccountId, snapshot: &Snapshot, now: UnixTime) -> Result<Caller> {
+        let age = snapshot.age_seconds(now.seconds());
+        if age > self.chain.stale_seconds_max {
+            return Err(Error::new(
+                Code::ServiceUnavailable,
+                "The registry of hotkeys could not be read for too long, so nothing can be decided. Please retry later.",
+            )
+            .detail(format!("the registry is {age} s old, chain.stale_seconds_max is {}", self.chain.stale_seconds_max)));
+        }
+        let Some(neuron) = snapshot.neuron(&hotkey) else {
+            return Err(Error::new(
+                Code::AccessDenied,
+                format!(
+                    "NotRegistered: the hotkey {hotkey} is not registered on the subnet; register it, then try again."
+                ),
+            ));
+        };
+        Ok(Caller { hotkey, owner: Arc::clone(&neuron.owner), role: self.chain.validator.role(neuron) })
+    }
+
+    /// Understands the verified request as S3's. What an SDK has put into a presigned query in place of a header
+    /// becomes that header, and is judged as one.
+    fn parse(&self, head: &Parts, verified: &Verified, headers: &mut HeaderMap) -> Result<Request> {
+        let mut query = verified.query().clone();
+        if verified.is_presigned() {
+            hoisted(&query, headers)?;
+            query = query.without(|name| name.to_ascii_lowercase().starts_with("x-amz-"));
+        }
+        let bucket = self.host_bucket(verified.host());
+        let addressing = bucket.map_or(Addressing::Path, Addressing::VirtualHost);
+        let request = Request::parse(&head.method, addressing, verified.path(), query, headers)?;
+        if let Some(bucket) = &request.bucket {
+            self.check_bucket(bucket, verified.host())?;
+        }
+        if let Operation::CopyObject | Operation::UploadPartCopy = request.operation {
+            self.check_bucket(&request.copy_source()?.bucket, "")?;
+        }
+        Ok(request)
+    }
+
+    /// The bucket label of a virtual-host request, by the names of `server.hosts` (P28).
+    fn host_bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let bare = without_port(host);
+        self.server.hosts.iter().find_map(|own| {
+            let own = without_port(own);
+            let at = bare.len().checked_sub(own.len()).filter(|at| *at > 1)?;
+            let (label, rest) = bare.split_at_checked(at)?;
+            if rest.eq_ignore_ascii_case(own) { label.strip_suffix('.') } else { None }
+        })
+    }
+
+    fn check_bucket(&self, bucket: &str, host: &str) -> Result<()> {
+        if bucket == self.bucket.name {
+            return Ok(());
+        }
+        let own = &self.bucket.name;
+        let hint = match host.split_once('.') {
+            Some((label, _)) if label == own => format!(
+                " Virtual-host addressing is not configured for {host}: use path-style addressing, or have its domain named in server.hosts."
+            ),
+            _ => String::new(),
+        };
+        Err(Error::new(
+            Code::NoSuchBucket,
+            format!("The bucket {bucket:?} does not exist here; this server has {own:?}.{hint}"),
+        )
+        .element("BucketName", bucket))
+    }
+
+    /// Whether a Host names this server, so that a hotkey's own signature was meant for it.
+    fn is_own_host(&self, host: &str) -> bool {
+        let bare = without_port(host);
+        if self.server.listen.ip().is_loopback() && matches!(bare, "localhost" | "127.0.0.1" | "[::1]") {
+            return true;
+        }
+        let same = |own: &str| match own.rsplit_once(':') {
+            Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                own.eq_ignore_ascii_case(host)
+            }
+            _ => own.eq_ignore_ascii_case(bare),
+        };
+        self.server.hosts.iter().any(|own| same(own))
+            || self.host_bucket(host).is_some_and(|label| label == self.bucket.name)
+    }
+
+    /// The client's address; a forwarded one counts only from a trusted edge (P15).
+    fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.server.edge.trusts(peer) {
+            return peer;
+        }
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<IpAddr> =
+            forwarded.flat_map(|value| value.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
+        // From the right: the first hop that is none of ours is what the outermost trusted proxy saw.
+        hops.into_iter().rev().find(|hop| !self.server.edge.trusts(*hop)).unwrap_or(peer)
+    }
+
+    /// Sends a request without a body on and relays the answer.
+    async fn relay(
+        &self,
+        head: &Parts,
+        permit: &Permit<'_>,
+        headers: HeaderMap,
+        now: UnixTime,
+    ) -> Result<answer::Answer> {
+        let request = permit.request();
+        let mut query = request.query.clone().without(|name| name == crate::s3::SDK_QUERY_NAME);
+        if let Some(Listing::Forward(prefix)) = permit.listing() {
+            query = query.without(|name| name == "prefix");
+            query.push("prefix", prefix.as_str())?;
+        }
+        let outbound = Outbound {
+            method: head.method.clone(),
+            key: request.key_opt().map(str::to_owned),
+            query,
+            headers,
+            payload_hash: EMPTY_SHA256.to_owned(),
+            body: StoreBody::empty(),
+        };
+        let answer = self.store.send(outbound, now).await?;
+        self.answer(head, permit, answer).await
+    }
+}
+
+/// SHA-256 of nothing.
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+fn check_head(head: &Parts) -> Result<()> {
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if headers + target > HEAD_BYTES_MAX {
+        return Err(Error::new(
+            Code::RequestHeaderSectionTooLarge,
+            "Your request target and headers exceed the maximum allowed size.",
+        )
+        .element("MaxSizeAllowed", HEAD_BYTES_MAX.to_string()));
+    }
+    Ok(())
+}
+
+fn is_streaming(payload: &auth::Payload) -> bool {
+    !matches!(payload, auth::Payload::Sha256(_) | auth::Payload::Unsigned)
+}
+
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
+        _ => host,
+    }
+}
+
+/// The host that the client named: `:authority` or `Host`; both, and different, is refused (P25).
+pub(crate) fn host(head: &Parts) -> Result<&str> {
+    let refused = |why: &'static str| Error::new(Code::InvalidRequest, why);
+    let mut named = head.headers.get_all(header::HOST).iter();
+    let host = match (named.next(), named.next()) {
+        (_, Some(_)) => return Err(refused("The request has more than one Host header.")),
+        (Some(host), None) => Some(host.to_str().map_err(|_| refused("The Host header cannot be read."))?),
+        (None, None) => None,
+    };
+    match (host, head.uri.authority()) {
+        (Some(host), Some(authority)) if !authority.as_str().eq_ignore_ascii_case(host) => {
+            Err(refused("The Host header and the authority of the request target differ."))
+        }
+        (Some(host), _) => Ok(host),
+        (None, Some(authority)) => Ok(authority.as_str()),
+        (None, None) => Err(refused("The request has no Host header.")),
+    }
+}
+
+/// Headers that a presigned query holds (`X-Amz-Meta-…`, `X-Amz-Checksum-…`): signed with it, and headers to S3.
+fn hoisted(query: &crate::s3::uri::Query, headers: &mut HeaderMap) -> Result<()> {
+    let refused = |name: &str, why: &str| {
+        Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."))
+    };
+    for (name, value) in query.iter() {
+        let lower = name.to_ascii_lowercase();
+        if !lower.starts_with("x-amz-") {
+            continue;
+        }
+        let header =
+            http::HeaderName::from_bytes(lower.as_bytes()).map_err(|_| refused(name, "is not a header"))?;
+        let value = http::HeaderValue::from_str(value)
+            .map_err(|_| refused(name, "has a value that no header can have"))?;
+        if headers.insert(header, value).is_some() {
+            return Err(refused(name, "is in the query and in a header, or twice in the query"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! PutObject and UploadPart: the bytes stream through, and the last of them only when all is proven (P4 to P8).
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
+
+use super::{Arrival, Gate, admit, answer::Answer};
+use crate::{
+    auth::{Payload, UnixTime},
+    body::{
+        arrival::Arriving,
+        digest::{self, Algorithm},
+        plan::{Output, Plan},
+    },
+    config::{Proofs, Trailers},
+    error::{Code, Error, Result},
+    policy::Permit,
+    s3::{Operation, SDK_QUERY_NAME},
+    store::{Outbound, StoreBody},
+};
+
+/// Content of one chunk towards the store: large enough that its line is nothing, and a size that stores take.
+const STORE_CHUNK_BYTES: u64 = 1 << 20;
+
+const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+
+/// An upload as it arrives.
+pub(super) struct Inbound<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) payload: &'a Payload,
+    pub(super) arrival: &'a mut Arrival,
+}
+
+impl Gate {
+    pub(super) async fn upload(
+        &self,
+        head: &Parts,
+        permit: &Permit<'_>,
+        mut headers: HeaderMap,
+        inbound: Inbound<'_>,
+        now: UnixTime,
+    ) -> Result<Answer> {
+        let request = permit.request();
+        // Admit: declared too large, or too small, is refused before a byte is read.
+        let decoded_bytes = admit::declared_bytes(inbound.payload, inbound.headers)?;
+        match request.operation {
+            Operation::UploadPart => admit::part_size(&self.limits, decoded_bytes)?,
+            _ => admit::object_size(&self.limits, decoded_bytes)?,
+        }
+        let plan = plan(
+            inbound.payload,
+            inbound.headers,
+            decoded_bytes,
+            self.store_settings.trailers,
+            self.store_settings.verifies,
+        )?;
+        let payload_hash = rewrite(&mut headers, &plan, inbound.payload, self.store_settings.verifies)?;
+
+        let arriving = Arriving::new(inbound.arrival.take()?, plan, self.pace)?;
+        let outcome = arriving.outcome();
+        *inbound.arrival = Arrival::Taken(Arc::clone(&outcome));
+        let (body, abort) = StoreBody::upload(arriving.into_upload().await?);
+        let outbound = Outbound {
+            method: head.method.clone(),
+            key: Some(request.key()?.to_owned()),
+            query: request.query.clone().without(|name| name == SDK_QUERY_NAME),
+            headers,
+            payload_hash,
+            body,
+        };
+        let answer = self.store.send(outbound, now).await;
+        // What the client did wrong is the answer, whatever the store makes of the broken transfer.
+        if let Some(error) = outcome.failure() {
+            return Err(error.clone());
+        }
+        let answer = self.answer(head, permit, answer?).await;
+        if !outcome.is_proven() {
+            // The store answered early: take its answer, and let go of the client's rest (P41).
+            abort.stop();
+            abort.over().await;
+            return match answer {
+                Ok(answer) if answer.is_success() => {
+                    Err(Error::store_unavailable("the store said yes to an upload before it was all there"))
+                }
+                answer => answer,
+            };
+        }
+        answer
+    }
+}
+
+/// What the client promised of its body, and in which form it goes on.
+fn plan(
+    payload: &Payload,
+    headers: &HeaderMap,
+    decoded_bytes: u64,
+    trailers: Trailers,
+    store: Proofs,
+) -> Result<Plan> {
+    let mut plan = Plan::new(payload, decoded_bytes);
+    if store.sha256 {
+        plan.sha256 = None;
+    }
+    plan.trailer = announced_trailer(payload, headers)?;
+    if plan.trailer.is_some() && trailers == Trailers::Forward {
+        plan.output = Output::UnsignedTrailer { chunk_bytes: STORE_CHUNK_BYTES };
+    }
+    promised(&mut plan, headers, store)?;
+    Ok(plan)
+}
+
+/// Digests that stand in headers, as far as the store is not trusted to check them.
+pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: Proofs) -> Result<()> {
+    let invalid = |name: &str| {
+        Error::new(
+            Code::InvalidDigest,
+            format!("The {name} you specified was invalid: it must be the base64 of the digest."),
+        )
+    };
+    let mut md5 = headers.get_all("content-md5").iter();
+    if let Some(text) = md5.next() {
+        let bytes = STANDARD.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+        let (Some(bytes), None) = (bytes, md5.next()) else { return Err(invalid("Content-MD5")) };
+        plan.md5 = Some(bytes).filter(|_| !store.content_md5);
+    }
+    for (name, value) in headers {
+        let Some(algorithm) = Algorithm::of_header(name.as_str()) else { continue };
+        let expected = value.to_str().ok().and_then(|text| algorithm.parse(text));
+        let expected = expected.ok_or_else(|| {
+            Error::new(Code::InvalidRequest, format!("Value for {name} header is invalid."))
+        })?;
+        if plan.checksums.iter().any(|(other, _)| *other == algorithm) {
+            return Err(Error::new(
+                Code::InvalidRequest,
+                format!("The header {name} may be there once only."),
+            ));
+        }
+        plan.checksums.push((algorithm, expected));
+    }
+    if store.checksum {
+        plan.checksums.clear();
+    }
+    Ok(())
+}
+
+/// The checksum that a trailing mode announces: one, and one of S3's, for in the unsigned mode it is the only thing
+/// that speaks for the body (P6).
+fn announced_trailer(payload: &Payload, headers: &HeaderMap) -> Result<Option<Algorithm>> {
+    let mut names = headers.get_all("x-amz-trailer").iter();
+    let name = match (names.next(), names.next()) {
+        (None, _) => None,
+        (Some(name), None) => Some(name.to_str().unwrap_or_default().trim().to_ascii_lowercase()),
+        (Some(_), Some(_)) => {
+            return Err(Error::new(Code::InvalidRequest, "x-amz-trailer may be there once only."));
+        }
+    };
+    match (payload, name) {
+        (Payload::Sha256(_) | Payload::Unsigned | Payload::SignedChunks(_), None) => Ok(None),
+        (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), Some(name)) => {
+            match Algorithm::of_header(&name) {
+                Some(algorithm) => Ok(Some(algorithm)),
+                None => Err(Error::new(
+                    Code::InvalidRequest,
+                    "The value specified in the x-amz-trailer header is not supported: it must be one of x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
+                )),
+            }
+        }
+        (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), None) => Err(Error::new(
+            Code::InvalidRequest,
+            "A body with a trailer needs an x-amz-trailer header that names its checksum.",
+        )),
+        (_, Some(_)) => Err(Error::new(
+            Code::InvalidRequest,
+            "x-amz-trailer is only possible with an x-amz-content-sha256 that ends in -TRAILER.",
+        )),
+    }
+}
+
+/// Writes framing and length for the store; gives `x-amz-content-sha256`.
+fn rewrite(headers: &mut HeaderMap, plan: &Plan, payload: &Payload, store: Proofs) -> Result<String> {
+    let number = |number: u64| HeaderValue::from(number);
+    headers.insert(header::CONTENT_LENGTH, number(plan.outbound_bytes()));
+    match (plan.output, plan.trailer) {
+        (Output::UnsignedTrailer { .. }, Some(trailer)) => {
+            headers.insert("x-amz-trailer", HeaderValue::from_static(trailer.header()));
+            headers.insert("x-amz-decoded-content-length", number(plan.decoded_bytes));
+            let coding = match headers.get(header::CONTENT_ENCODING) {
+                Some(kept) => {
+                    let joined = [kept.as_bytes(), b",aws-chunked"].concat();
+                    HeaderValue::from_bytes(&joined).map_err(Error::internal)?
+                }
+                None => HeaderValue::from_static("aws-chunked"),
+            };
+            headers.insert(header::CONTENT_ENCODING, coding);
+            Ok(UNSIGNED_TRAILER.to_owned())
+        }
+        (_, trailer) => {
+            if trailer.is_some() {
+                // Announces a checksum that no longer comes.
+                headers.remove("x-amz-sdk-checksum-algorithm");
+            }
+            match payload {
+                Payload::Sha256(sha256) if store.sha256 => Ok(hex::encode(sha256)),
+                _ => Ok(UNSIGNED_PAYLOAD.to_owned()),
+            }
+        }
+    }
+}
+
+/// `Content-MD5` of a body that was built here.
+pub(super) fn content_md5(body: &[u8]) -> Result<HeaderValue> {
+    let mut running = digest::Running::md5();
+    running.update(body);
+    HeaderValue::from_str(&digest::text(&running.finish())).map_err(Error::internal)
+}

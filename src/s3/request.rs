@@ -1,0 +1,94 @@
+//! One request as S3 understands it: bucket, key, operation; parsed once from the decoded wire.
+
+use http::{HeaderMap, Method};
+
+use super::{
+    copy_source::CopySource,
+    operation::{COPY_SOURCE, Operation},
+    uri::Query,
+};
+use crate::error::{Code, Error, Result};
+
+/// Where the bucket's name stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing<'a> {
+    /// `/bucket/key`.
+    Path,
+    /// `bucket.host` and `/key`.
+    VirtualHost(&'a str),
+}
+
+/// A parsed request; what is authorised and what is forwarded are built from it alone (P20).
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What is to be done.
+    pub operation: Operation,
+    /// The bucket as the client names it; none for ListBuckets.
+    pub bucket: Option<String>,
+    /// The decoded key.
+    key: Option<String>,
+    /// The decoded query, without what authenticates.
+    pub query: Query,
+    copy_source: Option<CopySource>,
+}
+
+impl Request {
+    /// Parses the decoded path and query.
+    pub fn parse(
+        method: &Method,
+        addressing: Addressing<'_>,
+        path: &str,
+        query: Query,
+        headers: &HeaderMap,
+    ) -> Result<Self> {
+        let Some(path) = path.strip_prefix('/') else {
+            return Err(Error::new(Code::InvalidURI, "The request target must start with a slash."));
+        };
+        let (bucket, key) = match addressing {
+            Addressing::VirtualHost(bucket) => (Some(bucket), path),
+            Addressing::Path => match path.split_once('/') {
+                Some((bucket, key)) => (Some(bucket), key),
+                None => (Some(path).filter(|bucket| !bucket.is_empty()), ""),
+            },
+        };
+        let key = Some(key).filter(|key| !key.is_empty());
+        if bucket == Some("") {
+            return Err(Error::new(Code::InvalidURI, "The request target has an empty bucket name."));
+        }
+        let operation = Operation::parse(method, bucket, key, &query, headers)?;
+        let copy_source = match operation {
+            Operation::CopyObject | Operation::UploadPartCopy => Some(copy_source(headers)?),
+            _ => None,
+        };
+        Ok(Self {
+            operation,
+            bucket: bucket.map(str::to_owned),
+            key: key.map(str::to_owned),
+            query,
+            copy_source,
+        })
+    }
+
+    /// The key; an error where the operation has none, which the operation table rules out.
+    pub fn key(&self) -> Result<&str> {
+        self.key.as_deref().ok_or_else(|| Error::internal("an object operation without a key"))
+    }
+
+    /// The key, where there is one.
+    pub fn key_opt(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The source of a copy.
+    pub fn copy_source(&self) -> Result<&CopySource> {
+        self.copy_source.as_ref().ok_or_else(|| Error::internal("a copy without a source"))
+    }
+}
+
+fn copy_source(headers: &HeaderMap) -> Result<CopySource> {
+    let mut values = headers.get_all(COPY_SOURCE).iter();
+    match (values.next().map(|value| value.to_str()), values.next()) {
+        (Some(Ok(value)), None) => CopySource::parse(value.trim()),
+        _ => Err(Error::new(Code::InvalidArgument, "x-amz-copy-source must be there once, percent-encoded.")),
+    }
+}

@@ -1,0 +1,124 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn code(body: &str) -> Code {
+    Delete::parse(body.as_bytes()).unwrap_err().code
+}
+
+#[test]
+fn p31_a_delete_is_read_as_s3_defines_it() {
+    let body = r#"<?xml version="1.0"?><Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Object><Key>a &amp; b&#x20;c</Key>
+        <VersionId>v1</VersionId></Object><Object><Key> <![CDATA[d<e]]></Key></Object><Quiet>true</Quiet></Delete>"#;
+    let delete = Delete::parse(body.as_bytes()).unwrap();
+    assert!(delete.quiet);
+    assert_eq!(delete.objects[0].key, "a & b c");
+    assert_eq!(delete.objects[0].further, [("VersionId".to_owned(), "v1".to_owned())]);
+    assert_eq!(delete.objects[1].key, " d<e");
+    assert_eq!(Delete::parse(delete.to_xml().as_bytes()).unwrap(), delete);
+}
+
+#[test]
+fn p31_entities_duplicates_and_excess_are_harmless() {
+    for body in [
+        "",
+        "<Delete>",
+        "<Delete></Delete>",
+        "<Other><Object><Key>a</Key></Object></Other>",
+        "<!DOCTYPE d [<!ENTITY x \"y\">]><Delete><Object><Key>&x;</Key></Object></Delete>",
+        "<Delete><Object><Key>&x;</Key></Object></Delete>",
+        "<Delete><Object><Key>&#xD800;</Key></Object></Delete>",
+        "<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>",
+        "<Delete><Object><VersionId>1</VersionId></Object></Delete>",
+        "<Delete><Object><Key>a</Key><Extra/></Object></Delete>",
+        "<Delete><Object><Key>a</Key></Object></Delete><Delete/>",
+        "<Delete><Object><Key>a</Object></Key></Delete>",
+        &format!("<Delete>{}</Delete>", "<Object><Key>a</Key></Object>".repeat(1001)),
+        &format!("{}{}", "<a>".repeat(100), "</a>".repeat(100)),
+    ] {
+        assert_eq!(code(body), Code::MalformedXML, "{}", &body[..body.len().min(80)]);
+    }
+    assert!(Delete::parse(b"\xff<Delete/>").is_err());
+}
+
+#[test]
+fn completion_names_parts_in_order() {
+    let part = |number: &str| format!("<Part><PartNumber>{number}</PartNumber><ETag>\"e\"</ETag></Part>");
+    let body = |inner: &str| format!("<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>");
+    let parts = parse_complete(body(&format!("{}{}", part("1"), part(" 3 "))).as_bytes()).unwrap();
+    assert_eq!(parts.iter().map(|part| part.number).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(parse_complete(complete(&parts).as_bytes()).unwrap(), parts);
+    for inner in [
+        String::new(),
+        part("0"),
+        part("10001"),
+        part("x"),
+        part("2") + &part("1"),
+        part("1") + &part("1"),
+        "<Part><PartNumber>1</PartNumber></Part>".to_owned(),
+        "<Part><PartNumber>1</PartNumber><PartNumber>2</PartNumber><ETag>e</ETag></Part>".to_owned(),
+    ] {
+        assert!(parse_complete(body(&inner).as_bytes()).is_err(), "{inner}");
+    }
+}
+
+#[test]
+fn a_page_of_parts_is_read() {
+    let body = b"<ListPartsResult><IsTruncated>true</IsTruncated><NextPartNumberMarker>2</NextPartNumberMarker>\
+        <Part><PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag><Size>5242880</Size></Part></ListPartsResult>";
+    let page = parse_parts(body).unwrap();
+    assert_eq!(page, PartsPage { parts: vec![(1, 5_242_880, "a".to_owned())], next: Some(2) });
+    // A truncated page without a marker, or a part without a size, is no answer at all: never a short sum.
+    assert_eq!(parse_parts(b"<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>"), None);
+    assert_eq!(
+        parse_parts(b"<ListPartsResult><Part><PartNumber>1</PartNumber></Part></ListPartsResult>"),
+        None
+    );
+    assert_eq!(parse_parts(b"<Error/>"), None);
+}
+
+#[test]
+fn an_error_is_escaped_and_read_back() {
+    let xml = error("AccessDenied", "<&>\"", &[("ServerTime", "t".to_owned())], "/b/k&", "1");
+    assert_eq!(parse_error(xml.as_bytes()), Some(("AccessDenied".to_owned(), "<&>\"".to_owned())));
+    assert!(xml.contains("<ServerTime>t</ServerTime><Resource>/b/k&amp;</Resource><RequestId>1</RequestId>"));
+}
+
+#[test]
+fn a_listing_of_prefixes_keeps_the_namespace() {
+    let prefixes = ["data/a b/".to_owned()];
+    let listing = PrefixListing {
+        bucket: "b",
+        prefix: "data/",
+        delimiter: "/",
+        v2: true,
+        keys_max: 1,
+        prefixes: &prefixes,
+        truncated: true,
+        ..PrefixListing::default()
+    };
+    let xml = listing.to_xml();
+    assert!(xml.contains("<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"));
+    assert!(xml.contains("<CommonPrefixes><Prefix>data/a b/</Prefix></CommonPrefixes>"));
+    assert!(xml.contains("<NextContinuationToken>data/a b/</NextContinuationToken>"));
+    let encoded = PrefixListing { url_encoded: true, v2: false, ..listing }.to_xml();
+    assert!(encoded.contains("<CommonPrefixes><Prefix>data/a%20b/</Prefix></CommonPrefixes>"));
+    assert!(encoded.contains("<NextMarker>data/a%20b/</NextMarker>"));
+}
+
+proptest! {
+    #[test]
+    fn nothing_in_a_body_panics(body in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = Element::parse(&body);
+        let _ = parse_parts(&body);
+    }
+
+    #[test]
+    fn every_key_survives_the_way_to_the_store(key in "[^\\p{Cc}]{1,64}", version in "[a-zA-Z0-9<>&\"']{0,16}") {
+        let delete = Delete {
+            quiet: false,
+            objects: vec![DeleteObject { key, further: vec![("VersionId".to_owned(), version)] }],
+        };
+        prop_assert_eq!(Delete::parse(delete.to_xml().as_bytes()).unwrap(), delete);
+    }
+}

@@ -1,0 +1,77 @@
+//! The operator's listener: health and the snapshot, as JSON, on an address of its own. \[IO\]
+
+use std::{convert::Infallible, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{auth::UnixTime, proxy::Gate};
+
+/// Serves until the task is ended.
+pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(super::ACCEPT_REST).await;
+            continue;
+        };
+        let gate = Arc::clone(&gate);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let (status, body) = answer(&request, &gate);
+                async move { Ok::<_, Infallible>(response(status, &body)) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .max_header_size(super::HEAD_BYTES_MAX)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, gate: &Gate) -> (StatusCode, Value) {
+    if request.method() != Method::GET {
+        return (StatusCode::METHOD_NOT_ALLOWED, json!({ "detail": "the admin listener takes GET" }));
+    }
+    let now = SystemTime::now();
+    match request.uri().path() {
+        "/healthz" => (StatusCode::OK, json!({ "status": "ok" })),
+        "/readyz" => {
+            let age = gate.registry().snapshot(now).age_seconds(UnixTime::from(now).seconds());
+            match age > gate.chain().stale_seconds_max {
+                false => (StatusCode::OK, json!({ "status": "ready" })),
+                true => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    json!({ "status": "registry too old", "registry_age_seconds": age }),
+                ),
+            }
+        }
+        "/snapshot" => {
+            let snapshot = gate.registry().snapshot(now);
+            let rule = &gate.chain().validator;
+            let body = json!({
+                "source": "file",
+                "age_seconds": snapshot.age_seconds(UnixTime::from(now).seconds()),
+                "hotkeys": snapshot.len(),
+                "coldkeys": snapshot.coldkeys(),
+                "validators": snapshot.validators(rule),
+                "validator_stake_min": rule.stake_min,
+                "cached_sessions": gate.verifier().cached_sessions(),
+            });
+            (StatusCode::OK, body)
+        }
+        _ => (StatusCode::NOT_FOUND, json!({ "detail": "here are /healthz, /readyz and /snapshot" })),
+    }
+}
+
+fn response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,211 @@
+//! Listeners, connections and their limits, the orderly end. \[IO\]
+
+mod admin;
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_io_timeout::TimeoutWriter;
+
+use crate::{
+    auth::{self, Audience, UnixTime, Verifier, sigv4},
+    chain::RegistryFile,
+    config::{self, Config},
+    proxy::{Gate, Rooms},
+    store::Store,
+};
+
+/// Read buffer of a connection, and the size of the pieces in which bodies travel. It grows to this only on a
+/// connection that fills it.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// The head of a request on HTTP/2; on HTTP/1.1 the read buffer bounds it first, and the gate looks at it then.
+const HEAD_BYTES_MAX: usize = crate::proxy::HEAD_BYTES_MAX;
+
+/// Headers of one request: 100 is what a busy client with metadata does not reach.
+const HEADERS_MAX: usize = 128;
+
+/// Requests at one time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
+
+/// After a failure to accept (too many open files), the listener rests so long.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Why the server does not start; names the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeFault {
+    /// The address cannot be listened on.
+    #[error("{setting}: cannot listen on {address}: {source}")]
+    Listen {
+        /// `server.listen` or `server.admin`.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The registry cannot be read.
+    #[error("chain.file: {0}")]
+    Registry(#[from] crate::chain::RegistryFault),
+    /// The store's client cannot be made.
+    #[error("{0}")]
+    Store(#[from] crate::store::StoreFault),
+    /// The session keys do not fit together.
+    #[error("session.keys: {0}")]
+    SessionKeys(#[from] auth::SessionKeysError),
+}
+
+/// A server that has its ports and is ready to run.
+pub struct Server {
+    gate: Arc<Gate>,
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    settings: config::Server,
+}
+
+impl Server {
+    /// Takes the ports and reads what the configuration names; nothing is answered yet.
+    pub async fn bind(config: Config) -> Result<Self, ServeFault> {
+        let mut settings = config.server.clone();
+        let listener = listen("server.listen", settings.listen).await?;
+        let admin = match settings.admin {
+            Some(address) => Some(listen("server.admin", address).await?),
+            None => None,
+        };
+        // Port 0 has become a real one.
+        settings.listen = listener.local_addr().unwrap_or(settings.listen);
+        let registry = RegistryFile::open(&config.chain.file, SystemTime::now())?;
+        let store = Store::new(&config.store, &config.bucket.name).await?;
+        let verifier = verifier(&config)?;
+        let gate = Arc::new(Gate::new(Rooms { config, verifier, registry, store }));
+        Ok(Self { gate, listener, admin, settings })
+    }
+
+    /// Where clients come in.
+    pub fn address(&self) -> SocketAddr {
+        self.settings.listen
+    }
+
+    /// Where the operator looks in.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
+    }
+
+    /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to end.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { gate, listener, admin, settings } = self;
+        let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&gate))));
+        let connections = GracefulShutdown::new();
+        let slots = Arc::new(Semaphore::new(settings.connections_max));
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            // A connection is accepted only when there is room for it; others wait in the system's queue.
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &slots) => accepted,
+                () = &mut shutdown => break,
+            };
+            if let Some((stream, peer, slot)) = accepted {
+                let connection = connection(stream, peer, Arc::clone(&gate), &settings);
+                let connection = connections.watch(connection);
+                tokio::spawn(async move {
+                    // A connection that breaks is the peer's business; its request has its own record.
+                    let _ = connection.await;
+                    drop(slot);
+                });
+            }
+        }
+        drop(listener);
+        tracing::info!(seconds_max = settings.drain_seconds, "shutting down: requests under way may end");
+        let drained =
+            tokio::time::timeout(Duration::from_secs(settings.drain_seconds), connections.shutdown()).await;
+        if drained.is_err() {
+            tracing::warn!("requests that did not end within server.drain_seconds are cut off");
+        }
+        if let Some(admin) = admin {
+            admin.abort();
+        }
+    }
+}
+
+type Slot = tokio::sync::OwnedSemaphorePermit;
+
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, Slot)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => Some((stream, peer, slot)),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_REST).await;
+            None
+        }
+    }
+}
+
+/// One connection, HTTP/1.1 or HTTP/2 with prior knowledge.
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    gate: Arc<Gate>,
+    settings: &config::Server,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
++ Send
++ 'static {
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(Duration::from_secs(settings.write_idle_seconds)));
+    let service = service_fn(move |request| {
+        let gate = Arc::clone(&gate);
+        async move { Ok::<_, std::convert::Infallible>(gate.handle(request, peer).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(settings.head_seconds_max))
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(Some(20))
+        .keep_alive_interval(Some(Duration::from_secs(settings.head_seconds_max)))
+        .keep_alive_timeout(Duration::from_secs(settings.head_seconds_max));
+    builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned()
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFault> {
+    TcpListener::bind(address).await.map_err(|source| ServeFault::Listen { setting, address, source })
+}
+
+fn verifier(config: &Config) -> Result<Verifier, auth::SessionKeysError> {
+    let keys = config.session.keys.iter().map(|key| auth::SessionKey {
+        id: key.id.clone(),
+        secret: key.secret.clone(),
+        accept_until: key.accept_until.map(UnixTime::from_seconds),
+    });
+    Ok(Verifier::new(auth::Settings {
+        region: config.bucket.region.clone(),
+        session_keys: auth::SessionKeys::new(keys.collect(), &config.session.issue_with)?,
+        audience: Audience {
+            receiver: config.session.receiver,
+            allow_none: config.session.allow_no_receiver,
+        },
+        session_seconds_max: config.session.ttl_seconds_max,
+        presigned_seconds_max: sigv4::PRESIGNED_SECONDS_MAX,
+    }))
+}

@@ -1,0 +1,264 @@
+//! The server's own credentials: held as an AWS identity, read again when they change or run out.
+
+use std::{
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_credential_types::{Credentials as AwsCredentials, provider::ProvideCredentials};
+use aws_smithy_runtime_api::client::identity::Identity;
+
+use crate::{
+    auth::{UnixTime, sigv4},
+    config::CredentialSource,
+    secret::{Secret, SecretText},
+};
+
+/// How often a credential file is looked at.
+const FILE_LOOK: Duration = Duration::from_secs(1);
+
+/// Credentials that run out are renewed this long before, and every request tries until it works.
+const RENEW_BEFORE: Duration = Duration::from_secs(300);
+
+/// A credential file holds three short texts.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Why there are no credentials. Never holds one.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct CredentialFault(String);
+
+/// Credentials that count now, with the signing key of the day.
+pub(super) struct Current {
+    identity: Identity,
+    key: Mutex<Option<(String, Secret)>>,
+}
+
+impl Current {
+    pub(super) fn new(identity: Identity) -> Option<Self> {
+        identity.data::<AwsCredentials>()?;
+        Some(Self { identity, key: Mutex::new(None) })
+    }
+
+    fn data(&self) -> Option<&AwsCredentials> {
+        self.identity.data()
+    }
+
+    pub(super) fn access_key(&self) -> &str {
+        self.data().map_or("", AwsCredentials::access_key_id)
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.data().and_then(AwsCredentials::session_token)
+    }
+
+    /// The signing key for `day` (`yyyymmdd`), derived once a day.
+    pub(super) fn signing_key(&self, day: &str, region: &str, now: UnixTime) -> Secret {
+        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = key.as_ref().filter(|(derived, _)| derived == day) {
+            return key.clone();
+        }
+        let secret = SecretText::new(self.data().map_or("", AwsCredentials::secret_access_key));
+        let derived = sigv4::signing_key(&secret, now, region);
+        *key = Some((day.to_owned(), derived.clone()));
+        derived
+    }
+
+    fn runs_out_by(&self, time: SystemTime) -> bool {
+        self.identity.expiration().is_some_and(|expiration| expiration <= time)
+    }
+}
+
+/// Where credentials come from, and the ones that count now.
+pub struct Credentials {
+    current: ArcSwap<Current>,
+    source: Source,
+}
+
+enum Source {
+    Fixed,
+    File { path: PathBuf, looked: Mutex<(SystemTime, Option<Stamp>)> },
+    Chain { chain: Box<DefaultCredentialsChain>, renewing: tokio::sync::Mutex<()> },
+}
+
+type Stamp = (u64, i64, i64, u64);
+
+impl Credentials {
+    /// Reads them for the first time.
+    pub async fn new(source: &CredentialSource) -> Result<Self, CredentialFault> {
+        let (identity, source) = match source {
+            CredentialSource::Environment => (from_environment()?, Source::Fixed),
+            CredentialSource::File(path) => {
+                let (identity, stamp) = from_file(path)?;
+                let looked = Mutex::new((SystemTime::now(), Some(stamp)));
+                (identity, Source::File { path: path.clone(), looked })
+            }
+            CredentialSource::Aws => {
+                let chain = Box::new(DefaultCredentialsChain::builder().build().await);
+                (from_chain(&chain).await?, Source::Chain { chain, renewing: tokio::sync::Mutex::new(()) })
+            }
+        };
+        let current =
+            Current::new(identity).ok_or_else(|| CredentialFault("not AWS credentials".to_owned()))?;
+        Ok(Self { current: ArcSwap::from_pointee(current), source })
+    }
+
+    /// The ones that count now. A source that fails leaves the last ones, as long as they have not run out.
+    pub(super) async fn current(&self) -> Result<Arc<Current>, CredentialFault> {
+        let now = SystemTime::now();
+        match &self.source {
+            Source::Fixed => {}
+            Source::File { path, looked } => self.look_at_file(path, looked, now),
+            Source::Chain { chain, renewing } => {
+                if self.current.load().runs_out_by(now + RENEW_BEFORE) {
+                    let _one = renewing.lock().await;
+                    if self.current.load().runs_out_by(now + RENEW_BEFORE) {
+                        match from_chain(chain).await.map(Current::new) {
+                            Ok(Some(fresh)) => self.current.store(Arc::new(fresh)),
+                            Ok(None) => {}
+                            Err(fault) => tracing::error!(%fault, "store credentials could not be renewed"),
+                        }
+                    }
+                }
+            }
+        }
+        let current = self.current.load_full();
+        if current.runs_out_by(now) {
+            Err(CredentialFault("have run out and could not be renewed".to_owned()))
+        } else {
+            Ok(current)
+        }
+    }
+
+    fn look_at_file(&self, path: &Path, looked: &Mutex<(SystemTime, Option<Stamp>)>, now: SystemTime) {
+        let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(looked.0).unwrap_or(FILE_LOOK) < FILE_LOOK {
+            return;
+        }
+        looked.0 = now;
+        if std::fs::metadata(path).map(|metadata| stamp(&metadata)).ok() == looked.1 {
+            return;
+        }
+        match from_file(path) {
+            Ok((identity, stamp)) => {
+                looked.1 = Some(stamp);
+                if let Some(fresh) = Current::new(identity) {
+                    self.current.store(Arc::new(fresh));
+                    tracing::info!("store credentials read anew");
+                }
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "store credentials could not be read anew; the last ones count")
+            }
+        }
+    }
+
+    /// The access key that counts now.
+    pub(super) fn access_key(&self) -> String {
+        self.current.load().access_key().to_owned()
+    }
+}
+
+fn identity(access_key: String, secret_key: String, token: Option<String>) -> Identity {
+    AwsCredentials::new(access_key, secret_key, token.filter(|token| !token.is_empty()), None, "subgate")
+        .into()
+}
+
+fn from_environment() -> Result<Identity, CredentialFault> {
+    let required = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| CredentialFault(format!("the environment variable {name} is not set")))
+    };
+    let token = std::env::var("AWS_SESSION_TOKEN").ok();
+    Ok(identity(required("AWS_ACCESS_KEY_ID")?, required("AWS_SECRET_ACCESS_KEY")?, token))
+}
+
+async fn from_chain(chain: &DefaultCredentialsChain) -> Result<Identity, CredentialFault> {
+    let credentials = chain.provide_credentials().await.map_err(|error| {
+        CredentialFault(format!(
+            "the AWS credential chain gave none ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or store.credentials = {{ file = \"store.json\" }}"
+        ))
+    })?;
+    Ok(credentials.into())
+}
+
+fn stamp(metadata: &std::fs::Metadata) -> Stamp {
+    (metadata.ino(), metadata.ctime(), metadata.ctime_nsec(), metadata.size())
+}
+
+#[derive(serde::Deserialize)]
+struct CredentialFile {
+    access_key: String,
+    secret_key: String,
+    #[serde(default)]
+    session_token: Option<String>,
+}
+
+fn from_file(path: &Path) -> Result<(Identity, Stamp), CredentialFault> {
+    let shown = path.display();
+    let fault = |what: &dyn std::fmt::Display| CredentialFault(format!("{shown}: {what}"));
+    let metadata = std::fs::metadata(path).map_err(|error| fault(&error))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(fault(&"can be read by others; chmod 600 it"));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(fault(&"is too large for a credential file"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
+    // The parser's own message may quote the file.
+    let file: CredentialFile = serde_json::from_str(&text).map_err(|error| {
+        fault(&format_args!("line {}: not {{\"access_key\": …, \"secret_key\": …}}", error.line()))
+    })?;
+    if file.access_key.is_empty() || file.secret_key.is_empty() {
+        return Err(fault(&"access_key and secret_key must not be empty"));
+    }
+    Ok((identity(file.access_key, file.secret_key, file.session_token), stamp(&metadata)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, text: &str, mode: u32) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_credential_file_is_read_again_when_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        write(&path, r#"{"access_key": "one", "secret_key": "s"}"#, 0o600);
+        let credentials = Credentials::new(&CredentialSource::File(path.clone())).await.unwrap();
+        assert_eq!(credentials.current().await.unwrap().access_key(), "one");
+        write(&path, r#"{"access_key": "another", "secret_key": "s", "session_token": "t"}"#, 0o600);
+        std::thread::sleep(FILE_LOOK);
+        let current = credentials.current().await.unwrap();
+        assert_eq!((current.access_key(), current.token()), ("another", Some("t")));
+        // A broken file leaves the last ones.
+        write(&path, "{", 0o600);
+        std::thread::sleep(FILE_LOOK);
+        assert_eq!(credentials.current().await.unwrap().access_key(), "another");
+    }
+
+    #[test]
+    fn p51_faults_never_quote_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.json");
+        for (text, mode, says) in [
+            (r#"{"access_key": "one", "secret_key": "hunter2""#, 0o600, "line 1"),
+            (r#"{"access_key": "one", "secret_key": "hunter2"}"#, 0o644, "chmod 600"),
+            (r#"{"access_key": "", "secret_key": "hunter2"}"#, 0o600, "must not be empty"),
+        ] {
+            write(&path, text, mode);
+            let fault = from_file(&path).map(|_| ()).unwrap_err().to_string();
+            assert!(fault.contains(says) && !fault.contains("hunter2"), "{fault}");
+        }
+    }
+}
