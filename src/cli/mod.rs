@@ -9,10 +9,12 @@ mod credentials;
 mod dev;
 mod fault;
 mod logging;
+#[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
 mod out;
 mod private;
 mod serve;
 mod session;
+#[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
 mod wallet;
 
 use std::process::ExitCode;

@@ -240,6 +240,7 @@ fn refusal(server: &str, status: StatusCode, body: &[u8]) -> Fault {
             Exit::Refused,
             "check that this machine's clock is right (a signature lives 10 seconds) and that --receiver is the server's",
         ),
+        403 if !said.is_empty() => (Exit::Refused, ""),
         403 => (Exit::Refused, "check that the hotkey is registered on this server's subnet"),
         404 | 405 => (Exit::Refused, "check that --endpoint is a Subgate server"),
         429 | 503 => (Exit::Unavailable, "try again in a minute"),
@@ -247,7 +248,9 @@ fn refusal(server: &str, status: StatusCode, body: &[u8]) -> Fault {
         400..500 => (Exit::Refused, "check --ttl-seconds and --receiver"),
         _ => (Exit::Unavailable, "the server is failing: try again later or tell its operator"),
     };
-    Fault::new(exit, format!("{server} answered {}{said} ({next})", status.as_u16()))
+    // A 403 of this server says itself what to do.
+    let next = if next.is_empty() { String::new() } else { format!(" ({next})") };
+    Fault::new(exit, format!("{server} answered {}{said}{next}", status.as_u16()))
 }
 
 /// The innermost reason of an error chain: "connection refused" rather than "client error (Connect)".
@@ -312,10 +315,10 @@ mod tests {
     fn a_refusal_says_what_to_do_on_one_line() {
         let fault = refusal("https://h", StatusCode::FORBIDDEN, b"{\"detail\": \"NotRegistered\\nx\"}");
         assert_eq!(fault.exit, Exit::Refused);
+        assert_eq!(fault.to_string(), "https://h answered 403: NotRegistered x");
         assert_eq!(
-            fault.to_string(),
-            "https://h answered 403: NotRegistered x (check that the hotkey is registered on this server's subnet)"
+            refusal("h", StatusCode::SERVICE_UNAVAILABLE, b"<html>").to_string(),
+            "h answered 503 (try again in a minute)"
         );
-        assert_eq!(refusal("h", StatusCode::SERVICE_UNAVAILABLE, b"<html>").exit, Exit::Unavailable);
     }
 }
