@@ -1,6 +1,6 @@
 //! The store of `subgate dev` and of the tests: s3s-fs on a directory, served on loopback. \[IO\]
 //!
-//! [`objects::Objects`] stands between s3s and s3s-fs and says what it mends; [`index`] is its table of contents.
+//! `objects` stands between s3s and s3s-fs and says what it mends; `index` is its table of contents.
 
 mod index;
 mod objects;
