@@ -175,6 +175,11 @@ impl Operation {
         matches!(self, Self::PutObject | Self::UploadPart)
     }
 
+    /// Whether the store is never asked, so that no header matters to it (rclone creates the bucket with several).
+    pub fn is_answered_here(self) -> bool {
+        matches!(self, Self::ListBuckets | Self::HeadBucket | Self::CreateBucket | Self::GetBucketLocation)
+    }
+
     /// Whether the answer may be a 200 that turns out to be an error (P46).
     pub fn fails_late(self) -> bool {
         matches!(self, Self::CompleteMultipartUpload | Self::CopyObject | Self::UploadPartCopy)
