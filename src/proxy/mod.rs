@@ -1,11 +1,11 @@
-//! The road of a request, told once, top to bottom, in [`Gate::road`].
+//! The road of a request, told once, top to bottom, in `Gate::road`.
 //!
 //! ```text
 //! accept ─ claim ─ verify ─ parse the S3 operation ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer, log
 //! ```
 //!
 //! Each step's result is what the next one needs: a verified signature makes a caller, a caller and a request make a
-//! [`Permit`], and only with a permit is an [`Outbound`](crate::store::Outbound) built. Branches stand here; what an
+//! [`Permit`], and only with a permit is an [`Outbound`] built. Branches stand here; what an
 //! operation needs beyond the plain road stands in a file of its own.
 
 mod admit;

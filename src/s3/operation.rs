@@ -205,8 +205,8 @@ impl Operation {
             return Err(not_implemented(format!("{method} of {}", level.as_str())));
         }
         let has = |name: &&str| names().any(|there| there == *name);
-        let Some(row) = on_method
-            .find(|row| row.required.iter().all(|name| has(name)) && row.copy == (copy && row.may_copy()))
+        let Some(row) =
+            on_method.find(|row| row.required.iter().all(&has) && row.copy == (copy && row.may_copy()))
         else {
             let shown = names().next().unwrap_or("no query").to_owned();
             return Err(not_implemented(format!("{method} of {} with {shown:?}", level.as_str())));
