@@ -31,6 +31,8 @@ pub struct Record {
     pub hotkey: Option<AccountId>,
     /// By which role, once looked up.
     pub role: Option<Role>,
+    /// The block of the chain at which that was decided; none with a registry file.
+    pub block: Option<u64>,
     /// What for, once parsed.
     pub operation: Option<Operation>,
     /// On which key, once parsed.
@@ -52,6 +54,7 @@ impl Record {
             method: method.clone(),
             hotkey: None,
             role: None,
+            block: None,
             operation: None,
             key: None,
             received_bytes: 0,
@@ -85,6 +88,7 @@ impl Record {
             key = self.key,
             hotkey = self.hotkey.map(tracing::field::display),
             role = self.role.map(Role::as_str),
+            block = self.block,
             status = status.as_u16(),
             code = error.map(|error| error.code.as_str()),
             detail = error.and_then(|error| error.detail.as_deref()),

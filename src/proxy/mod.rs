@@ -32,7 +32,7 @@ pub use answer::AnswerBody;
 use crate::{
     auth::{self, Head, UnixTime, Verified, Verifier},
     body::{bounded::drain, outcome::Outcome, pace::Pace},
-    chain::{AccountId, RegistryFile, Snapshot},
+    chain::{AccountId, Registry, Snapshot},
     config::{self, Config},
     control::Sessions,
     error::{Code, Error, Result},
@@ -58,7 +58,7 @@ const WHOLE_BODIES_MAX: usize = 8;
 /// Everything that a request meets; built once, shared by all.
 pub struct Gate {
     verifier: Verifier,
-    registry: RegistryFile,
+    registry: Registry,
     chain: config::Chain,
     policy: Policy,
     bucket: config::Bucket,
@@ -109,7 +109,7 @@ pub struct Rooms {
     /// Verifies signatures.
     pub verifier: Verifier,
     /// Says who is registered.
-    pub registry: RegistryFile,
+    pub registry: Registry,
     /// The store behind.
     pub store: Store,
 }
@@ -140,7 +140,7 @@ impl Gate {
         &self.verifier
     }
 
-    pub(crate) fn registry(&self) -> &RegistryFile {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
@@ -234,6 +234,7 @@ impl Gate {
 
         // Who is that, by the one snapshot of this request.
         let snapshot = self.registry.snapshot(now);
+        record.block = snapshot.block();
         let caller = self.registered(verified.hotkey(), &snapshot, time)?;
         record.role = Some(caller.role);
 
