@@ -1,3 +1,9 @@
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a test's own encoder, on numbers of its own"
+)]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -9,7 +15,7 @@ fn recorded(params: &str) -> Vec<u8> {
     let call = recording["calls"].as_array().unwrap().iter().find(|call| {
         call["method"] == "state_call" && call["params"][1].as_str().unwrap().starts_with(params)
     });
-    hex::decode(&call.unwrap()["result"].as_str().unwrap()[2..]).unwrap()
+    hex::decode(call.unwrap()["result"].as_str().unwrap().trim_start_matches("0x")).unwrap()
 }
 
 fn compact(number: u64, out: &mut Vec<u8>) {
@@ -108,7 +114,7 @@ fn lies_are_refused() {
     check(2, &[1], ScaleError::Field(1));
     check(8, &[0], ScaleError::Field(7));
     // Lengths: none, more than there is, more than there can be, in a second spelling.
-    check(hotkeys, &[0], ScaleError::Field(53));
+    check(hotkeys, &[0], ScaleError::Length);
     check(hotkeys, &[63 << 2], ScaleError::Length);
     check(hotkeys, &[3, 255, 255, 255, 255], ScaleError::Length);
     check(hotkeys, &[19, 255, 255, 255, 255, 255, 255, 255, 255], ScaleError::Length);
@@ -157,7 +163,7 @@ proptest! {
     #[test]
     fn no_bytes_panic_or_make_neurons_of_nothing(bytes: Vec<u8>) {
         if let Ok(Some(metagraph)) = decode(13, &bytes) {
-            prop_assert!(metagraph.neurons.len() * 69 <= bytes.len());
+            prop_assert!(metagraph.neurons.len() * 70 <= bytes.len());
         }
         let _ = decode_flags(&bytes);
     }

@@ -26,7 +26,7 @@ pub enum ChainSource {
     /// A registry file.
     File(PathBuf),
     /// The chain.
-    Subtensor(Subtensor),
+    Subtensor(Box<Subtensor>),
 }
 
 /// What becomes of an upload under way when its hotkey is deregistered or changes its coldkey.
@@ -60,7 +60,7 @@ impl Chain {
         section.finish();
         let source = match source {
             Source::File => ChainSource::File(file?),
-            Source::Subtensor => ChainSource::Subtensor(subtensor),
+            Source::Subtensor => ChainSource::Subtensor(Box::new(subtensor)),
         };
         Some(Self { source, stale_seconds_max, validator, uploads_after_loss })
     }

@@ -67,7 +67,12 @@ impl Gate {
         let arriving = Arriving::new(inbound.arrival.take()?, plan, self.pace)?;
         let outcome = arriving.outcome();
         *inbound.arrival = Arrival::Taken(Arc::clone(&outcome));
-        let (body, abort) = StoreBody::upload(arriving.into_upload().await?);
+        // A small body is read whole here.
+        let upload = tokio::select! {
+            upload = arriving.into_upload() => upload?,
+            lost = self.registration_lost(permit.caller()) => return Err(lost),
+        };
+        let (body, abort) = StoreBody::upload(upload);
         let outbound = Outbound {
             method: head.method.clone(),
             key: Some(request.key()?.to_owned()),

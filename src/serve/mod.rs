@@ -91,7 +91,7 @@ impl Server {
         settings.listen = listener.local_addr().unwrap_or(settings.listen);
         let registry = match config.chain.source.clone() {
             ChainSource::File(file) => Registry::File(RegistryFile::open(&file, SystemTime::now())?),
-            ChainSource::Subtensor(settings) => Registry::Subtensor(Live::start(settings).await?),
+            ChainSource::Subtensor(settings) => Registry::Subtensor(Live::start(*settings).await?),
         };
         let store = Store::new(&config.store, &config.bucket.name).await?;
         let verifier = verifier(&config)?;
