@@ -20,4 +20,5 @@ mod gate;
 mod sigv4;
 mod store;
 
-mod smoke;
+mod authentication;
+mod sessions;
