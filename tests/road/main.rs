@@ -21,4 +21,6 @@ mod sigv4;
 mod store;
 
 mod authentication;
+mod payloads;
 mod sessions;
+mod streaming;
