@@ -93,7 +93,11 @@ async fn p3_one_claim_and_no_other() {
     refused(&gate, &gate.send(&key, &partly).await, 400, "InvalidRequest");
     // Nobody, SigV2, something else.
     let refusal = |authorization: &str| {
-        let line = if authorization.is_empty() { String::new() } else { format!("authorization: {authorization}\r\n") };
+        let line = if authorization.is_empty() {
+            String::new()
+        } else {
+            format!("authorization: {authorization}\r\n")
+        };
         format!("GET /data-universe/k HTTP/1.1\r\nhost: {}\r\n{line}\r\n", gate.host())
     };
     let answer = gate.send_raw("GET", refusal("").as_bytes()).await;
@@ -108,13 +112,18 @@ async fn p3_one_claim_and_no_other() {
         let answer = gate.send_raw("GET", refusal(authorization).as_bytes()).await;
         refused(&gate, &answer, status, code);
     }
-    let v2 = format!("GET /data-universe/k?AWSAccessKeyId=a&Signature=b&Expires=9 HTTP/1.1\r\nhost: {}\r\n\r\n", gate.host());
+    let v2 = format!(
+        "GET /data-universe/k?AWSAccessKeyId=a&Signature=b&Expires=9 HTTP/1.1\r\nhost: {}\r\n\r\n",
+        gate.host()
+    );
     refused(&gate, &gate.send_raw("GET", v2.as_bytes()).await, 400, "InvalidRequest");
     // A foreign Bearer beside a presigned query says nothing.
     gate.store.put(&A.file("f"), "x");
     let answer = gate.send(&key, &get.presigned().smuggled("authorization", "Bearer of bad news")).await;
     assert_eq!(answer.ok().body, b"x");
-    assert!(gate.store.last().header("authorization").unwrap().starts_with("AWS4-HMAC-SHA256 Credential=AKSTORE"));
+    assert!(
+        gate.store.last().header("authorization").unwrap().starts_with("AWS4-HMAC-SHA256 Credential=AKSTORE")
+    );
 }
 
 #[tokio::test]
@@ -183,7 +192,12 @@ async fn p9_clocks_and_scopes() {
         let mut yesterday = get.clone();
         yesterday.scope_day = Some("20250101".to_owned());
         refused(&gate, &gate.send(&key, &yesterday).await, 400, "AuthorizationHeaderMalformed");
-        refused(&gate, &gate.send(&key, &yesterday.presigned()).await, 400, "AuthorizationQueryParametersError");
+        refused(
+            &gate,
+            &gate.send(&key, &yesterday.presigned()).await,
+            400,
+            "AuthorizationQueryParametersError",
+        );
     }
 }
 
@@ -227,7 +241,8 @@ async fn p11_unknown_keys_and_wrong_secrets_are_refused() {
             Payload::SignedChunks => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
             _ => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
         };
-        let call = call.payload(Payload::Text(text.to_owned())).header("x-amz-decoded-content-length", "2000");
+        let call =
+            call.payload(Payload::Text(text.to_owned())).header("x-amz-decoded-content-length", "2000");
         refused(&gate, &gate.send(&A.hotkey(), &call).await, 400, "InvalidRequest");
     }
     // And every refused attempt left the good one good.
@@ -336,7 +351,8 @@ async fn p16_two_of_a_kind_are_refused() {
             gate.store.forget();
         }
     }
-    for (name, value) in [("X-Amz-Expires", "700"), ("x-amz-signature", "00"), ("X-Amz-Security-Token", "t")] {
+    for (name, value) in [("X-Amz-Expires", "700"), ("x-amz-signature", "00"), ("X-Amz-Security-Token", "t")]
+    {
         let mut signed = gate.sign(&key, &Call::get(&A.file("f")).presigned());
         signed.target.push_str(&format!("&{name}={value}"));
         refused(&gate, &gate.send_signed(&signed).await, 400, "InvalidRequest");
@@ -372,9 +388,29 @@ async fn p18_only_the_exact_path_is_exempt() {
     assert_eq!((health.status, health.text().as_str()), (200, "{\"status\":\"ok\"}"));
     assert!(health.get("x-amz-request-id").is_some());
     for path in [
-        "/healthz/", "/healthz/x", "/healthz2", "/Healthz", "//healthz", "/healthz%2f", "/%68ealthz", "/./healthz",
-        "/v1/session/", "/v1/session/x", "/v1/", "/v1", "/v1/sessions", "/docs", "/docs2", "/docs/x", "/readyz",
-        "/snapshot", "/metrics", "/openapi.json", "/get-folder-access", "/", "/data-universe/healthz",
+        "/healthz/",
+        "/healthz/x",
+        "/healthz2",
+        "/Healthz",
+        "//healthz",
+        "/healthz%2f",
+        "/%68ealthz",
+        "/./healthz",
+        "/v1/session/",
+        "/v1/session/x",
+        "/v1/",
+        "/v1",
+        "/v1/sessions",
+        "/docs",
+        "/docs2",
+        "/docs/x",
+        "/readyz",
+        "/snapshot",
+        "/metrics",
+        "/openapi.json",
+        "/get-folder-access",
+        "/",
+        "/data-universe/healthz",
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "HEAD"] {
             let request =
@@ -407,7 +443,10 @@ async fn p24_queries_are_canonical_by_encoded_name_and_value() {
             .query("max-keys", "5")
             .query("fetch-owner", "");
         for spelled in [
-            format!("prefix=data%2fx%2F{}/a+b/%2b%c3%bc&list-type=2&fetch-owner&max-keys=5", A.coldkey.to_ss58()),
+            format!(
+                "prefix=data%2fx%2F{}/a+b/%2b%c3%bc&list-type=2&fetch-owner&max-keys=5",
+                A.coldkey.to_ss58()
+            ),
             format!("max-keys=%35&list-type=2&fetch-owner=&prefix=data/x/{}/a%20b/%2Bü", A.coldkey.to_ss58()),
         ] {
             list.wire_query = Some(spelled);
@@ -463,8 +502,10 @@ async fn p25_http2_the_authority_serves_as_host() {
             }
             let request = request.body(Full::new(bytes::Bytes::from(signed.body))).unwrap();
             sender.ready().await.unwrap();
-            let answer =
-                tokio::time::timeout(crate::client::PATIENCE, sender.send_request(request)).await.unwrap().unwrap();
+            let answer = tokio::time::timeout(crate::client::PATIENCE, sender.send_request(request))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(answer.status(), status, "{host:?}");
             assert!(answer.headers().contains_key("x-amz-request-id"));
             let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -523,7 +564,11 @@ async fn p28_virtual_hosts_by_configuration_alone() {
     gate.store.put(&A.file("f"), "x");
     let file = format!("/{}", A.file("f"));
     for key in gate.both(&A).await {
-        for host in ["data-universe.s3.example.com", "data-universe.s3.example.com:8443", "data-universe.localhost:9000"] {
+        for host in [
+            "data-universe.s3.example.com",
+            "data-universe.s3.example.com:8443",
+            "data-universe.localhost:9000",
+        ] {
             let answer = gate.send(&key, &Call::new("GET", &file).host(host)).await;
             assert_eq!(answer.ok().body, b"x", "{host}");
             gate.send(&key, &Call::new("HEAD", "/").host(host)).await.ok();
@@ -539,7 +584,9 @@ async fn p28_virtual_hosts_by_configuration_alone() {
     }
     let key = gate.session(&A).await;
     // A label is a label: no suffix of a name is another name.
-    for host in ["data-universe.evils3.example.com", "data-universe.example.com", "data-universe.s3.example.com.evil"] {
+    for host in
+        ["data-universe.evils3.example.com", "data-universe.example.com", "data-universe.s3.example.com.evil"]
+    {
         let answer = gate.send(&key, &Call::new("GET", &file).host(host)).await;
         let message = refused(&gate, &answer, 404, "NoSuchBucket");
         assert!(message.contains("server.hosts") && message.contains("path-style"), "{message}");

@@ -418,10 +418,7 @@ impl Call {
             headers.push(("content-length".to_owned(), bytes.to_string().into_bytes()));
         }
         headers.extend(self.smuggled.clone());
-        headers.insert(
-            0,
-            ("host".to_owned(), self.wire_host.as_deref().unwrap_or(host).as_bytes().to_vec()),
-        );
+        headers.insert(0, ("host".to_owned(), self.wire_host.as_deref().unwrap_or(host).as_bytes().to_vec()));
         Signed { method: self.method.clone(), target, headers, body, signature, seed }
     }
 
@@ -616,7 +613,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {

@@ -20,7 +20,13 @@ mod gate;
 mod sigv4;
 mod store;
 
+mod answers;
 mod authentication;
+mod changes;
+mod house;
+mod keys;
+mod listing;
+mod logs;
 mod payloads;
 mod sessions;
 mod streaming;

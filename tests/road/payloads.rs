@@ -60,14 +60,19 @@ async fn p4_every_true_body_arrives_as_it_was_meant() {
                     calls.push(put.clone().chunks(Payload::SignedChunks, 1_000_000));
                     calls.push(put.clone().chunks(Payload::SignedChunks, 8192).http_chunked());
                     calls.push(put.clone().chunks(Payload::SignedTrailer, 65_536).trailer(CRC));
-                    calls.push(put.clone().chunks(Payload::SignedTrailer, 65_536).trailer(CRC).http_chunked());
+                    calls
+                        .push(put.clone().chunks(Payload::SignedTrailer, 65_536).trailer(CRC).http_chunked());
                 }
                 for call in calls {
                     let answer = gate.send(&key, &call).await;
                     assert_eq!(answer.ok().get("etag").unwrap().trim_matches('"'), store::md5_hex(&data));
                     stored(&gate, &name, &data);
                     let object = gate.store.object(&name).unwrap();
-                    assert!(object.headers.contains(&("content-type".to_owned(), "application/x-parquet".to_owned())));
+                    assert!(
+                        object
+                            .headers
+                            .contains(&("content-type".to_owned(), "application/x-parquet".to_owned()))
+                    );
                     let seen = gate.store.last();
                     assert_eq!(seen.header("content-length").unwrap(), seen.body.len().to_string());
                     assert!(seen.header("transfer-encoding").is_none());
@@ -90,7 +95,10 @@ async fn p6_all_five_checksums_in_trailers_are_forwarded_or_translated() {
                     let call = Call::put(&A.file("f"), data.clone())
                         .chunks(payload.clone(), 100_000)
                         .trailer(name)
-                        .header("x-amz-sdk-checksum-algorithm", name.rsplit('-').next().unwrap().to_uppercase());
+                        .header(
+                            "x-amz-sdk-checksum-algorithm",
+                            name.rsplit('-').next().unwrap().to_uppercase(),
+                        );
                     gate.send(&key, &call).await.ok();
                     stored(&gate, &A.file("f"), &data);
                     let seen = gate.store.last();
@@ -98,7 +106,8 @@ async fn p6_all_five_checksums_in_trailers_are_forwarded_or_translated() {
                     let trailer = forwarded.then_some(name);
                     assert_eq!(seen.header("x-amz-trailer"), trailer);
                     assert_eq!(seen.header("x-amz-sdk-checksum-algorithm").is_some(), forwarded);
-                    let payload = if forwarded { "STREAMING-UNSIGNED-PAYLOAD-TRAILER" } else { "UNSIGNED-PAYLOAD" };
+                    let payload =
+                        if forwarded { "STREAMING-UNSIGNED-PAYLOAD-TRAILER" } else { "UNSIGNED-PAYLOAD" };
                     assert_eq!(seen.header("x-amz-content-sha256"), Some(payload));
                     assert_eq!(seen.header("content-encoding"), forwarded.then_some("aws-chunked"));
                 }
@@ -166,7 +175,8 @@ async fn p4_p5_a_false_chunk_never_completes_an_object() {
         let key = gate.session(&A).await;
         for length in [5000, 300_000] {
             let signed = Call::put(&A.file("f"), bytes(length)).chunks(Payload::SignedChunks, 65_536);
-            let trailer = Call::put(&A.file("f"), bytes(length)).chunks(Payload::SignedTrailer, 65_536).trailer(CRC);
+            let trailer =
+                Call::put(&A.file("f"), bytes(length)).chunks(Payload::SignedTrailer, 65_536).trailer(CRC);
             let unsigned =
                 Call::put(&A.file("f"), bytes(length)).chunks(Payload::UnsignedTrailer, 65_536).trailer(CRC);
             let false_first: Tamper = Arc::new(|mut body| {
@@ -192,15 +202,43 @@ async fn p4_p5_a_false_chunk_never_completes_an_object() {
                 (&signed, append(b"0\r\n\r\n"), &["MalformedTrailerError"]),
                 (&unsigned, append(b"x-amz-meta-a:b\r\n\r\n"), &["MalformedTrailerError"]),
                 // Another trailer than announced, or a second one.
-                (&unsigned, replace("x-amz-checksum-crc32:", "x-amz-checksum-crc64:"), &["MalformedTrailerError"]),
-                (&unsigned, replace("x-amz-checksum-crc32:", "x-amz-meta-a:b\r\nx-amz-checksum-crc32:"), &["MalformedTrailerError"]),
-                (&trailer, replace("x-amz-trailer-signature:", "x-amz-other-signatures:x"), &["MalformedTrailerError"]),
+                (
+                    &unsigned,
+                    replace("x-amz-checksum-crc32:", "x-amz-checksum-crc64:"),
+                    &["MalformedTrailerError"],
+                ),
+                (
+                    &unsigned,
+                    replace("x-amz-checksum-crc32:", "x-amz-meta-a:b\r\nx-amz-checksum-crc32:"),
+                    &["MalformedTrailerError"],
+                ),
+                (
+                    &trailer,
+                    replace("x-amz-trailer-signature:", "x-amz-other-signatures:x"),
+                    &["MalformedTrailerError"],
+                ),
                 // Sizes that are none (P8).
                 (&unsigned, Arc::new(|body: Vec<u8>| [b"azz\r\n", &body[6..]].concat()), &["InvalidRequest"]),
-                (&unsigned, Arc::new(|body: Vec<u8>| [b"+1000\r\n", &body[6..]].concat()), &["InvalidRequest"]),
-                (&unsigned, Arc::new(|body: Vec<u8>| [b"ffffffffffffffff\r\n", &body[6..]].concat()), &["InvalidRequest", "IncompleteBody", "EntityTooLarge"]),
-                (&unsigned, Arc::new(|body: Vec<u8>| [b"10000000000000001\r\n", &body[6..]].concat()), &["InvalidRequest"]),
-                (&unsigned, Arc::new(|body: Vec<u8>| [&[b'0'; 5000][..], &body[6..]].concat()), &["InvalidRequest"]),
+                (
+                    &unsigned,
+                    Arc::new(|body: Vec<u8>| [b"+1000\r\n", &body[6..]].concat()),
+                    &["InvalidRequest"],
+                ),
+                (
+                    &unsigned,
+                    Arc::new(|body: Vec<u8>| [b"ffffffffffffffff\r\n", &body[6..]].concat()),
+                    &["InvalidRequest", "IncompleteBody", "EntityTooLarge"],
+                ),
+                (
+                    &unsigned,
+                    Arc::new(|body: Vec<u8>| [b"10000000000000001\r\n", &body[6..]].concat()),
+                    &["InvalidRequest"],
+                ),
+                (
+                    &unsigned,
+                    Arc::new(|body: Vec<u8>| [&[b'0'; 5000][..], &body[6..]].concat()),
+                    &["InvalidRequest"],
+                ),
             ] {
                 let mut call = call.clone();
                 call.tamper = Some(tamper);
@@ -208,8 +246,12 @@ async fn p4_p5_a_false_chunk_never_completes_an_object() {
                     call.http_chunked = http_chunked;
                     let answer = gate.send(&key, &call).await;
                     let code = answer.element("Code").unwrap();
-                    assert!(codes.contains(&code.as_str()) || (codes[0] == "InvalidRequest" && code == "InvalidChunkSizeError"),
-                        "{length} {codes:?}: {}", answer.text());
+                    assert!(
+                        codes.contains(&code.as_str())
+                            || (codes[0] == "InvalidRequest" && code == "InvalidChunkSizeError"),
+                        "{length} {codes:?}: {}",
+                        answer.text()
+                    );
                     answer.refused(answer.status, &code);
                     nothing_stored(&gate);
                 }
@@ -225,7 +267,9 @@ async fn p5_a_false_hash_digest_or_length_never_completes_an_object() {
         for length in LENGTHS {
             let data = bytes(length);
             let put = Call::put(&A.file("f"), data.clone());
-            gate.send(&key, &put.clone().payload(Payload::False)).await.refused(400, "XAmzContentSHA256Mismatch");
+            gate.send(&key, &put.clone().payload(Payload::False))
+                .await
+                .refused(400, "XAmzContentSHA256Mismatch");
             nothing_stored(&gate);
             let claims = |decoded: usize| {
                 put.clone()
@@ -292,8 +336,13 @@ async fn p6_a_trailing_mode_names_one_checksum_of_s3() {
         put.clone().payload(Payload::SignedTrailer),
         put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-meta-a"),
         put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-checksum-md5"),
-        put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1"),
-        put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", CRC).header("x-amz-trailer", CRC),
+        put.clone()
+            .payload(Payload::UnsignedTrailer)
+            .header("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1"),
+        put.clone()
+            .payload(Payload::UnsignedTrailer)
+            .header("x-amz-trailer", CRC)
+            .header("x-amz-trailer", CRC),
         put.clone().header("x-amz-trailer", CRC),
         put.clone().payload(Payload::SignedChunks).header("x-amz-trailer", CRC),
     ] {
@@ -385,7 +434,9 @@ async fn p42_a_length_is_known_or_there_is_no_upload() {
             let told = put.clone().header("x-amz-decoded-content-length", wrong);
             gate.send(&key, &told).await.refused(400, "InvalidArgument");
         }
-        gate.send(&key, &put.clone().header("x-amz-decoded-content-length", "1999")).await.refused(400, "InvalidRequest");
+        gate.send(&key, &put.clone().header("x-amz-decoded-content-length", "1999"))
+            .await
+            .refused(400, "InvalidRequest");
         assert_eq!(gate.store.object(&A.file("f")).unwrap().data, b"old");
         gate.store.forget();
         // A client that goes away in the middle leaves nothing behind.
@@ -413,7 +464,9 @@ async fn p42_lengths_above_32_bits_are_understood() {
     call.claimed_bytes = Some(5 << 30);
     let mut wire = gate.wire().await;
     wire.send_call(&gate.sign(&key, &call)).await;
-    gate.store.wait(|seen| seen.last().is_some_and(|seen| seen.header("content-length") == Some("5368709120"))).await;
+    gate.store
+        .wait(|seen| seen.last().is_some_and(|seen| seen.header("content-length") == Some("5368709120")))
+        .await;
     drop(wire);
     assert!(gate.store.keys().is_empty());
 }
@@ -431,7 +484,8 @@ async fn p43_aws_chunked_is_taken_off_and_gzip_stays() {
             (&["AWS-Chunked, gzip , br"], "gzip,br"),
             (&["aws-chunked,"], ""),
         ] {
-            let mut call = Call::put(&A.file("f"), bytes(2000)).payload(Payload::UnsignedTrailer).trailer(CRC);
+            let mut call =
+                Call::put(&A.file("f"), bytes(2000)).payload(Payload::UnsignedTrailer).trailer(CRC);
             for value in sent {
                 call = call.header("content-encoding", value);
             }
@@ -456,9 +510,13 @@ async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
     let limits = "object_bytes_min = 1024\nobject_bytes_max = 100000".to_owned();
     let gate = Gate::with(Setup { limits, ..Setup::default() }).await;
     for key in gate.both(&A).await {
-        for (length, code) in
-            [(0, "EntityTooSmall"), (1023, "EntityTooSmall"), (1024, ""), (100_000, ""), (100_001, "EntityTooLarge")]
-        {
+        for (length, code) in [
+            (0, "EntityTooSmall"),
+            (1023, "EntityTooSmall"),
+            (1024, ""),
+            (100_000, ""),
+            (100_001, "EntityTooLarge"),
+        ] {
             let put = Call::put(&A.file("f"), bytes(length));
             for call in [
                 put.clone(),

@@ -6,7 +6,9 @@ use subgate::auth::{UnixTime, btauth};
 
 use crate::{
     client::{Answer, Call, Key},
-    gate::{self, A, A2, B, Gate, KEY_ONE, KEY_TWO, Person, STRANGER, Setup, VALIDATOR, mint, nanos, registry},
+    gate::{
+        self, A, A2, B, Gate, KEY_ONE, KEY_TWO, Person, STRANGER, Setup, VALIDATOR, mint, nanos, registry,
+    },
 };
 
 fn now() -> UnixTime {
@@ -53,7 +55,13 @@ async fn a_session_is_what_credential_process_reads() {
     let ends = |body: &'static [u8]| async { gate.open_session(&A, body).await };
     let day: jiff::Timestamp = json(&ends(b"").await)["Expiration"].as_str().unwrap().parse().unwrap();
     assert!((86_390..=86_400).contains(&(day.as_second() - jiff::Timestamp::now().as_second())));
-    for body in [&b"{\"ttl_seconds\": 1199}"[..], b"{\"ttl_seconds\": 86401}", b"{\"ttl\": 1}", b"[", b"{\"ttl_seconds\": -1}"] {
+    for body in [
+        &b"{\"ttl_seconds\": 1199}"[..],
+        b"{\"ttl_seconds\": 86401}",
+        b"{\"ttl\": 1}",
+        b"[",
+        b"{\"ttl_seconds\": -1}",
+    ] {
         detail(&gate.open_session(&A, body).await, 400);
     }
 }
@@ -67,7 +75,9 @@ async fn p12_evidence_is_fresh_for_this_server_and_used_once() {
     assert!(detail(&gate.post_session("/v1/session", &good, b"").await, 401).contains("already used"));
     let second = 1_000_000_000;
     for nonce in [nanos() - 11 * second, nanos() + 4 * second] {
-        assert!(detail(&gate.post_session("/v1/session", &sign(&A, nonce), b"").await, 401).contains("window"));
+        assert!(
+            detail(&gate.post_session("/v1/session", &sign(&A, nonce), b"").await, 401).contains("window")
+        );
     }
     // Another body, query or path than was signed.
     let answer = gate.post_session("/v1/session", &sign(&A, nanos()), b"{}").await;
@@ -206,8 +216,11 @@ async fn p12_a_token_is_whole_its_own_and_nobody_elses() {
     for token in [other.token().unwrap().to_owned()] {
         gate.send(&with(token), &get).await.refused(400, "InvalidToken");
     }
-    let crossed =
-        Key::Session { access_key: access_key.clone(), secret: other.secret().to_owned(), token: Some(token.clone()) };
+    let crossed = Key::Session {
+        access_key: access_key.clone(),
+        secret: other.secret().to_owned(),
+        token: Some(token.clone()),
+    };
     gate.send(&crossed, &get).await.refused(403, "SignatureDoesNotMatch");
     // Every byte counts: a changed one makes another secret, so nothing of it is believed.
     for at in (0..token.len()).step_by(7).chain([token.len() - 1]) {
@@ -217,10 +230,19 @@ async fn p12_a_token_is_whole_its_own_and_nobody_elses() {
             let answer = gate.send(&with(String::from_utf8(bytes.clone()).unwrap()), &call).await;
             assert!(matches!(answer.status, 400 | 403), "byte {at}: {}", answer.text());
             let code = answer.element("Code").unwrap();
-            assert!(["InvalidToken", "SignatureDoesNotMatch", "ExpiredToken"].contains(&code.as_str()), "{code}");
+            assert!(
+                ["InvalidToken", "SignatureDoesNotMatch", "ExpiredToken"].contains(&code.as_str()),
+                "{code}"
+            );
         }
     }
-    for token in [format!("{token}A"), format!("{token}="), format!("{token}%"), token[..token.len() - 4].to_owned(), "A".repeat(5000)] {
+    for token in [
+        format!("{token}A"),
+        format!("{token}="),
+        format!("{token}%"),
+        token[..token.len() - 4].to_owned(),
+        "A".repeat(5000),
+    ] {
         let answer = gate.send(&with(token), &get).await;
         assert!(matches!(answer.status, 400 | 403), "{}", answer.text());
     }
@@ -301,7 +323,9 @@ async fn p38_a_registry_that_cannot_be_read_fails_closed_as_an_outage() {
     stale.await.unwrap().refused(503, "ServiceUnavailable");
     gate.store.forget();
     for key in [session.clone(), A.hotkey(), STRANGER.hotkey(), VALIDATOR.hotkey()] {
-        for call in [get.clone(), get.clone().presigned(), Call::put(&A.file("g"), gate::bytes(2000)), Call::head("")] {
+        for call in
+            [get.clone(), get.clone().presigned(), Call::put(&A.file("g"), gate::bytes(2000)), Call::head("")]
+        {
             gate.send(&key, &call).await.refused(503, "ServiceUnavailable");
         }
     }

@@ -212,6 +212,11 @@ impl Store {
         self.state.scripts.lock().unwrap().push(Box::new(script));
     }
 
+    /// Answers as usual again.
+    pub fn unscript(&self) {
+        self.state.scripts.lock().unwrap().clear();
+    }
+
     /// Answers every request with `reply`.
     pub fn always(&self, reply: Reply) {
         self.script(move |_| Some(reply.clone()));
@@ -253,8 +258,7 @@ impl Store {
 
     pub fn put_with(&self, key: &str, data: impl Into<Vec<u8>>, headers: &[(&str, &str)]) {
         let data = data.into();
-        let headers =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let object = Object { etag: md5_hex(&data), data, headers };
         self.state.objects.lock().unwrap().insert(key.to_owned(), object);
     }
@@ -316,6 +320,11 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             seen.body.extend_from_slice(&frame.into_data().unwrap_or_default());
         }
         update(&seen);
+        // The rest is not read, but the connection stays for a while, so that the answer is no victim of a reset.
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            drop(body);
+        });
         return Ok(reply.response());
     }
     while let Some(frame) = body.frame().await {
@@ -358,10 +367,9 @@ fn check_signature(seen: &Seen, path: &str) -> Result<(), String> {
         return Err("the path is not in its strict form".to_owned());
     }
     let names: Vec<&str> = fields["SignedHeaders"].split(';').collect();
-    let unsigned = seen
-        .headers
-        .keys()
-        .find(|name| (name.as_str().starts_with("x-amz-") || *name == "host") && !names.contains(&name.as_str()));
+    let unsigned = seen.headers.keys().find(|name| {
+        (name.as_str().starts_with("x-amz-") || *name == "host") && !names.contains(&name.as_str())
+    });
     if let Some(unsigned) = unsigned {
         return Err(format!("{unsigned} is not signed"));
     }
@@ -610,7 +618,10 @@ fn list(state: &State, seen: &Seen) -> Reply {
     let (prefix, delimiter) = (query("prefix"), query("delimiter"));
     let v2 = seen.query("list-type") == Some("2");
     let max: usize = seen.query("max-keys").and_then(|max| max.parse().ok()).unwrap_or(1000);
-    let after = ["continuation-token", "start-after", "marker"].map(query).into_iter().find(|after| !after.is_empty());
+    let after = ["continuation-token", "start-after", "marker"]
+        .map(query)
+        .into_iter()
+        .find(|after| !after.is_empty());
     let mut entries: Vec<String> = Vec::new();
     for key in state.objects.lock().unwrap().keys().filter(|key| key.starts_with(prefix)) {
         let entry = match key[prefix.len()..].find(delimiter).filter(|_| !delimiter.is_empty()) {
@@ -675,11 +686,15 @@ fn complete(state: &State, seen: &Seen, data: &[u8]) -> Reply {
         return Reply::error(404, "NoSuchUpload", "The specified upload does not exist.");
     };
     let root = Element::parse(data).unwrap();
-    let numbers = root.children.iter().map(|part| part.text_of("PartNumber").unwrap().parse::<u32>().unwrap());
+    let numbers =
+        root.children.iter().map(|part| part.text_of("PartNumber").unwrap().parse::<u32>().unwrap());
     let whole: Vec<u8> = numbers.flat_map(|number| upload.parts[&number].clone()).collect();
     let object = Object { etag: md5_hex(&whole), data: whole, headers: Vec::new() };
     state.objects.lock().unwrap().insert(upload.key, object);
-    xml(200, "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>".to_owned())
+    xml(
+        200,
+        "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>".to_owned(),
+    )
 }
 
 fn delete_many(state: &State, data: &[u8]) -> Reply {
@@ -690,9 +705,12 @@ fn delete_many(state: &State, data: &[u8]) -> Reply {
         let key = object.text_of("Key").unwrap();
         state.objects.lock().unwrap().remove(key);
         if !quiet {
+            let key = key.replace('&', "&amp;").replace('<', "&lt;");
             document.push_str(&format!("<Deleted><Key>{key}</Key></Deleted>"));
         }
     }
-    xml(200, format!("<DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{document}</DeleteResult>"))
+    xml(
+        200,
+        format!("<DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{document}</DeleteResult>"),
+    )
 }
-
