@@ -22,7 +22,8 @@ Connect = Callable[[type[Client], Account], Client]
 everywhere = pytest.mark.targets("dev", "minio", "tls")
 every_client = pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: kind.name)
 # As the clients word it: a HEAD has no body, so all that is left of its refusal is the status.
-DENIED = r"AccessDenied|Access Denied|\b403\b|Forbidden"
+# s5cmd shows of a refused batch the message alone.
+DENIED = r"AccessDenied|Access Denied|\b403\b|Forbidden|FolderDenied"
 # Whoever may not write there: a miner with another coldkey, and the validator, who may read.
 OUTSIDERS = ("miner-b", "validator")
 
@@ -374,7 +375,8 @@ def test_presigned_url_tampered_with(target: Target, accounts: Accounts, victim:
 
     assert ask(target, "GET", f"{place.path}?{place.query}").status == 200
     answer = ask(target, method, tampered)
-    assert answer.status == 403, answer
+    # S3 answers 400 to a token that is not the key's.
+    assert answer.status == (400 if change == "token" else 403), answer
     assert answer.code in ("SignatureDoesNotMatch", "AccessDenied", "InvalidAccessKeyId", "InvalidToken"), answer
     assert untouched(target, victim) and target.store.keys(own) == [own]
 
@@ -393,7 +395,8 @@ def test_credentials_of_two_identities_do_not_mix(target: Target, accounts: Acco
     for field in ("AccessKeyId", "SecretAccessKey", "SessionToken"):
         mixed = thief | {field: owner[field]}
         answer = send(target, SessionSigner(mixed), "GET", f"/{target.bucket}/{victim}")
-        assert answer.status == 403, (field, answer)
+        # S3 answers 400 to a token that is not the key's (InvalidToken), 403 to a false signature.
+        assert answer.status in (400, 403) and answer.code in ("InvalidToken", "SignatureDoesNotMatch"), (field, answer)
 
 
 def ask(target: Target, method: str, raw_target: str) -> Answer:

@@ -101,7 +101,10 @@ def on_a_terminal(target: Target, wallets: Path, password: str) -> tuple[int, st
     # Typed before echo is off, a password would show: people are slower than this test.
     wait_until(lambda: not child.getecho(), 5, "echo off")
     child.sendline(password)
-    child.expect(pexpect.EOF)
+    # A wrong one is asked for again, three times in all.
+    while child.expect(["Password of [^:]*: ", pexpect.EOF]) == 0:
+        wait_until(lambda: not child.getecho(), 5, "echo off")
+        child.sendline(password)
     child.close()
     return child.exitstatus if child.exitstatus is not None else -1, child.before
 

@@ -254,7 +254,7 @@ impl Data {
             "[profile {name}]\nregion = {REGION}\nendpoint_url = http://{proxy}\n\
              credential_process = {program} credentials --wallet-path {wallets} --wallet-name {name} \
              --wallet-hotkey {HOTKEY} --endpoint http://{proxy} --cache-dir {cache}\n\
-             s3 =\n  addressing_style = path\n\n",
+             s3 =\n  addressing_style = path\n  signature_version = s3v4\n\n",
             program = quoted(program),
             wallets = quoted(&self.places.wallets()),
             cache = quoted(&self.places.cache()),
