@@ -19,6 +19,10 @@ pub const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 /// S3's documents are at most four deep; the rest is room for extensions.
 const DEPTH_MAX: usize = 16;
 
+/// Elements of one document: 10,000 parts with number, ETag and checksums are 80,001. Each takes 100 bytes, however
+/// short it is, so the length of the text alone bounds nothing.
+const ELEMENTS_MAX: usize = 100_000;
+
 /// Keys of one DeleteObjects.
 pub const DELETE_KEYS_MAX: usize = 1000;
 
@@ -43,6 +47,7 @@ impl Element {
         let mut reader = Reader::from_str(text);
         let mut open: Vec<Self> = Vec::new();
         let mut root = None;
+        let mut elements = 0_usize;
         loop {
             let event = reader.read_event().map_err(|_| malformed("is not well-formed"))?;
             let start = match &event {
@@ -52,6 +57,10 @@ impl Element {
             if let Some(start) = start {
                 if root.is_some() || open.len() >= DEPTH_MAX {
                     return Err(malformed("has a second root or is nested too deep"));
+                }
+                elements += 1;
+                if elements > ELEMENTS_MAX {
+                    return Err(malformed("holds too many elements"));
                 }
                 let name = start.local_name().as_ref().to_owned();
                 open.push(Self { name, ..Self::default() });
