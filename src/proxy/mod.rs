@@ -200,11 +200,14 @@ impl Gate {
         if let Arrival::Taken(outcome) = &arrival {
             record.received_bytes = outcome.received_bytes();
         }
+        let untouched = record.received_bytes == 0;
         let mut response = sets_out.into_response(record, self.store.idle_timeout());
         if let Some(rest) = arrival.rest() {
             response.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
-            // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back.
-            if !expects_continue(&head.headers) || head.version == http::Version::HTTP_2 {
+            // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back. Who has got it sends
+            // on, and must be read away like anybody.
+            let waits = untouched && expects_continue(&head.headers);
+            if !waits || head.version == http::Version::HTTP_2 {
                 tokio::spawn(drain(rest, DRAIN_BYTES_MAX, DRAIN_TIME_MAX));
             }
         }
