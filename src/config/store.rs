@@ -29,7 +29,7 @@ pub struct Store {
     pub connect_seconds_max: u64,
     /// An answer must begin so many seconds after the request is all there.
     pub answer_seconds_max: u64,
-    /// An answer that brings nothing for so long is cut off.
+    /// An answer that brings nothing, or an upload of which the store takes nothing, for so long is cut off.
     pub idle_seconds_max: u64,
     /// Connections kept for the next request.
     pub idle_connections_max: usize,
