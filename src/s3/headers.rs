@@ -215,6 +215,27 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
+/// Headers of an answer in which a store, or the edge before it, speaks of itself, of its account or to browsers about
+/// its own host: none of it is the client's business (P51), and said by this host some of it would be wrong.
+const STORES_OWN: &[&str] = &[
+    "alt-svc",
+    "location",
+    "nel",
+    "report-to",
+    "set-cookie",
+    "strict-transport-security",
+    "via",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-context",
+];
+
+/// Removes what the store says of itself.
+pub fn strip_stores_own(headers: &mut HeaderMap) {
+    for name in STORES_OWN {
+        headers.remove(*name);
+    }
+}
+
 /// Removes what belongs to one connection, together with every header that `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
@@ -280,6 +301,20 @@ mod tests {
         ] {
             assert_eq!(refused(Operation::PutObject, name, value), Code::AccessDenied, "{name}");
         }
+    }
+
+    #[test]
+    fn p51_what_a_store_says_of_itself_ends_here() {
+        let mut answer = headers(&[
+            ("alt-svc", "h3=\":443\""),
+            ("set-cookie", "a=b"),
+            ("location", "http://store:9000/bucket/key"),
+            ("x-amz-server-side-encryption-aws-kms-key-id", "arn:aws:kms:us-east-1:1:key/k"),
+            ("x-amz-server-side-encryption", "aws:kms"),
+            ("etag", "\"e\""),
+        ]);
+        strip_stores_own(&mut answer);
+        assert_eq!(answer, headers(&[("x-amz-server-side-encryption", "aws:kms"), ("etag", "\"e\"")]));
     }
 
     #[test]
