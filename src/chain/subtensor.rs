@@ -274,6 +274,8 @@ impl Refresher {
         let last = self.shared.snapshot.load_full();
         let Some(peer) = self.peers.get_mut(place) else { return Outcome::Failed };
         let known = last.origin.as_ref().map(|origin| origin.block);
+        // The age counts from before the question.
+        let asked_at = unix_seconds(SystemTime::now());
         let read = tokio::time::timeout(READ_TIME_MAX, peer.node.read(known)).await;
         let reading = match read.unwrap_or(Err(ReadFault::Rpc(RpcFault::Silent))) {
             Ok(Some(reading)) => reading,
@@ -292,7 +294,7 @@ impl Refresher {
                 return Outcome::Failed;
             }
         };
-        let next = match judge::snapshot(&reading, &last, unix_seconds(SystemTime::now())) {
+        let next = match judge::snapshot(&reading, &last, asked_at) {
             Ok(next) => next,
             Err(unfit) => {
                 peer.failed(None);
@@ -420,15 +422,13 @@ pub async fn read_once(settings: &Settings) -> Result<Snapshot, Vec<String>> {
     for endpoint in &settings.endpoints {
         let client = Client::new(endpoint.clone(), Arc::clone(&tls));
         let mut node = Node::new(client, settings.netuid, settings.genesis);
+        let asked_at = unix_seconds(SystemTime::now());
         let read = tokio::time::timeout(READ_TIME_MAX, node.read(None)).await;
         let fault = match read.unwrap_or(Err(ReadFault::Rpc(RpcFault::Silent))) {
-            Ok(Some(reading)) => {
-                let now = unix_seconds(SystemTime::now());
-                match judge::snapshot(&reading, &Snapshot::default(), now) {
-                    Ok(snapshot) => return Ok(snapshot),
-                    Err(unfit) => told(&unfit, Unfit::advice(unfit)),
-                }
-            }
+            Ok(Some(reading)) => match judge::snapshot(&reading, &Snapshot::default(), asked_at) {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(unfit) => told(&unfit, Unfit::advice(unfit)),
+            },
             Ok(None) => continue,
             Err(fault) => told(&fault, fault.advice()),
         };

@@ -1,6 +1,7 @@
 //! A server that takes its registry from the scripted node.
 
 use std::{
+    io::Write,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -23,12 +24,44 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tracing_subscriber::{Layer as _, filter::filter_fn, fmt, layer::SubscriberExt as _};
 
 use super::{
     PATIENCE,
     node::{Manner, Neuron, Node},
     until,
 };
+
+/// The access log of every server of this process.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Ear;
+
+impl Write for Ear {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn listen() {
+    let access = filter_fn(|metadata| metadata.target() == "subgate::access");
+    let layer = fmt::layer().with_ansi(false).with_writer(|| Ear).with_filter(access);
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
+}
+
+/// A line of the log has all of these.
+async fn until_logged(words: &[&str]) {
+    let is_there = || {
+        let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+        log.lines().any(|line| words.iter().all(|word| line.contains(word)))
+    };
+    until(&words.join(" "), is_there).await;
+}
 
 /// Writes a configuration with that node; gives its path.
 pub(crate) fn configuration(dir: &Path, endpoints: &[String], more: &str) -> String {
@@ -123,8 +156,12 @@ async fn look(place: &Place, path: &str) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p38_access_ends_with_the_registration_and_an_old_snapshot_is_a_503() {
+    listen();
     let place = place("stale_seconds_max = 4").await;
     assert!(list_buckets(&place).await.starts_with("HTTP/1.1 200"));
+    // Each decision is logged with the block that it was made at.
+    let hotkey = place.keypair.account().to_ss58();
+    until_logged(&[&hotkey, "status=200", "block=100"]).await;
     assert_eq!(look(&place, "/readyz").await.0, 200);
     let snapshot = look(&place, "/snapshot").await.1;
     assert_eq!(
@@ -147,6 +184,8 @@ async fn p38_access_ends_with_the_registration_and_an_old_snapshot_is_a_503() {
     };
     assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("NotRegistered"), "{refused}");
 
+    until_logged(&[&hotkey, "status=403", "block=101"]).await;
+
     // The chain is away for longer than the bound: that is no refusal.
     place.node.script().manner = Manner::Drop;
     let end = tokio::time::Instant::now() + PATIENCE;
@@ -159,6 +198,7 @@ async fn p38_access_ends_with_the_registration_and_an_old_snapshot_is_a_503() {
     };
     assert!(unavailable.starts_with("HTTP/1.1 503"), "{unavailable}");
     assert!(unavailable.to_ascii_lowercase().contains("retry-after:"), "{unavailable}");
+    until_logged(&[&hotkey, "status=503", "block=101"]).await;
     assert_eq!(look(&place, "/readyz").await.0, 503);
     let snapshot = look(&place, "/snapshot").await.1;
     assert!(snapshot["chain_events"]["unreachable"].as_u64().unwrap() > 0, "{snapshot}");
