@@ -116,6 +116,14 @@ impl ReadFault {
         }
     }
 
+    /// How long the node wants to be left alone, where it says so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rpc(RpcFault::Throttled { retry_after }) => *retry_after,
+            _ => None,
+        }
+    }
+
     /// What an operator can do.
     pub(crate) fn advice(&self) -> &'static str {
         match self {
@@ -140,7 +148,7 @@ pub(crate) struct Node {
     netuid: u16,
     /// The genesis that it must have; any where none is set.
     wanted: Option<BlockHash>,
-    /// The genesis that it has, read when it was connected.
+    /// The genesis that it has, read when it was connected; over HTTP that is at each reading.
     genesis: Option<BlockHash>,
 }
 
@@ -157,15 +165,11 @@ impl Node {
 
     /// Reads the subnet at the finalized head; none where that is still `last`.
     pub(crate) async fn read(&mut self, last: Option<Block>) -> Result<Option<Reading>, ReadFault> {
-        let was_connected = self.genesis.is_some();
-        let mut reading = self.read_once(last).await;
+        let was_connected = self.client.is_connected();
+        let reading = self.read_once(last).await;
         // A connection that was kept may have ended since: that says nothing of the node yet.
         if was_connected && matches!(reading, Err(ReadFault::Rpc(RpcFault::Broken(_)))) {
-            self.genesis = None;
-            reading = self.read_once(last).await;
-        }
-        if reading.is_err() {
-            self.genesis = None;
+            return self.read_once(last).await;
         }
         reading
     }
@@ -190,14 +194,6 @@ impl Node {
 
     /// Reads the subnet at a block that another node named, if this one has it in its chain as well.
     pub(crate) async fn read_at(&mut self, block: Block) -> Result<Vec<ReadNeuron>, ReadFault> {
-        let neurons = self.read_at_once(block).await;
-        if neurons.is_err() {
-            self.genesis = None;
-        }
-        neurons
-    }
-
-    async fn read_at_once(&mut self, block: Block) -> Result<Vec<ReadNeuron>, ReadFault> {
         self.check_genesis().await?;
         let own = self.call("chain_getBlockHash", json!([block.number])).await?;
         if hash(&own) != Some(block.hash) {
@@ -207,7 +203,7 @@ impl Node {
     }
 
     async fn check_genesis(&mut self) -> Result<BlockHash, ReadFault> {
-        if let Some(genesis) = self.genesis {
+        if let Some(genesis) = self.genesis.filter(|_| self.client.is_connected()) {
             return Ok(genesis);
         }
         let answer = self.call("chain_getBlockHash", json!([0])).await?;

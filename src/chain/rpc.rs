@@ -150,6 +150,11 @@ impl Client {
         &self.endpoint
     }
 
+    /// Whether the next call goes to the very node that the last one went to: over HTTP nobody can tell.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Calls, and gives `result` of the answer. After a fault the next call connects anew.
     pub(crate) async fn call(&mut self, method: &str, params: Value) -> Result<Value, RpcFault> {
         let id = self.next_id;

@@ -285,11 +285,7 @@ impl Refresher {
                 return Outcome::Unchanged;
             }
             Err(fault) => {
-                let retry_after = match &fault {
-                    ReadFault::Rpc(RpcFault::Throttled { retry_after }) => *retry_after,
-                    _ => None,
-                };
-                peer.failed(retry_after);
+                peer.failed(fault.retry_after());
                 self.tell(place, fault.kind(), &fault, fault.advice());
                 return Outcome::Failed;
             }
@@ -381,7 +377,7 @@ impl Refresher {
                     tracing::debug!(endpoint = %peer.node.endpoint(), %fault, "the second node does not know the block yet");
                 }
                 Err(fault) => {
-                    peer.failed(None);
+                    peer.failed(fault.retry_after());
                     self.tell(place, fault.kind(), &fault, fault.advice());
                     return None;
                 }

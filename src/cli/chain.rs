@@ -204,12 +204,14 @@ fn why(neuron: &Neuron, rule: &ValidatorRule) -> String {
             )
         }
         None => format!("a validator: its stake of {} is at least {}", neuron.stake, rule.stake_min),
-        Some(refusal) => format!(
-            "registered, so a miner; not a validator: {} (stake {}, bound {})",
-            refusal.as_str(),
-            neuron.stake,
-            rule.stake_min
-        ),
+        Some(refusal) => {
+            let stake = match neuron.stake.is_nan() {
+                true => "unknown".to_owned(),
+                false => neuron.stake.to_string(),
+            };
+            let why = refusal.as_str();
+            format!("a miner, not a validator: {why} (stake {stake}, bound {})", rule.stake_min)
+        }
     }
 }
 

@@ -157,7 +157,7 @@ async fn look(place: &Place, path: &str) -> (u16, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn p38_access_ends_with_the_registration_and_an_old_snapshot_is_a_503() {
     listen();
-    let place = place("stale_seconds_max = 4").await;
+    let place = place("stale_seconds_max = 8").await;
     assert!(list_buckets(&place).await.starts_with("HTTP/1.1 200"));
     // Each decision is logged with the block that it was made at.
     let hotkey = place.keypair.account().to_ss58();
