@@ -120,7 +120,7 @@ mod tests {
             &ALICE.to_lowercase(),
             "",
             "5",
-            &ALICE[..47],
+            ALICE.trim_end_matches('Y'),
             &"1".repeat(4096),
         ] {
             assert_eq!(text.parse::<AccountId>(), Err(AccountError::NotSs58), "{text}");

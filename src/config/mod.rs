@@ -184,6 +184,9 @@ impl Session {
             section
                 .fault("issue_with", format_args!("{issue_with:?} is not the id of one of the session.keys"));
         }
+        if keys.iter().any(|key| key.id == issue_with && key.accept_until.is_some()) {
+            section.fault("issue_with", format_args!("{issue_with:?} has an accept_until, so it signs nothing new; name a key that stays in service"));
+        }
         for (index, key) in keys.iter().enumerate() {
             if keys.iter().take(index).any(|earlier| earlier.id == key.id) {
                 section.fault("keys", format_args!("the id {:?} is there twice", key.id));

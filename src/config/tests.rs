@@ -142,6 +142,20 @@ fn p51_a_key_that_others_can_read_is_a_fault_and_never_shown() {
 }
 
 #[test]
+fn p12_a_key_that_goes_out_of_service_signs_nothing_new() {
+    let place = Place::new();
+    let retired = LEAST
+        .replace("file = \"session.key\" }", "file = \"session.key\", accept_until = 2026-12-01T00:00:00Z }");
+    assert!(
+        place
+            .parse(&retired)
+            .unwrap_err()
+            .to_string()
+            .starts_with("session.issue_with: \"a\" has an accept_until")
+    );
+}
+
+#[test]
 fn templates_that_give_one_path_two_owners_are_faults() {
     let place = Place::new();
     let text = format!("{LEAST}\npolicy.folders = [\"data/{{hotkey}}/\", \"data/{{coldkey}}/\"]");

@@ -71,6 +71,10 @@ struct Wish {
     ttl_seconds: Option<u64>,
 }
 
+fn object(body: &[u8]) -> serde_json::Result<Wish> {
+    serde_json::from_value(serde_json::from_slice::<serde_json::Map<_, _>>(body)?.into())
+}
+
 /// A refusal: status and what the client is told.
 type Refusal = (StatusCode, String);
 
@@ -123,7 +127,8 @@ impl Gate {
         record.hotkey = Some(evidence.hotkey());
         let wish: Wish = match body.is_empty() {
             true => Wish::default(),
-            false => serde_json::from_slice(&body).map_err(|_| {
+            // By way of an object: serde would take `[]` for a struct as well.
+            false => object(&body).map_err(|_| {
                 (StatusCode::BAD_REQUEST, "The body must be {\"ttl_seconds\": 86400} or empty".to_owned())
             })?,
         };

@@ -356,7 +356,7 @@ mod tests {
             ("data".to_owned(), Standing::Outside),
             ("dat".to_owned(), Standing::Outside),
             ("data/x/5".to_owned(), Standing::Outside),
-            (format!("data/x/{}", &mine[..47]), Standing::Outside),
+            (format!("data/x/{}", mine.get(..47).unwrap()), Standing::Outside),
             ("data/web/".to_owned(), Standing::Outside),
             (format!("data/x/{}/", owner(3, 4).coldkey()), Standing::Outside),
             ("/".to_owned(), Standing::Outside),

@@ -197,6 +197,16 @@ fn p32_markers_stay_inside_too() {
 }
 
 #[test]
+fn p32_a_continuation_takes_the_place_of_start_after() {
+    let policy = policy(&[SOURCES]);
+    let me = caller(1, Role::Miner);
+    let query = format!("list-type=2&prefix=data/x/{}/&start-after=opaque", me.owner.coldkey());
+    assert_eq!(list(&policy, &me, &query), None);
+    assert!(list(&policy, &me, &format!("{query}&continuation-token=opaque")).is_some());
+    assert_eq!(list(&policy, &me, &format!("{query}&continuation-token=")), None);
+}
+
+#[test]
 fn p32_uploads_are_listed_inside_only() {
     let policy = policy(&[SOURCES]);
     let me = caller(1, Role::Miner);

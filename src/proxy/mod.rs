@@ -1,11 +1,11 @@
-//! The road of a request, told once, top to bottom, in [`Gate::road`].
+//! The road of a request, told once, top to bottom, in `Gate::road`.
 //!
 //! ```text
 //! accept ─ claim ─ verify ─ parse the S3 operation ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer, log
 //! ```
 //!
 //! Each step's result is what the next one needs: a verified signature makes a caller, a caller and a request make a
-//! [`Permit`], and only with a permit is an [`Outbound`](crate::store::Outbound) built. Branches stand here; what an
+//! [`Permit`], and only with a permit is an [`Outbound`] built. Branches stand here; what an
 //! operation needs beyond the plain road stands in a file of its own.
 
 mod admit;
@@ -37,7 +37,7 @@ use crate::{
     control::Sessions,
     error::{Code, Error, Result},
     observe::Record,
-    policy::{Caller, Listing, Permit, Policy},
+    policy::{Caller, Listing, Permit, Policy, START_AFTER, is_continued},
     s3::{Addressing, Operation, Request, headers},
     store::{Outbound, Store, StoreBody},
 };
@@ -242,7 +242,10 @@ impl Gate {
         let request = self.parse(head, &verified, &mut headers)?;
         record.operation = Some(request.operation);
         record.key = request.key_opt().map(str::to_owned);
-        let passed = headers::forwarded(request.operation, &headers)?;
+        let passed = match request.operation.is_answered_here() {
+            true => HeaderMap::new(),
+            false => headers::forwarded(request.operation, &headers)?,
+        };
 
         // Authorise: may this caller do that.
         let permit = self.policy.authorise(&caller, request)?;
@@ -428,6 +431,9 @@ impl Gate {
         if let Some(Listing::Forward(prefix)) = permit.listing() {
             query = query.without(|name| name == "prefix");
             query.push("prefix", prefix.as_str())?;
+            if is_continued(&query) {
+                query = query.without(|name| name == START_AFTER);
+            }
         }
         let outbound = Outbound {
             method: head.method.clone(),

@@ -175,6 +175,11 @@ impl Operation {
         matches!(self, Self::PutObject | Self::UploadPart)
     }
 
+    /// Whether the store is never asked, so that no header matters to it (rclone creates the bucket with several).
+    pub fn is_answered_here(self) -> bool {
+        matches!(self, Self::ListBuckets | Self::HeadBucket | Self::CreateBucket | Self::GetBucketLocation)
+    }
+
     /// Whether the answer may be a 200 that turns out to be an error (P46).
     pub fn fails_late(self) -> bool {
         matches!(self, Self::CompleteMultipartUpload | Self::CopyObject | Self::UploadPartCopy)
@@ -200,8 +205,8 @@ impl Operation {
             return Err(not_implemented(format!("{method} of {}", level.as_str())));
         }
         let has = |name: &&str| names().any(|there| there == *name);
-        let Some(row) = on_method
-            .find(|row| row.required.iter().all(|name| has(name)) && row.copy == (copy && row.may_copy()))
+        let Some(row) =
+            on_method.find(|row| row.required.iter().all(&has) && row.copy == (copy && row.may_copy()))
         else {
             let shown = names().next().unwrap_or("no query").to_owned();
             return Err(not_implemented(format!("{method} of {} with {shown:?}", level.as_str())));

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://s3.amazonaws.com/doc/2006-03-01/AmazonS3.xsd>. Requests are parsed into a small tree and built
 //! anew before they go on, so that the store cannot read them differently. Bounds: the text is bounded by the caller,
-//! its depth by [`DEPTH_MAX`]; a document type is refused, so entities are the five of XML and nothing expands.
+//! its depth and number of elements here; a document type is refused, so entities are the five of XML and nothing expands.
 
 use std::fmt::Write as _;
 
@@ -19,6 +19,10 @@ pub const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 /// S3's documents are at most four deep; the rest is room for extensions.
 const DEPTH_MAX: usize = 16;
 
+/// 10,000 parts with all their checksums are 80,000 elements. An element takes about 100 bytes here, however short it
+/// is in the text.
+const ELEMENTS_MAX: usize = 100_000;
+
 /// Keys of one DeleteObjects.
 pub const DELETE_KEYS_MAX: usize = 1000;
 
@@ -33,7 +37,7 @@ pub struct Element {
     /// Its own text, entities resolved.
     pub text: String,
     /// Its child elements in order.
-    pub children: Vec<Element>,
+    pub children: Vec<Self>,
 }
 
 impl Element {
@@ -43,6 +47,7 @@ impl Element {
         let mut reader = Reader::from_str(text);
         let mut open: Vec<Self> = Vec::new();
         let mut root = None;
+        let mut elements: usize = 0;
         loop {
             let event = reader.read_event().map_err(|_| malformed("is not well-formed"))?;
             let start = match &event {
@@ -50,8 +55,9 @@ impl Element {
                 _ => None,
             };
             if let Some(start) = start {
-                if root.is_some() || open.len() >= DEPTH_MAX {
-                    return Err(malformed("has a second root or is nested too deep"));
+                elements += 1;
+                if root.is_some() || open.len() >= DEPTH_MAX || elements > ELEMENTS_MAX {
+                    return Err(malformed("has a second root, too many elements, or is nested too deep"));
                 }
                 let name = start.local_name().as_ref().to_owned();
                 open.push(Self { name, ..Self::default() });

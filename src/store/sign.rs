@@ -129,7 +129,7 @@ mod tests {
             meta in "[!-~]{1,10}( [!-~]{1,10}){0,2}",
             token in proptest::option::of("[a-zA-Z0-9+/=]{8,40}"),
         ) {
-            let identity: Identity = Credentials::new("AKID", "secret", token.clone(), None, "test").into();
+            let identity: Identity = Credentials::new("AKID", "secret", token, None, "test").into();
             let current = Current::new(identity.clone()).unwrap();
             let path = format!("/bucket/{key}");
             let query = Query::parse(Some(&format!("list-type=2&prefix={}", uri::encode_component(&prefix)))).unwrap();

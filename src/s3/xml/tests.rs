@@ -34,9 +34,10 @@ fn p31_entities_duplicates_and_excess_are_harmless() {
         "<Delete><Object><Key>a</Key></Object></Delete><Delete/>",
         "<Delete><Object><Key>a</Object></Key></Delete>",
         &format!("<Delete>{}</Delete>", "<Object><Key>a</Key></Object>".repeat(1001)),
+        &format!("<Delete>{}</Delete>", "<Object/>".repeat(100_001)),
         &format!("{}{}", "<a>".repeat(100), "</a>".repeat(100)),
     ] {
-        assert_eq!(code(body), Code::MalformedXML, "{}", &body[..body.len().min(80)]);
+        assert_eq!(code(body), Code::MalformedXML, "{}", body.get(..80).unwrap_or(body));
     }
     assert!(Delete::parse(b"\xff<Delete/>").is_err());
 }

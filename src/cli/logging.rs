@@ -1,0 +1,115 @@
+//! The log: standard error, text for a person or JSON for a machine, filtered by `SUBGATE_LOG`.
+//!
+//! Invariant: a library that can log secrets or every byte at TRACE never does, whatever the filter asks for.
+
+use std::io::{self, IsTerminal};
+
+use clap::ValueEnum;
+use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use super::{fault::Fault, out};
+
+/// Directives such as `info,subgate::chain=debug`.
+const VARIABLE: &str = "SUBGATE_LOG";
+
+/// Libraries that log no more than [`Level::INFO`]: `aws_sigv4` writes canonical requests and keys at TRACE, the
+/// others write what peers sent.
+const CAPPED_AT_INFO: &[&str] =
+    &["aws_sigv4", "aws_config", "aws_smithy", "hyper", "hyper_util", "h2", "rustls"];
+
+/// Libraries whose spans hold whole requests, credentials included.
+const CAPPED_AT_WARN: &[&str] = &["s3s", "s3s_fs"];
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON object for each line.
+    Json,
+}
+
+/// Starts the log; the format is text on a terminal and JSON elsewhere, if nothing is asked for.
+pub(crate) fn start(format: Option<LogFormat>) -> Result<(), Fault> {
+    let terminal = io::stderr().is_terminal();
+    let directives = std::env::var(VARIABLE).unwrap_or_default();
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse(&directives)
+        .map_err(|error| Fault::usage(format!("{VARIABLE}={directives:?}: {error}")))?
+        .and(filter_fn(within_cap));
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = match format {
+        LogFormat::Text => layer.with_ansi(terminal && out::colours_wanted()).with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    };
+    // A second start (tests in one process) keeps the first.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+    Ok(())
+}
+
+fn within_cap(metadata: &Metadata<'_>) -> bool {
+    let library = metadata.target().split("::").next().unwrap_or_default();
+    let in_list = |list: &[&str]| {
+        list.iter().any(|name| {
+            library.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        })
+    };
+    // In tracing's order the louder level is the greater.
+    if in_list(CAPPED_AT_WARN) {
+        *metadata.level() <= Level::WARN
+    } else if in_list(CAPPED_AT_INFO) {
+        *metadata.level() <= Level::INFO
+    } else {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn p51_libraries_that_log_secrets_are_capped_whatever_the_filter_says() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let filter = EnvFilter::builder()
+            .parse("trace,aws_sigv4::http_request=trace,s3s_fs=trace")
+            .unwrap()
+            .and(filter_fn(within_cap));
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_filter(filter);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::trace!(target: "aws_sigv4::http_request", "secret 1");
+            tracing::debug!(target: "aws_smithy_runtime", "secret 2");
+            tracing::info!(target: "s3s_fs::s3", "secret 3");
+            tracing::trace!(target: "hyper::proto", "secret 4");
+            tracing::info!(target: "aws_sigv4", "kept");
+            tracing::trace!(target: "subgate::proxy", "kept too");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("secret") && text.contains("kept") && text.contains("kept too"), "{text}");
+    }
+}

@@ -1,0 +1,45 @@
+"""What several tests assert or arrange in the same way."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from botocore.exceptions import ClientError
+
+from servers import Target
+
+
+def refused(code: str, status: int, call: Callable[..., object], **parameters: object) -> ClientError:
+    """boto3's call is refused with exactly this code and status, and a request id to ask the operator about."""
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    answer = caught.value.response
+    assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == (code, status), answer
+    assert answer["ResponseMetadata"].get("RequestId"), answer
+    return caught.value
+
+
+@contextmanager
+def registry_changed(target: Target, change: Callable[[dict], dict]) -> Iterator[None]:
+    """Writes the registry as an operator's tool does (whole, by rename), and puts the old one back."""
+    before = target.registry.read_text()
+    try:
+        write_registry(target, change(json.loads(before)))
+        yield
+    finally:
+        write_registry(target, json.loads(before))
+
+
+def write_registry(target: Target, registry: dict) -> None:
+    beside = target.registry.with_suffix(".new")
+    beside.write_text(json.dumps(registry))
+    os.replace(beside, target.registry)
+
+
+def verify_by(target: Target) -> str | bool:
+    """What `requests` verifies the target's certificate by."""
+    return str(target.ca) if target.ca else True
