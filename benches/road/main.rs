@@ -5,6 +5,7 @@
 //! cargo bench --bench road -- --quick            a few seconds: does everything run
 //! cargo bench --bench road -- --case get-64mib --proxy subgate --proxy haproxy --seconds 5
 //! cargo bench --bench road -- --memory           64 uploads of 1 GiB at once: peak memory
+//! cargo bench --bench road -- --before FILE      beside another build of subgate, to see what a change is worth
 //! ```
 //!
 //! One load client (this process) sends to one bare store (`peer`: swallows PUTs, answers GETs out of one static
@@ -42,7 +43,10 @@ mod process;
 mod proxies;
 mod subgate;
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Parser;
 
@@ -75,6 +79,9 @@ struct Options {
     /// Only this proxy; may be given several times
     #[arg(long = "proxy", value_name = "NAME")]
     proxies: Vec<String>,
+    /// Another build of subgate, for a row of its own
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
     /// Seconds of each case, proxy and round
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
@@ -137,18 +144,16 @@ const CASES: &[Case] = &[
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
-        Some(peer::ROLE) => return peer::run(),
-        Some(subgate::ROLE) => return subgate::run(arguments.get(1).expect("a configuration file")),
-        _ => {}
+    if arguments.first().map(String::as_str) == Some(peer::ROLE) {
+        return peer::run();
     }
     let mut options = Options::parse();
     if options.quick {
         (options.seconds, options.rounds) = (0.2, 1);
     }
     let dir = tempfile::tempdir().unwrap();
-    let peer = Process::own(&[peer::ROLE], None).with_port();
-    let server = subgate::start(dir.path(), peer.port);
+    let peer = Process::own(peer::ROLE).with_port();
+    let server = subgate::start(Path::new(env!("CARGO_BIN_EXE_subgate")), dir.path(), peer.port);
     let client = Client::log_in(server.port);
     if options.memory {
         return memory(&server.process, &client);
@@ -157,6 +162,10 @@ fn main() {
         Target { name: "direct", port: peer.port, process: None },
         Target { name: "subgate", port: server.port, process: Some(server.process) },
     ];
+    if let Some(before) = &options.before {
+        let server = subgate::start(before, dir.path(), peer.port);
+        targets.push(Target { name: "before", port: server.port, process: Some(server.process) });
+    }
     targets.extend(proxies::start_installed(dir.path(), peer.port));
     targets.retain(|target| {
         options.proxies.is_empty() || options.proxies.iter().any(|name| target.name == name)
@@ -176,8 +185,10 @@ fn main() {
 /// One case, all targets in turn, `rounds` times over.
 fn measure(case: &Case, targets: &[Target], client: &Client, options: &Options) {
     let shot = client.shot(case);
-    let targets: Vec<&Target> =
-        targets.iter().filter(|target| case.is_for_all() || target.name == "subgate").collect();
+    let targets: Vec<&Target> = targets
+        .iter()
+        .filter(|target| case.is_for_all() || ["subgate", "before"].contains(&target.name))
+        .collect();
     let mut sums = vec![(Tally::default(), Usage::default()); targets.len()];
     for target in &targets {
         // Warm: connections, caches, lazily grown buffers.

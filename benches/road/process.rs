@@ -54,13 +54,14 @@ impl Usage {
 }
 
 impl Process {
-    /// This very binary in another role; standard error goes to `log`.
-    pub(crate) fn own(arguments: &[&str], log: Option<&Path>) -> Self {
+    /// This very binary in another role.
+    pub(crate) fn own(role: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(arguments);
-        Self::start(command, log)
+        command.arg(role);
+        Self::start(command, None)
     }
 
+    /// Standard error goes to `log`.
     pub(crate) fn start(mut command: Command, log: Option<&Path>) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         if let Some(log) = log {

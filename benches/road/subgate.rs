@@ -1,6 +1,6 @@
 //! Subgate before the bare store, and a miner who signs.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::SystemTime};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::SystemTime};
 
 use ::http::Method;
 use bytes::Bytes;
@@ -12,9 +12,7 @@ use subgate::{
         sr25519::Keypair,
     },
     body::digest::{Algorithm, Running, text},
-    config::Config,
     secret::SecretText,
-    serve::Server,
 };
 
 use crate::{
@@ -22,9 +20,6 @@ use crate::{
     load::{self, Shot},
     process::{Listening, Process, free_port},
 };
-
-/// First argument of the process.
-pub(crate) const ROLE: &str = "as-subgate";
 
 const BUCKET: &str = "bench";
 const REGION: &str = "us-east-1";
@@ -40,8 +35,8 @@ const SMALL_BYTES_MAX: usize = 16 * 1024;
 /// Chunks as SDKs make them.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Starts the server with one miner, before the store at `store`. Its log goes to a file.
-pub(crate) fn start(dir: &Path, store: u16) -> Listening {
+/// Starts `program` as the server with one miner, before the store at `store`. Its log goes to a file.
+pub(crate) fn start(program: &Path, dir: &Path, store: u16) -> Listening {
     let private = |name: &str, content: &str| {
         let path = dir.join(name);
         fs::write(&path, content).unwrap();
@@ -56,7 +51,7 @@ pub(crate) fn start(dir: &Path, store: u16) -> Listening {
     private("store.json", r#"{"access_key": "AKIDEXAMPLE", "secret_key": "secret"}"#);
     private("session.key", &"5".repeat(64));
     let port = free_port();
-    let config = dir.join("subgate.toml");
+    let config = dir.join(format!("subgate-{port}.toml"));
     let content = format!(
         r#"
 [server]
@@ -82,21 +77,9 @@ job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
 "#
     );
     fs::write(&config, content).unwrap();
-    let config = config.display().to_string();
-    Process::own(&[ROLE, &config], Some(&dir.join("subgate.log"))).listening_on(port)
-}
-
-/// What `subgate serve --config` does.
-pub(crate) fn run(config: &str) {
-    use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).json().flatten_event(true);
-    tracing_subscriber::registry().with(log.with_filter(EnvFilter::new("info"))).init();
-    let config = Config::load(Path::new(config)).unwrap_or_else(|faults| panic!("{faults:?}"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let server = Server::bind(config).await.unwrap_or_else(|fault| panic!("{fault}"));
-        server.run(std::future::pending()).await;
-    });
+    let mut command = Command::new(program);
+    command.arg("serve").arg("--config").arg(config);
+    Process::start(command, Some(&dir.join(format!("subgate-{port}.log")))).listening_on(port)
 }
 
 /// A miner with a session.
