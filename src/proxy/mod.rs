@@ -256,6 +256,7 @@ impl Gate {
         record.block = snapshot.block();
         let caller = self.registered(verified.hotkey(), &snapshot, time)?;
         record.role = Some(caller.role);
+        record.owner = Some(Arc::clone(&caller.owner));
 
         // Parse: what is asked for.
         let mut headers = head.headers.clone();
