@@ -112,6 +112,8 @@ struct Last {
     snapshot: Arc<Snapshot>,
     /// None: a faulty state came after it.
     stamp: Option<Stamp>,
+    /// The state that turned out to be faulty: it is not parsed again at each request.
+    faulty: Option<Stamp>,
 }
 
 impl RegistryFile {
@@ -120,7 +122,11 @@ impl RegistryFile {
         let (snapshot, stamp) = read(path, now)?;
         Ok(Self {
             path: path.to_owned(),
-            last: ArcSwap::from_pointee(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp) }),
+            last: ArcSwap::from_pointee(Last {
+                snapshot: Arc::new(snapshot),
+                stamp: Some(stamp),
+                faulty: None,
+            }),
             told: Mutex::new(None),
         })
     }
@@ -146,11 +152,14 @@ impl RegistryFile {
         Arc::clone(&self.last.load().snapshot)
     }
 
-    /// The last snapshot, if one look at the file shows that it still counts.
+    /// The last snapshot, if one look at the file shows nothing new.
     fn unchanged(&self, now: SystemTime) -> Option<Arc<Snapshot>> {
         // Loaded before the look: what another thread reads meanwhile is not older than that.
         let last = self.last.load();
         let seen = Stamp::of(&std::fs::metadata(&self.path).ok()?, now);
+        if last.faulty.is_some_and(|stamp| stamp.still(&seen)) {
+            return Some(Arc::clone(&last.snapshot));
+        }
         if !last.stamp.is_some_and(|stamp| stamp.still(&seen)) {
             return None;
         }
@@ -160,9 +169,9 @@ impl RegistryFile {
         }
         // The unchanged file says the same now: one new allocation a second, not one for each request.
         let snapshot = Arc::new(last.snapshot.seen_again(seconds));
-        let again = Arc::new(Last { snapshot: Arc::clone(&snapshot), stamp: last.stamp });
+        let again = Last { snapshot: Arc::clone(&snapshot), stamp: last.stamp, faulty: None };
         // Not over what another thread has read meanwhile.
-        self.last.compare_and_swap(&last, again);
+        self.last.compare_and_swap(&last, Arc::new(again));
         Some(snapshot)
     }
 
@@ -171,15 +180,17 @@ impl RegistryFile {
             return Ok(());
         }
         let last = self.last.load_full();
+        let seen = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata, now));
+        // A faulty file is parsed again only when it has changed again or its stamp proves nothing.
         let (snapshot, stamp) = read(&self.path, now).inspect_err(|_| {
-            // What comes after a faulty state is read, whatever its stamp.
-            self.last.store(Arc::new(Last { snapshot: Arc::clone(&last.snapshot), stamp: None }));
+            let snapshot = Arc::clone(&last.snapshot);
+            self.last.store(Arc::new(Last { snapshot, stamp: None, faulty: seen }));
         })?;
         let registered = snapshot.len();
         if last.stamp.is_none_or(|last| last.changed != stamp.changed) {
             tracing::info!(registered, "registry file read");
         }
-        self.last.store(Arc::new(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp) }));
+        self.last.store(Arc::new(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp), faulty: None }));
         Ok(())
     }
 }
@@ -257,6 +268,23 @@ mod tests {
         assert_eq!(later.age_seconds(unix_seconds(start) + 100), 100);
         std::fs::remove_file(&path).unwrap();
         assert!(knows(&file, 1));
+        std::fs::write(&path, registry(&[2])).unwrap();
+        assert!(knows(&file, 2) && !knows(&file, 1));
+    }
+
+    #[test]
+    fn p38_a_faulty_file_is_parsed_once_for_each_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.json");
+        std::fs::write(&path, registry(&[1])).unwrap();
+        let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
+        std::fs::write(&path, "{").unwrap();
+        std::thread::sleep(STAMP_GRAIN * 2);
+        let now = SystemTime::now();
+        assert!(file.refresh(now).is_err());
+        // Had it been parsed again, it would be an error again.
+        assert!(file.refresh(now).is_ok());
+        assert!(file.snapshot(now + Duration::from_secs(100)).age_seconds(unix_seconds(now) + 100) >= 100);
         std::fs::write(&path, registry(&[2])).unwrap();
         assert!(knows(&file, 2) && !knows(&file, 1));
     }

@@ -88,6 +88,10 @@ impl Store {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds_max)));
+        // A store that stops reading in the middle of an upload: neither the client's pace nor the time for an answer
+        // runs then, and hyper does not close what it cannot flush. The kernel does.
+        #[cfg(target_os = "linux")]
+        http.set_tcp_user_timeout(Some(Duration::from_secs(config.idle_seconds_max)));
         let tls = tls(config.ca_file.as_deref())?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)

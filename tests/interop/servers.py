@@ -325,7 +325,7 @@ def tls_target(data: Path) -> Target:
     target = serve_target(data, host=f"localhost:{port}")
     upstream = target.endpoint
     target.name, target.endpoint = "tls", f"https://localhost:{port}"
-    target.ca = self_signed_certificate(data / "tls.crt", data / "tls.key")
+    target.ca = certificate_for_localhost(data / "tls.crt", data / "tls.key")
     target.access_log = data / "nginx-access.log"
     config = data / "nginx.conf"
     config.write_text(nginx_config(data, port, upstream))
@@ -369,31 +369,45 @@ http {{
 """
 
 
-def self_signed_certificate(certificate_file: Path, key_file: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+def certificate_for_localhost(certificate_file: Path, key_file: Path) -> Path:
+    """A server's certificate and the authority that signed it: rustls takes no authority for a server. Gives the
+    authority's file, for the clients."""
     now = datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(names, critical=False)
-        # As a CA of its own it can be named as trust anchor by every client.
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority_name, name = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in ("Subgate interop", "localhost")
     )
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def certificate(subject: x509.Name, subject_key: ec.EllipticCurvePrivateKey, is_authority: bool) -> bytes:
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(authority_name)
+            .public_key(subject_key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            # Python from 3.13 on wants both identifiers.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(subject_key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+            )
+        )
+        if not is_authority:
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    certificate_file.write_bytes(certificate(name, key, False))
     key_file.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
     )
-    return certificate_file
+    authority_file = certificate_file.with_name("ca.crt")
+    authority_file.write_bytes(certificate(authority_name, authority_key, True))
+    return authority_file
 
 
 def write_aws_config(target: Target) -> None:
