@@ -9,6 +9,7 @@
 pub mod btauth;
 pub mod canonical;
 mod payload;
+pub mod post_policy;
 pub mod session;
 pub mod signer;
 pub mod sigv4;

@@ -13,6 +13,7 @@ mod answer;
 mod complete;
 mod copy;
 mod delete;
+mod form;
 mod here;
 mod upload;
 
@@ -34,6 +35,7 @@ use crate::{
     auth::{self, Head, UnixTime, Verified, Verifier},
     body::{
         bounded::{collect_bounded, drain},
+        form::Inbound,
         outcome::Outcome,
         pace::Pace,
     },
@@ -71,6 +73,7 @@ pub struct Gate {
     store: Store,
     store_settings: config::Store,
     limits: config::Limits,
+    endpoints: config::Endpoints,
     pace: Pace,
     sessions: Sessions,
     whole_bodies: Semaphore,
@@ -81,7 +84,7 @@ pub(crate) enum Arrival {
     /// Nobody has begun to read it.
     Unread(Incoming),
     /// An upload reads it, or has read it.
-    Taken(Arc<Outcome<Incoming>>),
+    Taken(Arc<Outcome<Inbound<Incoming>>>),
     /// Read to its end, or not worth keeping.
     Gone,
 }
@@ -111,7 +114,9 @@ impl Arrival {
     fn rest(self) -> Option<Incoming> {
         match self {
             Self::Unread(body) => Some(body).filter(|body| !body.is_end_stream()),
-            Self::Taken(outcome) => outcome.take_rest().filter(|body| !body.is_end_stream()),
+            Self::Taken(outcome) => {
+                outcome.take_rest().map(Inbound::into_inner).filter(|body| !body.is_end_stream())
+            }
             Self::Gone => None,
         }
     }
@@ -133,7 +138,8 @@ impl Gate {
     /// Builds the gate.
     pub fn new(rooms: Rooms) -> Self {
         let Rooms { config, verifier, registry, store } = rooms;
-        let Config { server, bucket, store: store_settings, session, chain, policy, limits } = config;
+        let Config { server, bucket, store: store_settings, session, chain, policy, limits, endpoints } =
+            config;
         let idle = Duration::from_secs(limits.body_idle_seconds);
         Self {
             verifier,
@@ -146,6 +152,7 @@ impl Gate {
             store_settings,
             pace: Pace { idle, rate_min_bytes_per_second: limits.body_bytes_per_second_min, grace: idle },
             limits,
+            endpoints,
             sessions: Sessions::new(&session),
             whole_bodies: Semaphore::new(WHOLE_BODIES_MAX),
         }
@@ -208,6 +215,10 @@ impl Gate {
         let mut arrival = Arrival::Unread(body);
         let sets_out = match self.endpoint(&head, &mut arrival, &mut record).await {
             Some(answer) => answer,
+            None if form::is_form(&head) => match self.form(&head, &mut arrival, &mut record).await {
+                Ok(answer) => answer,
+                Err(error) => answer::Answer::refusal(error, &head, &mut record),
+            },
             None => match self.road(&head, &mut arrival, peer.ip(), &mut record).await {
                 Ok(answer) => answer,
                 Err(error) => answer::Answer::refusal(error, &head, &mut record),

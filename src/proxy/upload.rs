@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use hyper::body::Incoming;
 
 use super::{Arrival, Gate, admit, answer::Answer};
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     body::{
         arrival::Arriving,
         digest::{self, Algorithm},
+        form as inbound,
         plan::{Output, Plan},
     },
     config::{Proofs, Trailers},
@@ -30,6 +32,14 @@ const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 pub(super) struct Inbound<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) payload: &'a Payload,
+    pub(super) arrival: &'a mut Arrival,
+}
+
+/// A body on its way through.
+pub(super) struct Through<'a> {
+    pub(super) plan: Plan,
+    pub(super) payload_hash: String,
+    pub(super) body: inbound::Inbound<Incoming>,
     pub(super) arrival: &'a mut Arrival,
 }
 
@@ -58,16 +68,31 @@ impl Gate {
         )?;
         let payload_hash = rewrite(&mut headers, &plan, inbound.payload, self.store_settings.verifies)?;
 
-        let arriving = Arriving::new(inbound.arrival.take()?, plan, self.pace)?;
+        let body = inbound::Inbound::Plain(inbound.arrival.take()?);
+        let through = Through { plan, payload_hash, body, arrival: inbound.arrival };
+        self.stream(head, permit, headers, through, now).await
+    }
+
+    /// Streams a body that is planned to the store.
+    pub(super) async fn stream(
+        &self,
+        head: &Parts,
+        permit: &Permit<'_>,
+        headers: HeaderMap,
+        through: Through<'_>,
+        now: UnixTime,
+    ) -> Result<Answer> {
+        let request = permit.request();
+        let arriving = Arriving::new(through.body, through.plan, self.pace)?;
         let outcome = arriving.outcome();
-        *inbound.arrival = Arrival::Taken(Arc::clone(&outcome));
+        *through.arrival = Arrival::Taken(Arc::clone(&outcome));
         let (body, abort) = StoreBody::upload(arriving.into_upload().await?);
         let outbound = Outbound {
-            method: head.method.clone(),
+            method: Method::PUT,
             key: Some(request.key()?.to_owned()),
             query: request.query.clone().without(|name| name == SDK_QUERY_NAME),
             headers,
-            payload_hash,
+            payload_hash: through.payload_hash,
             body,
         };
         let answer = self.store.send(outbound, now).await;
@@ -179,7 +204,12 @@ fn announced_trailer(payload: &Payload, headers: &HeaderMap) -> Result<Option<Al
 }
 
 /// Writes framing and length for the store; gives `x-amz-content-sha256`.
-fn rewrite(headers: &mut HeaderMap, plan: &Plan, payload: &Payload, store: Proofs) -> Result<String> {
+pub(super) fn rewrite(
+    headers: &mut HeaderMap,
+    plan: &Plan,
+    payload: &Payload,
+    store: Proofs,
+) -> Result<String> {
     let number = |number: u64| HeaderValue::from(number);
     headers.insert(header::CONTENT_LENGTH, number(plan.outbound_bytes()));
     match (plan.output, plan.trailer) {
