@@ -119,6 +119,11 @@ impl Snapshot {
         self.neurons.get(hotkey)
     }
 
+    /// Everyone, in no order.
+    pub fn neurons(&self) -> impl Iterator<Item = &Neuron> {
+        self.neurons.values()
+    }
+
     /// How many hotkeys are registered.
     pub fn len(&self) -> usize {
         self.neurons.len()

@@ -15,6 +15,7 @@ mod copy;
 mod delete;
 mod form;
 mod here;
+mod paging;
 mod upload;
 
 use std::{
@@ -376,6 +377,7 @@ impl Gate {
             hoisted(&query, headers)?;
             query = query.without(|name| name.to_ascii_lowercase().starts_with("x-amz-"));
         }
+        let query = paging::effective(query, verified.unsigned_query())?;
         let bucket = self.host_bucket(verified.host());
         let addressing = bucket.map_or(Addressing::Path, Addressing::VirtualHost);
         let request = Request::parse(&head.method, addressing, verified.path(), query, headers)?;
