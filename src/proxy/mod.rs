@@ -42,7 +42,7 @@ use crate::{
     },
     chain::{AccountId, RegistryFile, Snapshot},
     config::{self, Config},
-    control::Sessions,
+    control::{Discovery, Health, Sessions},
     error::{Code, Error, Result},
     observe::Record,
     policy::{Caller, Listing, Permit, Policy, START_AFTER, is_continued},
@@ -77,6 +77,9 @@ pub struct Gate {
     endpoints: config::Endpoints,
     pace: Pace,
     sessions: Sessions,
+    session_seconds_max: u64,
+    discovery: Discovery,
+    health: Health,
     whole_bodies: Semaphore,
 }
 
@@ -155,6 +158,9 @@ impl Gate {
             limits,
             endpoints,
             sessions: Sessions::new(&session),
+            session_seconds_max: session.ttl_seconds_max,
+            discovery: Discovery::default(),
+            health: Health::default(),
             whole_bodies: Semaphore::new(WHOLE_BODIES_MAX),
         }
     }
@@ -181,6 +187,30 @@ impl Gate {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(crate) fn session_seconds_max(&self) -> u64 {
+        self.session_seconds_max
+    }
+
+    pub(crate) fn limits(&self) -> &config::Limits {
+        &self.limits
+    }
+
+    pub(crate) fn endpoints(&self) -> &config::Endpoints {
+        &self.endpoints
+    }
+
+    pub(crate) fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -391,7 +421,7 @@ impl Gate {
     }
 
     /// The bucket label of a virtual-host request, by the names of `server.hosts` (P28).
-    fn host_bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
+    pub(crate) fn host_bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
         let bare = without_port(host);
         self.server.hosts.iter().find_map(|own| {
             let own = without_port(own);
