@@ -98,6 +98,9 @@ impl Payload {
     }
 }
 
+/// What is done to an encoded body.
+pub type Tamper = Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>;
+
 /// One call, before it is signed.
 #[derive(Clone)]
 pub struct Call {
@@ -135,7 +138,7 @@ pub struct Call {
     /// In chunks of HTTP's own.
     pub http_chunked: bool,
     /// What is done to the encoded body after signing.
-    pub tamper: Option<Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>>,
+    pub tamper: Option<Tamper>,
     /// What Content-Length says in place of the truth.
     pub claimed_bytes: Option<u64>,
 }
@@ -419,7 +422,7 @@ impl Call {
         }
         headers.extend(self.smuggled.clone());
         headers.insert(0, ("host".to_owned(), self.wire_host.as_deref().unwrap_or(host).as_bytes().to_vec()));
-        Signed { method: self.method.clone(), target, headers, body, signature, seed }
+        Signed { method: self.method.clone(), target, headers, body, signature }
     }
 
     fn encoded(&self, seed: Option<&ChunkSeed>) -> Vec<u8> {
@@ -443,7 +446,6 @@ pub struct Signed {
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
     pub signature: String,
-    pub seed: Option<ChunkSeed>,
 }
 
 impl Signed {

@@ -136,6 +136,7 @@ impl Gate {
     }
 
     pub async fn with(setup: Setup) -> Self {
+        crate::logs::set_up();
         let store = Store::start().await;
         let dir = tempfile::tempdir().unwrap();
         private(&dir.path().join("one.key"), KEY_ONE);

@@ -1,11 +1,12 @@
 //! P51: what is logged, and what never is.
 
 use std::{
+    cell::{Cell, RefCell},
     io::Write,
-    sync::{Arc, Mutex},
+    sync::Once,
 };
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{Layer as _, filter::dynamic_filter_fn, fmt, layer::SubscriberExt as _};
 
 use crate::{
     client::{Call, Key, Payload},
@@ -13,12 +14,16 @@ use crate::{
     store::{self, Reply},
 };
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LISTENING: Cell<bool> = const { Cell::new(false) };
+    static HEARD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl Write for Captured {
+struct Ear;
+
+impl Write for Ear {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        HEARD.with_borrow_mut(|heard| heard.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -27,35 +32,31 @@ impl Write for Captured {
     }
 }
 
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+/// Sets up the one subscriber of this process before anything can be logged. It hears the threads that listen, at
+/// TRACE and from every crate.
+pub fn set_up() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let layer = fmt::layer().with_ansi(false).with_writer(|| Ear);
+        let listening = dynamic_filter_fn(|_, _| LISTENING.get());
+        let subscriber = tracing_subscriber::registry().with(layer.with_filter(listening));
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
 }
 
-impl Captured {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
+/// One thread runs a test, its server and its store: from here on all that they log is kept.
+fn listen() {
+    LISTENING.set(true);
 }
 
-/// One thread runs the test, the server and the store, so its default subscriber hears all of them and nothing else.
-fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
-    let captured = Captured::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(captured.clone())
-        .finish();
-    (captured, tracing::subscriber::set_default(subscriber))
+fn heard() -> String {
+    HEARD.with_borrow(|heard| String::from_utf8_lossy(heard).into_owned())
 }
 
 #[tokio::test]
 async fn p51_no_secret_is_ever_logged() {
-    let (captured, _guard) = capture();
     let gate = Gate::start().await;
+    listen();
     let key = gate.session(&A).await;
     let Key::Session { secret, token: Some(token), .. } = key.clone() else { panic!() };
     let mut secrets = vec![secret, token, KEY_ONE.to_owned(), store::SECRET_KEY.to_owned()];
@@ -102,7 +103,7 @@ async fn p51_no_secret_is_ever_logged() {
     gate.send(&key, &Call::get(&A.file("f"))).await.refused(503, "ServiceUnavailable");
     gate.open_session(&A, b"{\"ttl_seconds\": 1}").await;
 
-    let log = captured.text();
+    let log = heard();
     let requests = log.lines().filter(|line| line.contains("subgate::access")).count();
     assert!(requests >= 47, "{requests} access records");
     secrets.extend(
@@ -119,15 +120,15 @@ async fn p51_no_secret_is_ever_logged() {
 
 #[tokio::test]
 async fn p34_p49_an_access_record_says_who_what_and_how_it_ended() {
-    let (captured, _guard) = capture();
     let gate = Gate::start().await;
+    listen();
     gate.store.put(&A.file("f"), bytes(2000));
     let fine = gate.send(&A.hotkey(), &Call::get(&A.file("f"))).await;
     let denied = gate.send(&A.hotkey(), &Call::get(&B.file("f"))).await;
     let unknown = gate.send(&A.hotkey(), &Call::get("").query("lifecycle", "")).await;
     gate.store.always(Reply::error(403, "InvalidAccessKeyId", "m"));
     let outage = gate.send(&A.hotkey(), &Call::get(&A.file("f"))).await;
-    let log = captured.text();
+    let log = heard();
     let line =
         |id: &str| log.lines().find(|line| line.contains("subgate::access") && line.contains(id)).unwrap();
     let told = |line: &str, parts: &[&str]| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    client::{Call, Key, Payload},
+    client::{Call, Key, Payload, Tamper},
     gate::{A, Gate, Setup, bytes},
     store::{self, CHECKSUMS, checksum},
 };
@@ -139,8 +139,6 @@ async fn p5_a_false_trailer_never_completes_an_object() {
         }
     }
 }
-
-type Tamper = Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>;
 
 fn replace(from: &'static str, to: &'static str) -> Tamper {
     Arc::new(move |body| {

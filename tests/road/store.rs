@@ -196,6 +196,7 @@ impl Store {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = Arc::clone(&shared);
+                let _ = stream.set_nodelay(true);
                 tokio::spawn(async move {
                     let service = service_fn(move |request| handle(Arc::clone(&state), request));
                     let _ = hyper::server::conn::http1::Builder::new()

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -241,14 +242,15 @@ async fn p41_a_store_that_is_away_or_silent_is_an_outage() {
     for endpoint in endpoints {
         let store = "answer_seconds_max = 1".to_owned();
         let gate = Gate::with(Setup { endpoint: Some(endpoint), store, ..Setup::default() }).await;
-        for call in [
+        let calls = [
             Call::get(&A.file("f")),
             Call::head(&A.file("f")),
             Call::get("").query("prefix", &A.file("")),
             Call::put(&A.file("f"), bytes(100_000)).payload(Payload::Unsigned),
             Call::delete(&A.file("f")),
-        ] {
-            let answer = gate.send(&A.hotkey(), &call).await;
+        ];
+        let answers = join_all(calls.iter().map(async |call| gate.send(&A.hotkey(), call).await)).await;
+        for answer in answers {
             let message = answer.refused(503, "ServiceUnavailable");
             assert!(!message.contains("127.0.0.1"), "{message}");
         }
@@ -453,29 +455,25 @@ async fn p47_a_head_that_does_not_come_is_not_waited_for() {
 async fn p47_a_body_that_stalls_is_cut_off_and_leaves_nothing() {
     let gate = Gate::with(with_limits("body_idle_seconds = 1\nbody_bytes_per_second_min = 0")).await;
     let key = gate.session(&A).await;
-    for length in [10_000, 300_000] {
-        for call in [
-            Call::put(&A.file("f"), bytes(length)),
-            Call::put(&A.file("f"), bytes(length))
-                .payload(Payload::UnsignedTrailer)
-                .trailer("x-amz-checksum-crc32"),
-        ] {
-            let mut signed = gate.sign(&key, &call);
-            signed.body.truncate(length - 100);
-            let mut wire = gate.wire().await;
-            wire.send_call(&signed).await;
-            let started = Instant::now();
-            wire.answer("PUT").await.refused(400, "RequestTimeout");
-            assert!(started.elapsed() < Duration::from_secs(8));
-            assert!(gate.store.keys().is_empty());
-            assert!(gate.store.seen().iter().all(|seen| !seen.whole));
-        }
-    }
-    let mut signed = gate.sign(&key, &Call::post("", bytes(1000)).query("delete", ""));
-    signed.body.truncate(10);
-    let mut wire = gate.wire().await;
-    wire.send_call(&signed).await;
-    wire.answer("POST").await.refused(400, "RequestTimeout");
+    let document = (Call::post("", bytes(1000)).query("delete", ""), 10);
+    let uploads = [10_000, 300_000].into_iter().flat_map(|length| {
+        let put = Call::put(&A.file("f"), bytes(length));
+        let chunked = put.clone().payload(Payload::UnsignedTrailer).trailer("x-amz-checksum-crc32");
+        [(put, length - 100), (chunked, length - 100)]
+    });
+    let stalls: Vec<(Call, usize)> = uploads.chain([document]).collect();
+    let answers = stalls.iter().map(async |(call, sent_bytes)| {
+        let mut signed = gate.sign(&key, call);
+        signed.body.truncate(*sent_bytes);
+        let mut wire = gate.wire().await;
+        wire.send_call(&signed).await;
+        let started = Instant::now();
+        wire.answer(&call.method).await.refused(400, "RequestTimeout");
+        assert!(started.elapsed() < Duration::from_secs(8));
+    });
+    join_all(answers).await;
+    assert!(gate.store.keys().is_empty());
+    assert!(gate.store.seen().iter().all(|seen| !seen.whole));
 }
 
 #[tokio::test]
