@@ -115,7 +115,7 @@ impl Gate {
         self.policy().templates().iter().map(|template| template.as_str().to_owned()).collect()
     }
 
-    /// HeadBucket by this server itself; the answer of the last seconds serves everyone.
+    /// A list of one key by this server itself, which every store policy that lets it work allows; the answer of the last seconds serves everyone.
     async fn probe(&self) -> Probe {
         let mut last = self.health().0.lock().await;
         if let Some((at, probe)) = *last
@@ -123,10 +123,16 @@ impl Gate {
         {
             return probe;
         }
+        let mut query = Query::default();
+        let root = self.policy().roots().first().cloned().unwrap_or_default();
+        let pairs = [("list-type", "2".to_owned()), ("max-keys", "1".to_owned()), ("prefix", root)];
+        if pairs.into_iter().try_for_each(|(name, value)| query.push(name, value)).is_err() {
+            return Probe { ok: false, latency_ms: 0 };
+        }
         let outbound = Outbound {
-            method: Method::HEAD,
+            method: Method::GET,
             key: None,
-            query: Query::default(),
+            query,
             headers: HeaderMap::new(),
             payload_hash: EMPTY_SHA256.to_owned(),
             body: StoreBody::empty(),
