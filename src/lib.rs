@@ -47,7 +47,7 @@
 //! # Left out on purpose
 //!
 //! No state for each session, no list of uploads, no cache of objects, no rewriting of the store's XML, no retry of a
-//! body that has begun. Forms, the live chain, the TLS listener, rate limits and metrics have their places (`auth`,
+//! body that has begun. The live chain, the TLS listener, rate limits and metrics have their places (`auth`,
 //! `chain`, `serve`, `observe`) and are not there yet.
 
 pub mod auth;

@@ -130,15 +130,22 @@ fn build() -> Value {
         &json!({ "$ref": "#/components/schemas/Session" }),
         SESSION,
     );
-    session["post"]["requestBody"]["required"] = json!(false);
-    session["post"]["parameters"] = json!([
-        header("X-Bittensor-Version", true, "1"),
-        header("X-Bittensor-Hotkey", true, "SS58 of the signer"),
-        header("X-Bittensor-Receiver", false, "SS58 of this server"),
-        header("X-Bittensor-Nonce", true, "Unix nanoseconds"),
-        header("X-Bittensor-Crypto", false, "sr25519"),
-        header("X-Bittensor-Signature", true, "0x and 128 hex digits"),
-    ]);
+    if let Some(required) = session.pointer_mut("/post/requestBody/required") {
+        *required = json!(false);
+    }
+    if let Some(operation) = session.pointer_mut("/post").and_then(Value::as_object_mut) {
+        operation.insert(
+            "parameters".into(),
+            json!([
+                header("X-Bittensor-Version", true, "1"),
+                header("X-Bittensor-Hotkey", true, "SS58 of the signer"),
+                header("X-Bittensor-Receiver", false, "SS58 of this server"),
+                header("X-Bittensor-Nonce", true, "Unix nanoseconds"),
+                header("X-Bittensor-Crypto", false, "sr25519"),
+                header("X-Bittensor-Signature", true, "0x and 128 hex digits"),
+            ]),
+        );
+    }
     let any = json!({ "type": "object" });
     let stale = [Fault(
         503,

@@ -15,8 +15,9 @@ mod copy;
 mod delete;
 mod form;
 mod here;
-mod paging;
+mod presigned;
 mod upload;
+mod view;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -187,30 +188,6 @@ impl Gate {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
-    }
-
-    pub(crate) fn session_seconds_max(&self) -> u64 {
-        self.session_seconds_max
-    }
-
-    pub(crate) fn limits(&self) -> &config::Limits {
-        &self.limits
-    }
-
-    pub(crate) fn endpoints(&self) -> &config::Endpoints {
-        &self.endpoints
-    }
-
-    pub(crate) fn discovery(&self) -> &Discovery {
-        &self.discovery
-    }
-
-    pub(crate) fn health(&self) -> &Health {
-        &self.health
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -407,10 +384,10 @@ impl Gate {
     fn parse(&self, head: &Parts, verified: &Verified, headers: &mut HeaderMap) -> Result<Request> {
         let mut query = verified.query().clone();
         if verified.is_presigned() {
-            hoisted(&query, headers)?;
+            presigned::hoisted(&query, headers)?;
             query = query.without(|name| name.to_ascii_lowercase().starts_with("x-amz-"));
         }
-        let query = paging::effective(query, verified.unsigned_query())?;
+        let query = presigned::effective(query, verified.unsigned_query())?;
         let bucket = self.host_bucket(verified.host());
         let addressing = bucket.map_or(Addressing::Path, Addressing::VirtualHost);
         let request = Request::parse(&head.method, addressing, verified.path(), query, headers)?;
@@ -599,27 +576,6 @@ pub(crate) fn host(head: &Parts) -> Result<&str> {
         (None, Some(authority)) => Ok(authority.as_str()),
         (None, None) => Err(refused("The request has no Host header.")),
     }
-}
-
-/// Headers that a presigned query holds (`X-Amz-Meta-…`, `X-Amz-Checksum-…`): signed with it, and headers to S3.
-fn hoisted(query: &crate::s3::uri::Query, headers: &mut HeaderMap) -> Result<()> {
-    let refused = |name: &str, why: &str| {
-        Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."))
-    };
-    for (name, value) in query.iter() {
-        let lower = name.to_ascii_lowercase();
-        if !lower.starts_with("x-amz-") {
-            continue;
-        }
-        let header =
-            http::HeaderName::from_bytes(lower.as_bytes()).map_err(|_| refused(name, "is not a header"))?;
-        let value = http::HeaderValue::from_str(value)
-            .map_err(|_| refused(name, "has a value that no header can have"))?;
-        if headers.insert(header, value).is_some() {
-            return Err(refused(name, "is in the query and in a header, or twice in the query"));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

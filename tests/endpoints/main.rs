@@ -9,6 +9,7 @@
     clippy::string_slice,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
     clippy::large_futures,
     reason = "a test may fail where it stands; the harness has more than these tests need"
 )]

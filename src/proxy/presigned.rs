@@ -1,4 +1,7 @@
-//! A presigned list with what was added to it unsigned: only ever a part of what was signed. Pure.
+//! What presigned queries hold beside the request: headers in their place, and behind the signature of a list what pages
+//! and narrows it, only ever to a part of what was signed. Pure.
+
+use http::HeaderMap;
 
 use crate::{
     error::{Code, Error, Result},
@@ -52,6 +55,27 @@ fn twice(name: &str) -> Error {
             "{name} is signed in this presigned list; it can be narrowed (prefix, max-keys) and not replaced."
         ),
     )
+}
+
+/// Headers that a presigned query holds (`X-Amz-Meta-…`, `X-Amz-Checksum-…`): signed with it, and headers to S3.
+pub(super) fn hoisted(query: &Query, headers: &mut HeaderMap) -> Result<()> {
+    let refused = |name: &str, why: &str| {
+        Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."))
+    };
+    for (name, value) in query.iter() {
+        let lower = name.to_ascii_lowercase();
+        if !lower.starts_with("x-amz-") {
+            continue;
+        }
+        let header =
+            http::HeaderName::from_bytes(lower.as_bytes()).map_err(|_| refused(name, "is not a header"))?;
+        let value = http::HeaderValue::from_str(value)
+            .map_err(|_| refused(name, "has a value that no header can have"))?;
+        if headers.insert(header, value).is_some() {
+            return Err(refused(name, "is in the query and in a header, or twice in the query"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
