@@ -116,6 +116,7 @@ impl Gate {
         record.hotkey = Some(hotkey);
         let snapshot = self.registry().snapshot(system_now);
         let caller = self.registered(hotkey, &snapshot, now).map_err(refusal)?;
+        record.owner = Some(std::sync::Arc::clone(&caller.owner));
         record.role = Some(caller.role);
         let wished = signed.expiry.unwrap_or_else(|| signed.timestamp.saturating_add(EXPIRY_SECONDS));
         let latest = signed.timestamp.saturating_add(self.session_seconds_max());

@@ -120,6 +120,7 @@ impl Gate {
         let verified = self.verifier.verify_form(&form, time)?;
         record.hotkey = Some(verified.hotkey());
         let caller = self.registered(verified.hotkey(), &self.registry.snapshot(now), time)?;
+        record.owner = Some(std::sync::Arc::clone(&caller.owner));
         record.role = Some(caller.role);
         record.operation = Some(Operation::PutObject);
 
