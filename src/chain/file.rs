@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 
-use super::{AccountId, Neuron, Snapshot};
+use super::{AccountId, Neuron, Snapshot, unix_seconds};
 
 /// A registry of 65,536 identities is about 15 MB; nothing honest is larger than this.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -193,10 +193,6 @@ impl RegistryFile {
         self.last.store(Arc::new(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp), faulty: None }));
         Ok(())
     }
-}
-
-fn unix_seconds(now: SystemTime) -> u64 {
-    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFault> {

@@ -1,9 +1,10 @@
-//! What a person calls: `dev`, `serve`, `check`, `credentials`.
+//! What a person calls: `dev`, `serve`, `check`, `credentials`, `chain`.
 //!
 //! Each command is a function from its options to `Result<(), Fault>`; this file alone knows arguments and exit codes.
 //! Product goes to standard output, everything else to standard error.
 
 mod cache;
+mod chain;
 mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
@@ -37,6 +38,8 @@ Examples:
   subgate serve --config proxy.toml    the server before your own store
   subgate credentials --wallet-name miner --endpoint https://s3.example.com
                                        what credential_process in ~/.aws/config calls
+  subgate chain who 5F… --config proxy.toml
+                                       who an address is, and why it is or is not a validator
 
 {EXIT_CODES_HELP}
 
@@ -62,6 +65,9 @@ enum Command {
     Check(serve::CheckOptions),
     /// Print S3 credentials for a wallet, as AWS's `credential_process` wants them
     Credentials(Box<credentials::Options>),
+    /// Show what the chain says: the snapshot, or one address
+    #[command(subcommand)]
+    Chain(chain::Command),
 }
 
 /// Runs the program.
@@ -87,6 +93,7 @@ fn run(arguments: Arguments) -> Result<(), Fault> {
         Command::Serve(options) => serve::serve(&options),
         Command::Check(options) => serve::check(&options),
         Command::Credentials(options) => credentials::run(*options),
+        Command::Chain(command) => chain::run(&command),
     }
 }
 

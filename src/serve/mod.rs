@@ -24,8 +24,8 @@ use tokio_io_timeout::TimeoutWriter;
 
 use crate::{
     auth::{self, Audience, UnixTime, Verifier, sigv4},
-    chain::RegistryFile,
-    config::{self, Config},
+    chain::{Live, Registry, RegistryFile},
+    config::{self, ChainSource, Config},
     proxy::{Gate, Rooms},
     store::Store,
 };
@@ -62,6 +62,9 @@ pub enum ServeFault {
     /// The registry cannot be read.
     #[error("chain.file: {0}")]
     Registry(#[from] crate::chain::RegistryFault),
+    /// TLS towards the chain cannot be set up.
+    #[error("chain.endpoints: {0}")]
+    Chain(#[from] rustls::Error),
     /// The store's client cannot be made.
     #[error("{0}")]
     Store(#[from] crate::store::StoreFault),
@@ -90,7 +93,10 @@ impl Server {
         // Port 0 has become a real one.
         settings.listen = listener.local_addr().unwrap_or(settings.listen);
         config.server.listen = settings.listen;
-        let registry = RegistryFile::open(&config.chain.file, SystemTime::now())?;
+        let registry = match config.chain.source.clone() {
+            ChainSource::File(file) => Registry::File(RegistryFile::open(&file, SystemTime::now())?),
+            ChainSource::Subtensor(settings) => Registry::Subtensor(Live::start(*settings).await?),
+        };
         let store = Store::new(&config.store, &config.bucket.name).await?;
         let verifier = verifier(&config)?;
         let gate = Arc::new(Gate::new(Rooms { config, verifier, registry, store }));
