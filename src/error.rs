@@ -54,6 +54,8 @@ codes! {
     InternalError = INTERNAL_SERVER_ERROR,
     /// No session or hotkey of that name.
     InvalidAccessKeyId = FORBIDDEN,
+    /// A form without a file.
+    IncorrectNumberOfFilesInPostRequest = BAD_REQUEST,
     /// An argument has a value that S3 does not take.
     InvalidArgument = BAD_REQUEST,
     /// A chunk smaller than 8 KiB that is not the last.
@@ -62,6 +64,8 @@ codes! {
     InvalidDigest = BAD_REQUEST,
     /// A part named at completion is not there, or has another ETag.
     InvalidPart = BAD_REQUEST,
+    /// The policy of a form cannot be read.
+    InvalidPolicyDocument = BAD_REQUEST,
     /// The request does not fit together.
     InvalidRequest = BAD_REQUEST,
     /// The session token cannot be read or belongs to someone else.
@@ -70,12 +74,16 @@ codes! {
     InvalidURI = BAD_REQUEST,
     /// A key of more than 1024 bytes.
     KeyTooLongError = BAD_REQUEST,
+    /// The body of a form is not `multipart/form-data`, or not of its declared length.
+    MalformedPOSTRequest = BAD_REQUEST,
     /// The XML of a request body is not what S3 defines.
     MalformedXML = BAD_REQUEST,
     /// The trailer of a chunked body is not what the headers announced.
     MalformedTrailerError = BAD_REQUEST,
     /// The XML of a request body is larger than S3 allows.
     MaxMessageLengthExceeded = BAD_REQUEST,
+    /// What stands before the file of a form is larger than S3 allows.
+    MaxPostPreDataLengthExceeded = BAD_REQUEST,
     /// The method does not exist on this resource.
     MethodNotAllowed = METHOD_NOT_ALLOWED,
     /// No length can be known.
@@ -104,6 +112,8 @@ codes! {
     SignatureDoesNotMatch = FORBIDDEN,
     /// A limit; to be retried.
     SlowDown = SERVICE_UNAVAILABLE,
+    /// A form without a key.
+    UserKeyMustBeSpecified = BAD_REQUEST,
     /// The body does not have the sha256 that was signed.
     XAmzContentSHA256Mismatch = BAD_REQUEST,
 }

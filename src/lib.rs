@@ -48,7 +48,7 @@
 //! # Left out on purpose
 //!
 //! No state for each session, no list of uploads, no cache of objects, no rewriting of the store's XML, no retry of a
-//! body that has begun. Forms, the TLS listener, rate limits and metrics have their places (`auth`,
+//! body that has begun. The TLS listener, rate limits and metrics have their places (`auth`,
 //! `serve`, `observe`) and are not there yet.
 
 pub mod auth;

@@ -124,6 +124,11 @@ pub(super) struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
+    /// Whether a text begins as signed bytes do.
+    pub(super) fn is_one(text: &str) -> bool {
+        text.strip_prefix(PROTOCOL).is_some_and(|rest| rest.starts_with('\n'))
+    }
+
     /// Reads signed bytes; only what [`Statement::text`] writes.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let mut lines = text.split('\n');

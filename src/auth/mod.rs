@@ -8,7 +8,10 @@
 
 pub mod btauth;
 pub mod canonical;
+mod paging;
 mod payload;
+pub mod post_policy;
+pub mod seeds;
 pub mod session;
 pub mod signer;
 pub mod sigv4;
@@ -100,6 +103,7 @@ pub struct Verified {
     payload: Payload,
     path: String,
     query: Query,
+    unsigned_query: Query,
     session_expires_at: Option<UnixTime>,
     host: String,
 }
@@ -134,6 +138,11 @@ impl Verified {
     /// (`X-Amz-Acl`, `X-Amz-Meta-…`) is still there, under the name it has there.
     pub fn query(&self) -> &Query {
         &self.query
+    }
+
+    /// What stood behind the signature of a presigned list, which may be paged and narrowed without being signed anew.
+    pub fn unsigned_query(&self) -> &Query {
+        &self.unsigned_query
     }
 
     /// When the session ends; `None` where the hotkey signed itself.
@@ -189,6 +198,16 @@ impl Verifier {
         self.sessions.issue(evidence, ttl_seconds, now)
     }
 
+    /// Issues session credentials against verified evidence, to end at a time of the client's choice: for what is signed
+    /// with them here, and never leaves. Bounded as every session is.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for evidence that is not of a session.
+    pub fn issue_until(&self, evidence: &Evidence, expires_at: UnixTime, now: UnixTime) -> Result<Session> {
+        let ttl_seconds = expires_at.seconds().saturating_sub(now.seconds()).min(self.session_seconds_max);
+        self.sessions.issue(evidence, ttl_seconds, now)
+    }
+
     /// How many verified sessions are cached.
     pub fn cached_sessions(&self) -> u64 {
         self.sessions.cached()
@@ -206,11 +225,21 @@ impl Verifier {
         let query = Query::parse(head.query)?;
         let claim = Claim::read(head.headers, &query)?;
         claim.check(&self.region, self.presigned_seconds_max, now)?;
-        let signed = Signed { head, claim: &claim, path: &path, query: &query };
-        let proof = match claim.scheme {
-            Scheme::Hmac => self.prove_session(&signed, now),
-            Scheme::Sr25519 => signed.prove_hotkey(),
-        }?;
+        let prove = |query: &Query| {
+            let signed = Signed { head, claim: &claim, path: &path, query };
+            match claim.scheme {
+                Scheme::Hmac => self.prove_session(&signed, now),
+                Scheme::Sr25519 => signed.prove_hotkey(),
+            }
+        };
+        // What a presigned list was paged with is not signed; as it arrived comes first all the same.
+        let paged = paging::split(head.method, &query).filter(|_| claim.is_presigned());
+        let (proof, query, unsigned_query) = match (prove(&query), paged) {
+            (Err(error), Some((signed, added))) if error.code == Code::SignatureDoesNotMatch => {
+                (prove(&signed)?, signed, added)
+            }
+            (proof, _) => (proof?, query.clone(), Query::default()),
+        };
         Ok(Verified {
             hotkey: proof.hotkey,
             scheme: claim.scheme,
@@ -218,6 +247,7 @@ impl Verifier {
             payload: proof.payload,
             session_expires_at: proof.session_expires_at,
             host: proof.host.into(),
+            unsigned_query,
             query: query.without(sigv4::is_auth_parameter),
             path,
         })

@@ -1,7 +1,7 @@
 //! Session credentials: issued against a hotkey's signature, verified with nothing stored.
 //!
 //! The token is base64url without padding of: version 1 (u8) · key id (u8 length, 1..=32 bytes) · kind of evidence
-//! (u8, 1 = btauth/1) · wrapped in `<Bytes>` (u8, 0 or 1) · expiry (u64, unix seconds) · evidence (u16 length,
+//! (u8, 1 = btauth/1, 2 = a string of [`super::seeds`]) · wrapped in `<Bytes>` (u8, 0 or 1) · expiry (u64, unix seconds) · evidence (u16 length,
 //! 1..=1024 bytes) · the hotkey's signature (64 bytes); integers are big-endian, and nothing follows.
 //! The secret access key is base64 of 30 bytes of HKDF-SHA256(server session key, token): 40 characters, as AWS's.
 //!
@@ -24,6 +24,7 @@ use super::{
     UnixTime,
     btauth::{Audience, Evidence, Statement, is_signed_by},
     canonical::sha256,
+    seeds,
     sigv4::{SKEW_SECONDS_MAX, signing_key},
     sr25519::SIGNATURE_BYTES,
 };
@@ -63,6 +64,7 @@ const SECRET_BYTES: usize = 30;
 
 const TOKEN_VERSION: u8 = 1;
 const KIND_BTAUTH1: u8 = 1;
+const KIND_SEEDS: u8 = 2;
 
 /// One of the server's session keys.
 #[derive(Debug, Clone)]
@@ -199,15 +201,14 @@ impl Sessions {
     /// Makes credentials that end `ttl_seconds` from `now`, and never more than the longest session after the
     /// evidence was signed.
     pub(super) fn issue(&self, evidence: &Evidence, ttl_seconds: u64, now: UnixTime) -> Result<Session> {
-        let statement = Statement::parse(&evidence.bytes);
-        if statement.is_none_or(|statement| (statement.method, statement.target) != SESSION_ENDPOINT) {
+        if Spoken::parse(&evidence.bytes).is_none_or(|spoken| !spoken.is_for_sessions) {
             return Err(Error::new(
                 Code::InvalidRequest,
                 "A session is issued for a signature over POST /v1/session, without a query.",
             ));
         }
         let expires_at =
-            now.plus_seconds(ttl_seconds).seconds().min(self.expiry_seconds_max(evidence.nonce_nanos));
+            now.plus_seconds(ttl_seconds).seconds().min(self.expiry_seconds_max(evidence.time()));
         let token = Token {
             key_id: &self.keys.issuing.id,
             wrapped: evidence.wrapped,
@@ -225,8 +226,8 @@ impl Sessions {
         })
     }
 
-    fn expiry_seconds_max(&self, nonce_nanos: u64) -> u64 {
-        UnixTime::from_nanos(nonce_nanos).plus_seconds(self.ttl_seconds_max).seconds()
+    fn expiry_seconds_max(&self, signed_at: UnixTime) -> u64 {
+        signed_at.plus_seconds(self.ttl_seconds_max).seconds()
     }
 
     /// Proves that the caller holds the session: `matches` is handed the signing key of `presented.day` and says
@@ -255,9 +256,9 @@ impl Sessions {
         let signing_key = self.signing_key(&secret, presented);
         let matched = matches(signing_key.expose());
         // Whatever is wrong with the token is told only now: a refusal takes as long as a false signature.
-        let Judged { key, token, hotkey } = judged?;
+        let Judged { key, token, hotkey, text } = judged?;
         let matched = matched?.ok_or_else(mismatch)?;
-        if !is_signed_by(&hotkey, token.evidence, token.wrapped, &token.signature) {
+        if !is_signed_by(&hotkey, text, token.wrapped, &token.signature) {
             return Err(invalid_token("its hotkey signature is false").detail(
                 "a token carries a false hotkey signature under a good HMAC: a session key may be known to others",
             ));
@@ -326,25 +327,24 @@ impl Sessions {
         let key = self.keys.keys.iter().find(|key| key.id == token.key_id);
         let key =
             key.ok_or_else(|| invalid_token("it was issued with a key that this server does not have"))?;
-        let statement =
-            Statement::parse(token.evidence).ok_or_else(|| invalid_token("its evidence cannot be read"))?;
-        if statement.sender != hotkey {
+        let spoken =
+            Spoken::parse(token.evidence).ok_or_else(|| invalid_token("its evidence cannot be read"))?;
+        if spoken.sender != hotkey {
             return Err(invalid_token("it belongs to another access key id"));
         }
-        if !self.audience.takes(statement.receiver.as_ref()) {
+        if !self.audience.takes(spoken.receiver.as_ref()) {
             return Err(invalid_token("it was issued for another server"));
         }
-        if (statement.method, statement.target) != SESSION_ENDPOINT {
+        if !spoken.is_for_sessions {
             return Err(invalid_token("its evidence was signed for something else"));
         }
-        let signed_at = UnixTime::from_nanos(statement.nonce_nanos);
-        if token.expires_at.seconds() > self.expiry_seconds_max(statement.nonce_nanos)
-            || signed_at > now.plus_seconds(SKEW_SECONDS_MAX)
+        if token.expires_at.seconds() > self.expiry_seconds_max(spoken.signed_at)
+            || spoken.signed_at > now.plus_seconds(SKEW_SECONDS_MAX)
         {
             return Err(invalid_token("it lasts longer than this server allows"));
         }
         check_alive(token.expires_at, key.accept_until, now)?;
-        Ok(Judged { key, token, hotkey })
+        Ok(Judged { key, token, hotkey, text: spoken.text })
     }
 
     fn signing_key(&self, secret: &SecretText, presented: &Presented<'_>) -> Secret {
@@ -363,9 +363,42 @@ struct Judged<'a> {
     key: &'a DerivingKey,
     token: Token<'a>,
     hotkey: AccountId,
+    /// What the hotkey signed.
+    text: &'a str,
 }
 
-/// The fields of a token of version 1 with evidence of kind btauth/1.
+/// What evidence says, of either kind. Nothing in it is proven.
+struct Spoken<'a> {
+    sender: AccountId,
+    /// Strings of the vending server name none.
+    receiver: Option<AccountId>,
+    signed_at: UnixTime,
+    is_for_sessions: bool,
+    text: &'a str,
+}
+
+impl<'a> Spoken<'a> {
+    fn parse(evidence: &'a str) -> Option<Self> {
+        if let Some(statement) = Statement::parse(evidence) {
+            return Some(Self {
+                sender: statement.sender,
+                receiver: statement.receiver,
+                signed_at: UnixTime::from_nanos(statement.nonce_nanos),
+                is_for_sessions: (statement.method, statement.target) == SESSION_ENDPOINT,
+                text: evidence,
+            });
+        }
+        let seeds::Statement { hotkey, signed_at, string } = seeds::Statement::parse(evidence)?;
+        Some(Self { sender: hotkey, receiver: None, signed_at, is_for_sessions: true, text: string })
+    }
+}
+
+/// The kind of evidence that a text is; the token says it as well.
+fn kind(evidence: &str) -> u8 {
+    if Statement::is_one(evidence) { KIND_BTAUTH1 } else { KIND_SEEDS }
+}
+
+/// The fields of a token of version 1; the kind of evidence follows from the evidence.
 struct Token<'a> {
     key_id: &'a str,
     wrapped: bool,
@@ -382,7 +415,7 @@ impl<'a> Token<'a> {
             .filter(|bytes| usize::from(*bytes) <= EVIDENCE_BYTES_MAX)?;
         let mut bytes = vec![TOKEN_VERSION, u8::try_from(self.key_id.len()).ok()?];
         bytes.extend_from_slice(self.key_id.as_bytes());
-        bytes.extend_from_slice(&[KIND_BTAUTH1, u8::from(self.wrapped)]);
+        bytes.extend_from_slice(&[kind(self.evidence), u8::from(self.wrapped)]);
         bytes.extend_from_slice(&self.expires_at.seconds().to_be_bytes());
         bytes.extend_from_slice(&evidence_bytes.to_be_bytes());
         bytes.extend_from_slice(self.evidence.as_bytes());
@@ -402,11 +435,14 @@ impl<'a> Token<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (&[TOKEN_VERSION, key_id_bytes], rest) = bytes.split_first_chunk()? else { return None };
         let (key_id, rest) = text(rest, usize::from(key_id_bytes), KEY_ID_BYTES_MAX)?;
-        let (&[KIND_BTAUTH1, wrapped @ (0 | 1)], rest) = rest.split_first_chunk()? else { return None };
+        let (&[told_kind, wrapped @ (0 | 1)], rest) = rest.split_first_chunk()? else { return None };
         let (expires_at, rest) = rest.split_first_chunk()?;
         let (evidence_bytes, rest) = rest.split_first_chunk()?;
         let (evidence, rest) =
             text(rest, usize::from(u16::from_be_bytes(*evidence_bytes)), EVIDENCE_BYTES_MAX)?;
+        if told_kind != kind(evidence) {
+            return None;
+        }
         Some(Self {
             key_id,
             wrapped: wrapped == 1,

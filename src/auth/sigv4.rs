@@ -83,7 +83,7 @@ impl Scheme {
         }
     }
 
-    fn named(algorithm: &str) -> Option<Self> {
+    pub(super) fn named(algorithm: &str) -> Option<Self> {
         [Self::Hmac, Self::Sr25519].into_iter().find(|scheme| scheme.algorithm() == algorithm)
     }
 }

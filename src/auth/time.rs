@@ -64,6 +64,11 @@ impl UnixTime {
         Self::from_timestamp(rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?)
     }
 
+    /// Reads RFC 3339, as policies of forms have it: `2026-11-21T06:48:30Z`, with or without parts of a second.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        Self::from_timestamp(text.parse().ok()?)
+    }
+
     fn from_timestamp(timestamp: Timestamp) -> Option<Self> {
         u64::try_from(timestamp.as_second()).ok().map(Self::from_seconds)
     }

@@ -14,6 +14,7 @@ pub mod arrival;
 pub mod bounded;
 pub mod chunked;
 pub mod digest;
+pub mod form;
 pub mod frame;
 pub mod late_error;
 pub mod outcome;

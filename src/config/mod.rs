@@ -1,6 +1,7 @@
 //! The configuration: TOML in, checked values out, all faults told at once. `proxy.toml` is its commented reference.
 
 mod chain;
+mod endpoints;
 mod secrets;
 mod section;
 mod server;
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 pub(crate) use chain::parse_genesis;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
+pub use endpoints::Endpoints;
 pub use secrets::SessionKey;
 pub use section::Faults;
 use section::Section;
@@ -56,6 +58,8 @@ pub struct Config {
     pub policy: Policy,
     /// Sizes and paces.
     pub limits: Limits,
+    /// The endpoints beside S3.
+    pub endpoints: Endpoints,
 }
 
 /// The bucket as clients see it.
@@ -115,10 +119,11 @@ impl Config {
         let chain = Chain::read(root.section("chain"));
         let policy = read_policy(root.section("policy"));
         let limits = Limits::read(root.section("limits"));
+        let endpoints = Endpoints::read(root.section("endpoints"));
         let faults = root.faults();
         match (server, store, chain, policy) {
             (Some(server), Some(store), Some(chain), Some(policy)) if faults.0.is_empty() => {
-                Ok(Self { server, bucket, store, session, chain, policy, limits })
+                Ok(Self { server, bucket, store, session, chain, policy, limits, endpoints })
             }
             _ => Err(faults),
         }

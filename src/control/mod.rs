@@ -1,10 +1,19 @@
 //! The endpoints that are not S3's: they match by their exact path (P18), answer in JSON, and come before the road.
 
+mod discovery;
+mod folder_access;
+mod health;
+mod links;
+pub mod openapi;
+mod seeds;
 mod session;
+mod validator_access;
 
+pub use discovery::Discovery;
+pub use health::Health;
 pub use session::Sessions;
 
-use http::{Method, StatusCode, request::Parts};
+use http::{StatusCode, request::Parts};
 use serde_json::json;
 
 use crate::{
@@ -29,6 +38,22 @@ pub(crate) fn json_refusal(status: StatusCode, detail: &str) -> Answer {
     }
 }
 
+/// Every endpoint with its methods.
+const METHODS: &[(&str, &str)] = &[
+    ("/commitment-formats", "GET, HEAD"),
+    ("/get-file-presigned-urls", "POST"),
+    ("/get-folder-access", "POST"),
+    ("/get-folder-presigned-urls", "POST"),
+    ("/get-miner-specific-access", "POST"),
+    ("/get-validator-access", "POST"),
+    ("/healthcheck", "GET, HEAD"),
+    ("/healthz", "GET, HEAD"),
+    ("/openapi.json", "GET, HEAD"),
+    ("/readyz", "GET, HEAD"),
+    ("/structure-info", "GET, HEAD"),
+    ("/v1/session", "POST"),
+];
+
 impl Gate {
     /// Answers a request to one of the endpoints; none where the path is S3's business.
     pub(crate) async fn endpoint(
@@ -37,20 +62,28 @@ impl Gate {
         arrival: &mut Arrival,
         record: &mut Record,
     ) -> Option<Answer> {
-        match (head.uri.path(), &head.method) {
-            ("/healthz", &Method::GET | &Method::HEAD) => {
-                Some(json_answer(StatusCode::OK, &json!({ "status": "ok" })))
-            }
-            ("/v1/session", &Method::POST) => Some(self.open_session(head, arrival, record).await),
-            ("/healthz" | "/v1/session", _) => {
-                let answer = json_refusal(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "This endpoint takes GET /healthz or POST /v1/session",
-                );
-                let allow = if head.uri.path() == "/healthz" { "GET, HEAD" } else { "POST" };
-                Some(answer.header(http::header::ALLOW, http::HeaderValue::from_static(allow)))
-            }
-            _ => None,
+        let path = head.uri.path();
+        let allowed = METHODS.iter().find(|(own, _)| *own == path).map(|(_, allowed)| *allowed)?;
+        if !allowed.split(", ").any(|method| method == head.method.as_str()) {
+            let answer = json_refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                &format!("Method Not Allowed: this endpoint takes {allowed}"),
+            );
+            return Some(answer.header(http::header::ALLOW, http::HeaderValue::from_static(allowed)));
         }
+        Some(match path {
+            "/v1/session" => self.open_session(head, arrival, record).await,
+            "/get-folder-access" => self.get_folder_access(head, arrival, record).await,
+            "/get-validator-access" => self.get_validator_access(head, arrival, record).await,
+            "/get-miner-specific-access" => self.get_miner_access(head, arrival, record).await,
+            "/get-folder-presigned-urls" => self.get_folder_urls(head, arrival, record).await,
+            "/get-file-presigned-urls" => self.get_file_urls(head, arrival, record).await,
+            "/healthcheck" => self.healthcheck().await,
+            "/readyz" => self.readyz(),
+            "/commitment-formats" => health::commitment_formats(),
+            "/structure-info" => self.structure(),
+            "/openapi.json" => openapi::answer(),
+            _ => json_answer(StatusCode::OK, &json!({ "status": "ok" })),
+        })
     }
 }

@@ -55,7 +55,13 @@ impl Sessions {
         }
     }
 
-    fn attempt(&self, address: std::net::IpAddr) -> bool {
+    /// Whether what is addressed to nobody is taken.
+    pub(super) fn allows_no_receiver(&self) -> bool {
+        self.audience.allow_none
+    }
+
+    /// Whether an address may try once more.
+    pub(super) fn attempt(&self, address: std::net::IpAddr) -> bool {
         if self.attempts.len() > ADDRESSES_MAX {
             self.attempts.retain_recent();
         }
@@ -85,7 +91,7 @@ fn object(body: &[u8]) -> serde_json::Result<Wish> {
 }
 
 /// A refusal: status and what the client is told.
-type Refusal = (StatusCode, String);
+pub(super) type Refusal = (StatusCode, String);
 
 impl Gate {
     pub(super) async fn open_session(
@@ -167,7 +173,7 @@ fn told(error: BtauthError) -> Refusal {
     (error.status(), error.to_string())
 }
 
-fn refusal(error: Error) -> Refusal {
+pub(super) fn refusal(error: Error) -> Refusal {
     let status = match error.code {
         Code::AccessDenied => StatusCode::FORBIDDEN,
         Code::ServiceUnavailable | Code::SlowDown => StatusCode::SERVICE_UNAVAILABLE,

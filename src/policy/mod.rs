@@ -10,7 +10,7 @@ mod template;
 use std::{collections::BTreeSet, sync::Arc};
 
 pub use rights::{Action, Rights, RoleRights};
-pub use template::{Standing, Template, Values};
+pub use template::{Bound, Standing, Template, Values};
 
 use crate::{
     chain::{AccountId, Owner, Role},
@@ -73,6 +73,11 @@ impl Policy {
     /// What begins everything that validators see.
     pub fn roots(&self) -> &[String] {
         &self.roots
+    }
+
+    /// The folder templates.
+    pub fn templates(&self) -> &[Template] {
+        &self.templates
     }
 
     /// The folders that are `owner`'s; an open variable is shown by its name.

@@ -137,6 +137,19 @@ pub struct Template {
     owned_depth: usize,
 }
 
+/// What a segment of a found path says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bound {
+    /// Nothing: it is literal.
+    Literal,
+    /// Whose hotkey.
+    Hotkey(AccountId),
+    /// Whose coldkey.
+    Coldkey(AccountId),
+    /// The value of a variable.
+    Named(String),
+}
+
 /// Where a list prefix stands in relation to one owner's folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
@@ -213,6 +226,66 @@ impl Template {
     pub fn folders(&self, owner: &Owner) -> Vec<String> {
         self.segments.iter().fold(vec![String::new()], |folders, segment| {
             let texts = segment.shown(owner);
+            folders
+                .iter()
+                .flat_map(|folder| texts.iter().map(move |text| format!("{folder}{text}/")))
+                .collect()
+        })
+    }
+
+    /// How many segments lead to the owner's folder.
+    pub fn owned_depth(&self) -> usize {
+        self.owned_depth
+    }
+
+    /// How many segments there are.
+    pub fn depth(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// All texts of the segment at `depth` with what they say; none where only the store can tell.
+    pub fn known(&self, depth: usize) -> Option<Vec<(String, Bound)>> {
+        let segment = self.segments.get(depth)?;
+        let text = |value: &str| format!("{}{value}{}", segment.before, segment.after);
+        match &segment.variable {
+            None => Some(vec![(text(""), Bound::Literal)]),
+            Some(Variable::Named(_, Values::List(values))) => {
+                Some(values.iter().map(|value| (text(value), Bound::Named(value.clone()))).collect())
+            }
+            Some(Variable::Hotkey | Variable::Coldkey | Variable::Named(_, Values::Pattern(_))) => None,
+        }
+    }
+
+    /// What `text` says as the segment at `depth`; none where it cannot be that.
+    pub fn read(&self, depth: usize, text: &str) -> Option<Bound> {
+        let segment = self.segments.get(depth)?;
+        let value = text.strip_prefix(segment.before.as_str())?.strip_suffix(segment.after.as_str())?;
+        match &segment.variable {
+            None => value.is_empty().then_some(Bound::Literal),
+            Some(Variable::Hotkey) => value.parse().ok().map(Bound::Hotkey),
+            Some(Variable::Coldkey) => value.parse().ok().map(Bound::Coldkey),
+            Some(Variable::Named(_, values)) => values.allow(value).then(|| Bound::Named(value.to_owned())),
+        }
+    }
+
+    /// The owner's folders up to the last identity in them; with a `source`, that of the variable of this name. None
+    /// where a variable is left open.
+    pub fn owned_folders(&self, owner: &Owner, source: Option<&str>) -> Vec<String> {
+        let is_source = |segment: &Segment| matches!(&segment.variable, Some(Variable::Named(name, _)) if name == "source");
+        let owned = self.segments.get(..self.owned_depth).unwrap_or(&self.segments);
+        if source.is_some() && !owned.iter().any(is_source) {
+            return Vec::new();
+        }
+        owned.iter().fold(vec![String::new()], |folders, segment| {
+            let texts = match (&segment.variable, source) {
+                (Some(Variable::Named(_, values)), Some(source)) if is_source(segment) => {
+                    match values.allow(source) {
+                        true => vec![format!("{}{source}{}", segment.before, segment.after)],
+                        false => Vec::new(),
+                    }
+                }
+                _ => segment.texts(owner).unwrap_or_default(),
+            };
             folders
                 .iter()
                 .flat_map(|folder| texts.iter().map(move |text| format!("{folder}{text}/")))

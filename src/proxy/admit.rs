@@ -65,6 +65,13 @@ pub(super) fn declared_bytes(payload: &Payload, headers: &HeaderMap) -> Result<u
     }
 }
 
+/// The `Content-Length` of a request that cannot do without one (P42).
+pub(super) fn content_length(headers: &HeaderMap) -> Result<u64> {
+    number(headers, header::CONTENT_LENGTH.as_str())?.ok_or_else(|| {
+        Error::new(Code::MissingContentLength, "You must provide the Content-Length HTTP header.")
+    })
+}
+
 fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };

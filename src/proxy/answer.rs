@@ -123,6 +123,11 @@ impl Answer {
         self
     }
 
+    /// Its headers so far.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     pub(super) fn is_success(&self) -> bool {
         self.status.is_success()
     }

@@ -13,8 +13,11 @@ mod answer;
 mod complete;
 mod copy;
 mod delete;
+mod form;
 mod here;
+mod presigned;
 mod upload;
+mod view;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -34,12 +37,13 @@ use crate::{
     auth::{self, Head, UnixTime, Verified, Verifier},
     body::{
         bounded::{collect_bounded, drain},
+        form::Inbound,
         outcome::Outcome,
         pace::Pace,
     },
     chain::{AccountId, Registry, Snapshot},
     config::{self, Config},
-    control::Sessions,
+    control::{Discovery, Health, Sessions},
     error::{Code, Error, Result},
     observe::Record,
     policy::{Caller, Listing, Permit, Policy, START_AFTER, is_continued},
@@ -71,8 +75,12 @@ pub struct Gate {
     store: Store,
     store_settings: config::Store,
     limits: config::Limits,
+    endpoints: config::Endpoints,
     pace: Pace,
     sessions: Sessions,
+    session_seconds_max: u64,
+    discovery: Discovery,
+    health: Health,
     whole_bodies: Semaphore,
 }
 
@@ -81,7 +89,7 @@ pub(crate) enum Arrival {
     /// Nobody has begun to read it.
     Unread(Incoming),
     /// An upload reads it, or has read it.
-    Taken(Arc<Outcome<Incoming>>),
+    Taken(Arc<Outcome<Inbound<Incoming>>>),
     /// Read to its end, or not worth keeping.
     Gone,
 }
@@ -111,7 +119,9 @@ impl Arrival {
     fn rest(self) -> Option<Incoming> {
         match self {
             Self::Unread(body) => Some(body).filter(|body| !body.is_end_stream()),
-            Self::Taken(outcome) => outcome.take_rest().filter(|body| !body.is_end_stream()),
+            Self::Taken(outcome) => {
+                outcome.take_rest().map(Inbound::into_inner).filter(|body| !body.is_end_stream())
+            }
             Self::Gone => None,
         }
     }
@@ -133,7 +143,8 @@ impl Gate {
     /// Builds the gate.
     pub fn new(rooms: Rooms) -> Self {
         let Rooms { config, verifier, registry, store } = rooms;
-        let Config { server, bucket, store: store_settings, session, chain, policy, limits } = config;
+        let Config { server, bucket, store: store_settings, session, chain, policy, limits, endpoints } =
+            config;
         let idle = Duration::from_secs(limits.body_idle_seconds);
         Self {
             verifier,
@@ -146,7 +157,11 @@ impl Gate {
             store_settings,
             pace: Pace { idle, rate_min_bytes_per_second: limits.body_bytes_per_second_min, grace: idle },
             limits,
+            endpoints,
             sessions: Sessions::new(&session),
+            session_seconds_max: session.ttl_seconds_max,
+            discovery: Discovery::default(),
+            health: Health::default(),
             whole_bodies: Semaphore::new(WHOLE_BODIES_MAX),
         }
     }
@@ -208,6 +223,10 @@ impl Gate {
         let mut arrival = Arrival::Unread(body);
         let sets_out = match self.endpoint(&head, &mut arrival, &mut record).await {
             Some(answer) => answer,
+            None if form::is_form(&head) => match self.form(&head, &mut arrival, &mut record).await {
+                Ok(answer) => answer,
+                Err(error) => answer::Answer::refusal(error, &head, &mut record),
+            },
             None => match self.road(&head, &mut arrival, peer.ip(), &mut record).await {
                 Ok(answer) => answer,
                 Err(error) => answer::Answer::refusal(error, &head, &mut record),
@@ -367,9 +386,10 @@ impl Gate {
     fn parse(&self, head: &Parts, verified: &Verified, headers: &mut HeaderMap) -> Result<Request> {
         let mut query = verified.query().clone();
         if verified.is_presigned() {
-            hoisted(&query, headers)?;
+            presigned::hoisted(&query, headers)?;
             query = query.without(|name| name.to_ascii_lowercase().starts_with("x-amz-"));
         }
+        let query = presigned::effective(query, verified.unsigned_query())?;
         let bucket = self.host_bucket(verified.host());
         let addressing = bucket.map_or(Addressing::Path, Addressing::VirtualHost);
         let request = Request::parse(&head.method, addressing, verified.path(), query, headers)?;
@@ -383,7 +403,7 @@ impl Gate {
     }
 
     /// The bucket label of a virtual-host request, by the names of `server.hosts` (P28).
-    fn host_bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
+    pub(crate) fn host_bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
         let bare = without_port(host);
         // With both example.com and s3.example.com among the names, the latter is no bucket of the former.
         if self.server.hosts.iter().any(|own| without_port(own).eq_ignore_ascii_case(bare)) {
@@ -558,27 +578,6 @@ pub(crate) fn host(head: &Parts) -> Result<&str> {
         (None, Some(authority)) => Ok(authority.as_str()),
         (None, None) => Err(refused("The request has no Host header.")),
     }
-}
-
-/// Headers that a presigned query holds (`X-Amz-Meta-…`, `X-Amz-Checksum-…`): signed with it, and headers to S3.
-fn hoisted(query: &crate::s3::uri::Query, headers: &mut HeaderMap) -> Result<()> {
-    let refused = |name: &str, why: &str| {
-        Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."))
-    };
-    for (name, value) in query.iter() {
-        let lower = name.to_ascii_lowercase();
-        if !lower.starts_with("x-amz-") {
-            continue;
-        }
-        let header =
-            http::HeaderName::from_bytes(lower.as_bytes()).map_err(|_| refused(name, "is not a header"))?;
-        let value = http::HeaderValue::from_str(value)
-            .map_err(|_| refused(name, "has a value that no header can have"))?;
-        if headers.insert(header, value).is_some() {
-            return Err(refused(name, "is in the query and in a header, or twice in the query"));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

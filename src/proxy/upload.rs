@@ -6,7 +6,8 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use hyper::body::Incoming;
 
 use super::{Arrival, Gate, admit, answer::Answer};
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     body::{
         arrival::Arriving,
         digest::{self, Algorithm},
+        form as inbound,
         plan::{Output, Plan},
     },
     config::{Proofs, Trailers, UploadsAfterLoss},
@@ -42,6 +44,14 @@ pub(super) struct Inbound<'a> {
     pub(super) arrival: &'a mut Arrival,
 }
 
+/// A body on its way through.
+pub(super) struct Through<'a> {
+    pub(super) plan: Plan,
+    pub(super) payload_hash: String,
+    pub(super) body: inbound::Inbound<Incoming>,
+    pub(super) arrival: &'a mut Arrival,
+}
+
 impl Gate {
     pub(super) async fn upload(
         &self,
@@ -67,9 +77,24 @@ impl Gate {
         )?;
         let payload_hash = rewrite(&mut headers, &plan, inbound.payload, self.store_settings.verifies)?;
 
-        let arriving = Arriving::new(inbound.arrival.take()?, plan, self.pace)?;
+        let body = inbound::Inbound::Plain(inbound.arrival.take()?);
+        let through = Through { plan, payload_hash, body, arrival: inbound.arrival };
+        self.stream(head, permit, headers, through, now).await
+    }
+
+    /// Streams a body that is planned to the store.
+    pub(super) async fn stream(
+        &self,
+        head: &Parts,
+        permit: &Permit<'_>,
+        headers: HeaderMap,
+        through: Through<'_>,
+        now: UnixTime,
+    ) -> Result<Answer> {
+        let request = permit.request();
+        let arriving = Arriving::new(through.body, through.plan, self.pace)?;
         let outcome = arriving.outcome();
-        *inbound.arrival = Arrival::Taken(Arc::clone(&outcome));
+        *through.arrival = Arrival::Taken(Arc::clone(&outcome));
         // A small body is read whole here.
         let upload = tokio::select! {
             upload = arriving.into_upload() => upload?,
@@ -77,11 +102,11 @@ impl Gate {
         };
         let (body, abort) = StoreBody::upload(upload);
         let outbound = Outbound {
-            method: head.method.clone(),
+            method: Method::PUT,
             key: Some(request.key()?.to_owned()),
             query: request.query.clone().without(|name| name == SDK_QUERY_NAME),
             headers,
-            payload_hash,
+            payload_hash: through.payload_hash,
             body,
         };
         let answer = tokio::select! {
@@ -224,7 +249,12 @@ fn announced_trailer(payload: &Payload, headers: &HeaderMap) -> Result<Option<Al
 }
 
 /// Writes framing and length for the store; gives `x-amz-content-sha256`.
-fn rewrite(headers: &mut HeaderMap, plan: &Plan, payload: &Payload, store: Proofs) -> Result<String> {
+pub(super) fn rewrite(
+    headers: &mut HeaderMap,
+    plan: &Plan,
+    payload: &Payload,
+    store: Proofs,
+) -> Result<String> {
     let number = |number: u64| HeaderValue::from(number);
     headers.insert(header::CONTENT_LENGTH, number(plan.outbound_bytes()));
     match (plan.output, plan.trailer) {

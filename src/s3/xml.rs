@@ -389,6 +389,17 @@ pub fn location(region: &str) -> String {
     )
 }
 
+/// The answer to a form that asked for 201.
+pub fn post_response(location: &str, bucket: &str, key: &str, etag: &str) -> String {
+    let mut xml = format!("{DECLARATION}<PostResponse>");
+    push(&mut xml, "Location", location);
+    push(&mut xml, "Bucket", bucket);
+    push(&mut xml, "Key", key);
+    push(&mut xml, "ETag", etag);
+    xml.push_str("</PostResponse>");
+    xml
+}
+
 /// A listing of common prefixes alone, for ListObjects and ListObjectsV2.
 #[derive(Debug, Clone, Default)]
 pub struct PrefixListing<'a> {

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use crate::{
-    body::upload::Upload,
+    body::{form::Inbound, upload::Upload},
     error::{Code, Error},
 };
 
@@ -26,7 +26,7 @@ pub struct StoreBody(Kind);
 
 enum Kind {
     Whole(Option<Bytes>),
-    Upload { upload: Option<Box<Upload<Incoming>>>, shared: Arc<Shared> },
+    Upload { upload: Option<Box<Upload<Inbound<Incoming>>>>, shared: Arc<Shared> },
 }
 
 impl std::fmt::Debug for Kind {
@@ -75,7 +75,7 @@ impl StoreBody {
     }
 
     /// A client's body on its way through.
-    pub fn upload(upload: Upload<Incoming>) -> (Self, Abort) {
+    pub fn upload(upload: Upload<Inbound<Incoming>>) -> (Self, Abort) {
         let shared = Arc::<Shared>::default();
         (Self(Kind::Upload { upload: Some(Box::new(upload)), shared: Arc::clone(&shared) }), Abort(shared))
     }

@@ -642,6 +642,9 @@ fn list(state: &State, seen: &Seen) -> Reply {
         name(prefix)
     );
     document.push_str(&format!("<MaxKeys>{max}</MaxKeys><IsTruncated>{truncated}</IsTruncated>"));
+    if url {
+        document.push_str("<EncodingType>url</EncodingType>");
+    }
     if let Some(last) = entries.last().filter(|_| truncated) {
         let element = if v2 { "NextContinuationToken" } else { "NextMarker" };
         document.push_str(&format!("<{element}>{}</{element}>", last.trim_end()));

@@ -1,0 +1,160 @@
+//! What the endpoints of the vending server share: who asks, by which string, until when.
+//!
+//! Order (P17): attempts by address, the size of the body, the window, one string, at most two sr25519 verifications,
+//! the registry. A string sent again within its window gives the same answer again; see [`crate::auth::seeds`].
+
+use std::time::SystemTime;
+
+use http::{StatusCode, request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    json_answer, json_refusal,
+    session::{Refusal, refusal},
+};
+use crate::{
+    auth::{
+        Evidence, UnixTime,
+        seeds::{self, Ask, SeedError},
+    },
+    body::bounded::collect_bounded,
+    chain::{AccountId, Role, Snapshot},
+    error::{Code, Error},
+    observe::Record,
+    policy::Caller,
+    proxy::{Answer, Arrival, Gate},
+};
+
+/// How long access lasts where the request does not say.
+pub(super) const EXPIRY_SECONDS: u64 = 86_400;
+
+/// Somebody who may ask, by a string that was verified.
+pub(super) struct Asked {
+    pub(super) caller: Caller,
+    pub(super) evidence: Evidence,
+    /// The string that was signed.
+    pub(super) string: String,
+    pub(super) expires_at: UnixTime,
+    pub(super) now: UnixTime,
+    pub(super) snapshot: Snapshot,
+}
+
+/// The parts of a request that every one of these endpoints has.
+pub(super) struct Signature<'a> {
+    pub(super) hotkey: &'a str,
+    pub(super) timestamp: u64,
+    pub(super) signature: &'a str,
+    pub(super) expiry: Option<u64>,
+}
+
+/// An address of a request.
+pub(super) fn account(field: &str, text: &str) -> Result<AccountId, Refusal> {
+    text.parse().map_err(|error| (StatusCode::BAD_REQUEST, format!("Invalid {field}: {error}")))
+}
+
+/// A request that cannot be right.
+pub(super) fn bad(detail: impl Into<String>) -> Refusal {
+    (StatusCode::BAD_REQUEST, detail.into())
+}
+
+/// The answer to one of these endpoints, and its record.
+pub(super) fn answered(result: Result<impl Serialize, Refusal>, record: &mut Record) -> Answer {
+    let body = result.and_then(|body| {
+        serde_json::to_value(body).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    });
+    match body {
+        Ok(body) => json_answer(StatusCode::OK, &body),
+        Err((status, detail)) => {
+            let code = if status.is_server_error() { Code::ServiceUnavailable } else { Code::AccessDenied };
+            record.error = Some(Error::new(code, detail.clone()).detail(&detail));
+            json_refusal(status, &detail)
+        }
+    }
+}
+
+impl Gate {
+    /// Reads a request in JSON, of an address that may still try.
+    pub(super) async fn asked<T: DeserializeOwned>(
+        &self,
+        arrival: &mut Arrival,
+        record: &mut Record,
+        body_bytes_max: usize,
+    ) -> Result<T, Refusal> {
+        if !self.sessions().attempt(record.peer()) {
+            return Err((
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many requests from this address; please retry".to_owned(),
+            ));
+        }
+        let body = arrival.take().map_err(refusal)?;
+        let body = collect_bounded(body, body_bytes_max, self.pace()).await.map_err(refusal)?;
+        record.received_bytes = body.len() as u64;
+        serde_json::from_slice(&body).map_err(|error| bad(format!("Invalid request: {error}")))
+    }
+
+    /// Verifies that a registered hotkey asks that.
+    pub(super) fn seed_caller(
+        &self,
+        ask: &Ask<'_>,
+        signed: &Signature<'_>,
+        record: &mut Record,
+    ) -> Result<Asked, Refusal> {
+        let system_now = SystemTime::now();
+        let now = UnixTime::from(system_now);
+        if !self.sessions().allows_no_receiver() {
+            return Err((
+                StatusCode::FORBIDDEN,
+                "This server takes requests that are addressed to it only: use POST /v1/session".to_owned(),
+            ));
+        }
+        let hotkey = account("hotkey", signed.hotkey)?;
+        let evidence = seeds::verify(ask, hotkey, signed.signature, signed.timestamp, signed.expiry, now)
+            .map_err(|error| match error {
+                SeedError::Timestamp => bad(error.to_string()),
+                SeedError::Signature => (StatusCode::UNAUTHORIZED, error.to_string()),
+            })?;
+        record.hotkey = Some(hotkey);
+        let snapshot = self.registry().snapshot(system_now);
+        let caller = self.registered(hotkey, &snapshot, now).map_err(refusal)?;
+        record.owner = Some(std::sync::Arc::clone(&caller.owner));
+        record.role = Some(caller.role);
+        let wished = signed.expiry.unwrap_or_else(|| signed.timestamp.saturating_add(EXPIRY_SECONDS));
+        let latest = signed.timestamp.saturating_add(self.session_seconds_max());
+        Ok(Asked {
+            caller,
+            evidence,
+            string: ask.string(signed.timestamp),
+            // What ends this second would be refused before it arrives.
+            expires_at: UnixTime::from_seconds(wished.min(latest).max(now.seconds().saturating_add(1))),
+            now,
+            snapshot: snapshot.as_ref().clone(),
+        })
+    }
+
+    /// As [`Gate::seed_caller`], for validators.
+    pub(super) fn seed_validator(
+        &self,
+        ask: &Ask<'_>,
+        signed: &Signature<'_>,
+        record: &mut Record,
+    ) -> Result<Asked, Refusal> {
+        let asked = self.seed_caller(ask, signed, record)?;
+        match asked.caller.role {
+            Role::Validator => Ok(asked),
+            Role::Miner => Err((StatusCode::UNAUTHORIZED, "You are not validator".to_owned())),
+        }
+    }
+
+    /// Where this server is for the one who asks.
+    pub(super) fn place(&self, head: &Parts, record: &Record) -> super::links::Place {
+        let host = crate::proxy::host(head).unwrap_or_default();
+        super::links::Place {
+            endpoint: self.public_endpoint(head, record.from_edge, host),
+            host: host.to_owned(),
+            base: match self.host_bucket(host) {
+                Some(_) => String::new(),
+                None => format!("/{}", self.bucket().name),
+            },
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! POST of a form to the bucket: S3's browser uploads, with the same rights, sizes and stream as a PUT (P14).
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html>. Beyond S3: the file has to be the
+//! last part and the form ends with its last boundary and a line end, for the file's length is told to the store
+//! before its first byte; and a redirect leads to the hosts of `endpoints.redirect_hosts` alone.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use hyper::body::Incoming;
+
+use super::{
+    Arrival, Gate, admit,
+    answer::Answer,
+    check_head, host,
+    upload::{Through, promised, rewrite},
+};
+use crate::{
+    auth::{Payload, UnixTime, post_policy::PostForm},
+    body::{
+        form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, Inbound, file_bytes, read_head},
+        plan::Plan,
+    },
+    error::{Code, Error, Result},
+    observe::Record,
+    s3::{
+        Addressing, Operation, Request, headers,
+        uri::{self, Query},
+        xml,
+    },
+};
+
+/// The variable of a key for which the client's file name stands in.
+const FILENAME: &str = "${filename}";
+
+/// Fields that are headers of the object under the same name; `x-amz-*` are as well.
+const OBJECT_FIELDS: &[&str] =
+    &["cache-control", "content-disposition", "content-encoding", "content-md5", "content-type", "expires"];
+
+/// Headers of the store's answer that a form's answer has as well.
+const ANSWER_HEADERS: &[&str] = &[
+    "etag",
+    "x-amz-request-id",
+    "x-amz-server-side-encryption",
+    "x-amz-version-id",
+    "x-amz-checksum-crc32",
+    "x-amz-checksum-crc32c",
+    "x-amz-checksum-crc64nvme",
+    "x-amz-checksum-sha1",
+    "x-amz-checksum-sha256",
+];
+
+/// Whether a request is a form for the bucket: a POST of `multipart/form-data`, without a query, not to an object.
+pub(super) fn is_form(head: &Parts) -> bool {
+    let path = head.uri.path();
+    head.method == Method::POST
+        && head.uri.query().is_none_or(str::is_empty)
+        && !path.strip_prefix('/').unwrap_or(path).trim_end_matches('/').contains('/')
+        && content_type(head).is_some_and(Boundary::is_form)
+}
+
+fn content_type(head: &Parts) -> Option<&str> {
+    head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+}
+
+/// How an upload is answered.
+enum Success {
+    Status(StatusCode),
+    Redirect(String),
+}
+
+impl Gate {
+    pub(super) async fn form(
+        &self,
+        head: &Parts,
+        arrival: &mut Arrival,
+        record: &mut Record,
+    ) -> Result<Answer> {
+        check_head(head)?;
+        let mut body = Some(arrival.take()?);
+        let answer = self.form_upload(head, &mut body, arrival, record).await;
+        // Refused before the file: the client may still be sending it.
+        if let Some(body) = body {
+            *arrival = Arrival::Unread(body);
+        }
+        answer
+    }
+
+    async fn form_upload(
+        &self,
+        head: &Parts,
+        body: &mut Option<Incoming>,
+        arrival: &mut Arrival,
+        record: &mut Record,
+    ) -> Result<Answer> {
+        let now = SystemTime::now();
+        let time = UnixTime::from(now);
+        let host = host(head)?;
+        let bucket = self.form_bucket(head, host)?;
+        if head.headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS")) {
+            return Err(Error::new(
+                Code::InvalidRequest,
+                "Only one auth mechanism allowed: the Authorization header or the form's policy, not both.",
+            ));
+        }
+        let form_bytes = admit::content_length(&head.headers)?;
+        if form_bytes > self.limits.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
+            admit::object_size(&self.limits, form_bytes)?;
+        }
+        let boundary = Boundary::of(content_type(head).unwrap_or_default())?;
+
+        // The fields, within bounds, and the beginning of the file.
+        let inbound = body.as_mut().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
+        let (form_head, first) = read_head(inbound, &boundary, self.pace).await?;
+        let file_bytes = file_bytes(form_bytes, &form_head, &boundary)?;
+        let form = PostForm { fields: &form_head.fields, host, is_own_host: self.is_own_host(host) };
+
+        // Verify, and look up, as on the road.
+        let verified = self.verifier.verify_form(&form, time)?;
+        record.hotkey = Some(verified.hotkey());
+        let caller = self.registered(verified.hotkey(), &self.registry.snapshot(now), time)?;
+        record.owner = Some(std::sync::Arc::clone(&caller.owner));
+        record.role = Some(caller.role);
+        record.operation = Some(Operation::PutObject);
+
+        // The policy's conditions on this form, then what this server lets the caller do.
+        let key = key(&form, &form_head)?;
+        record.key = Some(key.clone());
+        verified.policy().check(&form, &key, &bucket, time)?;
+        let success = self.success(&form)?;
+        let fields = object_headers(&form)?;
+        let path = format!("/{bucket}/{key}");
+        let request =
+            Request::parse(&Method::PUT, Addressing::Path, &path, Query::default(), &HeaderMap::new())?;
+        let mut passed = headers::forwarded(Operation::PutObject, &fields)?;
+        let permit = self.policy.authorise(&caller, request)?;
+
+        // Admit: the bounds of the policy, and the server's own.
+        verified.policy().check_length(file_bytes)?;
+        admit::object_size(&self.limits, file_bytes)?;
+
+        let through = self.form_body(&fields, &mut passed, body, (first, file_bytes, &boundary), arrival)?;
+        let answer = self.stream(head, &permit, passed, through, time).await?;
+        if !answer.is_success() {
+            return Ok(answer);
+        }
+        let place = match self.host_bucket(host) {
+            Some(_) => format!("/{}", uri::encode_path(&key)),
+            None => format!("/{bucket}/{}", uri::encode_path(&key)),
+        };
+        let location = format!("{}{place}", self.public_endpoint(head, record.from_edge, host));
+        form_answer(&answer, &success, &location, &bucket, &key)
+    }
+
+    /// Plans the file's way through.
+    fn form_body<'a>(
+        &self,
+        fields: &HeaderMap,
+        passed: &mut HeaderMap,
+        body: &mut Option<Incoming>,
+        (first, file_bytes, boundary): (Bytes, u64, &Boundary),
+        arrival: &'a mut Arrival,
+    ) -> Result<Through<'a>> {
+        let mut plan = Plan::new(&Payload::Unsigned, file_bytes);
+        promised(&mut plan, fields, self.store_settings.verifies)?;
+        let payload_hash = rewrite(passed, &plan, &Payload::Unsigned, self.store_settings.verifies)?;
+        let inbound = body.take().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
+        let part = FilePart::new(inbound, first, file_bytes, boundary);
+        Ok(Through { plan, payload_hash, body: Inbound::File(Box::new(part)), arrival })
+    }
+
+    /// The bucket of a form: there is one, and the path names no object.
+    fn form_bucket(&self, head: &Parts, host: &str) -> Result<String> {
+        let path = uri::decode_path(head.uri.path())?;
+        let named = path.trim_matches('/');
+        let bucket = match (self.host_bucket(host), named) {
+            (Some(bucket), "") => bucket,
+            (Some(_), _) | (None, "") => {
+                return Err(Error::new(
+                    Code::MethodNotAllowed,
+                    "The specified method is not allowed against this resource: a form is posted to the bucket's own URL.",
+                ));
+            }
+            (None, named) => named,
+        };
+        self.check_bucket(bucket, host)?;
+        Ok(bucket.to_owned())
+    }
+
+    fn success(&self, form: &PostForm<'_>) -> Result<Success> {
+        let redirect = form.field("success_action_redirect")?.or(form.field("redirect")?);
+        if let Some(target) = redirect.filter(|target| !target.is_empty()) {
+            let target: Option<Uri> = target.parse().ok();
+            let host = target.as_ref().and_then(|target| {
+                let is_web = matches!(target.scheme_str(), Some("http" | "https"));
+                target.authority().filter(|authority| is_web && !authority.as_str().contains('@'))
+            });
+            return match (&target, host) {
+                (Some(target), Some(authority))
+                    if self
+                        .endpoints
+                        .redirect_hosts
+                        .iter()
+                        .any(|own| own.eq_ignore_ascii_case(authority.as_str())) =>
+                {
+                    Ok(Success::Redirect(target.to_string()))
+                }
+                _ => Err(Error::new(
+                    Code::AccessDenied,
+                    "RedirectDenied: success_action_redirect must lead to one of the hosts in endpoints.redirect_hosts.",
+                )),
+            };
+        }
+        Ok(Success::Status(match form.field("success_action_status")? {
+            Some("200") => StatusCode::OK,
+            Some("201") => StatusCode::CREATED,
+            // Whatever else it says: S3 takes it as nothing.
+            _ => StatusCode::NO_CONTENT,
+        }))
+    }
+}
+
+/// The key, its variable filled in with the last part of the client's file name.
+fn key(form: &PostForm<'_>, head: &FormHead) -> Result<String> {
+    let key = form.field("key")?.filter(|key| !key.is_empty()).ok_or_else(|| {
+        Error::new(
+            Code::UserKeyMustBeSpecified,
+            "The bucket POST must contain the specified field name. If it is specified, please check the order of the fields: the key stands before the file.",
+        )
+    })?;
+    if !key.contains(FILENAME) {
+        return Ok(key.to_owned());
+    }
+    let segments = || head.filename.split(['/', '\\']);
+    if segments().any(|segment| matches!(segment, "." | "..")) {
+        return Err(Error::new(
+            Code::InvalidArgument,
+            "KeyNotAllowed: the file name holds the segment \".\" or \"..\"; send a plain file name.",
+        ));
+    }
+    Ok(key.replace(FILENAME, segments().next_back().unwrap_or_default()))
+}
+
+/// The fields that are headers of the object; judged like those of a PUT.
+fn object_headers(form: &PostForm<'_>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in form.fields {
+        let name = match name.as_str() {
+            "acl" => "x-amz-acl",
+            "tagging" => "x-amz-tagging",
+            // What signs the form is no instruction to the store.
+            "x-amz-algorithm" | "x-amz-credential" | "x-amz-signature" => continue,
+            name if name.starts_with("x-amz-") || OBJECT_FIELDS.contains(&name) => name,
+            _ => continue,
+        };
+        let invalid = || Error::new(Code::InvalidArgument, format!("The form field {name:?} is no header."));
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+        if headers.insert(header, value).is_some() {
+            return Err(invalid());
+        }
+    }
+    Ok(headers)
+}
+
+fn form_answer(
+    stored: &Answer,
+    success: &Success,
+    location: &str,
+    bucket: &str,
+    key: &str,
+) -> Result<Answer> {
+    let etag = stored.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+    let (status, document, location) = match success {
+        Success::Status(StatusCode::CREATED) => {
+            (StatusCode::CREATED, xml::post_response(location, bucket, key, etag), location.to_owned())
+        }
+        Success::Status(status) => (*status, String::new(), location.to_owned()),
+        Success::Redirect(target) => {
+            let told = [("bucket", bucket), ("key", key), ("etag", etag)]
+                .map(|(name, value)| format!("{name}={}", uri::encode_component(value)))
+                .join("&");
+            let joint = if target.contains('?') { '&' } else { '?' };
+            (StatusCode::SEE_OTHER, String::new(), format!("{target}{joint}{told}"))
+        }
+    };
+    let location = HeaderValue::from_str(&location).map_err(Error::internal)?;
+    let mut answer = Answer::whole(status, "application/xml", document).header(header::LOCATION, location);
+    for name in ANSWER_HEADERS {
+        if let Some(value) = stored.headers().get(*name) {
+            answer = answer.header(HeaderName::from_static(name), value.clone());
+        }
+    }
+    Ok(answer)
+}

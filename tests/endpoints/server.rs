@@ -1,0 +1,101 @@
+//! Health, the layout, and the document of the API.
+
+use serde_json::json;
+
+use crate::{
+    ask::{ok, refused},
+    gate::{Gate, Setup},
+    store::Reply,
+};
+
+#[tokio::test]
+async fn anybody_may_ask_how_the_server_does() {
+    let gate = Gate::start().await;
+    assert_eq!(ok(&gate.plain_get("/healthz").await), json!({ "status": "ok" }));
+    assert_eq!(ok(&gate.plain_get("/readyz").await), json!({ "status": "ready" }));
+    let health = ok(&gate.plain_get("/healthcheck").await);
+    assert_eq!((health["status"].as_str(), health["s3_ok"].as_bool()), (Some("ok"), Some(true)));
+    for name in
+        ["timestamp", "bucket", "region", "folder_structure", "s3_latency_ms", "metagraph_syncer", "timeouts"]
+    {
+        assert!(health.get(name).is_some(), "{name}");
+    }
+    // The store is looked at once for all who ask.
+    ok(&gate.plain_get("/healthcheck").await);
+    assert_eq!(gate.store.seen().len(), 1);
+    let formats = ok(&gate.plain_get("/commitment-formats").await);
+    assert_eq!(formats["formats"]["/get-validator-access"], json!("s3:validator:access:{timestamp}"));
+    assert_eq!(ok(&gate.plain_get("/structure-info").await)["roots"], json!(["data/"]));
+
+    let gate = Gate::start().await;
+    gate.store.always(Reply::new(503));
+    let health = ok(&gate.plain_get("/healthcheck").await);
+    assert_eq!((health["status"].as_str(), health["s3_ok"].as_bool()), (Some("degraded"), Some(false)));
+}
+
+#[tokio::test]
+async fn p38_a_stale_registry_is_told() {
+    let gate = Gate::with(Setup { chain: "stale_seconds_max = 1".into(), ..Setup::default() }).await;
+    std::fs::remove_file(gate.registry()).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
+    refused(&gate.plain_get("/readyz").await, 503, "registry");
+    assert_eq!(ok(&gate.plain_get("/healthcheck").await)["status"], json!("degraded"));
+}
+
+#[tokio::test]
+async fn p18_endpoints_match_exactly() {
+    let gate = Gate::start().await;
+    for path in [
+        "/healthz/",
+        "/healthz2",
+        "/openapi.json/",
+        "/openapi.json/x",
+        "/readyz/../x",
+        "//healthz",
+        "/HEALTHZ",
+        "/get-folder-access/",
+        "/structure-info2",
+    ] {
+        gate.plain_get(path).await.refused(403, "AccessDenied");
+    }
+    for path in ["/get-folder-access", "/get-validator-access", "/get-file-presigned-urls", "/v1/session"] {
+        let answer = gate.plain_get(path).await;
+        refused(&answer, 405, "POST");
+        assert_eq!(answer.get("allow"), Some("POST"));
+    }
+    let answer = gate.post_json("/openapi.json", &json!({})).await;
+    refused(&answer, 405, "GET");
+    gate.store.saw_nothing();
+}
+
+/// `UPDATE_GOLDEN=1 cargo test --test endpoints` writes the document anew; read the difference before it is committed.
+#[tokio::test]
+async fn the_document_is_the_golden_one_and_whole() {
+    let gate = Gate::start().await;
+    let document = ok(&gate.plain_get("/openapi.json").await);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/openapi.json");
+    let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap(),
+        text,
+        "run with UPDATE_GOLDEN=1 and read the difference"
+    );
+    assert_eq!(document["openapi"], json!("3.1.0"));
+    // Every reference leads somewhere, and every refusal has an example.
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for (at, _) in text.match_indices("\"$ref\": \"#/components/schemas/") {
+        let name = text[at..].split('"').nth(3).unwrap().rsplit('/').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
+    }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (_, operation) in item.as_object().unwrap() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let content = &response["content"]["application/json"];
+                assert!(status == "200" || content["example"]["detail"].is_string(), "{path} {status}");
+            }
+        }
+    }
+}
