@@ -74,8 +74,13 @@ fn every_fault_of_a_configuration_is_a_line_of_its_own() {
 
 #[test]
 fn help_teaches_by_example_and_goes_to_standard_output() {
-    for arguments in [&["--help"][..], &["serve", "--help"], &["check", "--help"], &["credentials", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["check", "--help"],
+        &["credentials", "--help"],
+        &["doctor", "--help"],
+    ] {
         let output = subgate(arguments);
         assert_eq!(output.status.code(), Some(0));
         assert!(String::from_utf8(output.stdout).unwrap().contains("Examples:"), "{arguments:?}");

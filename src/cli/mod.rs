@@ -1,12 +1,14 @@
-//! What a person calls: `dev`, `serve`, `check`, `credentials`.
+//! What a person calls: `dev`, `serve`, `check`, `credentials`, `doctor`.
 //!
 //! Each command is a function from its options to `Result<(), Fault>`; this file alone knows arguments and exit codes.
 //! Product goes to standard output, everything else to standard error.
 
 mod cache;
+mod caller;
 mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
+mod doctor;
 mod fault;
 mod logging;
 #[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
@@ -37,6 +39,8 @@ Examples:
   subgate serve --config proxy.toml    the server before your own store
   subgate credentials --wallet-name miner --endpoint https://s3.example.com
                                        what credential_process in ~/.aws/config calls
+  subgate doctor --wallet-name miner --endpoint https://s3.example.com
+                                       whether that server keeps folders apart
 
 {EXIT_CODES_HELP}
 
@@ -62,6 +66,8 @@ enum Command {
     Check(serve::CheckOptions),
     /// Print S3 credentials for a wallet, as AWS's `credential_process` wants them
     Credentials(Box<credentials::Options>),
+    /// Try a live server as one of its miners or validators: what must work, and what must be refused
+    Doctor(Box<doctor::Options>),
 }
 
 /// Runs the program.
@@ -87,6 +93,7 @@ fn run(arguments: Arguments) -> Result<(), Fault> {
         Command::Serve(options) => serve::serve(&options),
         Command::Check(options) => serve::check(&options),
         Command::Credentials(options) => credentials::run(*options),
+        Command::Doctor(options) => doctor::run(*options),
     }
 }
 
