@@ -177,10 +177,15 @@ fn is_label(text: &str) -> bool {
 impl Session {
     fn read(mut section: Section) -> Self {
         let issue_with: String = section.required("issue_with", "the id of one of the session.keys");
-        let keys: Vec<_> = section.sections("keys").into_iter().filter_map(SessionKey::read).collect();
-        if keys.is_empty() {
-            section.fault("keys", "is missing or faulty; write [[session.keys]] with an id and a file of 64 hex characters (openssl rand -hex 32)");
-        } else if !issue_with.is_empty() && !keys.iter().any(|key| key.id == issue_with) {
+        let sections = section.sections("keys");
+        let given = sections.len();
+        let keys: Vec<_> = sections.into_iter().filter_map(SessionKey::read).collect();
+        if given == 0 {
+            section.fault("keys", "is missing; write [[session.keys]] with an id and a file of 64 hex characters (openssl rand -hex 32)");
+        } else if keys.len() == given
+            && !issue_with.is_empty()
+            && !keys.iter().any(|key| key.id == issue_with)
+        {
             section
                 .fault("issue_with", format_args!("{issue_with:?} is not the id of one of the session.keys"));
         }

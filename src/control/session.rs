@@ -10,7 +10,6 @@ use serde_json::json;
 use super::{json_answer, json_refusal};
 use crate::{
     auth::{Audience, BtauthError, ReplayStore, UnixTime, btauth},
-    body::bounded::collect_bounded,
     config,
     error::{Code, Error},
     observe::Record,
@@ -108,8 +107,7 @@ impl Gate {
                 "Too many session requests from this address; please retry".to_owned(),
             ));
         }
-        let body = arrival.take().map_err(refusal)?;
-        let body = collect_bounded(body, BODY_BYTES_MAX, self.pace()).await.map_err(refusal)?;
+        let body = arrival.collect(BODY_BYTES_MAX, self.pace()).await.map_err(refusal)?;
         record.received_bytes = body.len() as u64;
         let now = SystemTime::now();
         let time = UnixTime::from(now);

@@ -38,6 +38,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// Headers of a store's refusal that say something of the object.
 const REFUSAL_HEADERS: &[&str] = &["content-range", "retry-after", "x-amz-delete-marker", "x-amz-version-id"];
 
+/// The id of this request in the access record; answers carry it where the store gave none of its own.
+#[derive(Clone)]
+pub(super) struct OwnRequestId(pub(super) String);
+
 /// The body of an answer; its end writes the access record.
 pub type AnswerBody = Relay<Content, (), Box<dyn FnOnce(u64, End) + Send>>;
 
@@ -183,7 +187,8 @@ impl Gate {
                 headers.remove(header::CONTENT_LENGTH);
                 let told = Arc::<OnceLock<Error>>::default();
                 late = Some(Arc::clone(&told));
-                Content::Late(Box::new(LateError::new(body, self.late_error(head, told))))
+                let request_id = request_id(head, &headers).to_owned();
+                Content::Late(Box::new(LateError::new(body, self.late_error(head, request_id, told))))
             } else {
                 Content::Store(body)
             };
@@ -200,8 +205,7 @@ impl Gate {
         let is_hidden = |text: &str| hidden.iter().any(|word| text.contains(word.as_str()));
         let refusal = judge(parts.status, error, head.method == Method::HEAD, is_hidden)?;
         let resource = head.uri.path();
-        let request_id =
-            headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+        let request_id = request_id(head, &headers).to_owned();
         let document = match head.method {
             Method::HEAD => String::new(),
             _ => xml::error(&refusal.code, &refusal.message, &[], resource, &request_id),
@@ -221,7 +225,7 @@ impl Gate {
     }
 
     /// What takes the place of an `<Error>` in a 200 (P46).
-    fn late_error(&self, head: &Parts, told: Arc<OnceLock<Error>>) -> Replace {
+    fn late_error(&self, head: &Parts, request_id: String, told: Arc<OnceLock<Error>>) -> Replace {
         let resource = head.uri.path().to_owned();
         let hidden = self.store.hidden_words();
         Box::new(move |document| {
@@ -235,10 +239,16 @@ impl Gate {
             let _ = told.set(
                 Error::new(named, message.clone()).detail(format!("the store's 200 turned out to be {code}")),
             );
-            let document = xml::error(&code, &message, &[], &resource, "");
+            let document = xml::error(&code, &message, &[], &resource, &request_id);
             Bytes::from(document.strip_prefix(xml::DECLARATION).unwrap_or(&document).to_owned())
         })
     }
+}
+
+/// The id that the answer's `x-amz-request-id` will have: the store's, or else our own (P49).
+fn request_id<'a>(head: &'a Parts, headers: &'a HeaderMap) -> &'a str {
+    let stores = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    stores.or_else(|| head.extensions.get().map(|OwnRequestId(own)| own.as_str())).unwrap_or_default()
 }
 
 /// A refusal by the store that is the client's business.

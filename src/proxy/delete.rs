@@ -31,7 +31,7 @@ impl Gate {
         record: &mut Record,
     ) -> Result<Bytes> {
         let _one_of_few = self.whole_bodies.acquire().await.map_err(Error::internal)?;
-        let body = collect_bounded(arrival.take()?, REQUEST_XML_BYTES_MAX, self.pace).await?;
+        let body = arrival.collect(REQUEST_XML_BYTES_MAX, self.pace).await?;
         record.received_bytes = body.len() as u64;
         let mut plan = Plan::new(payload, body.len() as u64);
         // The store gets another body than this: what was promised of this one is checked here.

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, Response, header, request::Parts};
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::Semaphore;
@@ -31,7 +32,11 @@ pub use answer::AnswerBody;
 
 use crate::{
     auth::{self, Head, UnixTime, Verified, Verifier},
-    body::{bounded::drain, outcome::Outcome, pace::Pace},
+    body::{
+        bounded::{collect_bounded, drain},
+        outcome::Outcome,
+        pace::Pace,
+    },
     chain::{AccountId, RegistryFile, Snapshot},
     config::{self, Config},
     control::Sessions,
@@ -90,6 +95,16 @@ impl Arrival {
                 Err(Error::internal("a request body was asked for twice"))
             }
         }
+    }
+
+    /// Reads it as a whole. What is not read, because it is too large or too slow, stays to be drained (P40).
+    pub(crate) async fn collect(&mut self, bytes_max: usize, pace: Pace) -> Result<Bytes> {
+        let mut body = self.take()?;
+        let collected = collect_bounded(&mut body, bytes_max, pace).await;
+        if collected.is_err() {
+            *self = Self::Unread(body);
+        }
+        collected
     }
 
     /// What the client may still be sending.
@@ -185,10 +200,11 @@ impl Gate {
         request: http::Request<Incoming>,
         peer: SocketAddr,
     ) -> Response<AnswerBody> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let from_edge = self.server.edge.trusts(peer.ip());
         let mut record =
             Record::begin(self.client_address(peer.ip(), &head.headers), from_edge, &head.method);
+        head.extensions.insert(answer::OwnRequestId(record.request_id.clone()));
         let mut arrival = Arrival::Unread(body);
         let sets_out = match self.endpoint(&head, &mut arrival, &mut record).await {
             Some(answer) => answer,
@@ -452,6 +468,18 @@ impl Gate {
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 fn check_head(head: &Parts) -> Result<()> {
+    // HTTP knows further codings of a transfer; nobody uses them but to be read in two ways (P45).
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    if first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some()
+    {
+        return Err(Error::new(
+            Code::NotImplemented,
+            "A header you provided implies functionality that is not implemented: Transfer-Encoding may be chunked, once.",
+        )
+        .element("Header", "Transfer-Encoding"));
+    }
     let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if headers + target > HEAD_BYTES_MAX {

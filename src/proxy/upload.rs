@@ -1,6 +1,6 @@
 //! PutObject and UploadPart: the bytes stream through, and the last of them only when all is proven (P4 to P8).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header, request::Parts};
@@ -22,6 +22,9 @@ use crate::{
 
 /// Content of one chunk towards the store: large enough that its line is nothing, and a size that stores take.
 const STORE_CHUNK_BYTES: u64 = 1 << 20;
+
+/// How long a client waits for its answer because the store's connection has not let go of its upload.
+const LETTING_GO_TIME_MAX: Duration = Duration::from_secs(1);
 
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
@@ -79,7 +82,8 @@ impl Gate {
         if !outcome.is_proven() {
             // The store answered early: take its answer, and let go of the client's rest (P41).
             abort.stop();
-            abort.over().await;
+            // A store that reads nothing any more keeps the upload until its connection times out.
+            let _ = tokio::time::timeout(LETTING_GO_TIME_MAX, abort.over()).await;
             return match answer {
                 Ok(answer) if answer.is_success() => {
                     Err(Error::store_unavailable("the store said yes to an upload before it was all there"))

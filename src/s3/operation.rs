@@ -202,7 +202,8 @@ impl Operation {
         let names = || query.iter().map(|(name, _)| name).filter(|name| *name != SDK_QUERY_NAME);
         let mut on_method = TABLE.iter().filter(|row| row.method == *method && row.level == level).peekable();
         if on_method.peek().is_none() {
-            return Err(not_implemented(format!("{method} of {}", level.as_str())));
+            let with = names().next().map(|name| format!(" with {name:?}")).unwrap_or_default();
+            return Err(not_implemented(format!("{method} of {}{with}", level.as_str())));
         }
         let has = |name: &&str| names().any(|there| there == *name);
         let Some(row) =
@@ -326,6 +327,7 @@ mod tests {
             ("PUT", None, "cors", "cors"),
             ("GET", None, "versions", "versions"),
             ("DELETE", None, "", "DELETE of a bucket"),
+            ("DELETE", None, "policy", "policy"),
             ("POST", None, "", "POST of a bucket"),
             ("GET", Some("k"), "tagging", "tagging"),
             ("PUT", Some("k"), "tagging", "tagging"),

@@ -1,6 +1,7 @@
 //! Listeners, connections and their limits, the orderly end. \[IO\]
 
 mod admin;
+mod prelude;
 
 use std::{
     net::SocketAddr,
@@ -19,6 +20,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutWriter;
 
+use self::prelude::Prelude;
 use crate::{
     auth::{self, Audience, UnixTime, Verifier, sigv4},
     chain::RegistryFile,
@@ -185,7 +187,8 @@ fn connection(
         .max_pending_accept_reset_streams(Some(20))
         .keep_alive_interval(Some(Duration::from_secs(settings.head_seconds_max)))
         .keep_alive_timeout(Duration::from_secs(settings.head_seconds_max));
-    builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned()
+    let stream = Prelude::new(Box::pin(stream), Duration::from_secs(settings.head_seconds_max));
+    builder.serve_connection(TokioIo::new(stream), service).into_owned()
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFault> {

@@ -4,6 +4,7 @@
 //! and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
 
 mod body;
+mod connect;
 mod credentials;
 #[cfg(feature = "dev-store")]
 pub mod embedded;
@@ -15,11 +16,12 @@ use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
 
 pub use body::{Abort, StoreBody};
+use connect::Connector;
 pub use credentials::{CredentialFault, Credentials};
 
 use crate::{
@@ -66,7 +68,7 @@ pub struct Outbound {
 
 /// The store.
 pub struct Store {
-    client: Client<HttpsConnector<HttpConnector>, StoreBody>,
+    client: Client<HttpsConnector<Connector>, StoreBody>,
     credentials: Credentials,
     scheme: &'static str,
     authority: Authority,
@@ -84,16 +86,16 @@ impl Store {
     /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients know.
     pub async fn new(config: &config::Store, public_bucket: &str) -> std::result::Result<Self, StoreFault> {
         let credentials = Credentials::new(&config.credentials).await?;
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds_max)));
+        let tcp = Connector::new(
+            Duration::from_secs(config.connect_seconds_max),
+            Duration::from_secs(config.idle_seconds_max),
+        );
         let tls = tls(config.ca_file.as_deref())?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(http);
+            .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)

@@ -1,0 +1,556 @@
+//! P4 to P8, P42, P43, S10: every form of a request body, true and false.
+
+use std::sync::Arc;
+
+use crate::{
+    client::{Call, Key, Payload, Tamper},
+    gate::{A, Gate, Setup, bytes},
+    store::{self, CHECKSUMS, checksum},
+};
+
+const CRC: &str = "x-amz-checksum-crc32";
+
+fn setups() -> [Setup; 3] {
+    let with = |store: &str| Setup { store: store.to_owned(), ..Setup::default() };
+    [with(""), with("trailers = \"translate\""), with("verifies = [\"sha256\"]")]
+}
+
+/// Small enough to be proven before anything goes out, and large enough to be on its way before the proof.
+const LENGTHS: [usize; 3] = [1024, 16 * 1024, 300_000];
+
+#[track_caller]
+fn stored(gate: &Gate, key: &str, data: &[u8]) {
+    let object = gate.store.object(key).expect("the object is there");
+    assert!(object.data == data, "{} bytes of another content", object.data.len());
+}
+
+/// Nothing came to be: no object, and no request body that came to its end.
+#[track_caller]
+fn nothing_stored(gate: &Gate) {
+    assert_eq!(gate.store.keys(), Vec::<String>::new());
+    for seen in gate.store.seen() {
+        assert!(!seen.whole, "{} {} came to its proper end", seen.method, seen.target);
+        let declared: usize = seen.header("content-length").unwrap().parse().unwrap();
+        assert!(seen.body.len() < declared, "all of {declared} bytes left");
+    }
+    gate.store.forget();
+}
+
+#[tokio::test]
+async fn p4_every_true_body_arrives_as_it_was_meant() {
+    for setup in setups() {
+        let gate = Gate::with(setup).await;
+        let session = gate.session(&A).await;
+        for key in [session, A.hotkey()] {
+            for length in LENGTHS {
+                let data = bytes(length);
+                let name = A.file("f");
+                let put = Call::put(&name, data.clone()).header("content-type", "application/x-parquet");
+                let mut calls = vec![
+                    put.clone(),
+                    put.clone().payload(Payload::Unsigned),
+                    put.clone().presigned(),
+                    put.clone().chunks(Payload::UnsignedTrailer, 64 * 1024).trailer(CRC),
+                    put.clone().chunks(Payload::UnsignedTrailer, 64 * 1024).trailer(CRC).http_chunked(),
+                    put.clone().chunks(Payload::UnsignedTrailer, 64 * 1024).trailer(CRC).presigned(),
+                    put.clone().chunks(Payload::UnsignedTrailer, 1_000_000).trailer("x-amz-checksum-sha256"),
+                ];
+                if let Key::Session { .. } = key {
+                    calls.push(put.clone().chunks(Payload::SignedChunks, 8192));
+                    calls.push(put.clone().chunks(Payload::SignedChunks, 1_000_000));
+                    calls.push(put.clone().chunks(Payload::SignedChunks, 8192).http_chunked());
+                    calls.push(put.clone().chunks(Payload::SignedTrailer, 65_536).trailer(CRC));
+                    calls
+                        .push(put.clone().chunks(Payload::SignedTrailer, 65_536).trailer(CRC).http_chunked());
+                }
+                for call in calls {
+                    let answer = gate.send(&key, &call).await;
+                    assert_eq!(answer.ok().get("etag").unwrap().trim_matches('"'), store::md5_hex(&data));
+                    stored(&gate, &name, &data);
+                    let object = gate.store.object(&name).unwrap();
+                    assert!(
+                        object
+                            .headers
+                            .contains(&("content-type".to_owned(), "application/x-parquet".to_owned()))
+                    );
+                    let seen = gate.store.last();
+                    assert_eq!(seen.header("content-length").unwrap(), seen.body.len().to_string());
+                    assert!(seen.header("transfer-encoding").is_none());
+                    assert!(seen.header("x-amz-security-token").is_none());
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p6_all_five_checksums_in_trailers_are_forwarded_or_translated() {
+    for (setup, forwarded) in [(setups()[0].clone(), true), (setups()[1].clone(), false)] {
+        let gate = Gate::with(setup).await;
+        let key = gate.session(&A).await;
+        for name in CHECKSUMS {
+            for payload in [Payload::UnsignedTrailer, Payload::SignedTrailer] {
+                for length in [2000, 3_000_000] {
+                    let data = bytes(length);
+                    let call = Call::put(&A.file("f"), data.clone())
+                        .chunks(payload.clone(), 100_000)
+                        .trailer(name)
+                        .header(
+                            "x-amz-sdk-checksum-algorithm",
+                            name.rsplit('-').next().unwrap().to_uppercase(),
+                        );
+                    gate.send(&key, &call).await.ok();
+                    stored(&gate, &A.file("f"), &data);
+                    let seen = gate.store.last();
+                    // What is forwarded was checked by the store as well, chunk by chunk and with its trailer.
+                    let trailer = forwarded.then_some(name);
+                    assert_eq!(seen.header("x-amz-trailer"), trailer);
+                    assert_eq!(seen.header("x-amz-sdk-checksum-algorithm").is_some(), forwarded);
+                    let payload =
+                        if forwarded { "STREAMING-UNSIGNED-PAYLOAD-TRAILER" } else { "UNSIGNED-PAYLOAD" };
+                    assert_eq!(seen.header("x-amz-content-sha256"), Some(payload));
+                    assert_eq!(seen.header("content-encoding"), forwarded.then_some("aws-chunked"));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p5_a_false_trailer_never_completes_an_object() {
+    for setup in setups() {
+        let gate = Gate::with(setup).await;
+        let key = gate.session(&A).await;
+        for length in LENGTHS {
+            let data = bytes(length);
+            let put = Call::put(&A.file("f"), data.clone());
+            for name in CHECKSUMS {
+                for payload in [Payload::UnsignedTrailer, Payload::SignedTrailer] {
+                    let call = put.clone().chunks(payload, 65_536);
+                    let other = checksum(name, b"another body");
+                    let answer = gate.send(&key, &call.clone().false_trailer(name, &other)).await;
+                    answer.refused(400, "BadDigest");
+                    nothing_stored(&gate);
+                    let answer = gate.send(&key, &call.clone().false_trailer(name, "AAAA")).await;
+                    assert_eq!(answer.status, 400, "{}", answer.text());
+                    nothing_stored(&gate);
+                }
+            }
+        }
+    }
+}
+
+fn replace(from: &'static str, to: &'static str) -> Tamper {
+    Arc::new(move |body| {
+        let at = body.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        [&body[..at], to.as_bytes(), &body[at + from.len()..]].concat()
+    })
+}
+
+fn flip(at_from_end: usize) -> Tamper {
+    Arc::new(move |mut body| {
+        let at = body.len() - 1 - at_from_end;
+        body[at] ^= 1;
+        body
+    })
+}
+
+fn cut(bytes: usize) -> Tamper {
+    Arc::new(move |mut body| {
+        body.truncate(body.len() - bytes);
+        body
+    })
+}
+
+fn append(more: &'static [u8]) -> Tamper {
+    Arc::new(move |body| [&body[..], more].concat())
+}
+
+#[tokio::test]
+async fn p4_p5_a_false_chunk_never_completes_an_object() {
+    for setup in setups() {
+        let gate = Gate::with(setup).await;
+        let key = gate.session(&A).await;
+        for length in [5000, 300_000] {
+            let signed = Call::put(&A.file("f"), bytes(length)).chunks(Payload::SignedChunks, 65_536);
+            let trailer =
+                Call::put(&A.file("f"), bytes(length)).chunks(Payload::SignedTrailer, 65_536).trailer(CRC);
+            let unsigned =
+                Call::put(&A.file("f"), bytes(length)).chunks(Payload::UnsignedTrailer, 65_536).trailer(CRC);
+            let false_first: Tamper = Arc::new(|mut body| {
+                body[200] ^= 1;
+                body
+            });
+            for (call, tamper, codes) in [
+                // A bit of the content, of the last chunk's signature, of the trailer's.
+                (&signed, false_first.clone(), &["SignatureDoesNotMatch"][..]),
+                (&signed, flip(4), &["SignatureDoesNotMatch", "InvalidRequest"]),
+                (&trailer, false_first.clone(), &["SignatureDoesNotMatch"]),
+                (&trailer, flip(6), &["SignatureDoesNotMatch", "MalformedTrailerError"]),
+                (&unsigned, false_first, &["BadDigest"]),
+                // The end is missing: half of the tail, the tail, the last chunk, content.
+                (&signed, cut(30), &["IncompleteBody", "InvalidRequest"]),
+                (&signed, cut(88), &["IncompleteBody"]),
+                (&trailer, cut(40), &["MalformedTrailerError", "IncompleteBody"]),
+                (&unsigned, cut(25), &["MalformedTrailerError", "IncompleteBody"]),
+                (&unsigned, cut(36), &["MalformedTrailerError", "IncompleteBody"]),
+                (&unsigned, cut(1000), &["IncompleteBody"]),
+                // Something follows.
+                (&signed, append(b"more"), &["MalformedTrailerError"]),
+                (&signed, append(b"0\r\n\r\n"), &["MalformedTrailerError"]),
+                (&unsigned, append(b"x-amz-meta-a:b\r\n\r\n"), &["MalformedTrailerError"]),
+                // Another trailer than announced, or a second one.
+                (
+                    &unsigned,
+                    replace("x-amz-checksum-crc32:", "x-amz-checksum-crc64:"),
+                    &["MalformedTrailerError"],
+                ),
+                (
+                    &unsigned,
+                    replace("x-amz-checksum-crc32:", "x-amz-meta-a:b\r\nx-amz-checksum-crc32:"),
+                    &["MalformedTrailerError"],
+                ),
+                (
+                    &trailer,
+                    replace("x-amz-trailer-signature:", "x-amz-other-signatures:x"),
+                    &["MalformedTrailerError"],
+                ),
+                // Sizes that are none (P8).
+                (&unsigned, Arc::new(|body: Vec<u8>| [b"azz\r\n", &body[6..]].concat()), &["InvalidRequest"]),
+                (
+                    &unsigned,
+                    Arc::new(|body: Vec<u8>| [b"+1000\r\n", &body[6..]].concat()),
+                    &["InvalidRequest"],
+                ),
+                (
+                    &unsigned,
+                    Arc::new(|body: Vec<u8>| [b"ffffffffffffffff\r\n", &body[6..]].concat()),
+                    &["InvalidRequest", "IncompleteBody", "EntityTooLarge"],
+                ),
+                (
+                    &unsigned,
+                    Arc::new(|body: Vec<u8>| [b"10000000000000001\r\n", &body[6..]].concat()),
+                    &["InvalidRequest"],
+                ),
+                (
+                    &unsigned,
+                    Arc::new(|body: Vec<u8>| [&[b'0'; 5000][..], &body[6..]].concat()),
+                    &["InvalidRequest"],
+                ),
+            ] {
+                let mut call = call.clone();
+                call.tamper = Some(tamper);
+                for http_chunked in [false, true] {
+                    call.http_chunked = http_chunked;
+                    let answer = gate.send(&key, &call).await;
+                    let code = answer.element("Code").unwrap();
+                    assert!(
+                        codes.contains(&code.as_str())
+                            || (codes[0] == "InvalidRequest" && code == "InvalidChunkSizeError"),
+                        "{length} {codes:?}: {}",
+                        answer.text()
+                    );
+                    answer.refused(answer.status, &code);
+                    nothing_stored(&gate);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p5_a_false_hash_digest_or_length_never_completes_an_object() {
+    let gate = Gate::start().await;
+    for key in gate.both(&A).await {
+        for length in LENGTHS {
+            let data = bytes(length);
+            let put = Call::put(&A.file("f"), data.clone());
+            gate.send(&key, &put.clone().payload(Payload::False))
+                .await
+                .refused(400, "XAmzContentSHA256Mismatch");
+            nothing_stored(&gate);
+            let claims = |decoded: usize| {
+                put.clone()
+                    .chunks(Payload::UnsignedTrailer, 65_536)
+                    .trailer(CRC)
+                    .header("x-amz-decoded-content-length", decoded.to_string())
+            };
+            for decoded in [length - 1, length + 1, length * 10] {
+                let answer = gate.send(&key, &claims(decoded)).await;
+                assert!(matches!(answer.status, 400 | 403), "{decoded}: {}", answer.text());
+                answer.refused(answer.status, &answer.element("Code").unwrap());
+                nothing_stored(&gate);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p6_checksum_headers_are_checked_here_unless_the_store_does() {
+    for (verifies, here) in [("verifies = []", true), ("", false)] {
+        let gate = Gate::with(Setup { store: verifies.to_owned(), ..Setup::default() }).await;
+        let key = gate.session(&A).await;
+        for length in [2000, 300_000] {
+            let data = bytes(length);
+            let put = Call::put(&A.file("f"), data.clone()).payload(Payload::Unsigned);
+            let md5 = |data: &[u8]| {
+                use base64::{Engine as _, engine::general_purpose::STANDARD};
+                use md5::Digest as _;
+                STANDARD.encode(md5::Md5::digest(data))
+            };
+            let mut good = put.clone().signed("content-md5", &md5(&data));
+            for name in CHECKSUMS.iter().take(if here { 5 } else { 1 }) {
+                good = good.header(name, checksum(name, &data));
+            }
+            gate.send(&key, &good).await.ok();
+            assert!(gate.store.last().header("content-md5").is_some());
+            gate.store.forget();
+            for name in CHECKSUMS.into_iter().chain(["content-md5"]) {
+                let value = if name == "content-md5" { md5(b"other") } else { checksum(name, b"other") };
+                let name_there = A.file("never");
+                let mut bad = Call::put(&name_there, data.clone()).payload(Payload::Unsigned);
+                bad = bad.header(name, value);
+                gate.send(&key, &bad).await.refused(400, "BadDigest");
+                assert!(gate.store.object(&name_there).is_none());
+                if here {
+                    assert!(gate.store.seen().iter().all(|seen| !seen.whole));
+                }
+                gate.store.forget();
+                let unreadable = put.clone().header(name, "not base64!");
+                assert_eq!(gate.send(&key, &unreadable).await.status, 400);
+                gate.store.saw_nothing();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p6_a_trailing_mode_names_one_checksum_of_s3() {
+    let gate = Gate::start().await;
+    let key = gate.session(&A).await;
+    let put = Call::put(&A.file("f"), bytes(2000));
+    for call in [
+        put.clone().payload(Payload::UnsignedTrailer),
+        put.clone().payload(Payload::SignedTrailer),
+        put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-meta-a"),
+        put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-checksum-md5"),
+        put.clone()
+            .payload(Payload::UnsignedTrailer)
+            .header("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1"),
+        put.clone()
+            .payload(Payload::UnsignedTrailer)
+            .header("x-amz-trailer", CRC)
+            .header("x-amz-trailer", CRC),
+        put.clone().header("x-amz-trailer", CRC),
+        put.clone().payload(Payload::SignedChunks).header("x-amz-trailer", CRC),
+    ] {
+        gate.send(&key, &call).await.refused(400, "InvalidRequest");
+        gate.store.saw_nothing();
+    }
+    for (text, status, code) in [
+        ("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", 501, "NotImplemented"),
+        ("STREAMING-UNSIGNED-PAYLOAD", 400, "InvalidArgument"),
+        ("unsigned-payload", 400, "InvalidArgument"),
+        ("", 400, "InvalidArgument"),
+        ("abcd", 400, "InvalidArgument"),
+    ] {
+        let answer = gate.send(&key, &put.clone().payload(Payload::Text(text.to_owned()))).await;
+        answer.refused(status, code);
+        gate.store.saw_nothing();
+    }
+}
+
+#[tokio::test]
+async fn p7_streaming_modes_are_for_put_object_and_upload_part_alone() {
+    let gate = Gate::start().await;
+    let key = gate.session(&A).await;
+    let xml = b"<Delete><Object><Key>k</Key></Object></Delete>";
+    for call in [
+        Call::get(&A.file("f")),
+        Call::head(&A.file("f")),
+        Call::delete(&A.file("f")),
+        Call::get("").query("prefix", &A.file("")),
+        Call::post("", *xml).query("delete", ""),
+        Call::post(&A.file("f"), *xml).query("uploadId", "u"),
+        Call::post(&A.file("f"), "").query("uploads", ""),
+        Call::put(&A.file("f"), "").header("x-amz-copy-source", format!("data-universe/{}", A.file("g"))),
+    ] {
+        for payload in [Payload::UnsignedTrailer, Payload::SignedChunks, Payload::SignedTrailer] {
+            let mut call = call.clone();
+            if payload != Payload::SignedChunks {
+                call = call.trailer(CRC);
+            }
+            gate.send(&key, &call.payload(payload)).await.refused(400, "InvalidRequest");
+            gate.store.saw_nothing();
+        }
+    }
+    gate.store.put(&A.file("f"), "x");
+    // And UploadPart takes them.
+    let answer = gate.send(&key, &Call::post(&A.file("m"), "").query("uploads", "")).await;
+    let id = answer.ok().xml().text_of("UploadId").unwrap().to_owned();
+    for payload in [Payload::UnsignedTrailer, Payload::SignedTrailer] {
+        let part = Call::put(&A.file("m"), bytes(20_000)).query("partNumber", "1").query("uploadId", &id);
+        gate.send(&key, &part.clone().payload(payload.clone()).trailer(CRC)).await.ok();
+        let answer = gate.send(&key, &part.payload(payload).false_trailer(CRC, "AAAAAA==")).await;
+        answer.refused(400, "BadDigest");
+    }
+}
+
+#[tokio::test]
+async fn p8_small_chunks_are_refused_where_each_is_signed() {
+    let gate = Gate::start().await;
+    let key = gate.session(&A).await;
+    let data = bytes(20_000);
+    let small = Call::put(&A.file("f"), data.clone()).chunks(Payload::SignedChunks, 8191);
+    gate.send(&key, &small).await.refused(403, "InvalidChunkSizeError");
+    nothing_stored(&gate);
+    gate.send(&key, &small.chunks(Payload::SignedChunks, 8192)).await.ok();
+    let unsigned = Call::put(&A.file("f"), data.clone()).chunks(Payload::UnsignedTrailer, 100).trailer(CRC);
+    gate.send(&key, &unsigned).await.ok();
+    stored(&gate, &A.file("f"), &data);
+    // What the store gets is in chunks of its own.
+    assert!(gate.store.last().body.starts_with(b"4e20\r\n"));
+}
+
+#[tokio::test]
+async fn p42_a_length_is_known_or_there_is_no_upload() {
+    let gate = Gate::start().await;
+    for key in gate.both(&A).await {
+        let put = Call::put(&A.file("f"), bytes(2000)).payload(Payload::Unsigned);
+        gate.send(&key, &put.clone().http_chunked()).await.refused(411, "MissingContentLength");
+        // A decoded length without any length of HTTP's: the length is known, and holds.
+        let told = put.clone().http_chunked().header("x-amz-decoded-content-length", "2000");
+        gate.send(&key, &told).await.ok();
+        stored(&gate, &A.file("f"), &bytes(2000));
+        gate.store.put(&A.file("f"), "old");
+        gate.store.forget();
+        for wrong in ["1999", "2001"] {
+            let told = put.clone().http_chunked().header("x-amz-decoded-content-length", wrong);
+            assert_eq!(gate.send(&key, &told).await.status, 400);
+        }
+        for wrong in ["", "-1", "+2000", "2000.0", "18446744073709551616"] {
+            let told = put.clone().header("x-amz-decoded-content-length", wrong);
+            gate.send(&key, &told).await.refused(400, "InvalidArgument");
+        }
+        gate.send(&key, &put.clone().header("x-amz-decoded-content-length", "1999"))
+            .await
+            .refused(400, "InvalidRequest");
+        assert_eq!(gate.store.object(&A.file("f")).unwrap().data, b"old");
+        gate.store.forget();
+        // A client that goes away in the middle leaves nothing behind.
+        for length in [10_000, 200_000] {
+            let mut signed = gate.sign(&key, &Call::put(&A.file("f"), bytes(length)));
+            signed.body.truncate(length - 1);
+            let mut wire = gate.wire().await;
+            wire.send_call(&signed).await;
+            wire.shut().await;
+            if let Ok(answer) = wire.try_answer("PUT").await {
+                answer.refused(400, "IncompleteBody");
+            }
+            assert_eq!(gate.store.object(&A.file("f")).unwrap().data, b"old");
+            assert!(gate.store.seen().iter().all(|seen| !seen.whole));
+        }
+    }
+}
+
+#[tokio::test]
+async fn p42_lengths_above_32_bits_are_understood() {
+    let gate = Gate::start().await;
+    let key = gate.session(&A).await;
+    // 5 GiB is allowed: the store is told so, and the transfer breaks as the client does.
+    let mut call = Call::put(&A.file("f"), bytes(100_000)).payload(Payload::Unsigned);
+    call.claimed_bytes = Some(5 << 30);
+    let mut wire = gate.wire().await;
+    wire.send_call(&gate.sign(&key, &call)).await;
+    gate.store
+        .wait(|seen| seen.last().is_some_and(|seen| seen.header("content-length") == Some("5368709120")))
+        .await;
+    drop(wire);
+    assert!(gate.store.keys().is_empty());
+}
+
+#[tokio::test]
+async fn p43_aws_chunked_is_taken_off_and_gzip_stays() {
+    for (setup, forwarded) in [(setups()[0].clone(), true), (setups()[1].clone(), false)] {
+        let gate = Gate::with(setup).await;
+        let key = gate.session(&A).await;
+        for (sent, kept) in [
+            (&["aws-chunked"][..], ""),
+            (&["aws-chunked,gzip"], "gzip"),
+            (&["gzip,aws-chunked"], "gzip"),
+            (&["gzip", "aws-chunked"], "gzip"),
+            (&["AWS-Chunked, gzip , br"], "gzip,br"),
+            (&["aws-chunked,"], ""),
+        ] {
+            let mut call =
+                Call::put(&A.file("f"), bytes(2000)).payload(Payload::UnsignedTrailer).trailer(CRC);
+            for value in sent {
+                call = call.header("content-encoding", value);
+            }
+            gate.send(&key, &call).await.ok();
+            let expected = match (kept, forwarded) {
+                ("", true) => Some("aws-chunked".to_owned()),
+                (kept, true) => Some(format!("{kept},aws-chunked")),
+                ("", false) => None,
+                (kept, false) => Some(kept.to_owned()),
+            };
+            assert_eq!(gate.store.last().header("content-encoding").map(str::to_owned), expected, "{sent:?}");
+        }
+        // A plain body that says so as well: some clients do.
+        let call = Call::put(&A.file("f"), bytes(2000)).header("content-encoding", "gzip");
+        gate.send(&key, &call).await.ok();
+        assert_eq!(gate.store.last().header("content-encoding"), Some("gzip"));
+    }
+}
+
+#[tokio::test]
+async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
+    let limits = "object_bytes_min = 1024\nobject_bytes_max = 100000".to_owned();
+    let gate = Gate::with(Setup { limits, ..Setup::default() }).await;
+    for key in gate.both(&A).await {
+        for (length, code) in [
+            (0, "EntityTooSmall"),
+            (1023, "EntityTooSmall"),
+            (1024, ""),
+            (100_000, ""),
+            (100_001, "EntityTooLarge"),
+        ] {
+            let put = Call::put(&A.file("f"), bytes(length));
+            for call in [
+                put.clone(),
+                put.clone().presigned(),
+                put.clone().payload(Payload::Unsigned),
+                put.clone().payload(Payload::UnsignedTrailer).trailer(CRC),
+                put.clone().payload(Payload::UnsignedTrailer).trailer(CRC).http_chunked(),
+            ] {
+                let answer = gate.send(&key, &call).await;
+                if code.is_empty() {
+                    answer.ok();
+                    stored(&gate, &A.file("f"), &bytes(length));
+                } else {
+                    answer.refused(400, code);
+                    assert_eq!(answer.element("ProposedSize").unwrap(), length.to_string());
+                    gate.store.saw_nothing();
+                }
+                gate.store.forget();
+            }
+        }
+        // A folder marker is an object of nothing, and subject to the same rule (P22).
+        gate.send(&key, &Call::put(&A.file("dir/"), "")).await.refused(400, "EntityTooSmall");
+        // Declared too large is refused at once: nothing of the body need be sent.
+        let mut call = Call::put(&A.file("f"), bytes(1)).payload(Payload::Unsigned);
+        call.claimed_bytes = Some(100_001);
+        let signed = gate.sign(&key, &call);
+        let mut wire = gate.wire().await;
+        wire.send(&signed.head()).await;
+        wire.answer("PUT").await.refused(400, "EntityTooLarge");
+        // A chunked body that says little and brings much.
+        let lie = Call::put(&A.file("f"), bytes(90_000))
+            .payload(Payload::UnsignedTrailer)
+            .trailer(CRC)
+            .header("x-amz-decoded-content-length", "2000");
+        gate.send(&key, &lie).await;
+        assert!(gate.store.seen().iter().all(|seen| !seen.whole));
+        gate.store.forget();
+    }
+}
