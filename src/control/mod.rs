@@ -1,5 +1,7 @@
-//! The endpoints that are not S3's: they match by their exact path (P18), answer in JSON, and come before the road.
+//! The endpoints that are not S3's: they match by their exact path (P18), answer in JSON (the documentation in
+//! HTML), and come before the road.
 
+mod docs;
 mod session;
 
 pub use session::Sessions;
@@ -41,13 +43,14 @@ impl Gate {
             ("/healthz", &Method::GET | &Method::HEAD) => {
                 Some(json_answer(StatusCode::OK, &json!({ "status": "ok" })))
             }
+            (docs::PATH, &Method::GET | &Method::HEAD) => Some(docs::page()),
             ("/v1/session", &Method::POST) => Some(self.open_session(head, arrival, record).await),
-            ("/healthz" | "/v1/session", _) => {
+            ("/healthz" | "/v1/session" | docs::PATH, _) => {
                 let answer = json_refusal(
                     StatusCode::METHOD_NOT_ALLOWED,
-                    "This endpoint takes GET /healthz or POST /v1/session",
+                    "This endpoint takes GET /healthz, GET /docs or POST /v1/session",
                 );
-                let allow = if head.uri.path() == "/healthz" { "GET, HEAD" } else { "POST" };
+                let allow = if head.uri.path() == "/v1/session" { "POST" } else { "GET, HEAD" };
                 Some(answer.header(http::header::ALLOW, http::HeaderValue::from_static(allow)))
             }
             _ => None,
