@@ -263,7 +263,17 @@ impl Doctor<'_> {
             let target = self.server.presign(&Call::list(&self.own.folder))?;
             Ok(changed_prefix(&target, &self.own.folder, &self.other.folder))
         };
+        let added = || {
+            let target = self.server.presign(&Call::list(&self.own.folder))?;
+            // Behind the signature, where pages of a list are asked for.
+            let signed = target.split_once("X-Amz-Signature=").and_then(|(_, rest)| rest.split('&').next());
+            let signature = signed.ok_or("the URL has no signature")?.to_owned();
+            let moved = target.replacen(&format!("&X-Amz-Signature={signature}"), "", 1);
+            let other = uri::encode_component(&self.other.folder);
+            Ok(format!("{moved}&X-Amz-Signature={signature}&prefix={other}"))
+        };
         let mut attempts = vec![
+            ("presigned list, another prefix added", Method::GET, added()),
             ("presigned GET, moved to the other folder", Method::GET, moved(Method::GET)),
             ("presigned PUT, moved to the other folder", Method::PUT, moved(Method::PUT)),
             ("presigned list, moved to the other folder", Method::GET, listed()),

@@ -100,7 +100,11 @@ impl Doctor<'_> {
             })
             .await;
         if let Some(access) = &access {
-            report.try_out(group, "list by the list_url", async { self.follow_list_url(access).await }).await;
+            report
+                .try_out(group, "list by the list_url, two pages", async {
+                    self.follow_list_url(access).await
+                })
+                .await;
         }
         report
             .try_out(group, "delete", async {
@@ -259,16 +263,24 @@ impl Doctor<'_> {
         Ok(keys)
     }
 
+    /// Two pages: a folder may hold very many keys, and the second page is what a presigned list once lacked.
     async fn follow_list_url(&self, access: &Access) -> Finding {
-        let listed = async {
-            let reply = self.server.get(self.server.own_target(&access.list_url)?).await?;
-            let keys = reply.expect(StatusCode::OK)?.keys();
-            match keys.iter().find(|key| !key.starts_with(&access.folder)) {
-                Some(_) => Err("it shows keys of another folder".to_owned()),
-                None => Ok(format!("{} keys", keys.len())),
+        let followed = async {
+            let target = self.server.own_target(&access.list_url)?;
+            let first = self.server.get(&format!("{target}&max-keys={PAGE_KEYS}")).await?;
+            let first = first.expect(StatusCode::OK)?;
+            let root = first.xml().ok_or("the answer is not XML")?;
+            let token = root.text_of("NextContinuationToken").ok_or("the first page is not cut")?;
+            let token = uri::encode_component(token);
+            let second =
+                self.server.get(&format!("{target}&max-keys={PAGE_KEYS}&continuation-token={token}")).await?;
+            let keys = [first.keys(), second.expect(StatusCode::OK)?.keys()].concat();
+            match keys.iter().all(|key| key.starts_with(&access.folder)) {
+                true => Ok(format!("{} keys on 2 pages", keys.len())),
+                false => Err("it shows keys of another folder".to_owned()),
             }
         };
-        judge::success(listed.await)
+        judge::success(followed.await)
     }
 }
 
