@@ -56,7 +56,7 @@ fn incomplete() -> Error {
 }
 
 /// The client sends nothing, or too little.
-fn too_slow() -> Error {
+pub(crate) fn too_slow() -> Error {
     Error::new(
         Code::RequestTimeout,
         "The request body did not arrive within the timeout period; idle or very slow connections are closed. Please send it again.",

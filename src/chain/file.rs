@@ -107,6 +107,8 @@ pub struct RegistryFile {
 
 struct Reading {
     stamp: Option<Stamp>,
+    /// The state that turned out to be faulty: it is not parsed at each request, under the lock of all of them.
+    faulty: Option<Stamp>,
     /// The fault last told, so that a broken file is logged once and not at each request.
     told: Option<String>,
 }
@@ -118,7 +120,7 @@ impl RegistryFile {
         Ok(Self {
             path: path.to_owned(),
             snapshot: ArcSwap::from_pointee(snapshot),
-            read: Mutex::new(Reading { stamp: Some(stamp), told: None }),
+            read: Mutex::new(Reading { stamp: Some(stamp), faulty: None, told: None }),
         })
     }
 
@@ -141,7 +143,11 @@ impl RegistryFile {
 
     fn refresh(&self, reading: &mut Reading, now: SystemTime) -> Result<(), RegistryFault> {
         let metadata = std::fs::metadata(&self.path).map_err(|source| self.unreadable(source))?;
-        if reading.stamp.is_some_and(|stamp| stamp.still(&Stamp::of(&metadata, now))) {
+        let seen = Stamp::of(&metadata, now);
+        if reading.faulty.is_some_and(|stamp| stamp.still(&seen)) {
+            return Ok(());
+        }
+        if reading.stamp.is_some_and(|stamp| stamp.still(&seen)) {
             let last = self.snapshot.load();
             let seconds = unix_seconds(now);
             // The unchanged file says the same now: one new allocation a second, not one for each request.
@@ -151,7 +157,11 @@ impl RegistryFile {
             return Ok(());
         }
         // A faulty file is parsed again only when it has changed again or its stamp proves nothing.
-        let (snapshot, stamp) = read(&self.path, now).inspect_err(|_| reading.stamp = None)?;
+        let (snapshot, stamp) = read(&self.path, now).inspect_err(|_| {
+            reading.stamp = None;
+            reading.faulty = Some(seen);
+        })?;
+        reading.faulty = None;
         let registered = snapshot.len();
         if reading.stamp.is_none_or(|last| last.changed != stamp.changed) {
             tracing::info!(registered, "registry file read");
@@ -239,6 +249,25 @@ mod tests {
         assert_eq!(later.age_seconds(unix_seconds(start) + 100), 100);
         std::fs::remove_file(&path).unwrap();
         assert!(knows(&file, 1));
+        std::fs::write(&path, registry(&[2])).unwrap();
+        assert!(knows(&file, 2) && !knows(&file, 1));
+    }
+
+    #[test]
+    fn p38_a_faulty_file_is_parsed_once_for_each_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.json");
+        std::fs::write(&path, registry(&[1])).unwrap();
+        let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
+        std::fs::write(&path, "{").unwrap();
+        std::thread::sleep(STAMP_GRAIN * 2);
+        let now = SystemTime::now();
+        let mut reading = file.read.lock().unwrap();
+        assert!(file.refresh(&mut reading, now).is_err());
+        // Had it been parsed again, it would be an error again.
+        assert!(file.refresh(&mut reading, now).is_ok());
+        drop(reading);
+        assert!(file.snapshot(now + Duration::from_secs(100)).age_seconds(unix_seconds(now) + 100) >= 100);
         std::fs::write(&path, registry(&[2])).unwrap();
         assert!(knows(&file, 2) && !knows(&file, 1));
     }

@@ -29,7 +29,7 @@ pub struct Store {
     pub connect_seconds_max: u64,
     /// An answer must begin so many seconds after the request is all there.
     pub answer_seconds_max: u64,
-    /// An answer that brings nothing for so long is cut off.
+    /// An answer that brings nothing, or an upload of which the store takes nothing, for so long is cut off.
     pub idle_seconds_max: u64,
     /// Connections kept for the next request.
     pub idle_connections_max: usize,
@@ -152,8 +152,9 @@ fn read_credentials(section: &mut Section) -> Option<CredentialSource> {
 fn read_proofs(section: &mut Section) -> Proofs {
     let right = "a list of \"sha256\", \"content-md5\" and \"checksum\"";
     let Some(words) = section.optional::<Vec<String>>("verifies", right) else {
-        // Every store that people run checks these two; a false sha256 some take for a fault of their own.
-        return Proofs { sha256: false, content_md5: true, checksum: true };
+        // Every store that people run checks an MD5; checksum headers some do not know, and a false sha256 some take for
+        // a fault of their own.
+        return Proofs { sha256: false, content_md5: true, checksum: false };
     };
     let mut proofs = Proofs::default();
     for word in &words {

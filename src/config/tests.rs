@@ -36,7 +36,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8014");
     assert_eq!((config.limits.object_bytes_min, config.limits.object_bytes_max), (1024, 5_368_709_120));
     assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
-    assert_eq!(config.store.verifies, Proofs { sha256: false, content_md5: true, checksum: true });
+    assert_eq!(config.store.verifies, Proofs { sha256: false, content_md5: true, checksum: false });
     assert_eq!(config.policy.roots(), ["data/"]);
     assert_eq!(config.chain.file, place.0.path().join("registry.json"));
     assert_eq!(config.chain.validator.stake_min, 10_000.0);

@@ -59,7 +59,17 @@ impl Sessions {
         if self.attempts.len() > ADDRESSES_MAX {
             self.attempts.retain_recent();
         }
-        self.attempts.check_key(&address).is_ok()
+        self.attempts.check_key(&network(address)).is_ok()
+    }
+}
+
+/// Whom an address stands for: in IPv6 a host has a whole /64 to call from.
+fn network(address: std::net::IpAddr) -> std::net::IpAddr {
+    match address.to_canonical() {
+        std::net::IpAddr::V6(v6) => {
+            std::net::Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        v4 => v4,
     }
 }
 
@@ -184,5 +194,9 @@ mod tests {
         let allowed = (0..1000).filter(|_| sessions.attempt(one)).count();
         assert!((200..400).contains(&allowed), "{allowed}");
         assert!(sessions.attempt([10, 0, 0, 2].into()));
+        let same =
+            |left: &str, right: &str| network(left.parse().unwrap()) == network(right.parse().unwrap());
+        assert!(same("2001:db8::1", "2001:db8::ffff:1") && !same("2001:db8::1", "2001:db8:0:1::1"));
+        assert!(same("::ffff:10.0.0.1", "10.0.0.1") && !same("10.0.0.1", "10.0.0.2"));
     }
 }

@@ -27,7 +27,10 @@ use crate::{
     error::{Code, Error, Result},
     observe::Record,
     policy::Permit,
-    s3::{headers::strip_hop_by_hop, xml},
+    s3::{
+        headers::{strip_hop_by_hop, strip_stores_own},
+        xml,
+    },
 };
 
 /// The largest error of the store that is read; those of S3 are under 2 KiB.
@@ -180,6 +183,7 @@ impl Gate {
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         strip_hop_by_hop(&mut headers);
+        strip_stores_own(&mut headers);
         if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
             let mut late = None;
             let content = if permit.request().operation.fails_late() {

@@ -7,7 +7,7 @@ use crate::{
     auth::UnixTime,
     error::{Code, Error, Result},
     policy::Permit,
-    s3::{COPY_SOURCE, CopySource, Operation, SDK_QUERY_NAME, uri::Query},
+    s3::{COPY_SOURCE, CopySource, Operation, SDK_QUERY_NAME, uri::Query, xml::bare_etag},
     store::{Outbound, StoreBody},
 };
 
@@ -28,7 +28,7 @@ impl Gate {
         if request.operation == Operation::CopyObject {
             let (bytes, etag) = self.source(source, now).await?;
             admit::object_size(&self.limits, bytes)?;
-            pin(&mut headers, etag);
+            pin(&mut headers, etag)?;
         }
         let value = HeaderValue::from_str(&source.to_header(self.store.bucket())).map_err(Error::internal)?;
         headers.insert(COPY_SOURCE, value);
@@ -79,13 +79,19 @@ impl Gate {
 }
 
 /// Holds the copy to the object that was measured: it must not be another one by then. A condition of the client's own
-/// that names another object stays, and fails at the store as it should.
-fn pin(headers: &mut HeaderMap, etag: Option<HeaderValue>) {
-    let Some(etag) = etag else { return };
+/// that names another object does not hold, and is not left to the store, which may have that object a moment later.
+fn pin(headers: &mut HeaderMap, etag: Option<HeaderValue>) -> Result<()> {
+    let Some(etag) = etag else { return Ok(()) };
+    let bare = |value: &HeaderValue| value.to_str().map(|etag| bare_etag(etag).to_owned()).ok();
     match headers.get(IF_MATCH) {
-        Some(own) if own.as_bytes() != b"*" => {}
+        Some(own) if own.as_bytes() != b"*" && bare(own) != bare(&etag) => Err(Error::new(
+            Code::PreconditionFailed,
+            "At least one of the pre-conditions you specified did not hold.",
+        )
+        .element("Condition", IF_MATCH)),
         _ => {
             headers.insert(IF_MATCH, etag);
+            Ok(())
         }
     }
 }
@@ -96,14 +102,23 @@ mod tests {
 
     #[test]
     fn a_copy_is_held_to_the_object_that_was_measured() {
-        let etag = || Some(HeaderValue::from_static("\"a\""));
-        for (own, pinned) in [(None, "\"a\""), (Some("*"), "\"a\""), (Some("\"b\""), "\"b\"")] {
+        for (own, pinned) in [
+            (None, true),
+            (Some("*"), true),
+            (Some("\"a\""), true),
+            (Some("a"), true),
+            (Some("\"b\""), false),
+        ] {
             let mut headers = HeaderMap::new();
             if let Some(own) = own {
                 headers.insert(IF_MATCH, HeaderValue::from_static(own));
             }
-            pin(&mut headers, etag());
-            assert_eq!(headers.get(IF_MATCH).unwrap(), pinned);
+            let held = pin(&mut headers, Some(HeaderValue::from_static("\"a\"")));
+            assert_eq!(
+                held.map_err(|error| error.code),
+                if pinned { Ok(()) } else { Err(Code::PreconditionFailed) }
+            );
+            assert_eq!(headers.get(IF_MATCH).unwrap() == "\"a\"", pinned);
         }
     }
 }

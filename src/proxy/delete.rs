@@ -1,14 +1,16 @@
 //! DeleteObjects: each key is judged by itself; what is refused never reaches the store, the rest does (P31).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use super::{Arrival, Gate, answer::Answer, upload};
 use crate::{
     auth::{Payload, UnixTime, canonical::sha256_hex},
-    body::{bounded::collect_bounded, pace::Pace, plan::Plan},
+    body::{bounded::collect_bounded, pace::Pace, plan::Plan, too_slow},
     config::Proofs,
-    error::{Error, Result},
+    error::{Code, Error, Result},
     observe::Record,
     policy::Permit,
     s3::xml::{self, Delete},
@@ -18,11 +20,21 @@ use crate::{
 /// 1000 keys of 1024 bytes, escaped; and 10,000 parts with their checksums.
 const REQUEST_XML_BYTES_MAX: usize = 4 << 20;
 
+/// Up to this size a body needs no turn: 400 parts, or as many keys as most clients send. What all connections
+/// together can hold of such bodies is bounded by their number.
+const SMALL_XML_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a large body waits for its turn.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a body may take, turn excluded: at the least rate of [`Pace`] alone 4 MiB would keep a turn for an hour.
+const REQUEST_XML_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// The store's answer names each key once, with a code and a message.
 const ANSWER_XML_BYTES_MAX: usize = 8 << 20;
 
 impl Gate {
-    /// Reads and proves a request body that is XML; few at a time, for each is held as a whole.
+    /// Reads and proves a request body that is XML; of the large ones few at a time, for each is held as a whole.
     pub(super) async fn whole_body(
         &self,
         arrival: &mut Arrival,
@@ -30,8 +42,24 @@ impl Gate {
         headers: &HeaderMap,
         record: &mut Record,
     ) -> Result<Bytes> {
-        let _one_of_few = self.whole_bodies.acquire().await.map_err(Error::internal)?;
-        let body = arrival.collect(REQUEST_XML_BYTES_MAX, self.pace).await?;
+        let declared_bytes = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|bytes| bytes.to_str().ok()?.parse::<usize>().ok())
+            .unwrap_or(REQUEST_XML_BYTES_MAX);
+        let (_one_of_few, bytes_max) = if declared_bytes <= SMALL_XML_BYTES_MAX {
+            (None, SMALL_XML_BYTES_MAX)
+        } else {
+            let turn = tokio::time::timeout(TURN_WAIT_MAX, self.whole_bodies.acquire());
+            let turn = turn.await.map_err(|_| {
+                Error::new(
+                    Code::SlowDown,
+                    "Too many large request bodies are on their way in; please reduce your request rate.",
+                )
+            })?;
+            (Some(turn.map_err(Error::internal)?), REQUEST_XML_BYTES_MAX)
+        };
+        let body = arrival.collect(bytes_max, self.pace);
+        let body = tokio::time::timeout(REQUEST_XML_TIME_MAX, body).await.map_err(|_| too_slow())??;
         record.received_bytes = body.len() as u64;
         let mut plan = Plan::new(payload, body.len() as u64);
         // The store gets another body than this: what was promised of this one is checked here.

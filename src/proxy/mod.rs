@@ -57,7 +57,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 /// The head of a request: AWS allows 8 KiB of headers; tokens, long keys and metadata of 2 KiB fit well.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Request bodies that are read as a whole at one time: 4 MiB each at most, and about three times that as a tree.
+/// Large request bodies that are read as a whole at one time: 4 MiB each at most.
 const WHOLE_BODIES_MAX: usize = 8;
 
 /// Everything that a request meets; built once, shared by all.
@@ -216,11 +216,14 @@ impl Gate {
         if let Arrival::Taken(outcome) = &arrival {
             record.received_bytes = outcome.received_bytes();
         }
+        let untouched = record.received_bytes == 0;
         let mut response = sets_out.into_response(record, self.store.idle_timeout());
         if let Some(rest) = arrival.rest() {
             response.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
-            // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back.
-            if !expects_continue(&head.headers) || head.version == http::Version::HTTP_2 {
+            // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back. Who has got it sends
+            // on, and must be read away like anybody.
+            let waits = untouched && expects_continue(&head.headers);
+            if !waits || head.version == http::Version::HTTP_2 {
                 tokio::spawn(drain(rest, DRAIN_BYTES_MAX, DRAIN_TIME_MAX));
             }
         }
@@ -380,6 +383,10 @@ impl Gate {
     /// The bucket label of a virtual-host request, by the names of `server.hosts` (P28).
     fn host_bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
         let bare = without_port(host);
+        // With both example.com and s3.example.com among the names, the latter is no bucket of the former.
+        if self.server.hosts.iter().any(|own| without_port(own).eq_ignore_ascii_case(bare)) {
+            return None;
+        }
         self.server.hosts.iter().find_map(|own| {
             let own = without_port(own);
             let at = bare.len().checked_sub(own.len()).filter(|at| *at > 1)?;
@@ -408,30 +415,12 @@ impl Gate {
 
     /// Whether a Host names this server, so that a hotkey's own signature was meant for it.
     fn is_own_host(&self, host: &str) -> bool {
-        let bare = without_port(host);
-        if self.server.listen.ip().is_loopback() && matches!(bare, "localhost" | "127.0.0.1" | "[::1]") {
-            return true;
-        }
-        let same = |own: &str| match own.rsplit_once(':') {
-            Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                own.eq_ignore_ascii_case(host)
-            }
-            _ => own.eq_ignore_ascii_case(bare),
-        };
-        self.server.hosts.iter().any(|own| same(own))
-            || self.host_bucket(host).is_some_and(|label| label == self.bucket.name)
+        is_own_host(&self.server, &self.bucket.name, host)
     }
 
     /// The client's address; a forwarded one counts only from a trusted edge (P15).
     fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        if !self.server.edge.trusts(peer) {
-            return peer;
-        }
-        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<IpAddr> =
-            forwarded.flat_map(|value| value.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
-        // From the right: the first hop that is none of ours is what the outermost trusted proxy saw.
-        hops.into_iter().rev().find(|hop| !self.server.edge.trusts(*hop)).unwrap_or(peer)
+        client_address(&self.server.edge, peer, headers)
     }
 
     /// Sends a request without a body on and relays the answer.
@@ -500,6 +489,49 @@ fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
+fn is_own_host(server: &config::Server, bucket: &str, host: &str) -> bool {
+    // The names of loopback are everybody's: behind a TLS proxy they would let in what was signed for any other
+    // server, so they count only where this server has no name of its own, and with its port.
+    if server.hosts.is_empty() {
+        let port = host.strip_prefix(without_port(host)).and_then(|port| port.strip_prefix(':'));
+        return server.listen.ip().is_loopback()
+            && matches!(without_port(host), "localhost" | "127.0.0.1" | "[::1]")
+            && port.and_then(|port| port.parse().ok()).unwrap_or(80) == server.listen.port();
+    }
+    let names_us = |host: &str| {
+        server.hosts.iter().any(|own| match without_port(own) == own {
+            true => own.eq_ignore_ascii_case(without_port(host)),
+            false => own.eq_ignore_ascii_case(host),
+        })
+    };
+    let below = host.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('.'));
+    names_us(host) || below.is_some_and(names_us)
+}
+
+fn client_address(edge: &config::Edge, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    if !edge.trusts(peer) {
+        return peer;
+    }
+    let forwarded = headers.get_all("x-forwarded-for").iter();
+    let hops: Vec<&str> = forwarded.flat_map(|value| value.to_str().unwrap_or("?").split(',')).collect();
+    // From the right: the first hop that is none of ours is what the outermost trusted proxy saw. What stands to the
+    // left of it, or of a hop that cannot be read, anybody may have written.
+    for hop in hops.into_iter().rev() {
+        match hop_address(hop.trim()) {
+            Some(address) if edge.trusts(address) => {}
+            Some(address) => return address,
+            None => return peer,
+        }
+    }
+    peer
+}
+
+/// One hop of `X-Forwarded-For`: an address, with a port where the proxy is one that writes it.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
@@ -545,4 +577,81 @@ fn hoisted(query: &crate::s3::uri::Query, headers: &mut HeaderMap) -> Result<()>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(listen: &str, hosts: &[&str]) -> config::Server {
+        config::Server {
+            listen: listen.parse().unwrap(),
+            admin: None,
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            edge: config::Edge::default(),
+            connections_max: 1,
+            head_seconds_max: 1,
+            write_idle_seconds: 1,
+            drain_seconds: 1,
+        }
+    }
+
+    #[test]
+    fn p2_a_hotkeys_own_signature_counts_at_the_names_of_this_server_alone() {
+        let check = |listen, hosts: &[&str], host, own| {
+            assert_eq!(is_own_host(&server(listen, hosts), "b.1", host), own, "{listen} {hosts:?} {host}");
+        };
+        for host in ["localhost:8014", "127.0.0.1:8014", "[::1]:8014"] {
+            check("127.0.0.1:8014", &[], host, true);
+            check("127.0.0.1:8014", &["s3.example.com"], host, false);
+            check("10.0.0.1:8014", &[], host, false);
+        }
+        for host in ["localhost", "localhost:8015", "localhost:", "localhost.evil:8014", "evil:8014", ""] {
+            check("127.0.0.1:8014", &[], host, false);
+        }
+        check("127.0.0.1:80", &[], "localhost", true);
+        for (own, host, is_own) in [
+            ("s3.example.com", "s3.example.com", true),
+            ("s3.example.com", "S3.Example.com:8443", true),
+            ("s3.example.com", "b.1.s3.example.com", true),
+            ("s3.example.com", "other.s3.example.com", false),
+            ("s3.example.com", "b.1.s3.example.com.evil", false),
+            ("s3.example.com", "b.1s3.example.com", false),
+            ("s3.example.com", "s3.example.com.", false),
+            ("s3.example.com:8443", "s3.example.com:8443", true),
+            ("s3.example.com:8443", "b.1.s3.example.com:8443", true),
+            ("s3.example.com:8443", "s3.example.com", false),
+            ("s3.example.com:8443", "b.1.s3.example.com:9999", false),
+            ("localhost:8443", "localhost:8443", true),
+        ] {
+            check("127.0.0.1:8014", &[own], host, is_own);
+        }
+    }
+
+    #[test]
+    fn p15_the_address_is_what_the_outermost_trusted_proxy_saw() {
+        let edge = config::Edge {
+            networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            ..config::Edge::default()
+        };
+        let seen = |peer: &str, forwarded: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in forwarded {
+                headers.append("x-forwarded-for", http::HeaderValue::from_static(value));
+            }
+            client_address(&edge, peer.parse().unwrap(), &headers).to_string()
+        };
+        assert_eq!(seen("9.9.9.9", &["1.1.1.1"]), "9.9.9.9");
+        assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &["1.1.1.1, 2.2.2.2, 10.0.0.2"]), "2.2.2.2");
+        assert_eq!(seen("10.0.0.1", &["1.1.1.1", "2.2.2.2"]), "2.2.2.2");
+        // With a port, as some proxies write it.
+        assert_eq!(seen("10.0.0.1", &["1.1.1.1, 2.2.2.2:4711"]), "2.2.2.2");
+        assert_eq!(seen("10.0.0.1", &["1.1.1.1, [2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(seen("10.0.0.1", &["1.1.1.1, [2001:db8::1]"]), "2001:db8::1");
+        // What cannot be read is not skipped: left of it stands what the client wrote.
+        for unreadable in ["1.1.1.1, unknown", "1.1.1.1, ", "1.1.1.1, _hidden, 10.0.0.2"] {
+            assert_eq!(seen("10.0.0.1", &[unreadable]), "10.0.0.1", "{unreadable}");
+        }
+    }
 }

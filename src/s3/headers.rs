@@ -64,8 +64,11 @@ const COPYING: &[&str] = &[
     "x-amz-copy-source-if-modified-since",
     "x-amz-copy-source-if-none-match",
     "x-amz-copy-source-if-unmodified-since",
-    "x-amz-copy-source-range",
+    COPY_RANGE,
 ];
+
+/// Which bytes of the source become a part.
+const COPY_RANGE: &str = "x-amz-copy-source-range";
 
 /// Read by this server, or notes of SDKs to themselves.
 const CONSUMED: &[&str] = &[
@@ -112,6 +115,10 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
     }
     if WIDENING.iter().any(|beginning| name.starts_with(beginning)) {
         return Fate::Widens;
+    }
+    // A range belongs to a part: a store that minds it on a whole copy would make an object smaller than its source.
+    if name == COPY_RANGE && operation != Operation::UploadPartCopy {
+        return Fate::Unknown;
     }
     if COPYING.contains(&name) || name == COPY_SOURCE {
         return match (copies, name == COPY_SOURCE) {
@@ -208,6 +215,27 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
+/// Headers of an answer in which a store, or the edge before it, speaks of itself, of its account or to browsers about
+/// its own host: none of it is the client's business (P51), and said by this host some of it would be wrong.
+const STORES_OWN: &[&str] = &[
+    "alt-svc",
+    "location",
+    "nel",
+    "report-to",
+    "set-cookie",
+    "strict-transport-security",
+    "via",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-context",
+];
+
+/// Removes what the store says of itself.
+pub fn strip_stores_own(headers: &mut HeaderMap) {
+    for name in STORES_OWN {
+        headers.remove(*name);
+    }
+}
+
 /// Removes what belongs to one connection, together with every header that `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
@@ -276,16 +304,29 @@ mod tests {
     }
 
     #[test]
+    fn p51_what_a_store_says_of_itself_ends_here() {
+        let mut answer = headers(&[
+            ("alt-svc", "h3=\":443\""),
+            ("set-cookie", "a=b"),
+            ("location", "http://store:9000/bucket/key"),
+            ("x-amz-server-side-encryption-aws-kms-key-id", "arn:aws:kms:us-east-1:1:key/k"),
+            ("x-amz-server-side-encryption", "aws:kms"),
+            ("etag", "\"e\""),
+        ]);
+        strip_stores_own(&mut answer);
+        assert_eq!(answer, headers(&[("x-amz-server-side-encryption", "aws:kms"), ("etag", "\"e\"")]));
+    }
+
+    #[test]
     fn p34_unknown_instructions_are_refused_and_named() {
         let error =
             forwarded(Operation::PutObject, &headers(&[("x-amz-write-offset-bytes", "0")])).unwrap_err();
         assert_eq!(error.code, Code::NotImplemented);
         assert!(error.message.contains("x-amz-write-offset-bytes"));
         assert_eq!(refused(Operation::GetObject, "x-amz-copy-source", "b/k"), Code::NotImplemented);
-        assert_eq!(
-            refused(Operation::PutObject, "x-amz-copy-source-range", "bytes=0-1"),
-            Code::NotImplemented
-        );
+        for operation in [Operation::PutObject, Operation::CopyObject] {
+            assert_eq!(refused(operation, "x-amz-copy-source-range", "bytes=0-1"), Code::NotImplemented);
+        }
     }
 
     #[test]

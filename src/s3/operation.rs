@@ -228,6 +228,7 @@ impl Operation {
                 format!("The query name {twice} may be there once only."),
             ));
         }
+        check_values(row, query)?;
         if row.operation == Self::ListObjectsV2 && query.get("list-type") != Some("2") {
             return Err(Error::new(
                 Code::InvalidArgument,
@@ -256,6 +257,29 @@ impl Level {
             Self::Object => "an object",
         }
     }
+}
+
+/// What names an upload or a part must name one: several stores (Ceph RGW, Versity) take an empty `uploadId` for none,
+/// and so an AbortMultipartUpload for a DeleteObject, a ListParts for a GetObject, an UploadPart for a PutObject.
+fn check_values(row: &Row, query: &Query) -> Result<()> {
+    const PART_NUMBERS: std::ops::RangeInclusive<u16> = 1..=10_000;
+    let value = |name| row.required.contains(&name).then(|| query.get(name).unwrap_or_default());
+    if value("uploadId").is_some_and(str::is_empty) {
+        return Err(Error::new(
+            Code::NoSuchUpload,
+            "The specified upload does not exist: uploadId is empty.",
+        ));
+    }
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let in_range = |text: &str| text.parse().is_ok_and(|number| PART_NUMBERS.contains(&number));
+    if value("partNumber").is_some_and(|text| !digits(text) || !in_range(text)) {
+        return Err(Error::new(
+            Code::InvalidArgument,
+            "Part number must be an integer between 1 and 10000, inclusive",
+        )
+        .element("ArgumentName", "partNumber"));
+    }
+    Ok(())
 }
 
 fn not_implemented(what: String) -> Error {
@@ -354,6 +378,28 @@ mod tests {
                 error.message
             );
         }
+    }
+
+    #[test]
+    fn p37_an_upload_or_part_that_is_not_named_is_not_asked_for() {
+        for (method, query, code) in [
+            ("PUT", "partNumber=1&uploadId=", Code::NoSuchUpload),
+            ("PUT", "partNumber=1&uploadId", Code::NoSuchUpload),
+            ("GET", "uploadId=", Code::NoSuchUpload),
+            ("POST", "uploadId=", Code::NoSuchUpload),
+            ("DELETE", "uploadId=", Code::NoSuchUpload),
+            ("PUT", "partNumber=&uploadId=u", Code::InvalidArgument),
+            ("PUT", "partNumber=0&uploadId=u", Code::InvalidArgument),
+            ("PUT", "partNumber=%2B1&uploadId=u", Code::InvalidArgument),
+            ("PUT", "partNumber=10001&uploadId=u", Code::InvalidArgument),
+            ("PUT", "partNumber=99999999999&uploadId=u", Code::InvalidArgument),
+        ] {
+            assert_eq!(parse(method, Some("k"), query, false).unwrap_err().code, code, "{method} {query}");
+        }
+        assert_eq!(
+            parse("PUT", Some("k"), "partNumber=10000&uploadId=u", false).unwrap(),
+            Operation::UploadPart
+        );
     }
 
     #[test]

@@ -55,6 +55,14 @@ impl Request {
         if bucket == Some("") {
             return Err(Error::new(Code::InvalidURI, "The request target has an empty bucket name."));
         }
+        // No value of S3's has one, and a store that copies `response-…` into its answer as it is could be made to
+        // answer the next request on that connection, which is another client's.
+        if let Some((name, _)) = query.iter().find(|(_, value)| value.chars().any(char::is_control)) {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("The value of the query name {name:?} holds a control character."),
+            ));
+        }
         let operation = Operation::parse(method, bucket, key, &query, headers)?;
         let copy_source = match operation {
             Operation::CopyObject | Operation::UploadPartCopy => Some(copy_source(headers)?),
@@ -90,5 +98,24 @@ fn copy_source(headers: &HeaderMap) -> Result<CopySource> {
     match (values.next().map(|value| value.to_str()), values.next()) {
         (Some(Ok(value)), None) => CopySource::parse(value.trim()),
         _ => Err(Error::new(Code::InvalidArgument, "x-amz-copy-source must be there once, percent-encoded.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p45_control_characters_do_not_reach_the_store_in_a_query() {
+        for (query, fine) in [
+            ("response-content-type=a%0d%0aX-Evil:%201", false),
+            ("response-content-disposition=attachment%00", false),
+            ("versionId=a%7f", false),
+            ("response-content-type=text%2Fplain%3B%20charset%3Dutf-8", true),
+        ] {
+            let query = Query::parse(Some(query)).unwrap();
+            let request = Request::parse(&Method::GET, Addressing::Path, "/b/k", query, &HeaderMap::new());
+            assert_eq!(request.map_err(|error| error.code).err(), (!fine).then_some(Code::InvalidArgument));
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Listeners, connections and their limits, the orderly end. \[IO\]
 
 mod admin;
-mod prelude;
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -20,7 +22,6 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutWriter;
 
-use self::prelude::Prelude;
 use crate::{
     auth::{self, Audience, UnixTime, Verifier, sigv4},
     chain::RegistryFile,
@@ -79,7 +80,7 @@ pub struct Server {
 
 impl Server {
     /// Takes the ports and reads what the configuration names; nothing is answered yet.
-    pub async fn bind(config: Config) -> Result<Self, ServeFault> {
+    pub async fn bind(mut config: Config) -> Result<Self, ServeFault> {
         let mut settings = config.server.clone();
         let listener = listen("server.listen", settings.listen).await?;
         let admin = match settings.admin {
@@ -88,6 +89,7 @@ impl Server {
         };
         // Port 0 has become a real one.
         settings.listen = listener.local_addr().unwrap_or(settings.listen);
+        config.server.listen = settings.listen;
         let registry = RegistryFile::open(&config.chain.file, SystemTime::now())?;
         let store = Store::new(&config.store, &config.bucket.name).await?;
         let verifier = verifier(&config)?;
@@ -119,11 +121,12 @@ impl Server {
                 () = &mut shutdown => break,
             };
             if let Some((stream, peer, slot)) = accepted {
-                let connection = connection(stream, peer, Arc::clone(&gate), &settings);
+                let asked = Arc::<AtomicBool>::default();
+                let connection = connection(stream, peer, Arc::clone(&gate), &settings, Arc::clone(&asked));
                 let connection = connections.watch(connection);
+                let patience = Duration::from_secs(settings.head_seconds_max);
                 tokio::spawn(async move {
-                    // A connection that breaks is the peer's business; its request has its own record.
-                    let _ = connection.await;
+                    served(connection, &asked, patience).await;
                     drop(slot);
                 });
             }
@@ -155,12 +158,24 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
     }
 }
 
-/// One connection, HTTP/1.1 or HTTP/2 with prior knowledge.
+/// Serves one connection; one on which nobody has asked anything within `patience` is let go. Hyper's own bound on a
+/// head begins only when it knows whether it speaks HTTP/1 or HTTP/2, so that silence, or half of an HTTP/2 preface,
+/// would keep a slot for ever.
+async fn served(connection: impl Future, asked: &AtomicBool, patience: Duration) {
+    let mut connection = std::pin::pin!(connection);
+    // A connection that breaks is the peer's business; its request has its own record.
+    if tokio::time::timeout(patience, &mut connection).await.is_err() && asked.load(Ordering::Relaxed) {
+        connection.await;
+    }
+}
+
+/// One connection, HTTP/1.1 or HTTP/2 with prior knowledge; `asked` tells that a request has come.
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     gate: Arc<Gate>,
     settings: &config::Server,
+    asked: Arc<AtomicBool>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
 + Send
 + 'static {
@@ -168,6 +183,7 @@ fn connection(
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(Duration::from_secs(settings.write_idle_seconds)));
     let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
         let gate = Arc::clone(&gate);
         async move { Ok::<_, std::convert::Infallible>(gate.handle(request, peer).await) }
     });
@@ -187,8 +203,7 @@ fn connection(
         .max_pending_accept_reset_streams(Some(20))
         .keep_alive_interval(Some(Duration::from_secs(settings.head_seconds_max)))
         .keep_alive_timeout(Duration::from_secs(settings.head_seconds_max));
-    let stream = Prelude::new(Box::pin(stream), Duration::from_secs(settings.head_seconds_max));
-    builder.serve_connection(TokioIo::new(stream), service).into_owned()
+    builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned()
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFault> {
@@ -211,4 +226,21 @@ fn verifier(config: &Config) -> Result<Verifier, auth::SessionKeysError> {
         session_seconds_max: config.session.ttl_seconds_max,
         presigned_seconds_max: sigv4::PRESIGNED_SECONDS_MAX,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ends(asked: bool) -> bool {
+        let asked = AtomicBool::new(asked);
+        let serving = served(std::future::pending::<()>(), &asked, Duration::from_millis(10));
+        tokio::time::timeout(Duration::from_millis(500), serving).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn p47_a_connection_without_a_request_does_not_keep_its_slot() {
+        assert!(ends(false).await);
+        assert!(!ends(true).await);
+    }
 }

@@ -4,7 +4,6 @@
 //! and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
 
 mod body;
-mod connect;
 mod credentials;
 #[cfg(feature = "dev-store")]
 pub mod embedded;
@@ -16,12 +15,11 @@ use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::Client,
+    client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 
 pub use body::{Abort, StoreBody};
-use connect::Connector;
 pub use credentials::{CredentialFault, Credentials};
 
 use crate::{
@@ -68,7 +66,7 @@ pub struct Outbound {
 
 /// The store.
 pub struct Store {
-    client: Client<HttpsConnector<Connector>, StoreBody>,
+    client: Client<HttpsConnector<HttpConnector>, StoreBody>,
     credentials: Credentials,
     scheme: &'static str,
     authority: Authority,
@@ -86,16 +84,20 @@ impl Store {
     /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients know.
     pub async fn new(config: &config::Store, public_bucket: &str) -> std::result::Result<Self, StoreFault> {
         let credentials = Credentials::new(&config.credentials).await?;
-        let tcp = Connector::new(
-            Duration::from_secs(config.connect_seconds_max),
-            Duration::from_secs(config.idle_seconds_max),
-        );
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds_max)));
+        // A store that stops reading in the middle of an upload: neither the client's pace nor the time for an answer
+        // runs then, and hyper does not close what it cannot flush. The kernel does.
+        #[cfg(target_os = "linux")]
+        http.set_tcp_user_timeout(Some(Duration::from_secs(config.idle_seconds_max)));
         let tls = tls(config.ca_file.as_deref())?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)

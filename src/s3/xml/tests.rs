@@ -123,3 +123,11 @@ proptest! {
         prop_assert_eq!(Delete::parse(delete.to_xml().as_bytes()).unwrap(), delete);
     }
 }
+
+#[test]
+fn p31_the_number_of_elements_is_bounded() {
+    let document = |elements: usize| format!("<Delete>{}</Delete>", "<a/>".repeat(elements));
+    assert!(Element::parse(document(80_001).as_bytes()).is_ok());
+    let error = Element::parse(document(100_000).as_bytes()).unwrap_err();
+    assert!(error.message.contains("too many elements"), "{}", error.message);
+}
