@@ -101,7 +101,6 @@ async fn examine(
     other_owner: &AccountId,
     as_json: bool,
 ) -> Result<(), Fault> {
-    let stop = serve::stop_signal()?;
     let ask = Ask { receiver: caller.receiver, ttl_seconds: Some(SESSION_SECONDS) };
     let answer = session::ask(&client, &caller.endpoint, pair, ask).await?;
     let issued: Issued = serde_json::from_slice(answer.json.expose()).map_err(|_| {
@@ -110,6 +109,8 @@ async fn examine(
             caller.endpoint.canonical()
         ))
     })?;
+    // From here on there may be something to clean up.
+    let stop = serve::stop_signal()?;
     let run = format!("subgate-doctor-{}", random_hex()?);
     let folder = issued.folders.first().map(|folder| without_variables(folder));
     let other = folder.as_deref().and_then(|folder| folder_of(folder, other_owner));
