@@ -3,8 +3,12 @@
 //! It holds who, what and how it ended; never a query, a token or a signature (P51).
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -12,7 +16,7 @@ use http::{Method, StatusCode};
 
 use crate::{
     body::relay::End,
-    chain::{AccountId, Role},
+    chain::{AccountId, Owner, Role},
     error::Error,
     s3::Operation,
 };
@@ -29,6 +33,8 @@ pub struct Record {
     method: Method,
     /// Who called, once verified.
     pub hotkey: Option<AccountId>,
+    /// The same as the registry spells it, once looked up: to spell an address takes longer than the rest of a record.
+    pub owner: Option<Arc<Owner>>,
     /// By which role, once looked up.
     pub role: Option<Role>,
     /// What for, once parsed.
@@ -51,6 +57,7 @@ impl Record {
             from_edge,
             method: method.clone(),
             hotkey: None,
+            owner: None,
             role: None,
             operation: None,
             key: None,
@@ -76,6 +83,10 @@ impl Record {
             End::Complete | End::Cancelled => None,
         };
         let error = self.error.as_ref().or(late);
+        let hotkey = match &self.owner {
+            Some(owner) => Some(Cow::Borrowed(owner.hotkey())),
+            None => self.hotkey.map(|hotkey| Cow::Owned(hotkey.to_ss58())),
+        };
         tracing::info!(
             target: "subgate::access",
             request_id = %self.request_id,
@@ -83,7 +94,7 @@ impl Record {
             method = %self.method,
             operation = self.operation.map(Operation::as_str),
             key = self.key,
-            hotkey = self.hotkey.map(tracing::field::display),
+            hotkey = hotkey.as_deref(),
             role = self.role.map(Role::as_str),
             status = status.as_u16(),
             code = error.map(|error| error.code.as_str()),

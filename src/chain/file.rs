@@ -101,16 +101,19 @@ impl Stamp {
 /// The registry file and the snapshot it last gave.
 pub struct RegistryFile {
     path: PathBuf,
-    snapshot: ArcSwap<Snapshot>,
-    read: Mutex<Reading>,
+    last: ArcSwap<Last>,
+    /// Held by who reads the file anew: the fault last told, so that a broken file is logged once and not at each
+    /// request.
+    told: Mutex<Option<String>>,
 }
 
-struct Reading {
+/// What the file last said, and by which stamp that still counts.
+struct Last {
+    snapshot: Arc<Snapshot>,
+    /// None: a faulty state came after it.
     stamp: Option<Stamp>,
-    /// The state that turned out to be faulty: it is not parsed at each request, under the lock of all of them.
+    /// The state that turned out to be faulty: it is not parsed again at each request.
     faulty: Option<Stamp>,
-    /// The fault last told, so that a broken file is logged once and not at each request.
-    told: Option<String>,
 }
 
 impl RegistryFile {
@@ -119,60 +122,76 @@ impl RegistryFile {
         let (snapshot, stamp) = read(path, now)?;
         Ok(Self {
             path: path.to_owned(),
-            snapshot: ArcSwap::from_pointee(snapshot),
-            read: Mutex::new(Reading { stamp: Some(stamp), faulty: None, told: None }),
+            last: ArcSwap::from_pointee(Last {
+                snapshot: Arc::new(snapshot),
+                stamp: Some(stamp),
+                faulty: None,
+            }),
+            told: Mutex::new(None),
         })
     }
 
     /// The snapshot that counts now, read anew where the file has changed. A faulty file keeps the last snapshot
     /// with its true age.
     pub fn snapshot(&self, now: SystemTime) -> Arc<Snapshot> {
-        let mut reading = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.refresh(&mut reading, now) {
-            Ok(()) => reading.told = None,
+        // The usual case takes no lock: requests do not wait for each other's `stat`.
+        if let Some(snapshot) = self.unchanged(now) {
+            return snapshot;
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.refresh(now) {
+            Ok(()) => *told = None,
             Err(fault) => {
-                let told = fault.to_string();
-                if reading.told.as_ref() != Some(&told) {
-                    tracing::error!(fault = %told, "registry file is faulty; the last good one counts until chain.stale_seconds_max");
-                    reading.told = Some(told);
+                let fault = fault.to_string();
+                if told.as_ref() != Some(&fault) {
+                    tracing::error!(%fault, "registry file is faulty; the last good one counts until chain.stale_seconds_max");
+                    *told = Some(fault);
                 }
             }
         }
-        self.snapshot.load_full()
+        Arc::clone(&self.last.load().snapshot)
     }
 
-    fn refresh(&self, reading: &mut Reading, now: SystemTime) -> Result<(), RegistryFault> {
-        let metadata = std::fs::metadata(&self.path).map_err(|source| self.unreadable(source))?;
-        let seen = Stamp::of(&metadata, now);
-        if reading.faulty.is_some_and(|stamp| stamp.still(&seen)) {
+    /// The last snapshot, if one look at the file shows that it still counts.
+    fn unchanged(&self, now: SystemTime) -> Option<Arc<Snapshot>> {
+        // Loaded before the look: what another thread reads meanwhile is not older than that.
+        let last = self.last.load();
+        let seen = Stamp::of(&std::fs::metadata(&self.path).ok()?, now);
+        if last.faulty.is_some_and(|stamp| stamp.still(&seen)) {
+            return Some(Arc::clone(&last.snapshot));
+        }
+        if !last.stamp.is_some_and(|stamp| stamp.still(&seen)) {
+            return None;
+        }
+        let seconds = unix_seconds(now);
+        if last.snapshot.taken_at >= seconds {
+            return Some(Arc::clone(&last.snapshot));
+        }
+        // The unchanged file says the same now: one new allocation a second, not one for each request.
+        let snapshot = Arc::new(last.snapshot.seen_again(seconds));
+        let again = Arc::new(Last { snapshot: Arc::clone(&snapshot), stamp: last.stamp, faulty: None });
+        // Not over what another thread has read meanwhile.
+        self.last.compare_and_swap(&last, again);
+        Some(snapshot)
+    }
+
+    fn refresh(&self, now: SystemTime) -> Result<(), RegistryFault> {
+        if self.unchanged(now).is_some() {
             return Ok(());
         }
-        if reading.stamp.is_some_and(|stamp| stamp.still(&seen)) {
-            let last = self.snapshot.load();
-            let seconds = unix_seconds(now);
-            // The unchanged file says the same now: one new allocation a second, not one for each request.
-            if last.taken_at != seconds {
-                self.snapshot.store(Arc::new(last.seen_again(seconds)));
-            }
-            return Ok(());
-        }
-        // A faulty file is parsed again only when it has changed again or its stamp proves nothing.
+        let last = self.last.load_full();
+        let seen = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata, now));
         let (snapshot, stamp) = read(&self.path, now).inspect_err(|_| {
-            reading.stamp = None;
-            reading.faulty = Some(seen);
+            // What comes after a faulty state is read, whatever its stamp.
+            let snapshot = Arc::clone(&last.snapshot);
+            self.last.store(Arc::new(Last { snapshot, stamp: None, faulty: seen }));
         })?;
-        reading.faulty = None;
         let registered = snapshot.len();
-        if reading.stamp.is_none_or(|last| last.changed != stamp.changed) {
+        if last.stamp.is_none_or(|last| last.changed != stamp.changed) {
             tracing::info!(registered, "registry file read");
         }
-        self.snapshot.store(Arc::new(snapshot));
-        reading.stamp = Some(stamp);
+        self.last.store(Arc::new(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp), faulty: None }));
         Ok(())
-    }
-
-    fn unreadable(&self, source: std::io::Error) -> RegistryFault {
-        RegistryFault::Read { path: self.path.clone(), source }
     }
 }
 
@@ -262,11 +281,9 @@ mod tests {
         std::fs::write(&path, "{").unwrap();
         std::thread::sleep(STAMP_GRAIN * 2);
         let now = SystemTime::now();
-        let mut reading = file.read.lock().unwrap();
-        assert!(file.refresh(&mut reading, now).is_err());
+        assert!(file.refresh(now).is_err());
         // Had it been parsed again, it would be an error again.
-        assert!(file.refresh(&mut reading, now).is_ok());
-        drop(reading);
+        assert!(file.refresh(now).is_ok());
         assert!(file.snapshot(now + Duration::from_secs(100)).age_seconds(unix_seconds(now) + 100) >= 100);
         std::fs::write(&path, registry(&[2])).unwrap();
         assert!(knows(&file, 2) && !knows(&file, 1));

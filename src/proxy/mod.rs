@@ -255,6 +255,7 @@ impl Gate {
         let snapshot = self.registry.snapshot(now);
         let caller = self.registered(verified.hotkey(), &snapshot, time)?;
         record.role = Some(caller.role);
+        record.owner = Some(Arc::clone(&caller.owner));
 
         // Parse: what is asked for.
         let mut headers = head.headers.clone();

@@ -1,0 +1,106 @@
+//! The load client: a number of connections, each sending one and the same signed request again and again.
+
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::http::{Head, Input};
+
+/// One request, ready to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct Shot {
+    /// Head and body; a long body is one piece many times over.
+    pub(crate) pieces: Vec<Bytes>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) requests: u64,
+    seconds: f64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.seconds += other.seconds;
+    }
+
+    /// Requests in a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.requests as f64 / self.seconds
+    }
+}
+
+/// Sends for `duration`, and at least once on each connection; whatever has begun is ended and counted.
+pub(crate) fn run(port: u16, shot: &Shot, connections: usize, duration: Duration) -> Tally {
+    let started = Instant::now();
+    let until = started + duration;
+    let shot = Arc::new(shot.clone());
+    let requests = runtime().block_on(async {
+        let running: Vec<_> =
+            (0..connections).map(|_| tokio::spawn(connection(port, Arc::clone(&shot), until))).collect();
+        let mut requests = 0;
+        for connection in running {
+            requests += connection.await.unwrap();
+        }
+        requests
+    });
+    Tally { requests, seconds: started.elapsed().as_secs_f64() }
+}
+
+async fn connection(port: u16, shot: Arc<Shot>, until: Instant) -> u64 {
+    let mut stream = connect(port).await;
+    let mut input = Input::new();
+    let mut requests = 0;
+    loop {
+        let head = send(&mut stream, &mut input, &shot).await;
+        assert!(head.first_line.contains(" 200 "), "{}", failure(&mut stream, &mut input, &head).await);
+        input.swallow(&mut stream, head.content_bytes).await.unwrap();
+        requests += 1;
+        if Instant::now() >= until {
+            return requests;
+        }
+    }
+}
+
+/// Sends one request on a connection of its own; gives the content of the answer.
+pub(crate) fn once(port: u16, shot: &Shot) -> Vec<u8> {
+    runtime().block_on(async {
+        let mut stream = connect(port).await;
+        let mut input = Input::new();
+        let head = send(&mut stream, &mut input, shot).await;
+        assert!(head.first_line.contains(" 200 "), "{}", failure(&mut stream, &mut input, &head).await);
+        input.content(&mut stream, head.content_bytes).await.unwrap()
+    })
+}
+
+async fn send(stream: &mut TcpStream, input: &mut Input, shot: &Shot) -> Head {
+    for piece in &shot.pieces {
+        if stream.write_all(piece).await.is_err() {
+            // The answer that came instead says why.
+            break;
+        }
+    }
+    input.head(stream).await.unwrap().expect("an answer")
+}
+
+async fn failure(stream: &mut TcpStream, input: &mut Input, head: &Head) -> String {
+    let content = input.content(stream, head.content_bytes).await.unwrap_or_default();
+    format!("{}: {}", head.first_line, String::from_utf8_lossy(&content))
+}
+
+async fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}

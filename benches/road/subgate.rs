@@ -1,0 +1,200 @@
+//! Subgate before the bare store, and a miner who signs.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::SystemTime};
+
+use ::http::Method;
+use bytes::Bytes;
+use subgate::{
+    auth::{
+        Declared, Session, UnixTime, btauth,
+        canonical::sha256,
+        signer::{ClientRequest, Credentials, Signer, encode_chunks},
+        sr25519::Keypair,
+    },
+    body::digest::{Algorithm, Running, text},
+    secret::SecretText,
+};
+
+use crate::{
+    Case, Form,
+    load::{self, Shot},
+    process::{Listening, Process, free_port},
+};
+
+const BUCKET: &str = "bench";
+const REGION: &str = "us-east-1";
+const MINER_SEED: [u8; 32] = [7; 32];
+const COLDKEY_SEED: [u8; 32] = [8; 32];
+
+/// Bodies are so many times this piece and a shorter one.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A body up to this size leaves in one write with its head.
+const SMALL_BYTES_MAX: usize = 16 * 1024;
+
+/// Chunks as SDKs make them.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Starts `program` as the server with one miner, before the store at `store`. Its log goes to a file.
+pub(crate) fn start(program: &Path, dir: &Path, store: u16) -> Listening {
+    let private = |name: &str, content: &str| {
+        let path = dir.join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let ss58 = |seed| Keypair::from_mini_secret(seed).unwrap().account().to_ss58();
+    let (hotkey, coldkey) = (ss58(&MINER_SEED), ss58(&COLDKEY_SEED));
+    private(
+        "registry.json",
+        &format!(r#"{{"identities": [{{"hotkey": "{hotkey}", "coldkey": "{coldkey}"}}]}}"#),
+    );
+    private("store.json", r#"{"access_key": "AKIDEXAMPLE", "secret_key": "secret"}"#);
+    private("session.key", &"5".repeat(64));
+    let port = free_port();
+    let config = dir.join(format!("subgate-{port}.toml"));
+    let content = format!(
+        r#"
+[server]
+listen = "127.0.0.1:{port}"
+[bucket]
+name = "{BUCKET}"
+[store]
+endpoint = "http://127.0.0.1:{store}"
+credentials = {{ file = "store.json" }}
+[session]
+issue_with = "1"
+allow_no_receiver = true
+[[session.keys]]
+id = "1"
+file = "session.key"
+[chain]
+file = "registry.json"
+[policy]
+folders = ["data/{{source}}/{{coldkey}}/", "data/hotkey={{hotkey}}/job_id={{job_id}}/"]
+[policy.variables]
+source = ["x", "reddit"]
+job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
+"#
+    );
+    fs::write(&config, content).unwrap();
+    let mut command = Command::new(program);
+    command.arg("serve").arg("--config").arg(config);
+    Process::start(command, Some(&dir.join(format!("subgate-{port}.log")))).listening_on(port)
+}
+
+/// A miner with a session.
+pub(crate) struct Client {
+    pub(crate) port: u16,
+    host: String,
+    coldkey: String,
+    session: Session,
+}
+
+impl Client {
+    /// Opens a session by `POST /v1/session`.
+    pub(crate) fn log_in(port: u16) -> Self {
+        let keypair = Keypair::from_mini_secret(&MINER_SEED).unwrap();
+        let coldkey = Keypair::from_mini_secret(&COLDKEY_SEED).unwrap().account().to_ss58();
+        let nonce = u64::try_from(UnixTime::from(SystemTime::now()).nanos()).unwrap();
+        let headers = btauth::sign(&keypair, "POST", "/v1/session", b"", None, nonce);
+        let host = format!("127.0.0.1:{port}");
+        let mut head = format!("POST /v1/session HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        let answer = load::once(port, &Shot { pieces: vec![Bytes::from(head)] });
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        let text = |name: &str| answer.get(name).and_then(serde_json::Value::as_str).unwrap().to_owned();
+        let session = Session {
+            access_key_id: text("AccessKeyId"),
+            secret_access_key: SecretText::new(text("SecretAccessKey")),
+            session_token: SecretText::new(text("SessionToken")),
+            // Of no use to a signer.
+            expires_at: UnixTime::from(SystemTime::now()),
+        };
+        Self { port, host, coldkey, session }
+    }
+
+    /// The request of a case, signed now.
+    pub(crate) fn shot(&self, case: &Case) -> Shot {
+        let bytes = usize::try_from(case.bytes).unwrap();
+        let path = format!("/{BUCKET}/data/x/{}/{bytes}", self.coldkey);
+        let method = if case.form == Form::Get { Method::GET } else { Method::PUT };
+        let signer = Signer {
+            credentials: Credentials::Session(&self.session),
+            region: REGION,
+            now: SystemTime::now().into(),
+        };
+        let request = ClientRequest::new(method, &self.host, path)
+            .and_then(|request| {
+                request.header("user-agent", "Boto3/1.44.0 md/Botocore#1.44.0 ua/2.1 os/linux")
+            })
+            .and_then(|request| request.header("accept-encoding", "identity"))
+            .unwrap();
+        let put =
+            |request: ClientRequest| request.header("content-type", "application/octet-stream").unwrap();
+        let chunked = |request: ClientRequest| {
+            let request = put(request).header("content-encoding", "aws-chunked").unwrap();
+            request.header("x-amz-decoded-content-length", &bytes.to_string()).unwrap()
+        };
+        let sign = |mut request: ClientRequest, payload: Declared| {
+            let seed = signer.sign(&mut request, &payload).unwrap();
+            (request, seed)
+        };
+        match case.form {
+            Form::Get => assemble(sign(request, Declared::Unsigned).0, Vec::new()),
+            Form::Unsigned => assemble(sign(put(request), Declared::Unsigned).0, zeroes(bytes)),
+            Form::Sha256 => {
+                let hash = Declared::Sha256(sha256_of(bytes));
+                assemble(sign(put(request), hash).0, zeroes(bytes))
+            }
+            Form::UnsignedTrailer => {
+                let request = chunked(request).header("x-amz-trailer", "x-amz-checksum-crc32").unwrap();
+                let body = vec![0; bytes];
+                let mut crc = Running::new(Algorithm::Crc32);
+                crc.update(&body);
+                let crc = text(&crc.finish());
+                let body = encode_chunks(None, &body, CHUNK_BYTES, Some(&[("x-amz-checksum-crc32", &crc)]));
+                assemble(sign(request, Declared::UnsignedTrailer).0, vec![body.into()])
+            }
+            Form::SignedChunks => {
+                let (request, seed) = sign(chunked(request), Declared::SignedChunks);
+                let body = encode_chunks(seed.as_ref(), &vec![0; bytes], CHUNK_BYTES, None);
+                assemble(request, vec![body.into()])
+            }
+        }
+    }
+}
+
+fn sha256_of(bytes: usize) -> [u8; 32] {
+    let mut running = Running::new(Algorithm::Sha256);
+    zeroes(bytes).iter().for_each(|piece| running.update(piece));
+    running.finish().try_into().unwrap_or_else(|_| sha256(b""))
+}
+
+fn zeroes(bytes: usize) -> Vec<Bytes> {
+    let piece = Bytes::from(vec![0; bytes.min(PIECE_BYTES)]);
+    let mut pieces = vec![piece.clone(); bytes / PIECE_BYTES];
+    let rest = bytes % PIECE_BYTES;
+    pieces.extend(Some(piece.slice(..rest)).filter(|rest| !rest.is_empty()));
+    pieces
+}
+
+/// The request as it goes onto the wire.
+fn assemble(request: ClientRequest, body: Vec<Bytes>) -> Shot {
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target()).into_bytes();
+    for (name, value) in &request.headers {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    let body_bytes: usize = body.iter().map(Bytes::len).sum();
+    if request.method != Method::GET {
+        head.extend(format!("content-length: {body_bytes}\r\n").into_bytes());
+    }
+    head.extend(b"\r\n");
+    if body_bytes <= SMALL_BYTES_MAX {
+        body.iter().for_each(|piece| head.extend(piece));
+        return Shot { pieces: vec![head.into()] };
+    }
+    Shot { pieces: std::iter::once(head.into()).chain(body).collect() }
+}
