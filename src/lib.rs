@@ -20,7 +20,7 @@
 //! | room | what is in it | decides or does |
 //! | --- | --- | --- |
 //! | [`error`], [`secret`] | S3's error codes with two voices; secrets that cannot be printed | |
-//! | [`chain`] | accounts, the snapshot of who is registered, the registry file | does (one file) |
+//! | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, what their answers are worth, the registry file | decides, and reads nodes and files |
 //! | [`s3`] | keys, operations, headers, copy sources, XML | decides |
 //! | [`auth`] | SigV4 by session or by hotkey, session tokens, btauth/1; the client's side of all that | decides |
 //! | [`policy`] | folder templates, roles, rights | decides |
@@ -41,14 +41,15 @@
 //! - The bytes that complete an object leave only after every proof the client gave has held.
 //! - No size that a peer declares takes memory; every wait ends; nothing a peer sends panics.
 //! - A failure of the store, or of what decides, is a 503 to be retried: never a refusal, never "not there".
+//! - Nothing but a valid newer reading of the chain replaces the snapshot; no request waits for the chain.
 //! - No secret, token, signature or query stands in a log, an error or a `Debug`.
 //! - What decides is pure: time, snapshot and bytes are arguments.
 //!
 //! # Left out on purpose
 //!
 //! No state for each session, no list of uploads, no cache of objects, no rewriting of the store's XML, no retry of a
-//! body that has begun. Forms, the live chain, the TLS listener, rate limits and metrics have their places (`auth`,
-//! `chain`, `serve`, `observe`) and are not there yet.
+//! body that has begun. Forms, the TLS listener, rate limits and metrics have their places (`auth`,
+//! `serve`, `observe`) and are not there yet.
 
 pub mod auth;
 pub mod body;

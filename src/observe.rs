@@ -37,6 +37,8 @@ pub struct Record {
     pub owner: Option<Arc<Owner>>,
     /// By which role, once looked up.
     pub role: Option<Role>,
+    /// The block of the chain at which that was decided; none with a registry file.
+    pub block: Option<u64>,
     /// What for, once parsed.
     pub operation: Option<Operation>,
     /// On which key, once parsed.
@@ -59,6 +61,7 @@ impl Record {
             hotkey: None,
             owner: None,
             role: None,
+            block: None,
             operation: None,
             key: None,
             received_bytes: 0,
@@ -96,6 +99,7 @@ impl Record {
             key = self.key,
             hotkey = hotkey.as_deref(),
             role = self.role.map(Role::as_str),
+            block = self.block,
             status = status.as_u16(),
             code = error.map(|error| error.code.as_str()),
             detail = error.and_then(|error| error.detail.as_deref()),

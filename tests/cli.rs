@@ -80,6 +80,8 @@ fn help_teaches_by_example_and_goes_to_standard_output() {
         &["check", "--help"],
         &["credentials", "--help"],
         &["doctor", "--help"],
+        &["chain", "status", "--help"],
+        &["chain", "who", "--help"],
     ] {
         let output = subgate(arguments);
         assert_eq!(output.status.code(), Some(0));

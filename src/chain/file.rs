@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 
-use super::{AccountId, Neuron, Snapshot};
+use super::{AccountId, Neuron, Snapshot, unix_seconds};
 
 /// A registry of 65,536 identities is about 15 MB; nothing honest is larger than this.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -152,7 +152,7 @@ impl RegistryFile {
         Arc::clone(&self.last.load().snapshot)
     }
 
-    /// The last snapshot, if one look at the file shows that it still counts.
+    /// The last snapshot, if one look at the file shows nothing new.
     fn unchanged(&self, now: SystemTime) -> Option<Arc<Snapshot>> {
         // Loaded before the look: what another thread reads meanwhile is not older than that.
         let last = self.last.load();
@@ -169,9 +169,9 @@ impl RegistryFile {
         }
         // The unchanged file says the same now: one new allocation a second, not one for each request.
         let snapshot = Arc::new(last.snapshot.seen_again(seconds));
-        let again = Arc::new(Last { snapshot: Arc::clone(&snapshot), stamp: last.stamp, faulty: None });
+        let again = Last { snapshot: Arc::clone(&snapshot), stamp: last.stamp, faulty: None };
         // Not over what another thread has read meanwhile.
-        self.last.compare_and_swap(&last, again);
+        self.last.compare_and_swap(&last, Arc::new(again));
         Some(snapshot)
     }
 
@@ -181,8 +181,8 @@ impl RegistryFile {
         }
         let last = self.last.load_full();
         let seen = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata, now));
+        // A faulty file is parsed again only when it has changed again or its stamp proves nothing.
         let (snapshot, stamp) = read(&self.path, now).inspect_err(|_| {
-            // What comes after a faulty state is read, whatever its stamp.
             let snapshot = Arc::clone(&last.snapshot);
             self.last.store(Arc::new(Last { snapshot, stamp: None, faulty: seen }));
         })?;
@@ -193,10 +193,6 @@ impl RegistryFile {
         self.last.store(Arc::new(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp), faulty: None }));
         Ok(())
     }
-}
-
-fn unix_seconds(now: SystemTime) -> u64 {
-    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFault> {

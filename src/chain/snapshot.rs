@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::AccountId;
+use super::{
+    AccountId,
+    node::{Block, BlockHash},
+};
 
 /// The addresses of one registered hotkey as the texts that name its folders; spelt once for each snapshot, for SS58
 /// costs more than everything else a lookup does.
@@ -43,14 +46,27 @@ pub struct Neuron {
     pub owner: Arc<Owner>,
     /// Whether the subnet gave it a validator permit at the last epoch.
     pub validator_permit: bool,
-    /// Total stake (`S` of the metagraph), in units of alpha and weighted TAO.
+    /// Total stake (`S` of the metagraph), in units of alpha and weighted TAO; not a number where it is not known.
     pub stake: f64,
+    /// Its place on the subnet, where the source tells it.
+    pub uid: Option<u16>,
+    /// Whether it is the one of its coldkey that [`ValidatorRule::one_per_coldkey`] lets be a validator: among those
+    /// with a permit the one with the most stake. [`Snapshot::new`] settles it.
+    pub leads: bool,
 }
 
 impl Neuron {
     /// A neuron with what the chain says of it.
     pub fn new(hotkey: AccountId, coldkey: AccountId, validator_permit: bool, stake: f64) -> Self {
-        Self { hotkey, coldkey, owner: Arc::new(Owner::new(hotkey, coldkey)), validator_permit, stake }
+        let owner = Arc::new(Owner::new(hotkey, coldkey));
+        Self { hotkey, coldkey, owner, validator_permit, stake, uid: None, leads: true }
+    }
+
+    /// The same, with its place on the subnet.
+    #[must_use]
+    pub fn at_uid(mut self, uid: u16) -> Self {
+        self.uid = Some(uid);
+        self
     }
 }
 
@@ -73,18 +89,107 @@ impl Role {
     }
 }
 
-/// Who counts as a validator.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Who counts as a validator: every condition must hold.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ValidatorRule {
     /// Least total stake, in the units of [`Neuron::stake`].
     pub stake_min: f64,
+    /// Whether the subnet must have given a validator permit.
+    pub permit: bool,
+    /// Where it is not empty: hotkeys and coldkeys of which one must be the neuron's.
+    pub allow: HashSet<AccountId>,
+    /// Hotkeys and coldkeys of which none may be the neuron's.
+    pub deny: HashSet<AccountId>,
+    /// Of several hotkeys of one coldkey only the one with the most stake.
+    pub one_per_coldkey: bool,
+}
+
+impl Default for ValidatorRule {
+    fn default() -> Self {
+        Self {
+            stake_min: 10_000.0,
+            permit: true,
+            allow: HashSet::new(),
+            deny: HashSet::new(),
+            one_per_coldkey: false,
+        }
+    }
+}
+
+/// Why a registered neuron is not a validator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotValidator {
+    /// On the list of those who never are.
+    Denied,
+    /// Not on the list of those who may be.
+    NotAllowed,
+    /// No validator permit.
+    NoPermit,
+    /// Less stake than the bound.
+    Stake,
+    /// The stake is not known: it was read without, and never with.
+    StakeUnknown,
+    /// Another hotkey of the same coldkey is the validator.
+    Another,
+}
+
+impl NotValidator {
+    /// For people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "its hotkey or coldkey is in chain.validator_deny",
+            Self::NotAllowed => "neither its hotkey nor its coldkey is in chain.validator_allow",
+            Self::NoPermit => "it has no validator permit (permits change once in an epoch)",
+            Self::Stake => "its total stake is below the bound",
+            Self::StakeUnknown => "its stake is not known yet",
+            Self::Another => "another hotkey of its coldkey has more stake, and one is allowed",
+        }
+    }
 }
 
 impl ValidatorRule {
-    /// The role of a registered neuron. A stake that is not a number is no stake.
+    /// The role of a registered neuron.
     pub fn role(&self, neuron: &Neuron) -> Role {
-        if neuron.validator_permit && neuron.stake >= self.stake_min { Role::Validator } else { Role::Miner }
+        match self.refuses(neuron) {
+            None => Role::Validator,
+            Some(_) => Role::Miner,
+        }
     }
+
+    /// The first condition that does not hold. A stake that is not a number is no stake.
+    pub fn refuses(&self, neuron: &Neuron) -> Option<NotValidator> {
+        let is_in = |list: &HashSet<AccountId>| {
+            !list.is_empty() && (list.contains(&neuron.hotkey) || list.contains(&neuron.coldkey))
+        };
+        if is_in(&self.deny) {
+            Some(NotValidator::Denied)
+        } else if !self.allow.is_empty() && !is_in(&self.allow) {
+            Some(NotValidator::NotAllowed)
+        } else if self.permit && !neuron.validator_permit {
+            Some(NotValidator::NoPermit)
+        } else if neuron.stake.is_nan() {
+            Some(NotValidator::StakeUnknown)
+        } else if neuron.stake < self.stake_min {
+            Some(NotValidator::Stake)
+        } else if self.one_per_coldkey && !neuron.leads {
+            Some(NotValidator::Another)
+        } else {
+            None
+        }
+    }
+}
+
+/// From where a snapshot of the chain came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The finalized block.
+    pub block: Block,
+    /// The genesis of its chain.
+    pub genesis: BlockHash,
+    /// The version of the runtime at that block.
+    pub spec_version: u32,
+    /// The node that told it.
+    pub source: Arc<str>,
 }
 
 /// Everyone who is registered, looked up by hotkey in constant time.
@@ -93,6 +198,8 @@ pub struct Snapshot {
     neurons: Arc<HashMap<AccountId, Neuron>>,
     /// Seconds since the epoch at which the source was known to say this.
     pub taken_at: u64,
+    /// From where, if it is the chain's.
+    pub origin: Option<Origin>,
 }
 
 impl Snapshot {
@@ -105,18 +212,41 @@ impl Snapshot {
                 return Err(hotkey);
             }
         }
-        Ok(Self { neurons: Arc::new(map), taken_at })
+        settle_leads(&mut map);
+        Ok(Self { neurons: Arc::new(map), taken_at, origin: None })
+    }
+
+    /// The same, with where it came from.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// The block at which the chain said this.
+    pub fn block(&self) -> Option<u64> {
+        self.origin.as_ref().map(|origin| origin.block.number)
     }
 
     /// The same neurons, known to be so at a later time as well.
     #[must_use]
     pub fn seen_again(&self, taken_at: u64) -> Self {
-        Self { neurons: Arc::clone(&self.neurons), taken_at }
+        Self { neurons: Arc::clone(&self.neurons), taken_at, origin: self.origin.clone() }
     }
 
     /// The neuron of a registered hotkey.
     pub fn neuron(&self, hotkey: &AccountId) -> Option<&Neuron> {
         self.neurons.get(hotkey)
+    }
+
+    /// Everyone, in no order.
+    pub fn neurons(&self) -> impl Iterator<Item = &Neuron> {
+        self.neurons.values()
+    }
+
+    /// How many have a validator permit.
+    pub fn permits(&self) -> usize {
+        self.neurons.values().filter(|neuron| neuron.validator_permit).count()
     }
 
     /// How many hotkeys are registered.
@@ -145,6 +275,24 @@ impl Snapshot {
     }
 }
 
+/// Of each coldkey: a permit before none, then the most stake, then the lowest uid, then the key, so that it is one.
+fn settle_leads(neurons: &mut HashMap<AccountId, Neuron>) {
+    let rank = |neuron: &Neuron| {
+        let stake = if neuron.stake.is_nan() { -1.0 } else { neuron.stake };
+        (neuron.validator_permit, stake, std::cmp::Reverse((neuron.uid, neuron.hotkey)))
+    };
+    let mut first = HashMap::with_capacity(neurons.len());
+    for neuron in neurons.values() {
+        let best = first.entry(neuron.coldkey).or_insert_with(|| rank(neuron));
+        if rank(neuron) > *best {
+            *best = rank(neuron);
+        }
+    }
+    for neuron in neurons.values_mut() {
+        neuron.leads = first.get(&neuron.coldkey).is_none_or(|best| *best == rank(neuron));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,11 +304,49 @@ mod tests {
 
     #[test]
     fn a_validator_has_a_permit_and_the_stake() {
-        let rule = ValidatorRule { stake_min: 10_000.0 };
+        let rule = ValidatorRule::default();
         assert_eq!(rule.role(&neuron(1, true, 10_000.0)), Role::Validator);
         assert_eq!(rule.role(&neuron(1, true, 9_999.9)), Role::Miner);
         assert_eq!(rule.role(&neuron(1, false, 1e9)), Role::Miner);
         assert_eq!(rule.role(&neuron(1, true, f64::NAN)), Role::Miner);
+    }
+
+    #[test]
+    fn every_condition_of_the_rule_counts_and_says_so() {
+        let account = |id| AccountId::from_bytes([id; 32]).unwrap();
+        let big = neuron(1, true, 2e4);
+        let check = |rule: ValidatorRule, neuron: &Neuron, refused| assert_eq!(rule.refuses(neuron), refused);
+        let rule = ValidatorRule::default;
+        check(rule(), &big, None);
+        check(rule(), &neuron(1, false, 2e4), Some(NotValidator::NoPermit));
+        check(rule(), &neuron(1, true, 1.0), Some(NotValidator::Stake));
+        check(rule(), &neuron(1, true, f64::NAN), Some(NotValidator::StakeUnknown));
+        check(ValidatorRule { permit: false, ..rule() }, &neuron(1, false, 2e4), None);
+        for listed in [1, 100] {
+            let list = HashSet::from([account(listed)]);
+            check(ValidatorRule { deny: list.clone(), ..rule() }, &big, Some(NotValidator::Denied));
+            check(ValidatorRule { allow: list.clone(), ..rule() }, &big, None);
+            // A place on the list is no stake and no permit, and who is denied is denied.
+            let weak = neuron(1, false, 0.0);
+            check(ValidatorRule { allow: list.clone(), ..rule() }, &weak, Some(NotValidator::NoPermit));
+            let both = ValidatorRule { allow: list.clone(), deny: list, ..rule() };
+            check(both, &big, Some(NotValidator::Denied));
+        }
+        let other = ValidatorRule { allow: HashSet::from([account(2)]), ..rule() };
+        check(other, &big, Some(NotValidator::NotAllowed));
+    }
+
+    #[test]
+    fn of_one_coldkey_the_hotkey_with_the_most_stake_leads() {
+        let neurons =
+            vec![neuron(1, true, 2e4), neuron(2, true, 3e4), neuron(3, false, 9e4), neuron(4, true, 3e4)];
+        let snapshot = Snapshot::new(neurons, 0).unwrap();
+        let rule = ValidatorRule { one_per_coldkey: true, ..ValidatorRule::default() };
+        let validators: Vec<_> =
+            snapshot.neurons().filter(|neuron| rule.role(neuron) == Role::Validator).collect();
+        assert_eq!(validators.len(), 1);
+        assert_eq!(validators[0].hotkey, AccountId::from_bytes([2; 32]).unwrap());
+        assert_eq!(snapshot.validators(&ValidatorRule::default()), 3);
     }
 
     #[test]
@@ -173,7 +359,7 @@ mod tests {
     fn lookups_and_counts() {
         let snapshot = Snapshot::new(vec![neuron(1, true, 2e4), neuron(2, false, 0.0)], 50).unwrap();
         assert_eq!((snapshot.len(), snapshot.coldkeys(), snapshot.age_seconds(60)), (2, 1, 10));
-        assert_eq!(snapshot.validators(&ValidatorRule { stake_min: 1e4 }), 1);
+        assert_eq!(snapshot.validators(&ValidatorRule::default()), 1);
         assert!(snapshot.neuron(&AccountId::from_bytes([3; 32]).unwrap()).is_none());
     }
 }

@@ -19,9 +19,18 @@ use super::{fault::Fault, out};
 const VARIABLE: &str = "SUBGATE_LOG";
 
 /// Libraries that log no more than [`Level::INFO`]: `aws_sigv4` writes canonical requests and keys at TRACE, the
-/// others write what peers sent.
-const CAPPED_AT_INFO: &[&str] =
-    &["aws_sigv4", "aws_config", "aws_smithy", "hyper", "hyper_util", "h2", "rustls"];
+/// others write what peers sent and the targets of requests, which may hold an operator's key at a provider.
+const CAPPED_AT_INFO: &[&str] = &[
+    "aws_sigv4",
+    "aws_config",
+    "aws_smithy",
+    "hyper",
+    "hyper_util",
+    "h2",
+    "rustls",
+    "tungstenite",
+    "tokio_tungstenite",
+];
 
 /// Libraries whose spans hold whole requests, credentials included.
 const CAPPED_AT_WARN: &[&str] = &["s3s", "s3s_fs"];

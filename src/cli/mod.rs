@@ -1,10 +1,11 @@
-//! What a person calls: `dev`, `serve`, `check`, `credentials`, `doctor`.
+//! What a person calls: `dev`, `serve`, `check`, `credentials`, `doctor`, `chain`.
 //!
 //! Each command is a function from its options to `Result<(), Fault>`; this file alone knows arguments and exit codes.
 //! Product goes to standard output, everything else to standard error.
 
 mod cache;
 mod caller;
+mod chain;
 mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
@@ -41,6 +42,8 @@ Examples:
                                        what credential_process in ~/.aws/config calls
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
                                        whether that server keeps folders apart
+  subgate chain who 5F… --config proxy.toml
+                                       who an address is, and why it is or is not a validator
 
 {EXIT_CODES_HELP}
 
@@ -68,6 +71,9 @@ enum Command {
     Credentials(Box<credentials::Options>),
     /// Try a live server as one of its miners or validators: what must work, and what must be refused
     Doctor(Box<doctor::Options>),
+    /// Show what the chain says: the snapshot, or one address
+    #[command(subcommand)]
+    Chain(chain::Command),
 }
 
 /// Runs the program.
@@ -94,6 +100,7 @@ fn run(arguments: Arguments) -> Result<(), Fault> {
         Command::Check(options) => serve::check(&options),
         Command::Credentials(options) => credentials::run(*options),
         Command::Doctor(options) => doctor::run(*options),
+        Command::Chain(command) => chain::run(&command),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration: TOML in, checked values out, all faults told at once. `proxy.toml` is its commented reference.
 
+mod chain;
 mod secrets;
 mod section;
 mod server;
@@ -7,6 +8,8 @@ mod store;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
+pub(crate) use chain::parse_genesis;
+pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use secrets::SessionKey;
 pub use section::Faults;
 use section::Section;
@@ -14,7 +17,7 @@ pub use server::{Edge, Server};
 pub use store::{CredentialSource, Proofs, Store, StoreAddressing, Trailers};
 
 use crate::{
-    chain::{AccountId, ValidatorRule},
+    chain::AccountId,
     policy::{Policy, RoleRights, Template, Values},
     secret::Secret,
 };
@@ -77,17 +80,6 @@ pub struct Session {
     pub allow_no_receiver: bool,
     /// Longest life of a session, in seconds.
     pub ttl_seconds_max: u64,
-}
-
-/// Who is registered, and who of them is a validator.
-#[derive(Debug, Clone)]
-pub struct Chain {
-    /// The registry file.
-    pub file: std::path::PathBuf,
-    /// A snapshot older than this decides nothing.
-    pub stale_seconds_max: u64,
-    /// Who counts as a validator.
-    pub validator: ValidatorRule,
 }
 
 /// Sizes and paces.
@@ -208,31 +200,6 @@ impl Session {
         let ttl_seconds_max = section.number("ttl_seconds_max", 86_400, 1200..=86_400);
         section.finish();
         Self { issue_with, keys, receiver, allow_no_receiver, ttl_seconds_max }
-    }
-}
-
-impl Chain {
-    fn read(mut section: Section) -> Option<Self> {
-        section.word("source", &[("file", ())], ());
-        let file = section.path("file", "the path of a registry file");
-        if file.is_none() {
-            section.fault("file", "is missing; it must be the path of a registry file ({\"identities\": [{\"hotkey\": …, \"coldkey\": …}]})");
-        }
-        let stale_seconds_max = section.number("stale_seconds_max", 900, 1..=86_400);
-        let right = "a stake of 0 or more, such as 10000.0";
-        let mut stake_min = section.or("validator_stake_min", toml::Value::Float(10_000.0), right);
-        if let toml::Value::Integer(whole) = stake_min {
-            stake_min = toml::Value::Float(f64::from(i32::try_from(whole).unwrap_or(-1)));
-        }
-        let stake_min = match stake_min {
-            toml::Value::Float(stake) if stake >= 0.0 => stake,
-            other => {
-                section.fault("validator_stake_min", format_args!("{other} is not {right}"));
-                f64::INFINITY
-            }
-        };
-        section.finish();
-        Some(Self { file: file?, stale_seconds_max, validator: ValidatorRule { stake_min } })
     }
 }
 

@@ -38,8 +38,11 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
     assert_eq!(config.store.verifies, Proofs { sha256: false, content_md5: true, checksum: false });
     assert_eq!(config.policy.roots(), ["data/"]);
-    assert_eq!(config.chain.file, place.0.path().join("registry.json"));
-    assert_eq!(config.chain.validator.stake_min, 10_000.0);
+    assert!(
+        matches!(&config.chain.source, ChainSource::File(file) if *file == place.0.path().join("registry.json"))
+    );
+    assert_eq!(config.chain.validator, crate::chain::ValidatorRule::default());
+    assert_eq!(config.chain.uploads_after_loss, UploadsAfterLoss::Finish);
     assert_eq!(config.session.ttl_seconds_max, 86_400);
 }
 
@@ -58,6 +61,22 @@ fn the_reference_is_a_configuration() {
         .replace("certs/session-2026-11.key", "session.key")
         .replace("certs/session-2026-10.key", "session.key");
     place.parse(&whole).unwrap_or_else(|faults| panic!("{faults}"));
+}
+
+#[test]
+fn the_chain_itself_needs_a_netuid_and_has_defaults_for_the_rest() {
+    let place = Place::new();
+    let live =
+        LEAST.replace("chain.file = \"registry.json\"", "chain.source = \"subtensor\"\nchain.netuid = 13");
+    let ChainSource::Subtensor(chain) = place.parse(&live).unwrap().chain.source else { panic!() };
+    assert_eq!((chain.netuid, chain.refresh_seconds, chain.quorum), (13, 24, 1));
+    assert_eq!(chain.genesis, Some(crate::chain::FINNEY_GENESIS));
+    assert_eq!(chain.endpoints, [crate::chain::FINNEY_ENDPOINT.parse().unwrap()]);
+    assert_eq!(chain.snapshot_file, Some(place.0.path().join("chain-snapshot.json")));
+    let fault = |text: &str| place.parse(text).unwrap_err().to_string();
+    assert!(fault(&live.replace("chain.netuid = 13", "")).starts_with("chain.netuid: is missing"));
+    let twice = "chain.endpoints = [\"ws://a/1\", \"ws://a/2\"]\nchain.quorum = 2";
+    assert!(fault(&format!("{live}{twice}")).contains("2 endpoints cannot agree where 1 of different"));
 }
 
 #[test]
@@ -84,7 +103,14 @@ fn every_fault_is_told_at_once_with_its_setting() {
             issue_with = "b"
             keys = [{ id = "a", file = "missing.key" }, { id = "b", env = "SUBGATE_TEST_UNSET" }]
             [chain]
-            source = "subtensor"
+            source = "oracle"
+            endpoints = ["ftp://node"]
+            genesis = "0x12"
+            refresh_seconds = 0
+            quorum = 2
+            collapse_share_max = 1.5
+            validator_stake_min = -1
+            validator_deny = ["5abc"]
             [policy]
             folders = ["data/{nobody}/", "data/{coldkey}"]
             variables = { source = [], hotkey = ["x"], job = { pattern = "(" } }
@@ -111,8 +137,15 @@ fn every_fault_is_told_at_once_with_its_setting() {
         "session.keys[0].file: ",
         "session.keys[1].env: the environment variable SUBGATE_TEST_UNSET is not set",
         "session.receiver: is missing",
-        "chain.source: \"subtensor\" is not \"file\"",
+        "chain.source: \"oracle\" is not \"file\" or \"subtensor\"",
         "chain.file: is missing",
+        "chain.endpoints: \"ftp://node\" is not a URL",
+        "chain.genesis: \"0x12\" is not \"finney\"",
+        "chain.refresh_seconds: 0 is not a whole number",
+        "chain.quorum: 2 endpoints cannot agree",
+        "chain.collapse_share_max: 1.5 is not a share",
+        "chain.validator_stake_min: -1 is not a stake",
+        "chain.validator_deny: \"5abc\" is not",
         "policy.folders: \"data/{nobody}/\": {nobody} is not among policy.variables",
         "policy.folders: \"data/{coldkey}\" must end",
         "policy.variables.source: ",

@@ -141,6 +141,7 @@ impl Gate {
             })?,
         };
         let snapshot = self.registry().snapshot(now);
+        record.block = snapshot.block();
         let caller: Caller = self.registered(evidence.hotkey(), &snapshot, time).map_err(refusal)?;
         record.role = Some(caller.role);
         // Only now: a stranger's nonces are not remembered.

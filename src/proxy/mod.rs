@@ -37,7 +37,7 @@ use crate::{
         outcome::Outcome,
         pace::Pace,
     },
-    chain::{AccountId, RegistryFile, Snapshot},
+    chain::{AccountId, Registry, Snapshot},
     config::{self, Config},
     control::Sessions,
     error::{Code, Error, Result},
@@ -63,7 +63,7 @@ const WHOLE_BODIES_MAX: usize = 8;
 /// Everything that a request meets; built once, shared by all.
 pub struct Gate {
     verifier: Verifier,
-    registry: RegistryFile,
+    registry: Registry,
     chain: config::Chain,
     policy: Policy,
     bucket: config::Bucket,
@@ -124,7 +124,7 @@ pub struct Rooms {
     /// Verifies signatures.
     pub verifier: Verifier,
     /// Says who is registered.
-    pub registry: RegistryFile,
+    pub registry: Registry,
     /// The store behind.
     pub store: Store,
 }
@@ -155,7 +155,7 @@ impl Gate {
         &self.verifier
     }
 
-    pub(crate) fn registry(&self) -> &RegistryFile {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
@@ -253,6 +253,7 @@ impl Gate {
 
         // Who is that, by the one snapshot of this request.
         let snapshot = self.registry.snapshot(now);
+        record.block = snapshot.block();
         let caller = self.registered(verified.hotkey(), &snapshot, time)?;
         record.role = Some(caller.role);
         record.owner = Some(Arc::clone(&caller.owner));

@@ -1,6 +1,9 @@
 //! PutObject and UploadPart: the bytes stream through, and the last of them only when all is proven (P4 to P8).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header, request::Parts};
@@ -13,9 +16,9 @@ use crate::{
         digest::{self, Algorithm},
         plan::{Output, Plan},
     },
-    config::{Proofs, Trailers},
+    config::{Proofs, Trailers, UploadsAfterLoss},
     error::{Code, Error, Result},
-    policy::Permit,
+    policy::{Caller, Permit},
     s3::{Operation, SDK_QUERY_NAME},
     store::{Outbound, StoreBody},
 };
@@ -28,6 +31,9 @@ const LETTING_GO_TIME_MAX: Duration = Duration::from_secs(1);
 
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+
+/// How often an upload looks whether its caller is still registered, where such uploads are cut.
+const REGISTRATION_LOOK: Duration = Duration::from_secs(1);
 
 /// An upload as it arrives.
 pub(super) struct Inbound<'a> {
@@ -64,7 +70,12 @@ impl Gate {
         let arriving = Arriving::new(inbound.arrival.take()?, plan, self.pace)?;
         let outcome = arriving.outcome();
         *inbound.arrival = Arrival::Taken(Arc::clone(&outcome));
-        let (body, abort) = StoreBody::upload(arriving.into_upload().await?);
+        // A small body is read whole here.
+        let upload = tokio::select! {
+            upload = arriving.into_upload() => upload?,
+            lost = self.registration_lost(permit.caller()) => return Err(lost),
+        };
+        let (body, abort) = StoreBody::upload(upload);
         let outbound = Outbound {
             method: head.method.clone(),
             key: Some(request.key()?.to_owned()),
@@ -73,7 +84,11 @@ impl Gate {
             payload_hash,
             body,
         };
-        let answer = self.store.send(outbound, now).await;
+        let answer = tokio::select! {
+            answer = self.store.send(outbound, now) => answer,
+            // Dropping the request cuts it off: the store sees a broken transfer and keeps nothing.
+            lost = self.registration_lost(permit.caller()) => return Err(lost),
+        };
         // What the client did wrong is the answer, whatever the store makes of the broken transfer.
         if let Some(error) = outcome.failure() {
             return Err(error.clone());
@@ -92,6 +107,32 @@ impl Gate {
             };
         }
         answer
+    }
+}
+
+impl Gate {
+    /// Resolves when an upload under way must end because its caller may not upload any more, which never happens
+    /// where such uploads may finish.
+    async fn registration_lost(&self, caller: &Caller) -> Error {
+        if self.chain.uploads_after_loss == UploadsAfterLoss::Finish {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(REGISTRATION_LOOK).await;
+            let now = SystemTime::now();
+            let snapshot = self.registry.snapshot(now);
+            // One that is too old says nothing of a loss; the next request will hear of that.
+            match self.registered(caller.hotkey, &snapshot, now.into()) {
+                Err(error) if error.code == Code::AccessDenied => return error,
+                Ok(current) if current.owner.coldkey() != caller.owner.coldkey() => {
+                    return Error::new(
+                        Code::AccessDenied,
+                        "FolderDenied: the hotkey has another coldkey now, so the folder is another; upload there.",
+                    );
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 }
 

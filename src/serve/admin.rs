@@ -54,13 +54,21 @@ fn answer(request: &Request<Incoming>, gate: &Gate) -> (StatusCode, Value) {
         "/snapshot" => {
             let snapshot = gate.registry().snapshot(now);
             let rule = &gate.chain().validator;
+            let origin = snapshot.origin.as_ref();
             let body = json!({
-                "source": "file",
+                "source": origin.map_or("file", |origin| &origin.source),
+                "block": snapshot.block(),
+                "block_hash": origin.map(|origin| origin.block.hash.to_string()),
+                "spec_version": origin.map(|origin| origin.spec_version),
                 "age_seconds": snapshot.age_seconds(UnixTime::from(now).seconds()),
                 "hotkeys": snapshot.len(),
                 "coldkeys": snapshot.coldkeys(),
+                "permits": snapshot.permits(),
                 "validators": snapshot.validators(rule),
                 "validator_stake_min": rule.stake_min,
+                "stale_seconds_max": gate.chain().stale_seconds_max,
+                "chain_events": gate.registry().counters(),
+                "chain_fault": gate.registry().last_fault(),
                 "cached_sessions": gate.verifier().cached_sessions(),
             });
             (StatusCode::OK, body)
