@@ -28,7 +28,7 @@
 //! | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces | decides |
 //! | [`store`] | the pooled client, its credentials, its signature; the embedded store of `dev` | does |
 //! | [`proxy`] | the road | does |
-//! | [`control`] | endpoints that are not S3's: sessions, health | does |
+//! | [`control`] | endpoints that are not S3's: sessions, health, the documentation page | does |
 //! | [`observe`] | the access record | does |
 //! | [`serve`] | listeners, connections, the orderly end; the operator's listener | does |
 //! | [`cli`] | what a person calls | does |

@@ -7,10 +7,11 @@ use jiff::{Timestamp, ToSpan};
 
 use super::{
     cache::{self, Entry, Turn},
+    caller::{Caller, CallerOptions},
     fault::{Exit, Fault},
     out,
-    session::{self, Ask, Endpoint, Session},
-    wallet::{Keyfile, Location, Password, expand_home},
+    session::{self, Ask, Session},
+    wallet::{Keyfile, expand_home},
 };
 use crate::{chain::AccountId, secret::Secret};
 
@@ -36,36 +37,8 @@ Examples:
   # an encrypted hotkey, where nobody sits at a terminal
   subgate credentials --wallet-name miner --endpoint https://s3.example.com --password-file /run/secrets/hotkey")]
 pub(crate) struct Options {
-    /// Directory of the Bittensor wallets
-    #[arg(
-        long,
-        alias = "wallet.path",
-        env = "BT_WALLET_PATH",
-        hide_env_values = true,
-        value_name = "DIR",
-        default_value = "~/.bittensor/wallets"
-    )]
-    wallet_path: PathBuf,
-
-    /// Name of the wallet
-    #[arg(long, aliases = ["wallet.name", "name"], env = "BT_WALLET_NAME", hide_env_values = true, value_name = "NAME", default_value = "default")]
-    wallet_name: String,
-
-    /// Name of the hotkey in that wallet
-    #[arg(long, aliases = ["wallet.hotkey", "hotkey"], env = "BT_WALLET_HOTKEY", hide_env_values = true, value_name = "NAME", default_value = "default")]
-    wallet_hotkey: String,
-
-    /// File whose first line is the password of an encrypted hotkey; otherwise the terminal is asked
-    #[arg(long, env = "BT_WALLET_PASSWORD_FILE", hide_env_values = true, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-
-    /// The Subgate server
-    #[arg(long, env = "SUBGATE_ENDPOINT", hide_env_values = true, value_name = "URL")]
-    endpoint: String,
-
-    /// The server's own identity: the signature then counts there alone
-    #[arg(long, env = "SUBGATE_RECEIVER", hide_env_values = true, value_name = "SS58")]
-    receiver: Option<String>,
+    #[command(flatten)]
+    caller: CallerOptions,
 
     /// Lifetime of the session (the server's default: 24 hours)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1200..=86400))]
@@ -84,30 +57,19 @@ pub(crate) struct Options {
     /// Always ask the server, and keep nothing
     #[arg(long)]
     no_cache: bool,
-
-    /// PEM certificates to trust besides the system's
-    #[arg(long, env = "AWS_CA_BUNDLE", hide_env_values = true, value_name = "PEM")]
-    ca_file: Option<PathBuf>,
-
-    /// Allow http:// beyond this machine: the session's secret then travels unencrypted
-    #[arg(long)]
-    insecure_http: bool,
 }
 
 /// The options, checked.
 struct Job {
-    wallet: Location,
-    password: Password,
-    endpoint: Endpoint,
+    caller: Caller,
     ask: Ask,
     cache_dir: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub(crate) fn run(options: Options) -> Result<(), Fault> {
     let job = options.checked()?;
-    let keyfile = job.wallet.read()?;
+    let keyfile = job.caller.wallet.read()?;
     let hotkey = keyfile.address();
     let entry = job.entry(hotkey.as_ref());
     let mut _turn: Option<Turn> = None;
@@ -130,17 +92,12 @@ pub(crate) fn run(options: Options) -> Result<(), Fault> {
 
 impl Options {
     fn checked(self) -> Result<Job, Fault> {
-        let receiver = self.receiver.as_deref().map(|text| {
-            text.parse::<AccountId>().map_err(|error| Fault::usage(format!("--receiver {text:?} is {error}")))
-        });
+        let caller = self.caller.checked()?;
         let cache_dir = self.cache_dir.map(|dir| expand_home(&dir)).or_else(cache::default_dir);
         Ok(Job {
-            wallet: Location::new(&self.wallet_path, &self.wallet_name, &self.wallet_hotkey)?,
-            password: self.password_file.map_or(Password::Ask, |file| Password::File(expand_home(&file))),
-            endpoint: Endpoint::new(&self.endpoint, self.insecure_http)?,
-            ask: Ask { receiver: receiver.transpose()?, ttl_seconds: self.ttl_seconds },
+            ask: Ask { receiver: caller.receiver, ttl_seconds: self.ttl_seconds },
+            caller,
             cache_dir: cache_dir.filter(|_| !self.no_cache),
-            ca_file: self.ca_file.map(|file| expand_home(&file)),
         })
     }
 }
@@ -150,10 +107,11 @@ impl Job {
     fn entry(&self, hotkey: Option<&AccountId>) -> Option<Entry> {
         let dir = self.cache_dir.as_ref()?;
         // Where no address is known without a password, the keyfile's place stands for it.
-        let who = hotkey.map_or_else(|| self.wallet.keyfile().display().to_string(), AccountId::to_ss58);
+        let who =
+            hotkey.map_or_else(|| self.caller.wallet.keyfile().display().to_string(), AccountId::to_ss58);
         let receiver = self.ask.receiver.as_ref().map(AccountId::to_ss58).unwrap_or_default();
         let ttl = self.ask.ttl_seconds.map(|ttl| ttl.to_string()).unwrap_or_default();
-        Entry::new(dir, &[&self.endpoint.canonical(), &who, &receiver, &ttl])
+        Entry::new(dir, &[&self.caller.endpoint.canonical(), &who, &receiver, &ttl])
             .inspect_err(|error| {
                 out::complain(format_args!("nothing is cached in {}: {error}", dir.display()));
             })
@@ -161,12 +119,10 @@ impl Job {
     }
 
     fn fresh(&self, keyfile: &Keyfile) -> Result<Session, Fault> {
-        let key = keyfile.open(&self.password)?;
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Fault::new(Exit::Software, format!("the runtime cannot start: {error}")))?
-            .block_on(session::ask(&self.endpoint, &key.pair, self.ask, self.ca_file.as_deref()))
+        let Caller { password, endpoint, ca_file, .. } = &self.caller;
+        let key = keyfile.open(password)?;
+        let client = session::http_client(ca_file.as_deref())?;
+        session::runtime()?.block_on(session::ask(&client, endpoint, &key.pair, self.ask))
     }
 }
 

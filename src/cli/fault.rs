@@ -2,9 +2,13 @@
 
 use std::{fmt, process::ExitCode};
 
-/// Why a command ended; the numbers are those of BSD's `sysexits.h`.
+/// Why a command ended; the numbers are those of BSD's `sysexits.h`, and below them `doctor`'s findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
+    /// `doctor`: something that must work does not.
+    Failed = 1,
+    /// `doctor`: something that must be refused is let through.
+    Open = 2,
     /// An option, an environment variable or a setting is wrong.
     Usage = 64,
     /// A file was read and is not what it should be, or its password is wrong.
@@ -83,6 +87,8 @@ impl std::error::Error for Fault {}
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
+            Exit::Failed => 1,
+            Exit::Open => 2,
             Exit::Usage => 64,
             Exit::Data => 65,
             Exit::NoInput => 66,

@@ -1,13 +1,15 @@
-//! What a person calls: `dev`, `serve`, `check`, `credentials`, `chain`.
+//! What a person calls: `dev`, `serve`, `check`, `credentials`, `doctor`, `chain`.
 //!
 //! Each command is a function from its options to `Result<(), Fault>`; this file alone knows arguments and exit codes.
 //! Product goes to standard output, everything else to standard error.
 
 mod cache;
+mod caller;
 mod chain;
 mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
+mod doctor;
 mod fault;
 mod logging;
 #[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
@@ -38,6 +40,8 @@ Examples:
   subgate serve --config proxy.toml    the server before your own store
   subgate credentials --wallet-name miner --endpoint https://s3.example.com
                                        what credential_process in ~/.aws/config calls
+  subgate doctor --wallet-name miner --endpoint https://s3.example.com
+                                       whether that server keeps folders apart
   subgate chain who 5F… --config proxy.toml
                                        who an address is, and why it is or is not a validator
 
@@ -65,6 +69,8 @@ enum Command {
     Check(serve::CheckOptions),
     /// Print S3 credentials for a wallet, as AWS's `credential_process` wants them
     Credentials(Box<credentials::Options>),
+    /// Try a live server as one of its miners or validators: what must work, and what must be refused
+    Doctor(Box<doctor::Options>),
     /// Show what the chain says: the snapshot, or one address
     #[command(subcommand)]
     Chain(chain::Command),
@@ -93,6 +99,7 @@ fn run(arguments: Arguments) -> Result<(), Fault> {
         Command::Serve(options) => serve::serve(&options),
         Command::Check(options) => serve::check(&options),
         Command::Credentials(options) => credentials::run(*options),
+        Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),
     }
 }

@@ -17,6 +17,30 @@ pub(crate) fn complain(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "subgate: {text}");
 }
 
+/// A line on the terminal that the next one replaces; nothing where standard error is no terminal.
+#[derive(Debug)]
+pub(crate) struct Progress(bool);
+
+impl Progress {
+    /// For standard error.
+    pub(crate) fn new() -> Self {
+        Self(io::stderr().is_terminal())
+    }
+
+    /// Shows `text` in place of what was there.
+    pub(crate) fn show(&self, text: impl fmt::Display) {
+        if self.0 {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K{text}");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.show("");
+    }
+}
+
 /// Colours, which are there on a terminal alone (and not under `NO_COLOR`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paint(bool);
@@ -40,6 +64,16 @@ impl Paint {
     /// `text` as something good.
     pub(crate) fn green(self, text: &str) -> String {
         self.wrap("32", text)
+    }
+
+    /// `text` as something dangerous.
+    pub(crate) fn red(self, text: &str) -> String {
+        self.wrap("1;31", text)
+    }
+
+    /// `text` as something to look at.
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.wrap("33", text)
     }
 
     fn wrap(self, code: &str, text: &str) -> String {

@@ -11,8 +11,11 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use jiff::Timestamp;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -126,16 +129,33 @@ impl Session {
     }
 }
 
+/// How a command that acts as a client speaks HTTP.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// A client that trusts the system's roots and those of `ca_file`.
+pub(crate) fn http_client(ca_file: Option<&Path>) -> Result<HttpClient, Fault> {
+    let tls = tls_config(ca_file)?;
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+/// The runtime of the commands that act as clients.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::new(Exit::Software, format!("the runtime cannot start: {error}")))
+}
+
 /// Asks `endpoint` for a session of `pair`.
 pub(crate) async fn ask(
+    client: &HttpClient,
     endpoint: &Endpoint,
     pair: &Keypair,
     ask: Ask,
-    ca_file: Option<&Path>,
 ) -> Result<Session, Fault> {
-    let tls = tls_config(ca_file)?;
     let server = endpoint.canonical();
-    let exchange = exchange(endpoint, pair, ask, tls);
+    let exchange = exchange(client, endpoint, pair, ask);
     let (status, body) = tokio::time::timeout(TOTAL_TIMEOUT, exchange).await.map_err(|_| {
         Fault::unavailable(format!("{server} did not answer within {} seconds", TOTAL_TIMEOUT.as_secs()))
     })??;
@@ -154,16 +174,14 @@ pub(crate) async fn ask(
 }
 
 async fn exchange(
+    client: &HttpClient,
     endpoint: &Endpoint,
     pair: &Keypair,
     ask: Ask,
-    tls: ClientConfig,
 ) -> Result<(StatusCode, Secret), Fault> {
     let server = endpoint.canonical();
     let body = body_of(ask);
     let request = signed_request(endpoint, pair, ask.receiver.as_ref(), body)?;
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let response = client
         .request(request)
         .await
@@ -254,7 +272,7 @@ fn refusal(server: &str, status: StatusCode, body: &[u8]) -> Fault {
 }
 
 /// The innermost reason of an error chain: "connection refused" rather than "client error (Connect)".
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -1,6 +1,8 @@
-//! The endpoints that are not S3's: they match by their exact path (P18), answer in JSON, and come before the road.
+//! The endpoints that are not S3's: they match by their exact path (P18), answer in JSON (the documentation in
+//! HTML), and come before the road.
 
 mod discovery;
+mod docs;
 mod folder_access;
 mod health;
 mod links;
@@ -41,6 +43,7 @@ pub(crate) fn json_refusal(status: StatusCode, detail: &str) -> Answer {
 /// Every endpoint with its methods.
 const METHODS: &[(&str, &str)] = &[
     ("/commitment-formats", "GET, HEAD"),
+    (docs::PATH, "GET, HEAD"),
     ("/get-file-presigned-urls", "POST"),
     ("/get-folder-access", "POST"),
     ("/get-folder-presigned-urls", "POST"),
@@ -83,6 +86,7 @@ impl Gate {
             "/commitment-formats" => health::commitment_formats(),
             "/structure-info" => self.structure(),
             "/openapi.json" => openapi::answer(),
+            docs::PATH => docs::page(),
             _ => json_answer(StatusCode::OK, &json!({ "status": "ok" })),
         })
     }

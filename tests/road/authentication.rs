@@ -409,7 +409,11 @@ async fn p18_only_the_exact_path_is_exempt() {
         "/v1/",
         "/v1",
         "/v1/sessions",
-        "/docs",
+        "/docs/",
+        "/Docs",
+        "//docs",
+        "/%64ocs",
+        "/docs%2f",
         "/docs2",
         "/docs/x",
         "/readyz2",
@@ -426,12 +430,19 @@ async fn p18_only_the_exact_path_is_exempt() {
             refused(&gate, &gate.send_raw(method, request.as_bytes()).await, 403, "AccessDenied");
         }
     }
-    for (method, path) in [("PUT", "/healthz"), ("GET", "/v1/session"), ("DELETE", "/v1/session")] {
+    for (method, path) in
+        [("PUT", "/healthz"), ("GET", "/v1/session"), ("DELETE", "/v1/session"), ("POST", "/docs")]
+    {
         let request = format!("{method} {path} HTTP/1.1\r\nhost: h\r\n\r\n");
         let answer = gate.send_raw(method, request.as_bytes()).await;
         assert_eq!(answer.status, 405);
         assert!(answer.get("allow").is_some());
     }
+    let docs = gate.plain_get("/docs").await;
+    assert_eq!((docs.status, docs.get("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(
+        docs.get("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'"))
+    );
     // A query does not make another path of it.
     assert_eq!(gate.plain_get("/healthz?x=/y").await.status, 200);
 }
