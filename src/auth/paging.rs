@@ -1,4 +1,4 @@
-//! Presigned lists that go on: what may follow the signature of one without being signed (wire.md, section 4).
+//! Presigned lists that go on: what may follow the signature of one without being signed.
 //!
 //! A presigned URL is one page of a list, and nobody but the signer could ask for the next. So on a presigned `GET` of
 //! ListObjectsV2 with a signed prefix, [`NAMES`] may be added *after* `X-Amz-Signature`; where they stand says that

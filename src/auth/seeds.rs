@@ -1,9 +1,11 @@
-//! The strings that clients of the vending server sign with their hotkey (wire.md, section 4), and what they prove.
+//! The strings that clients of the vending server sign with their hotkey and what they prove.
 //!
 //! Such a string names no receiver, so a server that was sent one could pass it on to another. It counts here only
 //! where [`Audience::allow_none`](super::Audience) is set, exactly like a session request that is addressed to nobody.
 //! Within its window (300 s past, 60 s ahead) a string may be sent again: it gives the same URLs for the same hotkey,
-//! and what they are worth is judged when they are used, so a replay is harmless and nothing is remembered of it.
+//! and what they are worth is judged when they are used; clients that retry rely on it, so nothing is remembered of it.
+//! Who has a young string with its signature can therefore ask in its signer's name. Neither leaves this server again:
+//! the tokens in URLs and forms hold them sealed (see [`super::session`]).
 //!
 //! In a token the evidence is the hotkey's SS58, a line end, and the string: some strings do not say who signed them.
 

@@ -3,6 +3,11 @@
 //! The token is base64url without padding of: version 1 (u8) · key id (u8 length, 1..=32 bytes) · kind of evidence
 //! (u8, 1 = btauth/1, 2 = a string of [`super::seeds`]) · wrapped in `<Bytes>` (u8, 0 or 1) · expiry (u64, unix seconds) · evidence (u16 length,
 //! 1..=1024 bytes) · the hotkey's signature (64 bytes); integers are big-endian, and nothing follows.
+//!
+//! A token with a string of [`super::seeds`] stands in URLs and forms that are handed on, and whoever has that string
+//! with its signature could ask for more in its signer's name while it is young. So it is sealed: version 2 (u8) · key
+//! id (u8 length, bytes) · AES-256-GCM-SIV of the token above under a key of its own, derived from the session key.
+//!
 //! The secret access key is base64 of 30 bytes of HKDF-SHA256(server session key, token): 40 characters, as AWS's.
 //!
 //! Invariants (P11, P12): the server's key alone mints nothing, for the hotkey's signature is verified before a
@@ -12,7 +17,10 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::hkdf;
+use aws_lc_rs::{
+    aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey},
+    hkdf,
+};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
@@ -55,14 +63,21 @@ pub const KEY_BYTES_MIN: usize = 32;
 /// Longest evidence in bytes; btauth/1 needs about 220.
 const EVIDENCE_BYTES_MAX: usize = 1024;
 
-/// Longest token text: the longest fields in base64.
-const TOKEN_CHARS_MAX: usize =
-    (1 + 1 + KEY_ID_BYTES_MAX + 1 + 1 + 8 + 2 + EVIDENCE_BYTES_MAX + SIGNATURE_BYTES).div_ceil(3) * 4;
+/// Longest token before it is sealed.
+const TOKEN_BYTES_MAX: usize =
+    1 + 1 + KEY_ID_BYTES_MAX + 1 + 1 + 8 + 2 + EVIDENCE_BYTES_MAX + SIGNATURE_BYTES;
+
+/// What sealing adds: version and key id in the clear, and the tag of AES-GCM-SIV.
+const SEAL_BYTES_MAX: usize = 1 + 1 + KEY_ID_BYTES_MAX + 16;
+
+/// Longest token text: the longest fields, sealed, in base64.
+const TOKEN_CHARS_MAX: usize = (TOKEN_BYTES_MAX + SEAL_BYTES_MAX).div_ceil(3) * 4;
 
 /// Bytes of a secret access key before base64.
 const SECRET_BYTES: usize = 30;
 
 const TOKEN_VERSION: u8 = 1;
+const SEALED_VERSION: u8 = 2;
 const KIND_BTAUTH1: u8 = 1;
 const KIND_SEEDS: u8 = 2;
 
@@ -109,7 +124,45 @@ pub struct SessionKeys {
 struct DerivingKey {
     id: String,
     derive: hkdf::Prk,
+    seal: Arc<LessSafeKey>,
     accept_until: Option<UnixTime>,
+}
+
+impl DerivingKey {
+    /// What stands before a sealed token, in the clear and authenticated with it.
+    fn sealed_head(&self) -> Option<Vec<u8>> {
+        let mut head = vec![SEALED_VERSION, u8::try_from(self.id.len()).ok()?];
+        head.extend_from_slice(self.id.as_bytes());
+        Some(head)
+    }
+
+    /// Seals the bytes of a token. Without a random nonce the mode only shows that two tokens are the same.
+    fn sealed(&self, mut token: Vec<u8>) -> Option<Vec<u8>> {
+        let mut sealed = self.sealed_head()?;
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        self.seal.seal_in_place_append_tag(nonce, Aad::from(sealed.as_slice()), &mut token).ok()?;
+        sealed.extend_from_slice(&token);
+        Some(sealed)
+    }
+
+    /// The bytes of a token that this key sealed.
+    fn opened(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let head = self.sealed_head()?;
+        let mut bytes = sealed.strip_prefix(head.as_slice())?.to_vec();
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        Some(self.seal.open_in_place(nonce, Aad::from(head.as_slice()), &mut bytes).ok()?.to_vec())
+    }
+}
+
+/// The key that seals tokens, apart from the one that derives secrets.
+fn seal_key(secret: &Secret) -> Option<LessSafeKey> {
+    let mut key = Zeroizing::new([0; 32]);
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"subgate token seal 1")
+        .extract(secret.expose())
+        .expand(&[b"AES-256-GCM-SIV"], hkdf::HKDF_SHA256)
+        .and_then(|output| output.fill(key.as_mut_slice()))
+        .ok()?;
+    UnboundKey::new(&AES_256_GCM_SIV, key.as_slice()).ok().map(LessSafeKey::new)
 }
 
 impl SessionKeys {
@@ -131,7 +184,9 @@ impl SessionKeys {
             if secret.expose().len() < KEY_BYTES_MIN {
                 return Err(SessionKeysError::Short(id));
             }
-            deriving.push(DerivingKey { id, derive: salt.extract(secret.expose()), accept_until });
+            let Some(seal) = seal_key(&secret) else { return Err(SessionKeysError::Short(id)) };
+            let derive = salt.extract(secret.expose());
+            deriving.push(DerivingKey { id, derive, seal: Arc::new(seal), accept_until });
         }
         let issuing_key = deriving.iter().find(|key| key.id == issuing);
         let issuing_key = issuing_key.ok_or_else(|| SessionKeysError::Issuing(issuing.into()))?.clone();
@@ -216,7 +271,7 @@ impl Sessions {
             evidence: &evidence.bytes,
             signature: evidence.signature,
         }
-        .encode()
+        .text(&self.keys.issuing)
         .ok_or_else(|| Error::internal("the evidence of a session does not fit into a token"))?;
         Ok(Session {
             access_key_id: evidence.hotkey.to_ss58(),
@@ -249,8 +304,8 @@ impl Sessions {
             return self.prove_again(cache_key, proven, presented, now, matches);
         }
 
-        let bytes = Token::bytes(token);
-        let judged = self.judge(presented, bytes.as_deref(), now);
+        let bytes = TokenBytes::of(token, &self.keys.keys);
+        let judged = self.judge(presented, bytes.as_ref(), now);
         let key = judged.as_ref().map_or(&self.keys.dummy, |judged| &judged.key.derive);
         let secret = derive_secret(key, token)?;
         let signing_key = self.signing_key(&secret, presented);
@@ -309,7 +364,7 @@ impl Sessions {
     fn judge<'a>(
         &'a self,
         presented: &Presented<'_>,
-        bytes: Option<&'a [u8]>,
+        bytes: Option<&'a TokenBytes>,
         now: UnixTime,
     ) -> Result<Judged<'a>> {
         let hotkey: AccountId = presented.access_key.parse().map_err(|error| {
@@ -323,7 +378,7 @@ impl Sessions {
                 "there is none, and the secret alone says nothing (AWS_SESSION_TOKEN)",
             ));
         }
-        let token = bytes.and_then(Token::parse).ok_or_else(|| invalid_token("it cannot be read"))?;
+        let token = bytes.and_then(TokenBytes::token).ok_or_else(|| invalid_token("it cannot be read"))?;
         let key = self.keys.keys.iter().find(|key| key.id == token.key_id);
         let key =
             key.ok_or_else(|| invalid_token("it was issued with a key that this server does not have"))?;
@@ -398,6 +453,38 @@ fn kind(evidence: &str) -> u8 {
     if Statement::is_one(evidence) { KIND_BTAUTH1 } else { KIND_SEEDS }
 }
 
+/// The bytes of a token of version 1, and whether they came sealed.
+struct TokenBytes {
+    bytes: Vec<u8>,
+    /// The id of the key under which they were.
+    sealed_by: Option<String>,
+}
+
+impl TokenBytes {
+    /// The bytes of canonical base64url, at most as many as a token can have; opened, where they are sealed.
+    fn of(text: &str, keys: &[DerivingKey]) -> Option<Self> {
+        if text.len() > TOKEN_CHARS_MAX {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        if bytes.first() != Some(&SEALED_VERSION) {
+            return Some(Self { bytes, sealed_by: None });
+        }
+        keys.iter().find_map(|key| Some(Self { bytes: key.opened(&bytes)?, sealed_by: Some(key.id.clone()) }))
+    }
+
+    /// Reads exactly what [`Token::text`] writes: strings of the vending server sealed, and nothing else.
+    fn token(&self) -> Option<Token<'_>> {
+        let token = Token::parse(&self.bytes)?;
+        let sealed_by = self.sealed_by.as_deref();
+        let is_sealed_right = match kind(token.evidence) {
+            KIND_SEEDS => sealed_by == Some(token.key_id),
+            _ => sealed_by.is_none(),
+        };
+        is_sealed_right.then_some(token)
+    }
+}
+
 /// The fields of a token of version 1; the kind of evidence follows from the evidence.
 struct Token<'a> {
     key_id: &'a str,
@@ -409,7 +496,14 @@ struct Token<'a> {
 
 impl<'a> Token<'a> {
     /// The text; `None` where a field is longer than the layout has room for.
-    fn encode(&self) -> Option<String> {
+    fn text(&self, issuing: &DerivingKey) -> Option<String> {
+        let bytes = self.encode()?;
+        let bytes = if kind(self.evidence) == KIND_SEEDS { issuing.sealed(bytes)? } else { bytes };
+        Some(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The bytes, before they are sealed.
+    fn encode(&self) -> Option<Vec<u8>> {
         let evidence_bytes = u16::try_from(self.evidence.len())
             .ok()
             .filter(|bytes| usize::from(*bytes) <= EVIDENCE_BYTES_MAX)?;
@@ -420,15 +514,7 @@ impl<'a> Token<'a> {
         bytes.extend_from_slice(&evidence_bytes.to_be_bytes());
         bytes.extend_from_slice(self.evidence.as_bytes());
         bytes.extend_from_slice(&self.signature);
-        Some(URL_SAFE_NO_PAD.encode(bytes))
-    }
-
-    /// The bytes of canonical base64url, at most as many as a token can have.
-    fn bytes(text: &str) -> Option<Vec<u8>> {
-        if text.len() > TOKEN_CHARS_MAX {
-            return None;
-        }
-        URL_SAFE_NO_PAD.decode(text).ok()
+        Some(bytes)
     }
 
     /// Reads exactly what [`Token::encode`] writes.

@@ -38,8 +38,8 @@ fn forged_of(
     let expires_at = NOW.plus_seconds(3600);
     let mut token = Token { key_id: "k1", wrapped: false, expires_at, evidence, signature };
     change(&mut token);
-    let token = token.encode().unwrap();
     let keys = SessionKeys::new(vec![key("k1", 1, None)], "k1").unwrap();
+    let token = token.text(&keys.issuing).unwrap();
     Session {
         access_key_id: keypair().account().to_ss58(),
         secret_access_key: derive_secret(&keys.issuing.derive, &token).unwrap(),
@@ -268,10 +268,11 @@ fn p12_a_secret_without_its_token_says_nothing() {
 fn p12_tokens_are_canonical_base64_of_exactly_the_layout() {
     let session = session(&verifier());
     let text = session.session_token.expose();
-    let bytes = Token::bytes(text).unwrap();
-    assert_eq!(Token::parse(&bytes).unwrap().encode().unwrap(), text);
-    assert!(Token::bytes(&format!("{text}=")).is_none());
-    assert!(Token::bytes(&text.replace(['-', '_'], "+")).is_none() || !text.contains(['-', '_']));
+    let keys = SessionKeys::new(vec![key("k1", 1, None)], "k1").unwrap();
+    let bytes = TokenBytes::of(text, &[]).unwrap().bytes;
+    assert_eq!(Token::parse(&bytes).unwrap().text(&keys.issuing).unwrap(), text);
+    assert!(TokenBytes::of(&format!("{text}="), &[]).is_none());
+    assert!(TokenBytes::of(&text.replace(['-', '_'], "+"), &[]).is_none() || !text.contains(['-', '_']));
     assert!(Token::parse(&[&bytes[..], &[0]].concat()).is_none());
     for length in 0..bytes.len() {
         assert!(Token::parse(&bytes[..length]).is_none(), "{length}");
@@ -280,14 +281,14 @@ fn p12_tokens_are_canonical_base64_of_exactly_the_layout() {
     assert!(too_long.encode().is_none());
     let longest_id = "k".repeat(KEY_ID_BYTES_MAX);
     let longest = Token { evidence: &"e".repeat(1024), key_id: &longest_id, ..Token::parse(&bytes).unwrap() };
-    assert!(longest.encode().unwrap().len() <= TOKEN_CHARS_MAX);
+    assert!(longest.text(&keys.issuing).unwrap().len() <= TOKEN_CHARS_MAX);
 }
 
 #[test]
 fn p12_each_flipped_bit_of_a_token_is_refused() {
     let verifier = verifier();
     let session = session(&verifier);
-    let bytes = Token::bytes(session.session_token.expose()).unwrap();
+    let bytes = URL_SAFE_NO_PAD.decode(session.session_token.expose()).unwrap();
     for at in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1;
@@ -298,19 +299,56 @@ fn p12_each_flipped_bit_of_a_token_is_refused() {
     assert_eq!(verifier.cached_sessions(), 0);
 }
 
+#[test]
+fn strings_of_the_vending_server_leave_sealed_and_count_in_no_other_way() {
+    let keys = SessionKeys::new(vec![key("k1", 1, None)], "k1").unwrap();
+    let other = SessionKeys::new(vec![key("k1", 2, None)], "k1").unwrap();
+    let string = "s3:validator:access:1795243710";
+    let evidence = format!("{}\n{string}", keypair().account());
+    let expires_at = NOW.plus_seconds(3600);
+    let token = Token {
+        key_id: "k1",
+        wrapped: false,
+        expires_at,
+        evidence: &evidence,
+        signature: signed(&keypair(), string),
+    };
+    let text = token.text(&keys.issuing).unwrap();
+    let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+    for part in [string.as_bytes(), &token.signature[..], keypair().account().to_ss58().as_bytes()] {
+        assert!(!bytes.windows(part.len()).any(|window| window == part));
+    }
+    let opened = TokenBytes::of(&text, &keys.keys).unwrap();
+    assert_eq!(opened.token().unwrap().evidence, evidence);
+    assert!(TokenBytes::of(&text, &other.keys).is_none());
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        let read = TokenBytes::of(&URL_SAFE_NO_PAD.encode(&flipped), &keys.keys);
+        assert!(read.is_none_or(|read| read.token().is_none()), "byte {at}");
+    }
+    // In the clear it is no token, and what belongs in the clear is none when it is sealed.
+    let clear = TokenBytes::of(&URL_SAFE_NO_PAD.encode(token.encode().unwrap()), &keys.keys).unwrap();
+    assert!(clear.token().is_none());
+    let session = session(&verifier());
+    let plain = URL_SAFE_NO_PAD.decode(session.session_token.expose()).unwrap();
+    let sealed = URL_SAFE_NO_PAD.encode(keys.issuing.sealed(plain).unwrap());
+    assert!(TokenBytes::of(&sealed, &keys.keys).unwrap().token().is_none());
+}
+
 proptest! {
     #[test]
     fn p12_no_token_panics_and_what_parses_is_what_encode_writes(
         bytes in prop::collection::vec(any::<u8>(), 0..300),
         text in "[A-Za-z0-9_=-]{0,80}",
     ) {
-        let _ = Token::bytes(&text).as_deref().map(|bytes| Token::parse(bytes).is_some());
+        let _ = TokenBytes::of(&text, &[]).map(|bytes| bytes.token().is_some());
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() {
             *first = TOKEN_VERSION;
         }
         if let Some(token) = Token::parse(&bytes) {
-            prop_assert_eq!(URL_SAFE_NO_PAD.encode(&bytes), token.encode().unwrap());
+            prop_assert_eq!(&bytes, &token.encode().unwrap());
         }
     }
 
@@ -331,13 +369,13 @@ proptest! {
             evidence: &evidence,
             signature: [byte; 64],
         };
-        let text = token.encode().unwrap();
-        let mut bytes = Token::bytes(&text).unwrap();
-        prop_assert_eq!(Token::parse(&bytes).unwrap().encode().unwrap(), text.as_str());
+        let mut bytes = token.encode().unwrap();
+        let whole = bytes.clone();
+        prop_assert_eq!(&Token::parse(&bytes).unwrap().encode().unwrap(), &whole);
         let index = flip.index(bytes.len());
         bytes[index] ^= 1u8 << bit;
         if let Some(other) = Token::parse(&bytes) {
-            prop_assert_ne!(other.encode().unwrap(), text);
+            prop_assert_ne!(other.encode().unwrap(), whole);
         }
     }
 }
