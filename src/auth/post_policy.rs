@@ -3,7 +3,8 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>. The string to sign is
 //! the policy itself, in base64. With `AWS4-SR25519-SHA256` the hotkey signs that string; such a policy has to hold the
 //! exact condition `{"host": "…"}` with a name of this server, which stands in for the signed `host` header of other
-//! requests: without it a form could be replayed from another deployment.
+//! requests: without it a form could be replayed from another deployment. And it has to hold the form's `x-amz-date`
+//! exactly: the signing key of HMAC binds the day, a hotkey's signature binds nothing but the policy.
 //!
 //! Invariants: a [`VerifiedForm`] comes from [`Verifier::verify_form`] alone; each field but `x-amz-signature`, `file`,
 //! `policy` and `x-ignore-*` is covered by a condition; every condition holds, and every length range.
@@ -28,6 +29,9 @@ const CONDITIONS_MAX: usize = 200;
 
 /// The condition by which a policy that a hotkey signed itself says for which server.
 const HOST: &str = "host";
+
+/// The field that says when a form was signed.
+const DATE: &str = "x-amz-date";
 
 /// A form as it arrived: its fields, names in lower case, and the host it came to.
 #[derive(Clone, Copy)]
@@ -124,7 +128,7 @@ impl Verifier {
             ));
         };
         let signature = form.required("x-amz-signature")?;
-        let date = form.required("x-amz-date")?;
+        let date = form.required(DATE)?;
         let refused = |why: &str| Error::new(Code::InvalidArgument, format!("The form is malformed; {why}."));
         let scheme = Scheme::named(form.required("x-amz-algorithm")?)
             .ok_or_else(|| refused("x-amz-algorithm is not AWS4-HMAC-SHA256 or AWS4-SR25519-SHA256"))?;
@@ -164,8 +168,13 @@ impl Verifier {
             Scheme::Sr25519 => prove_hotkey(form, &claim, policy)?,
         };
         let policy = PostPolicy::parse(policy)?;
-        if scheme == Scheme::Sr25519 && !policy.names_host(form.host) {
-            return Err(not_for_this_host());
+        if scheme == Scheme::Sr25519 {
+            if !policy.pins(HOST, |value| value.eq_ignore_ascii_case(form.host)) {
+                return Err(not_for_this_host());
+            }
+            if !policy.pins(DATE, |value| value == date) {
+                return Err(not_of_this_date());
+            }
         }
         Ok(VerifiedForm { hotkey, scheme, policy })
     }
@@ -200,6 +209,14 @@ fn not_for_this_host() -> Error {
         Code::AccessDenied,
         "HostDenied: a policy that the hotkey signs itself must hold {\"host\": \"…\"} with this server's name, or it \
          could be replayed from another deployment; the operator lists the server's names in server.hosts.",
+    )
+}
+
+fn not_of_this_date() -> Error {
+    Error::new(
+        Code::AccessDenied,
+        "DateDenied: a policy that the hotkey signs itself must hold {\"x-amz-date\": \"…\"} with the very date of the \
+         form, or it could be dated anew for ever; starts-with does not bind it.",
     )
 }
 
@@ -247,12 +264,12 @@ impl PostPolicy {
         self.expires_at
     }
 
-    fn names_host(&self, host: &str) -> bool {
-        let names = |condition: &Condition| match condition {
-            Condition::Equal(name, value) => name == HOST && value.eq_ignore_ascii_case(host),
+    /// Whether an exact condition on that field holds such a value.
+    fn pins(&self, field: &str, is_it: impl Fn(&str) -> bool) -> bool {
+        self.conditions.iter().any(|condition| match condition {
+            Condition::Equal(name, value) => name == field && is_it(value),
             Condition::StartsWith(..) | Condition::ContentLength(..) => false,
-        };
-        self.conditions.iter().any(names)
+        })
     }
 
     /// Holds the form's fields to every condition, with the key as `${filename}` has made it.

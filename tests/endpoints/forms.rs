@@ -321,6 +321,36 @@ async fn p14_false_signatures_are_refused() {
 }
 
 #[tokio::test]
+async fn p14_a_hotkeys_own_policy_holds_its_date() {
+    let gate = Gate::start().await;
+    let now = UnixTime::from(SystemTime::now());
+    let (date, other) = (now.to_amz(), UnixTime::from_seconds(now.seconds() - 5).to_amz());
+    let key = A.hotkey();
+    let dated = |conditions: &[Value]| {
+        let credential = format!("{}/{}/{REGION}/s3/aws4_request", key.access_key(), &date[..8]);
+        let form = Form::new(&A.file("f"), bytes(2000))
+            .field("x-amz-algorithm", key.algorithm())
+            .field("x-amz-credential", &credential)
+            .uncovered("x-amz-date", &date)
+            .condition(json!({ "host": gate.host() }));
+        conditions.iter().cloned().fold(form, Form::condition).seal(&key)
+    };
+    for conditions in [
+        vec![],
+        vec![json!(["starts-with", "$x-amz-date", ""])],
+        vec![json!(["starts-with", "$x-amz-date", date])],
+        vec![json!({ "x-amz-date": other })],
+    ] {
+        let answer = dated(&conditions).send(&gate).await;
+        assert!(answer.refused(403, "AccessDenied").starts_with("DateDenied"), "{conditions:?}");
+    }
+    gate.store.saw_nothing();
+    for condition in [json!(["eq", "$X-Amz-Date", date]), json!({ "x-amz-date": date })] {
+        assert_eq!(dated(&[condition]).send(&gate).await.status, 204);
+    }
+}
+
+#[tokio::test]
 async fn p14_a_form_that_lies_about_itself_stores_nothing() {
     let gate = Gate::start().await;
     let key = gate.session(&A).await;
