@@ -17,7 +17,6 @@ use crate::{
         Evidence, UnixTime,
         seeds::{self, Ask, SeedError},
     },
-    body::bounded::collect_bounded,
     chain::{AccountId, Role, Snapshot},
     error::{Code, Error},
     observe::Record,
@@ -86,8 +85,7 @@ impl Gate {
                 "Too many requests from this address; please retry".to_owned(),
             ));
         }
-        let body = arrival.take().map_err(refusal)?;
-        let body = collect_bounded(body, body_bytes_max, self.pace()).await.map_err(refusal)?;
+        let body = arrival.collect(body_bytes_max, self.pace()).await.map_err(refusal)?;
         record.received_bytes = body.len() as u64;
         serde_json::from_slice(&body).map_err(|error| bad(format!("Invalid request: {error}")))
     }

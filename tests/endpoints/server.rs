@@ -68,6 +68,16 @@ async fn p18_endpoints_match_exactly() {
     gate.store.saw_nothing();
 }
 
+#[tokio::test]
+async fn p40_a_request_that_is_too_long_is_told_so() {
+    let gate = Gate::start().await;
+    let long = json!({ "hotkey": "5".repeat(600_000) });
+    for path in ["/get-folder-access", "/get-validator-access"] {
+        refused(&gate.post_json(path, &long).await, 400, "too big");
+    }
+    gate.store.saw_nothing();
+}
+
 /// `UPDATE_GOLDEN=1 cargo test --test endpoints` writes the document anew; read the difference before it is committed.
 #[tokio::test]
 async fn the_document_is_the_golden_one_and_whole() {
