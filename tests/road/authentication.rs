@@ -391,52 +391,84 @@ async fn p16_p26_values_of_one_header_are_joined_and_white_space_collapses() {
 
 #[tokio::test]
 async fn p18_only_the_exact_path_is_exempt() {
+    const READ: &[&str] = &[
+        "/commitment-formats",
+        "/docs",
+        "/healthcheck",
+        "/healthz",
+        "/openapi.json",
+        "/readyz",
+        "/structure-info",
+    ];
+    const ASKED: &[&str] = &[
+        "/get-file-presigned-urls",
+        "/get-folder-access",
+        "/get-folder-presigned-urls",
+        "/get-miner-specific-access",
+        "/get-validator-access",
+        "/v1/session",
+    ];
     let gate = Gate::start().await;
     let health = gate.plain_get("/healthz").await;
     assert_eq!((health.status, health.text().as_str()), (200, "{\"status\":\"ok\"}"));
     assert!(health.get("x-amz-request-id").is_some());
-    for path in [
-        "/healthz/",
-        "/healthz/x",
-        "/healthz2",
-        "/Healthz",
-        "//healthz",
-        "/healthz%2f",
-        "/%68ealthz",
-        "/./healthz",
-        "/v1/session/",
-        "/v1/session/x",
+    let mut near: Vec<String> = [
         "/v1/",
         "/v1",
-        "/v1/sessions",
-        "/docs/",
-        "/Docs",
-        "//docs",
-        "/%64ocs",
-        "/docs%2f",
-        "/docs2",
-        "/docs/x",
-        "/readyz2",
         "/snapshot",
         "/metrics",
-        "/openapi.json/",
-        "/get-folder-access/x",
         "/",
         "/data-universe/healthz",
-    ] {
+        "/openapi%2ejson",
+        "/v1%2fsession",
+    ]
+    .map(str::to_owned)
+    .into();
+    for path in READ.iter().chain(ASKED) {
+        let (initial, rest) = path[1..].split_at(1);
+        near.extend([
+            format!("{path}/"),
+            format!("{path}/x"),
+            format!("{path}2"),
+            format!("{path}%2f"),
+            format!("/{path}"),
+            format!("/.{path}"),
+            format!("/x{path}"),
+            format!("/{}{rest}", initial.to_uppercase()),
+            format!("/%{:02x}{rest}", initial.as_bytes()[0]),
+            path[..path.len() - 1].to_owned(),
+        ]);
+    }
+    for path in near {
         for method in ["GET", "POST", "PUT", "DELETE", "HEAD"] {
             let request =
                 format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n", gate.host());
             refused(&gate, &gate.send_raw(method, request.as_bytes()).await, 403, "AccessDenied");
         }
     }
-    for (method, path) in
-        [("PUT", "/healthz"), ("GET", "/v1/session"), ("DELETE", "/v1/session"), ("POST", "/docs")]
-    {
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: h\r\n\r\n");
-        let answer = gate.send_raw(method, request.as_bytes()).await;
-        assert_eq!(answer.status, 405);
-        assert!(answer.get("allow").is_some());
+    // What is served answers in its own way, and by its own methods only.
+    for (paths, allowed) in [(READ, "GET, HEAD"), (ASKED, "POST")] {
+        for path in paths {
+            for method in ["GET", "POST", "PUT", "DELETE", "HEAD"] {
+                let request =
+                    format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n", gate.host());
+                let answer = gate.send_raw(method, request.as_bytes()).await;
+                let status = match (allowed.contains(method), allowed) {
+                    (false, _) => 405,
+                    // There is no request in it, and for a session none of the headers.
+                    (true, "POST") if *path == "/v1/session" => 401,
+                    (true, "POST") => 400,
+                    (true, _) => 200,
+                };
+                assert_eq!(answer.status, status, "{method} {path} {}", answer.text());
+                assert_eq!(answer.get("allow"), Some(allowed).filter(|_| status == 405), "{method} {path}");
+                if method != "HEAD" && (status != 200 || *path != "/docs") {
+                    assert_eq!(answer.get("content-type"), Some("application/json"), "{method} {path}");
+                    let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+                    assert_eq!(json["detail"].is_string(), status != 200, "{method} {path} {json}");
+                }
+            }
+        }
     }
     let docs = gate.plain_get("/docs").await;
     assert_eq!((docs.status, docs.get("content-type")), (200, Some("text/html; charset=utf-8")));
