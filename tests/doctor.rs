@@ -125,6 +125,7 @@ fn check_sound(dev: &Dev, wallet: &str, rows: &[(&str, &str)]) {
 
 const BOTH: &[(&str, &str)] = &[
     ("own-folder: upload by PUT", "passed"),
+    ("own-folder: upload by form", "passed"),
     ("own-folder: upload by multipart (5 MiB and a rest)", "passed"),
     ("own-folder: list (ListObjectsV2), page by page", "passed"),
     ("own-folder: download and compare multipart.bin", "passed"),
@@ -132,6 +133,7 @@ const BOTH: &[(&str, &str)] = &[
     ("other-folder: DELETE", "refused"),
     ("other-folder: batch delete, beside an own key", "refused"),
     ("tampered: presigned PUT, moved to the other folder", "refused"),
+    ("tampered: form with a key in the other folder", "refused"),
     ("traversal: ..", "refused"),
     ("traversal: %2e%2e", "refused"),
     ("traversal: // before the key", "refused"),
