@@ -17,8 +17,8 @@ use crate::{
     auth::UnixTime,
     body::{bounded::collect_bounded, pace::Pace},
     chain::Snapshot,
-    error::{Error, Result},
-    policy::{Bound, Caller, Template},
+    error::{Code, Error, Result},
+    policy::{Bound, Caller, Listing, Permit, Template},
     proxy::Gate,
     s3::{
         Addressing, Request,
@@ -107,7 +107,7 @@ impl Gate {
     ) -> Result<Arc<Vec<Folder>>> {
         // Kept or not: the one who asks has to be allowed the lists.
         for root in self.policy().roots() {
-            self.policy().authorise(caller, self.list_request(root)?)?;
+            self.permitted_list(caller, root)?;
         }
         let settings = self.endpoints();
         let kept = match depth {
@@ -199,6 +199,21 @@ impl Gate {
         Ok(found)
     }
 
+    /// A list that the store may be asked for: what is answered here, or of another prefix, is not this one.
+    fn permitted_list<'a>(&'a self, caller: &'a Caller, prefix: &str) -> Result<Permit<'a>> {
+        let permit = self.policy().authorise(caller, self.list_request(prefix)?)?;
+        match permit.listing() {
+            Some(Listing::Forward(forwarded)) if forwarded == prefix => Ok(permit),
+            _ => Err(Error::new(
+                Code::AccessDenied,
+                format!(
+                    "FolderDenied: a {} may not list all that lies under {prefix} here.",
+                    caller.role.as_str()
+                ),
+            )),
+        }
+    }
+
     fn list_request(&self, prefix: &str) -> Result<Request> {
         let mut query = Query::default();
         query.push("list-type", "2")?;
@@ -211,7 +226,7 @@ impl Gate {
 
     /// All common prefixes under a prefix, page by page.
     async fn common_prefixes(&self, caller: &Caller, prefix: &str, now: UnixTime) -> Result<Vec<String>> {
-        let permit = self.policy().authorise(caller, self.list_request(prefix)?)?;
+        let permit = self.permitted_list(caller, prefix)?;
         let mut prefixes = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES_MAX {

@@ -193,3 +193,29 @@ async fn miners_are_discovered_page_by_page() {
     let pages = gate.store.seen().into_iter().filter(|seen| seen.query("prefix") == Some("data/x/")).count();
     assert_eq!(pages, 3);
 }
+
+/// Both endpoints that discover.
+async fn discoveries(gate: &Gate) -> [crate::client::Answer; 2] {
+    let folders = format!("folders:{}", VALIDATOR.ss58());
+    [
+        gate.post_json("/get-validator-access", &validator_request(&VALIDATOR, "access")).await,
+        gate.post_json("/get-folder-presigned-urls", &validator_request(&VALIDATOR, &folders)).await,
+    ]
+}
+
+#[tokio::test]
+async fn a_validator_that_may_not_list_discovers_nothing() {
+    for rights in ["", "own = [\"list\", \"read\"]\n"] {
+        let policy = format!(
+            "folders = [\"data/{{source}}/{{coldkey}}/\", \"data/hotkey={{hotkey}}/job_id={{job_id}}/\"]\n\
+             [policy.variables]\nsource = [\"x\", \"reddit\"]\njob_id = {{ pattern = \"[a-z0-9]+\" }}\n\
+             [policy.roles.validator]\n{rights}all = [\"read\"]"
+        );
+        let gate = Gate::with(Setup { policy, ..Setup::default() }).await;
+        gate.store.put(&A.job("f"), bytes(2000));
+        for answer in discoveries(&gate).await {
+            refused(&answer, 403, "FolderDenied");
+        }
+        gate.store.saw_nothing();
+    }
+}
