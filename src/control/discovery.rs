@@ -2,11 +2,15 @@
 //! registry, kept for seconds.
 //!
 //! Invariants: what is listed is what a validator's permit allows; a list that could not be completed is an error and
-//! never a short list; one discovery runs at a time, whoever asks.
+//! never a short list, save below a miner's folder, where each miner has its share and what is left out is told; one
+//! discovery runs at a time, whoever asks.
 
 use std::{
-    collections::BTreeMap,
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,6 +41,17 @@ const PAGES_MAX: usize = 1000;
 /// Folders of one discovery; beyond that an operator has another layout in mind.
 const FOLDERS_MAX: usize = 1_000_000;
 
+/// Folders of one miner, who makes as many as it likes: its excess must not cost the others the list. Years of jobs by
+/// the hour fit.
+const FOLDERS_PER_MINER_MAX: usize = 10_000;
+
+/// Pages read below one miner's folders in one discovery: ten make the folders above; a deeper layout takes one for
+/// each folder.
+const PAGES_PER_MINER_MAX: usize = 1000;
+
+/// Answers of all folders built at one time: each may hold a URL for each of [`FOLDERS_MAX`].
+const ANSWERS_AT_ONCE: usize = 2;
+
 /// One page: 1000 prefixes of 1024 bytes, encoded threefold, and what frames them.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
@@ -53,6 +68,14 @@ pub(crate) struct Folder {
     pub(crate) values: Vec<String>,
 }
 
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) folders: Vec<Folder>,
+    /// Folders of miners below which not all was taken, with their miners.
+    pub(crate) truncated: BTreeMap<String, String>,
+}
+
 /// How deep is looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
@@ -62,14 +85,30 @@ pub(crate) enum Depth {
     Whole,
 }
 
-type Kept = tokio::sync::Mutex<Option<(Instant, Arc<Vec<Folder>>)>>;
+/// A failure is kept as well: asking again at once must not walk the store anew.
+type Kept = tokio::sync::Mutex<Option<(Instant, Result<Arc<Found>>)>>;
 
 /// The lists of the last seconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Discovery {
     miners: Kept,
     whole: Kept,
+    /// For building an answer of all folders.
+    pub(super) answers: tokio::sync::Semaphore,
 }
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            miners: Kept::default(),
+            whole: Kept::default(),
+            answers: tokio::sync::Semaphore::new(ANSWERS_AT_ONCE),
+        }
+    }
+}
+
+/// The registered accounts, with the pages that were read below their folders.
+type Registered = BTreeMap<String, AtomicUsize>;
 
 /// A path that may become a folder.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +119,7 @@ struct Path {
 }
 
 impl Path {
-    fn on(&self, text: &str, bound: Bound, registered: &BTreeMap<String, ()>) -> Option<Self> {
+    fn on(&self, text: &str, bound: Bound, registered: &Registered) -> Option<Self> {
         let mut next = Self { prefix: format!("{}{text}/", self.prefix), ..self.clone() };
         match bound {
             Bound::Literal => {}
@@ -96,6 +135,42 @@ impl Path {
     }
 }
 
+/// Paths below the folders of miners, so many of each miner.
+struct Shares<'a> {
+    paths: Vec<Path>,
+    of: BTreeMap<String, usize>,
+    miners: usize,
+    each: usize,
+    owned_depth: usize,
+    truncated: &'a mut BTreeMap<String, String>,
+}
+
+impl Shares<'_> {
+    fn take(&mut self, path: Path) {
+        let of = self.of.entry(path.miner.clone()).or_default();
+        if *of >= self.each {
+            leave(self.truncated, &path, self.owned_depth);
+            return;
+        }
+        *of = of.saturating_add(1);
+        self.paths.push(path);
+        if self.paths.len() > FOLDERS_MAX {
+            // Many miners have many: equal shares, which fit.
+            self.each = FOLDERS_MAX.checked_div(self.miners).unwrap_or(FOLDERS_MAX).min(self.each);
+            self.of.clear();
+            for path in std::mem::take(&mut self.paths) {
+                self.take(path);
+            }
+        }
+    }
+}
+
+/// Remembers that not all was taken below the miner's folder that `path` lies in.
+fn leave(truncated: &mut BTreeMap<String, String>, path: &Path, owned_depth: usize) {
+    let folder: String = path.prefix.split_inclusive('/').take(owned_depth).collect();
+    truncated.entry(folder).or_insert_with(|| path.miner.clone());
+}
+
 impl Gate {
     /// The folders of all registered miners that have some; for `caller`, who must be allowed to list them.
     pub(super) async fn discover(
@@ -104,7 +179,7 @@ impl Gate {
         snapshot: &Snapshot,
         depth: Depth,
         now: UnixTime,
-    ) -> Result<Arc<Vec<Folder>>> {
+    ) -> Result<Arc<Found>> {
         // Kept or not: the one who asks has to be allowed the lists.
         for root in self.policy().roots() {
             self.permitted_list(caller, root)?;
@@ -117,19 +192,21 @@ impl Gate {
         let within = Duration::from_secs(settings.discovery_seconds_max);
         let late =
             || Error::store_unavailable("a discovery took longer than endpoints.discovery_seconds_max");
-        tokio::time::timeout(within, async {
-            let mut kept = kept.lock().await;
-            if let Some((at, folders)) = kept.as_ref()
-                && at.elapsed() < Duration::from_secs(settings.discovery_cache_seconds)
-            {
-                return Ok(Arc::clone(folders));
-            }
-            let folders = Arc::new(self.discover_anew(caller, snapshot, depth, now).await?);
-            *kept = Some((Instant::now(), Arc::clone(&folders)));
-            Ok(folders)
-        })
-        .await
-        .map_err(|_| late())?
+        let mut kept = tokio::time::timeout(within, kept.lock()).await.map_err(|_| late())?;
+        if let Some((at, result)) = kept.as_ref()
+            && at.elapsed() < Duration::from_secs(settings.discovery_cache_seconds)
+        {
+            return result.clone();
+        }
+        let walk = self.discover_anew(caller, snapshot, depth, now);
+        let result = match tokio::time::timeout(within, walk).await {
+            Ok(result) => result.map(Arc::new),
+            Err(_) => Err(late()),
+        };
+        // What one caller may not is no answer to the next.
+        let is_callers = result.as_ref().is_err_and(|error| error.code == Code::AccessDenied);
+        *kept = (!is_callers).then(|| (Instant::now(), result.clone()));
+        result
     }
 
     async fn discover_anew(
@@ -138,13 +215,13 @@ impl Gate {
         snapshot: &Snapshot,
         depth: Depth,
         now: UnixTime,
-    ) -> Result<Vec<Folder>> {
-        let mut registered = BTreeMap::new();
+    ) -> Result<Found> {
+        let mut registered = Registered::new();
         for neuron in snapshot.neurons() {
-            registered.insert(neuron.owner.hotkey().to_owned(), ());
-            registered.insert(neuron.owner.coldkey().to_owned(), ());
+            registered.insert(neuron.owner.hotkey().to_owned(), AtomicUsize::new(0));
+            registered.insert(neuron.owner.coldkey().to_owned(), AtomicUsize::new(0));
         }
-        let mut folders = Vec::new();
+        let mut all = Found::default();
         for template in self.policy().templates() {
             let levels = match depth {
                 Depth::Miners => template.owned_depth(),
@@ -152,16 +229,21 @@ impl Gate {
             };
             let mut paths = vec![Path::default()];
             for level in 0..levels {
-                paths = self.descend(caller, template, level, paths, &registered, now).await?;
+                paths = if level < template.owned_depth() {
+                    self.descend(caller, template, level, paths, &registered, now).await?
+                } else {
+                    let truncated = &mut all.truncated;
+                    self.descend_below(caller, template, level, paths, &registered, truncated, now).await?
+                };
             }
             let found = paths.into_iter().map(|path| Folder {
                 prefix: path.prefix,
                 miner: path.miner,
                 values: path.values,
             });
-            folders.extend(found);
+            all.folders.extend(found);
         }
-        Ok(folders)
+        Ok(all)
     }
 
     /// One level further down, by the template where it says all, else by the store.
@@ -171,7 +253,7 @@ impl Gate {
         template: &Template,
         level: usize,
         paths: Vec<Path>,
-        registered: &BTreeMap<String, ()>,
+        registered: &Registered,
         now: UnixTime,
     ) -> Result<Vec<Path>> {
         if let Some(known) = template.known(level) {
@@ -181,7 +263,7 @@ impl Gate {
             return Ok(paths.iter().flat_map(on).collect());
         }
         let lists = paths.into_iter().map(|path| async move {
-            let prefixes = self.common_prefixes(caller, &path.prefix, now).await?;
+            let (prefixes, _) = self.common_prefixes(caller, &path.prefix, None, now).await?;
             let on = |prefix: &String| {
                 let text = prefix.strip_prefix(path.prefix.as_str())?.strip_suffix('/')?;
                 path.on(text, template.read(level, text)?, registered)
@@ -197,6 +279,53 @@ impl Gate {
             }
         }
         Ok(found)
+    }
+
+    /// As [`Gate::descend`], below the folders of miners: each has its share of folders and of pages.
+    #[expect(clippy::too_many_arguments, reason = "one level of one walk")]
+    async fn descend_below(
+        &self,
+        caller: &Caller,
+        template: &Template,
+        level: usize,
+        paths: Vec<Path>,
+        registered: &Registered,
+        truncated: &mut BTreeMap<String, String>,
+        now: UnixTime,
+    ) -> Result<Vec<Path>> {
+        let mut shares = Shares {
+            miners: paths.iter().map(|path| &path.miner).collect::<BTreeSet<_>>().len(),
+            paths: Vec::new(),
+            of: BTreeMap::new(),
+            each: FOLDERS_PER_MINER_MAX,
+            owned_depth: template.owned_depth(),
+            truncated,
+        };
+        if let Some(known) = template.known(level) {
+            for path in &paths {
+                let on = known.iter().filter_map(|(text, bound)| path.on(text, bound.clone(), registered));
+                on.for_each(|path| shares.take(path));
+            }
+            return Ok(shares.paths);
+        }
+        let lists = paths.into_iter().map(|path| async move {
+            let pages = registered.get(&path.miner);
+            let (prefixes, is_whole) = self.common_prefixes(caller, &path.prefix, pages, now).await?;
+            let on = |prefix: &String| {
+                let text = prefix.strip_prefix(path.prefix.as_str())?.strip_suffix('/')?;
+                path.on(text, template.read(level, text)?, registered)
+            };
+            let found: Vec<Path> = prefixes.iter().filter_map(on).collect();
+            Ok::<_, Error>((found, (!is_whole).then_some(path)))
+        });
+        let mut lists = futures_util::stream::iter(lists).buffered(LISTS_AT_ONCE);
+        while let Some((found, broken_off)) = lists.try_next().await? {
+            if let Some(path) = broken_off {
+                leave(shares.truncated, &path, shares.owned_depth);
+            }
+            found.into_iter().for_each(|path| shares.take(path));
+        }
+        Ok(shares.paths)
     }
 
     /// A list that the store may be asked for: what is answered here, or of another prefix, is not this one.
@@ -224,12 +353,25 @@ impl Gate {
         Request::parse(&Method::GET, Addressing::Path, &path, query, &HeaderMap::new())
     }
 
-    /// All common prefixes under a prefix, page by page.
-    async fn common_prefixes(&self, caller: &Caller, prefix: &str, now: UnixTime) -> Result<Vec<String>> {
+    /// The common prefixes under a prefix, page by page, and whether these are all. Where `read` counts the pages of a
+    /// miner, they may be fewer; else it is all or an error.
+    async fn common_prefixes(
+        &self,
+        caller: &Caller,
+        prefix: &str,
+        read: Option<&AtomicUsize>,
+        now: UnixTime,
+    ) -> Result<(Vec<String>, bool)> {
         let permit = self.permitted_list(caller, prefix)?;
         let mut prefixes = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES_MAX {
+            if let Some(read) = read {
+                let is_enough = prefixes.len() >= FOLDERS_PER_MINER_MAX;
+                if is_enough || read.fetch_add(1, Ordering::Relaxed) >= PAGES_PER_MINER_MAX {
+                    return Ok((prefixes, false));
+                }
+            }
             let mut query = permit.request().query.clone();
             if let Some(token) = &token {
                 query.push("continuation-token", token.as_str())?;
@@ -237,7 +379,7 @@ impl Gate {
             let page = self.page(query, now).await?;
             prefixes.extend(page.prefixes);
             match page.next {
-                None => return Ok(prefixes),
+                None => return Ok((prefixes, true)),
                 next if next == token => break,
                 next => token = next,
             }

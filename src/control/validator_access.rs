@@ -1,10 +1,11 @@
 //! What validators get: lists of everything, of each source, of each miner, and downloads. Each URL is judged again when
 //! it is used, so a validator that loses its permit loses its URLs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderMap, Method, StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
 use super::{
@@ -29,6 +30,9 @@ const FILE_KEYS_MAX: usize = 500;
 
 /// 500 keys of 1024 bytes, escaped.
 const FILES_BODY_BYTES_MAX: usize = 2 << 20;
+
+/// Folders signed before others have their turn.
+const FOLDERS_PER_TURN: usize = 64;
 
 /// Longest life of a download, in hours.
 const EXPIRY_HOURS_MAX: u64 = 24;
@@ -160,7 +164,14 @@ pub(super) struct FolderUrls {
 pub(super) struct MinerFolders {
     miner_path: String,
     job_folders: Vec<JobFolder>,
+    /// Those that are shown.
     total_jobs: usize,
+    /// Whether there are more than are shown; `rest_urls` lists them.
+    truncated: bool,
+    /// By prefix, where not all folders below it are shown: a list of all that is there, which can be paged.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    rest_urls: BTreeMap<String, String>,
 }
 
 /// One job folder.
@@ -224,7 +235,11 @@ impl Gate {
         arrival: &mut Arrival,
         record: &mut Record,
     ) -> Answer {
-        let result = self.folder_urls(head, arrival, record).await;
+        // The turn lasts until the answer is written.
+        let (result, _turn) = match self.folder_urls(head, arrival, record).await {
+            Ok((urls, turn)) => (Ok(urls), Some(turn)),
+            Err(refusal) => (Err(refusal), None),
+        };
         answered(result, record)
     }
 
@@ -246,7 +261,7 @@ impl Gate {
     ) -> Result<ValidatorAccess, Refusal> {
         let request: ValidatorRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let asked = self.seed_validator(&Ask::Everything, &request.signature(), record)?;
-        let folders = self
+        let found = self
             .discover(&asked.caller, &asked.snapshot, Depth::Miners, asked.now)
             .await
             .map_err(incomplete)?;
@@ -269,7 +284,7 @@ impl Gate {
         }
         hotkeys.values_mut().for_each(|of| of.sort());
         let mut miners: BTreeMap<String, BTreeMap<String, MinerUrls>> = BTreeMap::new();
-        for folder in folders.iter() {
+        for folder in &found.folders {
             let source = if folder.values.is_empty() { "all".to_owned() } else { folder.values.join("/") };
             let urls = MinerUrls {
                 list_files: links.list(&folder.prefix, None).map_err(unsigned)?,
@@ -349,24 +364,32 @@ impl Gate {
         head: &Parts,
         arrival: &mut Arrival,
         record: &mut Record,
-    ) -> Result<FolderUrls, Refusal> {
+    ) -> Result<(FolderUrls, SemaphorePermit<'_>), Refusal> {
         let request: ValidatorRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let hotkey = account("hotkey", &request.hotkey)?;
         let asked = self.seed_validator(&Ask::Folders(hotkey), &request.signature(), record)?;
-        let folders = self
+        let found = self
             .discover(&asked.caller, &asked.snapshot, Depth::Whole, asked.now)
             .await
             .map_err(incomplete)?;
+        let within = Duration::from_secs(self.endpoints().discovery_seconds_max);
+        let Ok(Ok(turn)) = tokio::time::timeout(within, self.discovery().answers.acquire()).await else {
+            return Err((
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Others are being answered with all folders; please retry".to_owned(),
+            ));
+        };
         let links = Links::new(self, self.place(head, record), &asked, asked.expires_at).map_err(unsigned)?;
         let mut folder_urls: BTreeMap<String, MinerFolders> = BTreeMap::new();
-        for folder in folders.iter() {
+        for (index, folder) in found.folders.iter().enumerate() {
+            if index % FOLDERS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
             let at = folder.prefix.find(&folder.miner).map(|at| at.saturating_add(folder.miner.len()));
             let above = at.and_then(|at| folder.prefix.get(..at)).unwrap_or(&folder.prefix);
-            let miner = folder_urls.entry(folder.miner.clone()).or_insert_with(|| MinerFolders {
-                miner_path: format!("{above}/"),
-                job_folders: Vec::new(),
-                total_jobs: 0,
-            });
+            let miner = folder_urls
+                .entry(folder.miner.clone())
+                .or_insert_with(|| MinerFolders::new(format!("{above}/")));
             miner.job_folders.push(JobFolder {
                 job_id: folder.values.last().cloned().unwrap_or_default(),
                 path: folder.prefix.clone(),
@@ -374,7 +397,13 @@ impl Gate {
             });
             miner.total_jobs = miner.job_folders.len();
         }
-        Ok(FolderUrls { total_miners: folder_urls.len(), folder_urls, commitment_used: asked.string })
+        for (prefix, miner) in &found.truncated {
+            let miner = folder_urls.entry(miner.clone()).or_insert_with(|| MinerFolders::new(prefix.clone()));
+            miner.truncated = true;
+            miner.rest_urls.insert(prefix.clone(), links.list(prefix, None).map_err(unsigned)?);
+        }
+        let urls = FolderUrls { total_miners: folder_urls.len(), folder_urls, commitment_used: asked.string };
+        Ok((urls, turn))
     }
 
     async fn file_urls(
@@ -440,6 +469,18 @@ impl Gate {
             && Request::parse(&Method::GET, Addressing::Path, &path, Query::default(), &HeaderMap::new())
                 .and_then(|request| self.policy().authorise(caller, request).map(|_| ()))
                 .is_ok()
+    }
+}
+
+impl MinerFolders {
+    fn new(miner_path: String) -> Self {
+        Self {
+            miner_path,
+            job_folders: Vec::new(),
+            total_jobs: 0,
+            truncated: false,
+            rest_urls: BTreeMap::new(),
+        }
     }
 }
 

@@ -219,3 +219,35 @@ async fn a_validator_that_may_not_list_discovers_nothing() {
         gate.store.saw_nothing();
     }
 }
+
+#[tokio::test]
+async fn one_miner_with_very_many_folders_costs_the_others_nothing() {
+    let gate = Gate::start().await;
+    for index in 0..10_100 {
+        gate.store.put(&format!("data/hotkey={}/job_id=j{index:05}/f", A.ss58()), vec![1]);
+    }
+    gate.store.put(&B.job("f"), bytes(2000));
+    let [_, folders] = discoveries(&gate).await;
+    let folders = ok(&folders);
+    let (many, few) = (&folders["folder_urls"][A.ss58()], &folders["folder_urls"][B.ss58()]);
+    assert_eq!((many["total_jobs"].as_u64(), many["truncated"].as_bool()), (Some(10_000), Some(true)));
+    assert_eq!((few["total_jobs"].as_u64(), few["truncated"].as_bool()), (Some(1), Some(false)));
+    assert!(few.get("rest_urls").is_none());
+    let rest = many["rest_urls"][many["miner_path"].as_str().unwrap()].as_str().unwrap();
+    let last = format!("data/hotkey={}/job_id=j10099/", A.ss58());
+    assert!(gate.follow(rest, &format!("&prefix={last}")).await.ok().text().contains("j10099/f"));
+}
+
+#[tokio::test]
+async fn a_failed_discovery_is_remembered_as_a_good_one_is() {
+    let gate = Gate::start().await;
+    gate.store.always(Reply::error(500, "InternalError", "why"));
+    for answer in discoveries(&gate).await {
+        refused(&answer, 503, "could not be completed");
+    }
+    let seen = gate.store.seen().len();
+    for answer in discoveries(&gate).await {
+        refused(&answer, 503, "could not be completed");
+    }
+    assert_eq!(gate.store.seen().len(), seen);
+}
