@@ -66,6 +66,8 @@ pub(crate) struct Folder {
     pub(crate) miner: String,
     /// The values of its variables, such as the source.
     pub(crate) values: Vec<String>,
+    /// Which of the templates it is of.
+    pub(crate) template: usize,
 }
 
 /// What was found.
@@ -222,7 +224,7 @@ impl Gate {
             registered.insert(neuron.owner.coldkey().to_owned(), AtomicUsize::new(0));
         }
         let mut all = Found::default();
-        for template in self.policy().templates() {
+        for (index, template) in self.policy().templates().iter().enumerate() {
             let levels = match depth {
                 Depth::Miners => template.owned_depth(),
                 Depth::Whole => template.depth(),
@@ -240,6 +242,7 @@ impl Gate {
                 prefix: path.prefix,
                 miner: path.miner,
                 values: path.values,
+                template: index,
             });
             all.folders.extend(found);
         }

@@ -9,7 +9,7 @@ use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
 use super::{
-    discovery::Depth,
+    discovery::{Depth, Folder},
     folder_access::{BODY_BYTES_MAX, StructureInfo},
     links::{Links, unsigned},
     seeds::{Asked, Signature, account, answered, bad},
@@ -20,7 +20,7 @@ use crate::{
     chain::{AccountId, Owner},
     error::{Code, Error},
     observe::Record,
-    policy::{Caller, Standing},
+    policy::{Caller, Standing, Template},
     proxy::{Answer, Arrival, Gate},
     s3::{Addressing, Request, uri::Query},
 };
@@ -33,6 +33,10 @@ const FILES_BODY_BYTES_MAX: usize = 2 << 20;
 
 /// Folders signed before others have their turn.
 const FOLDERS_PER_TURN: usize = 64;
+
+/// A presigned list without a prefix cannot be paged.
+const NO_ROOT: &str = "There is no list of everything here: a template of policy.folders begins with a variable. \
+                       The operator can put a fixed folder before it.";
 
 /// Longest life of a download, in hours.
 const EXPIRY_HOURS_MAX: u64 = 24;
@@ -112,14 +116,20 @@ pub(super) struct ValidatorUrls {
     global: GlobalUrls,
     /// By source.
     sources: BTreeMap<String, SourceUrls>,
-    /// By coldkey or hotkey, as the layout has it, then by source; `all` where the layout has none.
+    /// By coldkey or hotkey, as the layout has it, then by source; `all` where the layout has none, and the
+    /// layout itself where several of them have the same sources.
     miners: BTreeMap<String, BTreeMap<String, MinerUrls>>,
 }
 
 /// Everything.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GlobalUrls {
+    /// All of the first root, which mostly is the only one.
     list_all_data: String,
+    /// By root, where there are several.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    list_all_roots: BTreeMap<String, String>,
 }
 
 /// One source.
@@ -261,6 +271,10 @@ impl Gate {
     ) -> Result<ValidatorAccess, Refusal> {
         let request: ValidatorRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let asked = self.seed_validator(&Ask::Everything, &request.signature(), record)?;
+        let roots = self.policy().roots();
+        let Some(first) = roots.first().filter(|_| roots.iter().all(|root| !root.is_empty())) else {
+            return Err((StatusCode::INTERNAL_SERVER_ERROR, NO_ROOT.to_owned()));
+        };
         let found = self
             .discover(&asked.caller, &asked.snapshot, Depth::Miners, asked.now)
             .await
@@ -285,25 +299,47 @@ impl Gate {
         hotkeys.values_mut().for_each(|of| of.sort());
         let mut miners: BTreeMap<String, BTreeMap<String, MinerUrls>> = BTreeMap::new();
         for folder in &found.folders {
-            let source = if folder.values.is_empty() { "all".to_owned() } else { folder.values.join("/") };
+            let source = self.source_name(folder);
             let urls = MinerUrls {
                 list_files: links.list(&folder.prefix, None).map_err(unsigned)?,
                 prefix: folder.prefix.clone(),
                 hotkeys: hotkeys.get(folder.miner.as_str()).cloned().unwrap_or_default(),
             };
-            miners.entry(folder.miner.clone()).or_default().insert(source, urls);
+            let of = miners.entry(folder.miner.clone()).or_default();
+            // Other variables may have the same values; the prefix is no other folder's.
+            let name = if of.contains_key(&source) { folder.prefix.clone() } else { source };
+            of.insert(name, urls);
         }
-        let root = self.policy().roots().first().cloned().unwrap_or_default();
-        let list_all_data = links.list(&root, None).map_err(unsigned)?;
+        let list_all_data = links.list(first, None).map_err(unsigned)?;
+        let mut list_all_roots = BTreeMap::new();
+        if roots.len() > 1 {
+            for root in roots {
+                list_all_roots.insert(root.clone(), links.list(root, None).map_err(unsigned)?);
+            }
+        }
         Ok(ValidatorAccess {
             bucket: self.bucket().name.clone(),
             region: self.bucket().region.clone(),
             validator_hotkey: asked.caller.owner.hotkey().to_owned(),
             expiry: asked.expires_at.to_string(),
             expiry_seconds: links.seconds(),
-            urls: ValidatorUrls { global: GlobalUrls { list_all_data }, sources, miners },
+            urls: ValidatorUrls { global: GlobalUrls { list_all_data, list_all_roots }, sources, miners },
             structure_info: self.structure_info(),
         })
+    }
+
+    /// What a folder is called among its miner's: its values, or its layout where another template has the same
+    /// variables.
+    fn source_name(&self, folder: &Folder) -> String {
+        let templates = self.policy().templates();
+        let own = templates.get(folder.template).map(|own| (own, variables(own)));
+        let shared =
+            own.filter(|(_, names)| templates.iter().filter(|other| variables(other) == *names).count() > 1);
+        match shared {
+            Some((template, _)) => layout(template, &folder.values),
+            None if folder.values.is_empty() => "all".to_owned(),
+            None => folder.values.join("/"),
+        }
     }
 
     /// The sources of the templates, with what begins each.
@@ -482,6 +518,39 @@ impl MinerFolders {
             rest_urls: BTreeMap::new(),
         }
     }
+}
+
+/// A segment as what stands before its variable, the variable, and what stands behind it.
+fn parts(segment: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = segment.split_once('{')?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
+}
+
+fn names_miner(variable: &str) -> bool {
+    matches!(variable, "hotkey" | "coldkey")
+}
+
+/// The variables of the part that is a miner's folder, and by what key it is the miner's.
+fn variables(template: &Template) -> (Vec<&str>, Option<&str>) {
+    let owned = template.as_str().split('/').take(template.owned_depth());
+    let all: Vec<&str> = owned.filter_map(parts).map(|(_, name, _)| name).collect();
+    let key = all.iter().rev().copied().find(|name| names_miner(name));
+    (all.into_iter().filter(|name| !names_miner(name)).collect(), key)
+}
+
+/// The part of a template that is a miner's folder, with the values in it: `b/x/{hotkey}/`.
+fn layout(template: &Template, values: &[String]) -> String {
+    let mut values = values.iter();
+    let owned = template.as_str().split('/').take(template.owned_depth());
+    owned
+        .map(|segment| match parts(segment).filter(|(_, name, _)| !names_miner(name)) {
+            Some((before, _, after)) => {
+                format!("{before}{}{after}/", values.next().map_or("", String::as_str))
+            }
+            None => format!("{segment}/"),
+        })
+        .collect()
 }
 
 fn registered_miner(asked: &Asked, miner: AccountId) -> Result<std::sync::Arc<Owner>, Refusal> {

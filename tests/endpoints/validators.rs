@@ -251,3 +251,29 @@ async fn a_failed_discovery_is_remembered_as_a_good_one_is() {
     }
     assert_eq!(gate.store.seen().len(), seen);
 }
+
+#[tokio::test]
+async fn each_root_and_each_layout_has_its_own_name() {
+    let policy = "folders = [\"a/{hotkey}/\", \"b/{hotkey}/\", \"c/{coldkey}/\"]".to_owned();
+    let gate = Gate::with(Setup { policy, ..Setup::default() }).await;
+    for key in
+        [format!("a/{}/f", A.ss58()), format!("b/{}/f", A.ss58()), format!("c/{}/f", A.coldkey.to_ss58())]
+    {
+        gate.store.put(&key, bytes(2000));
+    }
+    let [access, _] = discoveries(&gate).await;
+    let access = ok(&access);
+    let (global, miners) = (&access["urls"]["global"], &access["urls"]["miners"]);
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&global["list_all_roots"]), ["a/", "b/", "c/"]);
+    assert_eq!(names(&miners[A.ss58()]), ["a/{hotkey}/", "b/{hotkey}/"]);
+    assert_eq!(names(&miners[A.coldkey.to_ss58()]), ["all"]);
+    let url = global["list_all_roots"]["b/"].as_str().unwrap();
+    assert!(gate.follow(url, "").await.ok().text().contains(&format!("b/{}/f", A.ss58())));
+
+    let policy = "folders = [\"{hotkey}/\"]".to_owned();
+    let gate = Gate::with(Setup { policy, ..Setup::default() }).await;
+    let request = validator_request(&VALIDATOR, "access");
+    refused(&gate.post_json("/get-validator-access", &request).await, 500, "policy.folders");
+    gate.store.saw_nothing();
+}
