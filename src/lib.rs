@@ -12,8 +12,9 @@
 //! ```
 //!
 //! It reads top to bottom in [`proxy`]. Each step makes the value that the next one needs, and there is no second way
-//! to get it: [`auth::Verified`] comes from [`auth::Verifier::verify`] alone, [`policy::Permit`] from
-//! [`policy::Policy::authorise`] alone, and what goes to the store is built from a permit.
+//! to get it: what is verified comes from [`auth::Verifier`] alone ([`auth::Verifier::verify`] for requests,
+//! [`auth::Verifier::verify_form`] for forms), [`policy::Permit`] from [`policy::Policy::authorise`] alone, and what a client
+//! sends to the store is built from a permit.
 //!
 //! # The rooms
 //!
@@ -28,14 +29,15 @@
 //! | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces | decides |
 //! | [`store`] | the pooled client, its credentials, its signature; the embedded store of `dev` | does |
 //! | [`proxy`] | the road | does |
-//! | [`control`] | endpoints that are not S3's: sessions, health, the documentation page | does |
+//! | [`control`] | endpoints that are not S3's: sessions, the vending server's endpoints, health, the API's description | does |
 //! | [`observe`] | the access record | does |
 //! | [`serve`] | listeners, connections, the orderly end; the operator's listener | does |
 //! | [`cli`] | what a person calls | does |
 //!
 //! # Invariants
 //!
-//! - Nothing reaches the store without a permit; what no rule allows is refused before the store is asked.
+//! - Nothing of a client's reaches the store without a permit; what no rule allows is refused before the store is asked.
+//!   The one question that this server asks for itself is the list of one key of the health check, which tells nobody a key.
 //! - One decoding of the wire's bytes; what is authorised, signed and forwarded is built from it.
 //! - An operation, query name or `x-amz-*` header that is not known here goes no further.
 //! - The bytes that complete an object leave only after every proof the client gave has held.
@@ -48,8 +50,8 @@
 //! # Left out on purpose
 //!
 //! No state for each session, no list of uploads, no cache of objects, no rewriting of the store's XML, no retry of a
-//! body that has begun. The TLS listener, rate limits and metrics have their places (`auth`,
-//! `serve`, `observe`) and are not there yet.
+//! body that has begun. The TLS listener, rate limits and metrics have their places (`serve`,
+//! `policy`, `observe`) and are not there yet.
 
 pub mod auth;
 pub mod body;

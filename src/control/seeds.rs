@@ -111,11 +111,7 @@ impl Gate {
                 SeedError::Timestamp => bad(error.to_string()),
                 SeedError::Signature => (StatusCode::UNAUTHORIZED, error.to_string()),
             })?;
-        record.hotkey = Some(hotkey);
-        let snapshot = self.registry().snapshot(system_now);
-        let caller = self.registered(hotkey, &snapshot, now).map_err(refusal)?;
-        record.owner = Some(std::sync::Arc::clone(&caller.owner));
-        record.role = Some(caller.role);
+        let (caller, snapshot) = self.recognise(hotkey, system_now, record).map_err(refusal)?;
         let wished = signed.expiry.unwrap_or_else(|| signed.timestamp.saturating_add(EXPIRY_SECONDS));
         let latest = signed.timestamp.saturating_add(self.session_seconds_max());
         Ok(Asked {

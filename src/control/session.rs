@@ -13,7 +13,6 @@ use crate::{
     config,
     error::{Code, Error},
     observe::Record,
-    policy::Caller,
     proxy::{Answer, Arrival, Gate},
 };
 
@@ -146,10 +145,7 @@ impl Gate {
                 (StatusCode::BAD_REQUEST, "The body must be {\"ttl_seconds\": 86400} or empty".to_owned())
             })?,
         };
-        let snapshot = self.registry().snapshot(now);
-        record.block = snapshot.block();
-        let caller: Caller = self.registered(evidence.hotkey(), &snapshot, time).map_err(refusal)?;
-        record.role = Some(caller.role);
+        let (caller, _) = self.recognise(evidence.hotkey(), now, record).map_err(refusal)?;
         // Only now: a stranger's nonces are not remembered.
         self.sessions().nonces.spend(&evidence, time).map_err(told)?;
         let session = self.verifier().issue(&evidence, wish.ttl_seconds, time).map_err(refusal)?;

@@ -118,10 +118,7 @@ impl Gate {
 
         // Verify, and look up, as on the road.
         let verified = self.verifier.verify_form(&form, time)?;
-        record.hotkey = Some(verified.hotkey());
-        let caller = self.registered(verified.hotkey(), &self.registry.snapshot(now), time)?;
-        record.owner = Some(std::sync::Arc::clone(&caller.owner));
-        record.role = Some(caller.role);
+        let (caller, _) = self.recognise(verified.hotkey(), now, record)?;
         record.operation = Some(Operation::PutObject);
 
         // The policy's conditions on this form, then what this server lets the caller do.

@@ -4,6 +4,8 @@
 //! accept ─ claim ─ verify ─ parse the S3 operation ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer, log
 //! ```
 //!
+//! A form (POST to the bucket) brings its signature in its own fields and takes the same road from there, in `form`.
+//!
 //! Each step's result is what the next one needs: a verified signature makes a caller, a caller and a request make a
 //! [`Permit`], and only with a permit is an [`Outbound`] built. Branches stand here; what an
 //! operation needs beyond the plain road stands in a file of its own.
@@ -268,14 +270,9 @@ impl Gate {
 
         // Verify: who signed exactly these bytes.
         let verified = self.verify(head, peer, time)?;
-        record.hotkey = Some(verified.hotkey());
 
         // Who is that, by the one snapshot of this request.
-        let snapshot = self.registry.snapshot(now);
-        record.block = snapshot.block();
-        let caller = self.registered(verified.hotkey(), &snapshot, time)?;
-        record.role = Some(caller.role);
-        record.owner = Some(Arc::clone(&caller.owner));
+        let (caller, _) = self.recognise(verified.hotkey(), now, record)?;
 
         // Parse: what is asked for.
         let mut headers = head.headers.clone();
@@ -360,8 +357,25 @@ impl Gate {
         self.verifier.verify(&head, now)
     }
 
+    /// Says who a hotkey is that has proven itself, by the one snapshot of this request, and writes it down with the
+    /// block at which that was so.
+    pub(crate) fn recognise(
+        &self,
+        hotkey: AccountId,
+        now: SystemTime,
+        record: &mut Record,
+    ) -> Result<(Caller, Arc<Snapshot>)> {
+        record.hotkey = Some(hotkey);
+        let snapshot = self.registry.snapshot(now);
+        record.block = snapshot.block();
+        let caller = self.registered(hotkey, &snapshot, now.into())?;
+        record.role = Some(caller.role);
+        record.owner = Some(Arc::clone(&caller.owner));
+        Ok((caller, snapshot))
+    }
+
     /// Looks the hotkey up; a snapshot that is too old decides nothing (P38).
-    pub(crate) fn registered(&self, hotkey: AccountId, snapshot: &Snapshot, now: UnixTime) -> Result<Caller> {
+    fn registered(&self, hotkey: AccountId, snapshot: &Snapshot, now: UnixTime) -> Result<Caller> {
         let age = snapshot.age_seconds(now.seconds());
         if age > self.chain.stale_seconds_max {
             return Err(Error::new(

@@ -111,8 +111,12 @@ impl Gate {
         };
         let answer = tokio::select! {
             answer = self.store.send(outbound, now) => answer,
-            // Dropping the request cuts it off: the store sees a broken transfer and keeps nothing.
-            lost = self.registration_lost(permit.caller()) => return Err(lost),
+            // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper notices that
+            // nobody waits for the answer.
+            lost = self.registration_lost(permit.caller()) => {
+                abort.stop();
+                return Err(lost);
+            }
         };
         // What the client did wrong is the answer, whatever the store makes of the broken transfer.
         if let Some(error) = outcome.failure() {
