@@ -29,7 +29,7 @@ use crate::{
         uri::{Query, decode_path},
         xml::Element,
     },
-    store::{Outbound, StoreBody},
+    store::Outbound,
 };
 
 /// Lists under way at one time.
@@ -54,8 +54,6 @@ const ANSWERS_AT_ONCE: usize = 2;
 
 /// One page: 1000 prefixes of 1024 bytes, encoded threefold, and what frames them.
 const PAGE_BYTES_MAX: usize = 8 << 20;
-
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A folder that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -391,14 +389,7 @@ impl Gate {
     }
 
     async fn page(&self, query: Query, now: UnixTime) -> Result<Page> {
-        let outbound = Outbound {
-            method: Method::GET,
-            key: None,
-            query,
-            headers: HeaderMap::new(),
-            payload_hash: EMPTY_SHA256.to_owned(),
-            body: StoreBody::empty(),
-        };
+        let outbound = Outbound::bodiless(Method::GET, None, query, HeaderMap::new());
         let response = self.store().send(outbound, now).await?;
         let status = response.status();
         if !status.is_success() {

@@ -12,7 +12,7 @@ use crate::{
     auth::{UnixTime, seeds::Ask},
     proxy::{Answer, Gate},
     s3::uri::Query,
-    store::{Outbound, StoreBody},
+    store::Outbound,
 };
 
 /// Anybody may ask, so the store is asked no more often than this.
@@ -20,8 +20,6 @@ const PROBE_REST: Duration = Duration::from_secs(5);
 
 /// A store that takes longer is not well.
 const PROBE_SECONDS_MAX: u64 = 5;
-
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// What the last look at the store gave.
 #[derive(Debug, Clone, Copy)]
@@ -129,14 +127,7 @@ impl Gate {
         if pairs.into_iter().try_for_each(|(name, value)| query.push(name, value)).is_err() {
             return Probe { ok: false, latency_ms: 0 };
         }
-        let outbound = Outbound {
-            method: Method::GET,
-            key: None,
-            query,
-            headers: HeaderMap::new(),
-            payload_hash: EMPTY_SHA256.to_owned(),
-            body: StoreBody::empty(),
-        };
+        let outbound = Outbound::bodiless(Method::GET, None, query, HeaderMap::new());
         let began = Instant::now();
         let answer = tokio::time::timeout(
             Duration::from_secs(PROBE_SECONDS_MAX),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 
-use super::{EMPTY_SHA256, Gate, admit, answer::Answer};
+use super::{Gate, admit, answer::Answer};
 use crate::{
     auth::{UnixTime, canonical::sha256_hex},
     body::{bounded::collect_bounded, pace::Pace},
@@ -81,7 +81,10 @@ impl Gate {
             if let Some(marker) = marker {
                 query.push("part-number-marker", u32::to_string(&marker))?;
             }
-            let answer = self.store.send(bodiless(Method::GET, key, query), now).await?;
+            let answer = self
+                .store
+                .send(Outbound::bodiless(Method::GET, Some(key), query, HeaderMap::new()), now)
+                .await?;
             if !answer.status().is_success() {
                 return self.answer(head, permit, answer).await.map(Err);
             }
@@ -109,9 +112,11 @@ impl Gate {
     async fn abort(&self, key: &str, upload_id: &str, now: UnixTime) {
         let mut query = Query::default();
         let aborted = match query.push("uploadId", upload_id) {
-            Ok(()) => {
-                self.store.send(bodiless(Method::DELETE, key, query), now).await.map(|answer| answer.status())
-            }
+            Ok(()) => self
+                .store
+                .send(Outbound::bodiless(Method::DELETE, Some(key), query, HeaderMap::new()), now)
+                .await
+                .map(|answer| answer.status()),
             Err(error) => Err(error),
         };
         match aborted {
@@ -123,17 +128,6 @@ impl Gate {
                 tracing::warn!(key, %error, "an upload outside the size limits could not be aborted")
             }
         }
-    }
-}
-
-fn bodiless(method: Method, key: &str, query: Query) -> Outbound {
-    Outbound {
-        method,
-        key: Some(key.to_owned()),
-        query,
-        headers: HeaderMap::new(),
-        payload_hash: EMPTY_SHA256.to_owned(),
-        body: StoreBody::empty(),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 
-use super::{EMPTY_SHA256, Gate, admit, answer::Answer};
+use super::{Gate, admit, answer::Answer};
 use crate::{
     auth::UnixTime,
     error::{Code, Error, Result},
     policy::Permit,
     s3::{COPY_SOURCE, CopySource, Operation, SDK_QUERY_NAME, uri::Query, xml::bare_etag},
-    store::{Outbound, StoreBody},
+    store::Outbound,
 };
 
 const IF_MATCH: &str = "x-amz-copy-source-if-match";
@@ -33,14 +33,12 @@ impl Gate {
         let value = HeaderValue::from_str(&source.to_header(self.store.bucket())).map_err(Error::internal)?;
         headers.insert(COPY_SOURCE, value);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        let outbound = Outbound {
-            method: head.method.clone(),
-            key: Some(request.key()?.to_owned()),
-            query: request.query.clone().without(|name| name == SDK_QUERY_NAME),
+        let outbound = Outbound::bodiless(
+            head.method.clone(),
+            Some(request.key()?),
+            request.query.clone().without(|name| name == SDK_QUERY_NAME),
             headers,
-            payload_hash: EMPTY_SHA256.to_owned(),
-            body: StoreBody::empty(),
-        };
+        );
         let answer = self.store.send(outbound, now).await?;
         self.answer(head, permit, answer).await
     }
@@ -51,14 +49,7 @@ impl Gate {
         if let Some(version) = &source.version_id {
             query.push("versionId", version.as_str())?;
         }
-        let outbound = Outbound {
-            method: Method::HEAD,
-            key: Some(source.key.clone()),
-            query,
-            headers: HeaderMap::new(),
-            payload_hash: EMPTY_SHA256.to_owned(),
-            body: StoreBody::empty(),
-        };
+        let outbound = Outbound::bodiless(Method::HEAD, Some(&source.key), query, HeaderMap::new());
         let answer = self.store.send(outbound, now).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => {

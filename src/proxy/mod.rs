@@ -50,7 +50,7 @@ use crate::{
     observe::Record,
     policy::{Caller, Listing, Permit, Policy, START_AFTER, is_continued},
     s3::{Addressing, Operation, Request, headers},
-    store::{Outbound, Store, StoreBody},
+    store::{Outbound, Store},
 };
 
 /// What is read of a body whose request was refused, so that the client sees the answer and not a reset (P40). A
@@ -476,21 +476,11 @@ impl Gate {
                 query = query.without(|name| name == START_AFTER);
             }
         }
-        let outbound = Outbound {
-            method: head.method.clone(),
-            key: request.key_opt().map(str::to_owned),
-            query,
-            headers,
-            payload_hash: EMPTY_SHA256.to_owned(),
-            body: StoreBody::empty(),
-        };
+        let outbound = Outbound::bodiless(head.method.clone(), request.key_opt(), query, headers);
         let answer = self.store.send(outbound, now).await?;
         self.answer(head, permit, answer).await
     }
 }
-
-/// SHA-256 of nothing.
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 fn check_head(head: &Parts) -> Result<()> {
     // HTTP knows further codings of a transfer; nobody uses them but to be read in two ways (P45).

@@ -64,6 +64,23 @@ pub struct Outbound {
     pub body: StoreBody,
 }
 
+/// SHA-256 of nothing.
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+impl Outbound {
+    /// A request without a body.
+    pub fn bodiless(method: Method, key: Option<&str>, query: Query, headers: HeaderMap) -> Self {
+        Self {
+            method,
+            key: key.map(str::to_owned),
+            query,
+            headers,
+            payload_hash: EMPTY_SHA256.to_owned(),
+            body: StoreBody::empty(),
+        }
+    }
+}
+
 /// The store.
 pub struct Store {
     client: Client<HttpsConnector<HttpConnector>, StoreBody>,
