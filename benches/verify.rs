@@ -9,12 +9,14 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use subgate::{
     auth::{
-        Audience, Declared, Head, SessionKey, SessionKeys, Settings, UnixTime, Verifier, btauth,
-        signer::{ClientRequest, Credentials, Signer},
-        sr25519::Keypair,
+        Audience, Declared, Head, SessionKey, SessionKeys, Settings, Verifier,
+        bittensor::btauth,
+        bittensor::sr25519::Keypair,
+        sigv4::signer::{ClientRequest, Credentials, Signer},
     },
     s3::uri::Query,
     secret::Secret,
+    time::UnixTime,
 };
 
 const HOST: &str = "s3.example:8014";

@@ -29,8 +29,8 @@
 //! | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces | decides |
 //! | [`store`] | the pooled client, its credentials, its signature; the embedded store of `dev` | does |
 //! | [`proxy`] | the road | does |
-//! | [`control`] | endpoints that are not S3's: sessions, the vending server's endpoints, health, the API's description | does |
-//! | [`observe`] | the access record | does |
+//! | [`endpoints`] | endpoints that are not S3's: sessions, the vending server's endpoints, health, the API's description | does |
+//! | [`exchange`] | the access record | does |
 //! | [`serve`] | listeners, connections, the orderly end; the operator's listener | does |
 //! | [`cli`] | what a person calls | does |
 //!
@@ -51,19 +51,20 @@
 //!
 //! No state for each session, no list of uploads, no cache of objects, no rewriting of the store's XML, no retry of a
 //! body that has begun. The TLS listener, rate limits and metrics have their places (`serve`,
-//! `policy`, `observe`) and are not there yet.
+//! `policy`, `exchange`) and are not there yet.
 
 pub mod auth;
 pub mod body;
 pub mod chain;
 pub mod cli;
 pub mod config;
-pub mod control;
+pub mod endpoints;
 pub mod error;
-pub mod observe;
+pub mod exchange;
 pub mod policy;
 pub mod proxy;
 pub mod s3;
 pub mod secret;
 pub mod serve;
 pub mod store;
+pub mod time;

@@ -6,13 +6,15 @@ use ::http::Method;
 use bytes::Bytes;
 use subgate::{
     auth::{
-        Declared, Session, UnixTime, btauth,
-        canonical::sha256,
-        signer::{ClientRequest, Credentials, Signer, encode_chunks},
-        sr25519::Keypair,
+        Declared, Session,
+        bittensor::btauth,
+        bittensor::sr25519::Keypair,
+        sigv4::canonical::sha256,
+        sigv4::signer::{ClientRequest, Credentials, Signer, encode_chunks},
     },
     body::digest::{Algorithm, Running, text},
     secret::SecretText,
+    time::UnixTime,
 };
 
 use crate::{

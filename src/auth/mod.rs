@@ -6,39 +6,31 @@
 //! that the signature covers (P20); time is an argument, nothing here reads a clock or does I/O; what a peer can
 //! make us compute is bounded by [`ATTEMPTS_MAX`] signatures and one sr25519 verification for each of them.
 
-pub mod btauth;
-pub mod canonical;
-mod paging;
-mod payload;
-pub mod post_policy;
-pub mod seeds;
+pub mod bittensor;
 pub mod session;
-pub mod signer;
 pub mod sigv4;
-pub mod sr25519;
-mod time;
 
 use std::fmt;
 
 use aws_sigv4::sign::v4::calculate_signature;
 use http::{HeaderMap, Method};
 
-pub use btauth::{Audience, BtauthError, Evidence, ReplayStore};
-pub use payload::{ChunkSeed, Declared, Payload};
+pub use bittensor::btauth::{Audience, BtauthError, Evidence, ReplayStore};
 pub use session::{Session, SessionKey, SessionKeys, SessionKeysError};
+pub use sigv4::payload::{ChunkSeed, Declared, Payload};
 pub use sigv4::{Claim, Scheme};
-pub use time::UnixTime;
 
 use self::{
-    canonical::CanonicalRequest,
+    bittensor::sr25519::{self, SIGNATURE_BYTES},
     session::{Presented, Sessions, mismatch},
-    sr25519::SIGNATURE_BYTES,
+    sigv4::{canonical::CanonicalRequest, presigned_list},
 };
 use crate::{
     chain::AccountId,
     error::{Code, Error, Result},
     s3::uri::{self, Query},
     secret::same,
+    time::UnixTime,
 };
 
 /// Most combinations of host and accept-encoding that one request is verified with.
@@ -233,7 +225,7 @@ impl Verifier {
             }
         };
         // What a presigned list was paged with is not signed; as it arrived comes first all the same.
-        let paged = paging::split(head.method, &query).filter(|_| claim.is_presigned());
+        let paged = presigned_list::split(head.method, &query).filter(|_| claim.is_presigned());
         let (proof, query, unsigned_query) = match (prove(&query), paged) {
             (Err(error), Some((signed, added))) if error.code == Code::SignatureDoesNotMatch => {
                 (prove(&signed)?, signed, added)

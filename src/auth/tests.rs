@@ -11,10 +11,14 @@ use http::{HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
 
 use super::{
-    signer::{ClientRequest, Credentials, Signer},
+    bittensor::btauth,
+    sigv4::{
+        canonical,
+        signer::{ClientRequest, Credentials, Signer},
+    },
     *,
 };
-use crate::{auth::sr25519::Keypair, secret::Secret};
+use crate::{auth::bittensor::sr25519::Keypair, secret::Secret};
 
 pub(super) const HOST: &str = "s3.example:8014";
 pub(super) const REGION: &str = "us-east-1";

@@ -234,7 +234,7 @@ fn view(source: &Source) -> Result<View, Fault> {
     let source = name.unwrap_or_else(|| {
         snapshot.origin.as_ref().map_or_else(|| "file".to_owned(), |origin| origin.source.to_string())
     });
-    let age_seconds = snapshot.age_seconds(crate::auth::UnixTime::from(now).seconds());
+    let age_seconds = snapshot.age_seconds(crate::time::UnixTime::from(now).seconds());
     Ok(View { snapshot, source, rule, age_seconds })
 }
 
@@ -253,7 +253,7 @@ fn configured(
     };
     let on_disk = settings.snapshot_file.as_deref().and_then(|path| stored(path, &settings, now).ok());
     let fresh_seconds = REFRESHES_FRESH.saturating_mul(settings.refresh_seconds);
-    let seconds = crate::auth::UnixTime::from(now).seconds();
+    let seconds = crate::time::UnixTime::from(now).seconds();
     if let Some(snapshot) = on_disk.as_ref().filter(|snapshot| snapshot.age_seconds(seconds) <= fresh_seconds)
     {
         return Ok((snapshot.clone(), None, chain.validator));

@@ -25,7 +25,7 @@ use serde::Deserialize;
 
 use super::fault::{Exit, Fault};
 use crate::{
-    auth::{btauth, sr25519::Keypair},
+    auth::{bittensor::btauth, bittensor::sr25519::Keypair},
     chain::AccountId,
     secret::Secret,
 };

@@ -25,7 +25,7 @@ use crate::{
         relay::{End, Relay},
     },
     error::{Code, Error, Result},
-    observe::Record,
+    exchange::AccessRecord,
     policy::Permit,
     s3::{
         headers::{strip_hop_by_hop, strip_stores_own},
@@ -133,7 +133,7 @@ impl Answer {
     }
 
     /// The refusal of a request, for the client in XML, for the log in the record.
-    pub(super) fn refusal(error: Error, head: &Parts, record: &mut Record) -> Self {
+    pub(super) fn refusal(error: Error, head: &Parts, record: &mut AccessRecord) -> Self {
         let document = xml::error(
             error.code.as_str(),
             &error.message,
@@ -151,7 +151,7 @@ impl Answer {
     }
 
     /// Sends it on its way; the record is written when its body has ended.
-    pub(super) fn into_response(self, record: Record, idle: Duration) -> Response<AnswerBody> {
+    pub(super) fn into_response(self, record: AccessRecord, idle: Duration) -> Response<AnswerBody> {
         let Self { status, mut headers, content, late } = self;
         if !headers.contains_key(&REQUEST_ID)
             && let Ok(id) = HeaderValue::from_str(&record.request_id)

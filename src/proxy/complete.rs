@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 
-use super::{Gate, admit, answer::Answer};
+use super::{Gate, answer::Answer, sizes};
 use crate::{
-    auth::{UnixTime, canonical::sha256_hex},
+    auth::sigv4::canonical::sha256_hex,
     body::{bounded::collect_bounded, pace::Pace},
     error::{Code, Error, Result},
     policy::Permit,
@@ -20,6 +20,7 @@ use crate::{
         xml::{self, CompletedPart, PartsPage},
     },
     store::{Outbound, StoreBody},
+    time::UnixTime,
 };
 
 /// One page of 1000 parts is about 400 KB.
@@ -46,7 +47,7 @@ impl Gate {
             Err(refused) => return Ok(refused),
         };
         let sum = sum(&parts, &there)?;
-        if let Err(error) = admit::object_size(&self.limits, sum) {
+        if let Err(error) = sizes::object_size(&self.limits, sum) {
             self.abort(key, upload_id, now).await;
             return Err(error);
         }

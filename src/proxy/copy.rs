@@ -2,13 +2,13 @@
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 
-use super::{Gate, admit, answer::Answer};
+use super::{Gate, answer::Answer, sizes};
 use crate::{
-    auth::UnixTime,
     error::{Code, Error, Result},
     policy::Permit,
     s3::{COPY_SOURCE, CopySource, Operation, SDK_QUERY_NAME, uri::Query, xml::bare_etag},
     store::Outbound,
+    time::UnixTime,
 };
 
 const IF_MATCH: &str = "x-amz-copy-source-if-match";
@@ -27,7 +27,7 @@ impl Gate {
         // Parts are judged by their sum at completion; a whole copy by its source.
         if request.operation == Operation::CopyObject {
             let (bytes, etag) = self.source(source, now).await?;
-            admit::object_size(&self.limits, bytes)?;
+            sizes::object_size(&self.limits, bytes)?;
             pin(&mut headers, etag)?;
         }
         let value = HeaderValue::from_str(&source.to_header(self.store.bucket())).map_err(Error::internal)?;

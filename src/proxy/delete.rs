@@ -5,16 +5,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
-use super::{Arrival, Gate, answer::Answer, upload};
+use super::{Arrival, Gate, answer::Answer, put};
 use crate::{
-    auth::{Payload, UnixTime, canonical::sha256_hex},
+    auth::{Payload, sigv4::canonical::sha256_hex},
     body::{bounded::collect_bounded, pace::Pace, plan::Plan, too_slow},
     config::Proofs,
     error::{Code, Error, Result},
-    observe::Record,
+    exchange::AccessRecord,
     policy::Permit,
     s3::xml::{self, Delete},
     store::{Outbound, StoreBody},
+    time::UnixTime,
 };
 
 /// 1000 keys of 1024 bytes, escaped; and 10,000 parts with their checksums.
@@ -40,7 +41,7 @@ impl Gate {
         arrival: &mut Arrival,
         payload: &Payload,
         headers: &HeaderMap,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<Bytes> {
         let declared_bytes = headers
             .get(header::CONTENT_LENGTH)
@@ -63,7 +64,7 @@ impl Gate {
         record.received_bytes = body.len() as u64;
         let mut plan = Plan::new(payload, body.len() as u64);
         // The store gets another body than this: what was promised of this one is checked here.
-        upload::promised(&mut plan, headers, Proofs::default())?;
+        put::promised(&mut plan, headers, Proofs::default())?;
         plan.prove(&body)?;
         Ok(body)
     }
@@ -97,7 +98,7 @@ impl Gate {
         }
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(document.len()));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        headers.insert("content-md5", upload::content_md5(&document)?);
+        headers.insert("content-md5", put::content_md5(&document)?);
         let outbound = Outbound {
             method: Method::POST,
             key: None,

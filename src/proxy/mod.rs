@@ -10,15 +10,15 @@
 //! [`Permit`], and only with a permit is an [`Outbound`] built. Branches stand here; what an
 //! operation needs beyond the plain road stands in a file of its own.
 
-mod admit;
 mod answer;
+mod bucket_answers;
 mod complete;
 mod copy;
 mod delete;
-mod form;
-mod here;
+mod post_form;
 mod presigned;
-mod upload;
+mod put;
+mod sizes;
 mod view;
 
 use std::{
@@ -36,7 +36,7 @@ pub(crate) use answer::Answer;
 pub use answer::AnswerBody;
 
 use crate::{
-    auth::{self, Head, UnixTime, Verified, Verifier},
+    auth::{self, Head, Verified, Verifier},
     body::{
         bounded::{collect_bounded, drain},
         form::Inbound,
@@ -45,12 +45,13 @@ use crate::{
     },
     chain::{AccountId, Registry, Snapshot},
     config::{self, Config},
-    control::{Discovery, Health, Sessions},
+    endpoints::{Discovery, Health, Sessions},
     error::{Code, Error, Result},
-    observe::Record,
+    exchange::AccessRecord,
     policy::{Caller, Listing, Permit, Policy, START_AFTER, is_continued},
     s3::{Addressing, Operation, Request, headers},
     store::{Outbound, Store},
+    time::UnixTime,
 };
 
 /// What is read of a body whose request was refused, so that the client sees the answer and not a reset (P40). A
@@ -220,12 +221,12 @@ impl Gate {
         let (mut head, body) = request.into_parts();
         let from_edge = self.server.edge.trusts(peer.ip());
         let mut record =
-            Record::begin(self.client_address(peer.ip(), &head.headers), from_edge, &head.method);
+            AccessRecord::begin(self.client_address(peer.ip(), &head.headers), from_edge, &head.method);
         head.extensions.insert(answer::OwnRequestId(record.request_id.clone()));
         let mut arrival = Arrival::Unread(body);
         let sets_out = match self.endpoint(&head, &mut arrival, &mut record).await {
             Some(answer) => answer,
-            None if form::is_form(&head) => match self.form(&head, &mut arrival, &mut record).await {
+            None if post_form::is_form(&head) => match self.form(&head, &mut arrival, &mut record).await {
                 Ok(answer) => answer,
                 Err(error) => answer::Answer::refusal(error, &head, &mut record),
             },
@@ -260,7 +261,7 @@ impl Gate {
         head: &Parts,
         arrival: &mut Arrival,
         peer: IpAddr,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<answer::Answer> {
         let now = SystemTime::now();
         let time = UnixTime::from(now);
@@ -317,7 +318,7 @@ impl Gate {
             | Operation::AbortMultipartUpload
             | Operation::CreateMultipartUpload => self.relay(head, &permit, passed, time).await,
             Operation::PutObject | Operation::UploadPart => {
-                let inbound = upload::Inbound { headers: &headers, payload: verified.payload(), arrival };
+                let inbound = put::Inbound { headers: &headers, payload: verified.payload(), arrival };
                 self.upload(head, &permit, passed, inbound, time).await
             }
             Operation::CopyObject | Operation::UploadPartCopy => self.copy(head, &permit, passed, time).await,
@@ -363,7 +364,7 @@ impl Gate {
         &self,
         hotkey: AccountId,
         now: SystemTime,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<(Caller, Arc<Snapshot>)> {
         record.hotkey = Some(hotkey);
         let snapshot = self.registry.snapshot(now);

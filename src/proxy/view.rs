@@ -3,7 +3,7 @@
 use super::Gate;
 use crate::{
     config,
-    control::{Discovery, Health},
+    endpoints::{Discovery, Health},
     store::Store,
 };
 

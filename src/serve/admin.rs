@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{auth::UnixTime, proxy::Gate};
+use crate::{proxy::Gate, time::UnixTime};
 
 /// Serves until the task is ended.
 pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>) {

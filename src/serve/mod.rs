@@ -23,11 +23,12 @@ use tokio::{
 use tokio_io_timeout::TimeoutWriter;
 
 use crate::{
-    auth::{self, Audience, UnixTime, Verifier, sigv4},
+    auth::{self, Audience, Verifier, sigv4},
     chain::{Live, Registry, RegistryFile},
     config::{self, ChainSource, Config},
     proxy::{Gate, Rooms},
     store::Store,
+    time::UnixTime,
 };
 
 /// Largest read buffer of a connection, and of the pieces in which uploads travel; it grows to this only on a connection

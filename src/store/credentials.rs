@@ -13,9 +13,10 @@ use aws_credential_types::{Credentials as AwsCredentials, provider::ProvideCrede
 use aws_smithy_runtime_api::client::identity::Identity;
 
 use crate::{
-    auth::{UnixTime, sigv4},
+    auth::sigv4,
     config::CredentialSource,
     secret::{Secret, SecretText},
+    time::UnixTime,
 };
 
 /// How often a credential file is looked at.

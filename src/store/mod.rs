@@ -5,8 +5,6 @@
 
 mod body;
 mod credentials;
-#[cfg(feature = "dev-store")]
-pub mod embedded;
 mod sign;
 
 use std::{sync::Arc, time::Duration};
@@ -23,10 +21,10 @@ pub use body::{Abort, StoreBody};
 pub use credentials::{CredentialFault, Credentials};
 
 use crate::{
-    auth::UnixTime,
     config::{self, StoreAddressing},
     error::{Error, Result},
     s3::uri::{self, Query},
+    time::UnixTime,
 };
 
 /// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.

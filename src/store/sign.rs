@@ -5,9 +5,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::credentials::Current;
 use crate::{
-    auth::{UnixTime, canonical::CanonicalRequest},
+    auth::sigv4::canonical::CanonicalRequest,
     error::{Error, Result},
     s3::uri::Query,
+    time::UnixTime,
 };
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";

@@ -14,8 +14,8 @@ use serde_json::Value;
 use subgate::{
     auth::{
         Declared,
-        signer::{ClientRequest, Credentials, Signer},
-        sr25519::Keypair,
+        bittensor::sr25519::Keypair,
+        sigv4::signer::{ClientRequest, Credentials, Signer},
     },
     config::Config,
     serve::Server,

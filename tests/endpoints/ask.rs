@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use subgate::auth::{UnixTime, sr25519::Keypair};
+use subgate::auth::bittensor::sr25519::Keypair;
+use subgate::time::UnixTime;
 
 use crate::{
     client::Answer,

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use subgate::auth::UnixTime;
+use subgate::time::UnixTime;
 
 use crate::{
     client::{Answer, Key},

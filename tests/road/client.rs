@@ -7,9 +7,10 @@ use std::{
 };
 
 use subgate::{
-    auth::{ChunkSeed, UnixTime, signer, sr25519::Keypair},
+    auth::{ChunkSeed, bittensor::sr25519::Keypair, sigv4::signer},
     s3::xml::Element,
     secret::Secret,
+    time::UnixTime,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -9,11 +9,12 @@ use std::{
 };
 
 use subgate::{
-    auth::{self, Audience, UnixTime, Verifier, btauth, sr25519::Keypair},
+    auth::{self, Audience, Verifier, bittensor::btauth, bittensor::sr25519::Keypair},
     chain::AccountId,
     config::Config,
     secret::Secret,
     serve::Server,
+    time::UnixTime,
 };
 use tempfile::TempDir;
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use subgate::auth::{UnixTime, btauth};
+use subgate::auth::bittensor::btauth;
+use subgate::time::UnixTime;
 
 use crate::{
     client::{Answer, Call, Key},

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::auth::{
     Declared, Verifier,
-    btauth::evidence_bytes,
-    signer::{Credentials, Signer},
-    sr25519::Keypair,
+    bittensor::btauth::evidence_bytes,
+    bittensor::sr25519::Keypair,
+    sigv4::signer::{Credentials, Signer},
     tests::{NOW, REGION, arrive, evidence, key, keypair, request, server, session, settings, verifier},
 };
 

@@ -4,14 +4,15 @@
 
 mod card;
 mod data;
+mod store;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
 use self::data::{Data, Places};
+use self::store::EmbeddedStore;
 use super::{fault::Fault, out, serve};
-use crate::store::embedded::EmbeddedStore;
 
 /// The bucket of the development server.
 const BUCKET: &str = "data-universe";

@@ -13,7 +13,7 @@ use super::{
     report::Finding,
     s3::{NoAnswer, Reply},
 };
-use crate::{auth::UnixTime, chain::AccountId};
+use crate::{chain::AccountId, time::UnixTime};
 
 const FOLDER_ACCESS: &str = "/get-folder-access";
 const VALIDATOR_ACCESS: &str = "/get-validator-access";

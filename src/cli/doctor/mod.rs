@@ -34,9 +34,10 @@ use super::{
     session::{self, Ask, HttpClient},
 };
 use crate::{
-    auth::{Session, UnixTime, sr25519::Keypair},
+    auth::{Session, bittensor::sr25519::Keypair},
     chain::AccountId,
     secret::SecretText,
+    time::UnixTime,
 };
 
 /// The shortest session a server gives: the trial takes seconds.

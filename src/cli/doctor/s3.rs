@@ -15,13 +15,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use super::super::session::{HttpClient, root_cause};
 use crate::{
     auth::{
-        Declared, Session, UnixTime,
-        signer::{ClientRequest, Credentials, Signer},
+        Declared, Session,
+        sigv4::signer::{ClientRequest, Credentials, Signer},
     },
     s3::{
         uri::{self, Query},
         xml::Element,
     },
+    time::UnixTime,
 };
 
 /// From the first packet to the last byte of an answer; the largest body here has 5 MiB.

@@ -8,7 +8,7 @@ use sp_core::{Pair as _, sr25519 as substrate};
 use zeroize::Zeroizing;
 
 use crate::{
-    auth::sr25519::Keypair,
+    auth::bittensor::sr25519::Keypair,
     chain::AccountId,
     secret::{Secret, SecretText},
 };

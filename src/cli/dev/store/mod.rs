@@ -31,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running store.
 #[derive(Debug)]
-pub struct EmbeddedStore {
+pub(crate) struct EmbeddedStore {
     address: SocketAddr,
     objects: Arc<Objects>,
     stop: oneshot::Sender<()>,
@@ -40,7 +40,7 @@ pub struct EmbeddedStore {
 
 impl EmbeddedStore {
     /// Serves the objects under `dir`, which must not be served twice, to the holder of one key pair.
-    pub async fn start(
+    pub(crate) async fn start(
         dir: &Path,
         access_key: &str,
         secret_key: &SecretText,
@@ -58,17 +58,17 @@ impl EmbeddedStore {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Makes a bucket; one that is there is kept.
-    pub fn create_bucket(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn create_bucket(&self, name: &str) -> io::Result<()> {
         self.objects.make_bucket(name)
     }
 
     /// Lets what is under way end, for a bounded time, and stops.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         // The task has ended by itself only if it panicked, and then there is nothing to stop.
         let _ = self.stop.send(());
         let _ = self.task.await;

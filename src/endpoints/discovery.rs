@@ -18,7 +18,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, Method};
 
 use crate::{
-    auth::UnixTime,
     body::{bounded::collect_bounded, pace::Pace},
     chain::Snapshot,
     error::{Code, Error, Result},
@@ -30,6 +29,7 @@ use crate::{
         xml::Element,
     },
     store::Outbound,
+    time::UnixTime,
 };
 
 /// Lists under way at one time.
@@ -94,7 +94,7 @@ pub struct Discovery {
     miners: Kept,
     whole: Kept,
     /// For building an answer of all folders.
-    pub(super) answers: tokio::sync::Semaphore,
+    pub(in crate::endpoints) answers: tokio::sync::Semaphore,
 }
 
 impl Default for Discovery {
@@ -173,7 +173,7 @@ fn leave(truncated: &mut BTreeMap<String, String>, path: &Path, owned_depth: usi
 
 impl Gate {
     /// The folders of all registered miners that have some; for `caller`, who must be allowed to list them.
-    pub(super) async fn discover(
+    pub(in crate::endpoints) async fn discover(
         &self,
         caller: &Caller,
         snapshot: &Snapshot,

@@ -14,12 +14,8 @@ use std::{
 
 use http::{HeaderMap, StatusCode};
 
-use super::{
-    UnixTime,
-    canonical::sha256_hex,
-    sr25519::{self, Keypair, SIGNATURE_BYTES},
-};
-use crate::chain::AccountId;
+use super::sr25519::{self, Keypair, SIGNATURE_BYTES};
+use crate::{auth::sigv4::canonical::sha256_hex, chain::AccountId, time::UnixTime};
 
 /// How old a request may be, in nanoseconds.
 const PAST_NANOS_MAX: u128 = 10_000_000_000;
@@ -111,26 +107,26 @@ impl BtauthError {
 
 /// What the bytes of btauth/1 say. Nothing in it is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Statement<'a> {
-    pub(super) method: &'a str,
+pub(in crate::auth) struct Statement<'a> {
+    pub(in crate::auth) method: &'a str,
     /// Path with query, as sent.
-    pub(super) target: &'a str,
+    pub(in crate::auth) target: &'a str,
     /// SHA-256 of the body, 64 lower-case hex characters.
-    pub(super) body_sha256: &'a str,
+    pub(in crate::auth) body_sha256: &'a str,
     /// Unix time in nanoseconds, and the nonce.
-    pub(super) nonce_nanos: u64,
-    pub(super) sender: AccountId,
-    pub(super) receiver: Option<AccountId>,
+    pub(in crate::auth) nonce_nanos: u64,
+    pub(in crate::auth) sender: AccountId,
+    pub(in crate::auth) receiver: Option<AccountId>,
 }
 
 impl<'a> Statement<'a> {
     /// Whether a text begins as signed bytes do.
-    pub(super) fn is_one(text: &str) -> bool {
+    pub(in crate::auth) fn is_one(text: &str) -> bool {
         text.strip_prefix(PROTOCOL).is_some_and(|rest| rest.starts_with('\n'))
     }
 
     /// Reads signed bytes; only what [`Statement::text`] writes.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub(in crate::auth) fn parse(text: &'a str) -> Option<Self> {
         let mut lines = text.split('\n');
         let mut next = || lines.next();
         let (PROTOCOL, CRYPTO) = (next()?, next()?) else { return None };
@@ -202,11 +198,11 @@ pub fn sign(
 /// The bytes a hotkey signed, with its signature: proof for ever that it asked for a session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Evidence {
-    pub(super) hotkey: AccountId,
-    pub(super) nonce_nanos: u64,
-    pub(super) bytes: String,
-    pub(super) wrapped: bool,
-    pub(super) signature: [u8; SIGNATURE_BYTES],
+    pub(in crate::auth) hotkey: AccountId,
+    pub(in crate::auth) nonce_nanos: u64,
+    pub(in crate::auth) bytes: String,
+    pub(in crate::auth) wrapped: bool,
+    pub(in crate::auth) signature: [u8; SIGNATURE_BYTES],
 }
 
 impl Evidence {
@@ -229,7 +225,7 @@ impl fmt::Debug for Evidence {
 }
 
 /// Whether `signature` is `account`'s over `bytes`, wrapped in `<Bytes>…</Bytes>` as browser wallets do or not.
-pub(super) fn is_signed_by(
+pub(in crate::auth) fn is_signed_by(
     account: &AccountId,
     bytes: &str,
     wrapped: bool,
@@ -353,4 +349,5 @@ impl ReplayStore {
 }
 
 #[cfg(test)]
+#[path = "btauth_tests.rs"]
 mod tests;

@@ -1,10 +1,10 @@
 //! Session credentials: issued against a hotkey's signature, verified with nothing stored.
 //!
 //! The token is base64url without padding of: version 1 (u8) · key id (u8 length, 1..=32 bytes) · kind of evidence
-//! (u8, 1 = btauth/1, 2 = a string of [`super::seeds`]) · wrapped in `<Bytes>` (u8, 0 or 1) · expiry (u64, unix seconds) · evidence (u16 length,
+//! (u8, 1 = btauth/1, 2 = a string of [`super::bittensor::vending`]) · wrapped in `<Bytes>` (u8, 0 or 1) · expiry (u64, unix seconds) · evidence (u16 length,
 //! 1..=1024 bytes) · the hotkey's signature (64 bytes); integers are big-endian, and nothing follows.
 //!
-//! A token with a string of [`super::seeds`] stands in URLs and forms that are handed on, and whoever has that string
+//! A token with a string of [`super::bittensor::vending`] stands in URLs and forms that are handed on, and whoever has that string
 //! with its signature could ask for more in its signer's name while it is young. So it is sealed: version 2 (u8) · key
 //! id (u8 length, bytes) · AES-256-GCM-SIV of the token above under a key of its own, derived from the session key.
 //!
@@ -29,17 +29,18 @@ use moka::sync::Cache;
 use zeroize::Zeroizing;
 
 use super::{
-    UnixTime,
-    btauth::{Audience, Evidence, Statement, is_signed_by},
-    canonical::sha256,
-    seeds,
-    sigv4::{SKEW_SECONDS_MAX, signing_key},
-    sr25519::SIGNATURE_BYTES,
+    bittensor::{
+        btauth::{Audience, Evidence, Statement, is_signed_by},
+        sr25519::SIGNATURE_BYTES,
+        vending,
+    },
+    sigv4::{SKEW_SECONDS_MAX, canonical::sha256, signing_key},
 };
 use crate::{
     chain::AccountId,
     error::{Code, Error, Result},
     secret::{Secret, SecretText},
+    time::UnixTime,
 };
 
 /// Shortest session in seconds: SDKs refresh at each request below 10 to 15 minutes left.
@@ -443,7 +444,7 @@ impl<'a> Spoken<'a> {
                 text: evidence,
             });
         }
-        let seeds::Statement { hotkey, signed_at, string } = seeds::Statement::parse(evidence)?;
+        let vending::Statement { hotkey, signed_at, string } = vending::Statement::parse(evidence)?;
         Some(Self { sender: hotkey, receiver: None, signed_at, is_for_sessions: true, text: string })
     }
 }

@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::{json_answer, json_refusal};
 use crate::{
-    auth::{Audience, BtauthError, ReplayStore, UnixTime, btauth},
+    auth::{Audience, BtauthError, ReplayStore, bittensor::btauth},
     config,
     error::{Code, Error},
-    observe::Record,
+    exchange::AccessRecord,
     proxy::{Answer, Arrival, Gate},
+    time::UnixTime,
 };
 
 /// `{"ttl_seconds": 86400}` and room for more.
@@ -97,7 +98,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Answer {
         match self.session(head, arrival, record).await {
             Ok(body) => json_answer(StatusCode::OK, &body),
@@ -114,7 +115,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<serde_json::Value, Refusal> {
         if !self.sessions().attempt(record.peer()) {
             return Err((

@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 use s3s::{S3Result, dto::*, s3_error};
 
 use super::{etag_of, time_of};
-use crate::store::embedded::index::Entry;
+use crate::cli::dev::store::index::Entry;
 
 /// What a writer demands of the object that is there.
 #[derive(Default)]

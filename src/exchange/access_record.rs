@@ -23,7 +23,7 @@ use crate::{
 
 /// What is known of one request so far.
 #[derive(Debug)]
-pub struct Record {
+pub struct AccessRecord {
     /// The id in the answer's `x-amz-request-id`.
     pub request_id: String,
     started: Instant,
@@ -49,7 +49,7 @@ pub struct Record {
     pub error: Option<Error>,
 }
 
-impl Record {
+impl AccessRecord {
     /// Begins the record of a request that has just arrived.
     pub fn begin(peer: IpAddr, from_edge: bool, method: &Method) -> Self {
         Self {

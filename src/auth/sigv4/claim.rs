@@ -11,11 +11,12 @@ use std::borrow::Cow;
 use aws_sigv4::sign::v4::generate_signing_key;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{Declared, UnixTime};
+use super::payload::Declared;
 use crate::{
     error::{Code, Error, Result},
     s3::uri::Query,
     secret::{Secret, SecretText},
+    time::UnixTime,
 };
 
 /// How far a client's clock may be off, in seconds: S3's own bound.
@@ -83,7 +84,7 @@ impl Scheme {
         }
     }
 
-    pub(super) fn named(algorithm: &str) -> Option<Self> {
+    pub(in crate::auth) fn named(algorithm: &str) -> Option<Self> {
         [Self::Hmac, Self::Sr25519].into_iter().find(|scheme| scheme.algorithm() == algorithm)
     }
 }
@@ -517,4 +518,5 @@ fn signature_v2() -> Error {
 }
 
 #[cfg(test)]
+#[path = "claim_tests.rs"]
 mod tests;

@@ -9,7 +9,11 @@
 //!
 //! In a token the evidence is the hotkey's SS58, a line end, and the string: some strings do not say who signed them.
 
-use super::{AccountId, Evidence, UnixTime, btauth::is_signed_by, sr25519::SIGNATURE_BYTES};
+use super::{
+    btauth::{Evidence, is_signed_by},
+    sr25519::SIGNATURE_BYTES,
+};
+use crate::{chain::AccountId, time::UnixTime};
 
 /// How old a string may be, in seconds.
 pub const PAST_SECONDS_MAX: u64 = 300;
@@ -114,15 +118,15 @@ impl<'a> Ask<'a> {
 }
 
 /// Evidence of this kind, read. Nothing in it is proven.
-pub(super) struct Statement<'a> {
-    pub(super) hotkey: AccountId,
-    pub(super) signed_at: UnixTime,
+pub(in crate::auth) struct Statement<'a> {
+    pub(in crate::auth) hotkey: AccountId,
+    pub(in crate::auth) signed_at: UnixTime,
     /// What the hotkey signed.
-    pub(super) string: &'a str,
+    pub(in crate::auth) string: &'a str,
 }
 
 impl<'a> Statement<'a> {
-    pub(super) fn parse(evidence: &'a str) -> Option<Self> {
+    pub(in crate::auth) fn parse(evidence: &'a str) -> Option<Self> {
         let (hotkey, string) = evidence.split_once('\n')?;
         let hotkey: AccountId = hotkey.parse().ok()?;
         let (ask, timestamp) = Ask::parse(string)?;
@@ -178,7 +182,7 @@ pub fn verify(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::sr25519::Keypair;
+    use crate::auth::bittensor::sr25519::Keypair;
 
     fn account(seed: u8) -> AccountId {
         Keypair::from_mini_secret(&[seed; 32]).unwrap().account()

@@ -11,24 +11,26 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 use hyper::body::Incoming;
 
 use super::{
-    Arrival, Gate, admit,
+    Arrival, Gate,
     answer::Answer,
     check_head, host,
-    upload::{Through, promised, rewrite},
+    put::{Through, promised, rewrite},
+    sizes,
 };
 use crate::{
-    auth::{Payload, UnixTime, post_policy::PostForm},
+    auth::{Payload, sigv4::post_policy::PostForm},
     body::{
         form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, Inbound, file_bytes, read_head},
         plan::Plan,
     },
     error::{Code, Error, Result},
-    observe::Record,
+    exchange::AccessRecord,
     s3::{
         Addressing, Operation, Request, headers,
         uri::{self, Query},
         xml,
     },
+    time::UnixTime,
 };
 
 /// The variable of a key for which the client's file name stands in.
@@ -75,7 +77,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<Answer> {
         check_head(head)?;
         let mut body = Some(arrival.take()?);
@@ -92,7 +94,7 @@ impl Gate {
         head: &Parts,
         body: &mut Option<Incoming>,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<Answer> {
         let now = SystemTime::now();
         let time = UnixTime::from(now);
@@ -104,9 +106,9 @@ impl Gate {
                 "Only one auth mechanism allowed: the Authorization header or the form's policy, not both.",
             ));
         }
-        let form_bytes = admit::content_length(&head.headers)?;
+        let form_bytes = sizes::content_length(&head.headers)?;
         if form_bytes > self.limits.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
-            admit::object_size(&self.limits, form_bytes)?;
+            sizes::object_size(&self.limits, form_bytes)?;
         }
         let boundary = Boundary::of(content_type(head).unwrap_or_default())?;
 
@@ -135,7 +137,7 @@ impl Gate {
 
         // Admit: the bounds of the policy, and the server's own.
         verified.policy().check_length(file_bytes)?;
-        admit::object_size(&self.limits, file_bytes)?;
+        sizes::object_size(&self.limits, file_bytes)?;
 
         let through = self.form_body(&fields, &mut passed, body, (first, file_bytes, &boundary), arrival)?;
         let answer = self.stream(head, &permit, passed, through, time).await?;

@@ -9,9 +9,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use hyper::body::Incoming;
 
-use super::{Arrival, Gate, admit, answer::Answer};
+use super::{Arrival, Gate, answer::Answer, sizes};
 use crate::{
-    auth::{Payload, UnixTime},
+    auth::Payload,
     body::{
         arrival::Arriving,
         digest::{self, Algorithm},
@@ -23,6 +23,7 @@ use crate::{
     policy::{Caller, Permit},
     s3::{Operation, SDK_QUERY_NAME},
     store::{Outbound, StoreBody},
+    time::UnixTime,
 };
 
 /// Content of one chunk towards the store: large enough that its line is nothing, and a size that stores take.
@@ -63,10 +64,10 @@ impl Gate {
     ) -> Result<Answer> {
         let request = permit.request();
         // Admit: declared too large, or too small, is refused before a byte is read.
-        let decoded_bytes = admit::declared_bytes(inbound.payload, inbound.headers)?;
+        let decoded_bytes = sizes::declared_bytes(inbound.payload, inbound.headers)?;
         match request.operation {
-            Operation::UploadPart => admit::part_size(&self.limits, decoded_bytes)?,
-            _ => admit::object_size(&self.limits, decoded_bytes)?,
+            Operation::UploadPart => sizes::part_size(&self.limits, decoded_bytes)?,
+            _ => sizes::object_size(&self.limits, decoded_bytes)?,
         }
         let plan = plan(
             inbound.payload,

@@ -1,7 +1,11 @@
 //! What the endpoints of the vending server share: who asks, by which string, until when.
 //!
 //! Order (P17): attempts by address, the size of the body, the window, one string, at most two sr25519 verifications,
-//! the registry. A string sent again within its window gives the same answer again; see [`crate::auth::seeds`].
+//! the registry. A string sent again within its window gives the same answer again; see [`crate::auth::bittensor::vending`].
+
+pub(super) mod folder_access;
+mod links;
+pub(super) mod validator_access;
 
 use std::time::SystemTime;
 
@@ -14,50 +18,54 @@ use super::{
 };
 use crate::{
     auth::{
-        Evidence, UnixTime,
-        seeds::{self, Ask, SeedError},
+        Evidence,
+        bittensor::vending::{self, Ask, SeedError},
     },
     chain::{AccountId, Role, Snapshot},
     error::{Code, Error},
-    observe::Record,
+    exchange::AccessRecord,
     policy::Caller,
     proxy::{Answer, Arrival, Gate},
+    time::UnixTime,
 };
 
 /// How long access lasts where the request does not say.
-pub(super) const EXPIRY_SECONDS: u64 = 86_400;
+pub(in crate::endpoints) const EXPIRY_SECONDS: u64 = 86_400;
 
 /// Somebody who may ask, by a string that was verified.
-pub(super) struct Asked {
-    pub(super) caller: Caller,
-    pub(super) evidence: Evidence,
+pub(in crate::endpoints) struct Asked {
+    pub(in crate::endpoints) caller: Caller,
+    pub(in crate::endpoints) evidence: Evidence,
     /// The string that was signed.
-    pub(super) string: String,
-    pub(super) expires_at: UnixTime,
-    pub(super) now: UnixTime,
-    pub(super) snapshot: Snapshot,
+    pub(in crate::endpoints) string: String,
+    pub(in crate::endpoints) expires_at: UnixTime,
+    pub(in crate::endpoints) now: UnixTime,
+    pub(in crate::endpoints) snapshot: Snapshot,
 }
 
 /// The parts of a request that every one of these endpoints has.
-pub(super) struct Signature<'a> {
-    pub(super) hotkey: &'a str,
-    pub(super) timestamp: u64,
-    pub(super) signature: &'a str,
-    pub(super) expiry: Option<u64>,
+pub(in crate::endpoints) struct Signature<'a> {
+    pub(in crate::endpoints) hotkey: &'a str,
+    pub(in crate::endpoints) timestamp: u64,
+    pub(in crate::endpoints) signature: &'a str,
+    pub(in crate::endpoints) expiry: Option<u64>,
 }
 
 /// An address of a request.
-pub(super) fn account(field: &str, text: &str) -> Result<AccountId, Refusal> {
+pub(in crate::endpoints) fn account(field: &str, text: &str) -> Result<AccountId, Refusal> {
     text.parse().map_err(|error| (StatusCode::BAD_REQUEST, format!("Invalid {field}: {error}")))
 }
 
 /// A request that cannot be right.
-pub(super) fn bad(detail: impl Into<String>) -> Refusal {
+pub(in crate::endpoints) fn bad(detail: impl Into<String>) -> Refusal {
     (StatusCode::BAD_REQUEST, detail.into())
 }
 
 /// The answer to one of these endpoints, and its record.
-pub(super) fn answered(result: Result<impl Serialize, Refusal>, record: &mut Record) -> Answer {
+pub(in crate::endpoints) fn answered(
+    result: Result<impl Serialize, Refusal>,
+    record: &mut AccessRecord,
+) -> Answer {
     let body = result.and_then(|body| {
         serde_json::to_value(body).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     });
@@ -73,10 +81,10 @@ pub(super) fn answered(result: Result<impl Serialize, Refusal>, record: &mut Rec
 
 impl Gate {
     /// Reads a request in JSON, of an address that may still try.
-    pub(super) async fn asked<T: DeserializeOwned>(
+    pub(in crate::endpoints) async fn asked<T: DeserializeOwned>(
         &self,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
         body_bytes_max: usize,
     ) -> Result<T, Refusal> {
         if !self.sessions().attempt(record.peer()) {
@@ -91,11 +99,11 @@ impl Gate {
     }
 
     /// Verifies that a registered hotkey asks that.
-    pub(super) fn seed_caller(
+    pub(in crate::endpoints) fn seed_caller(
         &self,
         ask: &Ask<'_>,
         signed: &Signature<'_>,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<Asked, Refusal> {
         let system_now = SystemTime::now();
         let now = UnixTime::from(system_now);
@@ -106,11 +114,11 @@ impl Gate {
             ));
         }
         let hotkey = account("hotkey", signed.hotkey)?;
-        let evidence = seeds::verify(ask, hotkey, signed.signature, signed.timestamp, signed.expiry, now)
+        let evidence = vending::verify(ask, hotkey, signed.signature, signed.timestamp, signed.expiry, now)
             .map_err(|error| match error {
-                SeedError::Timestamp => bad(error.to_string()),
-                SeedError::Signature => (StatusCode::UNAUTHORIZED, error.to_string()),
-            })?;
+            SeedError::Timestamp => bad(error.to_string()),
+            SeedError::Signature => (StatusCode::UNAUTHORIZED, error.to_string()),
+        })?;
         let (caller, snapshot) = self.recognise(hotkey, system_now, record).map_err(refusal)?;
         let wished = signed.expiry.unwrap_or_else(|| signed.timestamp.saturating_add(EXPIRY_SECONDS));
         let latest = signed.timestamp.saturating_add(self.session_seconds_max());
@@ -126,11 +134,11 @@ impl Gate {
     }
 
     /// As [`Gate::seed_caller`], for validators.
-    pub(super) fn seed_validator(
+    pub(in crate::endpoints) fn seed_validator(
         &self,
         ask: &Ask<'_>,
         signed: &Signature<'_>,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<Asked, Refusal> {
         let asked = self.seed_caller(ask, signed, record)?;
         match asked.caller.role {
@@ -140,9 +148,9 @@ impl Gate {
     }
 
     /// Where this server is for the one who asks.
-    pub(super) fn place(&self, head: &Parts, record: &Record) -> super::links::Place {
+    pub(in crate::endpoints) fn place(&self, head: &Parts, record: &AccessRecord) -> links::Place {
         let host = crate::proxy::host(head).unwrap_or_default();
-        super::links::Place {
+        links::Place {
             endpoint: self.public_endpoint(head, record.from_edge, host),
             host: host.to_owned(),
             base: match self.host_bucket(host) {

@@ -10,7 +10,7 @@ use super::{
     Objects, PAGE_NAMES_MAX, ReadCondition, WriteCondition, demand_key, etag_of, size_of, time_of,
     without_aws_chunked,
 };
-use crate::store::embedded::index::{After, Entry};
+use crate::cli::dev::store::index::{After, Entry};
 
 /// What `encoding-type=url` leaves as it is.
 const URL_ENCODED: &AsciiSet =
@@ -18,7 +18,7 @@ const URL_ENCODED: &AsciiSet =
 
 /// What s3s calls.
 #[derive(Debug, Clone)]
-pub(in crate::store::embedded) struct Handle(pub(in crate::store::embedded) Arc<Objects>);
+pub(in crate::cli::dev::store) struct Handle(pub(in crate::cli::dev::store) Arc<Objects>);
 
 #[async_trait::async_trait]
 impl S3 for Handle {

@@ -7,7 +7,7 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 use super::{
     Objects, WriteCondition, demand_key, etag_of, internal, now, size_of, time_of, without_aws_chunked,
 };
-use crate::store::embedded::index::{Change, Entry, Part as StoredPart, Upload};
+use crate::cli::dev::store::index::{Change, Entry, Part as StoredPart, Upload};
 
 /// Every part but the last, as S3 has it.
 const PART_BYTES_MIN: u64 = 5 << 20;

@@ -15,13 +15,18 @@ use aws_sigv4::sign::v4::calculate_signature;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{
-    AccountId, Claim, Declared, Scheme, UnixTime, Verifier, session::Presented, session::mismatch, sigv4,
-    sr25519, sr25519::SIGNATURE_BYTES,
-};
+use super::{Claim, Scheme};
 use crate::{
+    auth::{
+        Declared, Verifier,
+        bittensor::sr25519::{self, SIGNATURE_BYTES},
+        session::{Presented, mismatch},
+        sigv4,
+    },
+    chain::AccountId,
     error::{Code, Error, Result},
     secret::same,
+    time::UnixTime,
 };
 
 /// Conditions of one policy; a form has at most as many fields.
@@ -413,4 +418,5 @@ fn denied(why: &str) -> Error {
 }
 
 #[cfg(test)]
+#[path = "post_policy_tests.rs"]
 mod tests;

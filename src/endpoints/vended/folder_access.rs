@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    Signature, account, answered, bad,
     links::{Links, unsigned},
-    seeds::{Signature, account, answered, bad},
-    session::Refusal,
 };
 use crate::{
-    auth::seeds::Ask,
-    observe::Record,
+    auth::bittensor::vending::Ask,
+    endpoints::session::Refusal,
+    exchange::AccessRecord,
     proxy::{Answer, Arrival, Gate},
 };
 
 /// A request of a few hundred bytes, and room for more.
-pub(super) const BODY_BYTES_MAX: usize = 4096;
+pub(in crate::endpoints) const BODY_BYTES_MAX: usize = 4096;
 
 /// What a miner asks with.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct FolderAccessRequest {
+pub(in crate::endpoints) struct FolderAccessRequest {
     /// The owner of the hotkey; it must be the one that the chain names.
     coldkey: String,
     /// The miner's hotkey, SS58.
@@ -40,7 +40,7 @@ pub(super) struct FolderAccessRequest {
 
 /// What a miner gets.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FolderAccess {
+pub(in crate::endpoints) struct FolderAccess {
     /// The folder, with its slash.
     folder: String,
     /// Where the form is posted.
@@ -58,7 +58,7 @@ pub(super) struct FolderAccess {
 
 /// How folders are laid out.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StructureInfo {
+pub(in crate::endpoints) struct StructureInfo {
     /// The templates of the folders.
     folder_structure: Vec<String>,
     /// What is before every miner's folder.
@@ -72,7 +72,7 @@ pub(super) struct StructureInfo {
 }
 
 impl Gate {
-    pub(super) fn structure_info(&self) -> StructureInfo {
+    pub(in crate::endpoints) fn structure_info(&self) -> StructureInfo {
         let templates: Vec<String> =
             self.policy().templates().iter().map(|template| template.as_str().to_owned()).collect();
         StructureInfo {
@@ -84,11 +84,11 @@ impl Gate {
         }
     }
 
-    pub(super) async fn get_folder_access(
+    pub(in crate::endpoints) async fn get_folder_access(
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Answer {
         let result = self.folder_access(head, arrival, record).await;
         answered(result, record)
@@ -98,7 +98,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<FolderAccess, Refusal> {
         let request: FolderAccessRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let coldkey = account("coldkey", &request.coldkey)?;

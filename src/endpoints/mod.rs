@@ -3,13 +3,10 @@
 
 mod discovery;
 mod docs;
-mod folder_access;
 mod health;
-mod links;
 pub mod openapi;
-mod seeds;
 mod session;
-mod validator_access;
+mod vended;
 
 pub use discovery::Discovery;
 pub use health::Health;
@@ -19,7 +16,7 @@ use http::{StatusCode, request::Parts};
 use serde_json::json;
 
 use crate::{
-    observe::Record,
+    exchange::AccessRecord,
     proxy::{Answer, Arrival, Gate},
 };
 
@@ -63,7 +60,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Option<Answer> {
         let path = head.uri.path();
         let allowed = METHODS.iter().find(|(own, _)| *own == path).map(|(_, allowed)| *allowed)?;

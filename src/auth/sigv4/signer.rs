@@ -9,15 +9,17 @@ use aws_sigv4::sign::v4::calculate_signature;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::{
-    ChunkSeed, Declared, Scheme, Session, UnixTime,
+    SERVICE, Scheme, TERMINATOR,
     canonical::{CanonicalRequest, sha256_hex},
-    sigv4::{SERVICE, TERMINATOR, signing_key},
-    sr25519::Keypair,
+    payload::{ChunkSeed, Declared},
+    signing_key,
 };
 use crate::{
+    auth::{Session, bittensor::sr25519::Keypair},
     error::{Code, Error, Result},
     s3::uri::{self, Query},
     secret::SecretText,
+    time::UnixTime,
 };
 
 /// With what to sign.
@@ -276,4 +278,5 @@ fn value(text: &str) -> Result<HeaderValue> {
 }
 
 #[cfg(test)]
+#[path = "signer_tests.rs"]
 mod tests;

@@ -6,7 +6,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{folder_access, health, json_answer, validator_access};
+use super::{
+    health, json_answer,
+    vended::{folder_access, validator_access},
+};
 use crate::proxy::Answer;
 
 /// What is served at `/openapi.json`.

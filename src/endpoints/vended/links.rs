@@ -9,29 +9,30 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
 use serde_json::json;
 
-use super::seeds::Asked;
+use super::Asked;
 use crate::{
     auth::{
-        Declared, Session, UnixTime,
-        signer::{ClientRequest, Credentials, Signer},
+        Declared, Session,
+        sigv4::signer::{ClientRequest, Credentials, Signer},
         sigv4::{PRESIGNED_SECONDS_MAX, SERVICE, TERMINATOR, signing_key},
     },
     error::{Error, Result},
     proxy::Gate,
     s3::uri,
+    time::UnixTime,
 };
 
 /// Where the caller reaches this server.
-pub(super) struct Place {
+pub(in crate::endpoints) struct Place {
     /// `https://host`
-    pub(super) endpoint: String,
-    pub(super) host: String,
+    pub(in crate::endpoints) endpoint: String,
+    pub(in crate::endpoints) host: String,
     /// `/bucket`, or empty where the host names the bucket.
-    pub(super) base: String,
+    pub(in crate::endpoints) base: String,
 }
 
 /// Signs for one caller.
-pub(super) struct Links<'a> {
+pub(in crate::endpoints) struct Links<'a> {
     place: Place,
     session: Session,
     region: &'a str,
@@ -41,10 +42,15 @@ pub(super) struct Links<'a> {
 }
 
 /// The signed form: where it is posted, and its fields.
-pub(super) type Form = (String, BTreeMap<String, String>);
+pub(in crate::endpoints) type Form = (String, BTreeMap<String, String>);
 
 impl<'a> Links<'a> {
-    pub(super) fn new(gate: &'a Gate, place: Place, asked: &Asked, expires_at: UnixTime) -> Result<Self> {
+    pub(in crate::endpoints) fn new(
+        gate: &'a Gate,
+        place: Place,
+        asked: &Asked,
+        expires_at: UnixTime,
+    ) -> Result<Self> {
         let session = gate.verifier().issue_until(&asked.evidence, expires_at, asked.now)?;
         let seconds = session.expires_at.seconds().saturating_sub(asked.now.seconds());
         Ok(Self {
@@ -57,12 +63,12 @@ impl<'a> Links<'a> {
         })
     }
 
-    pub(super) fn seconds(&self) -> u64 {
+    pub(in crate::endpoints) fn seconds(&self) -> u64 {
         self.seconds
     }
 
     /// A list of what begins with `prefix`; it can be paged, see [`crate::auth`].
-    pub(super) fn list(&self, prefix: &str, delimiter: Option<&str>) -> Result<String> {
+    pub(in crate::endpoints) fn list(&self, prefix: &str, delimiter: Option<&str>) -> Result<String> {
         let path = if self.place.base.is_empty() { "/" } else { &self.place.base };
         let mut query = vec![("list-type", "2"), ("prefix", prefix)];
         query.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
@@ -70,7 +76,7 @@ impl<'a> Links<'a> {
     }
 
     /// A download.
-    pub(super) fn file(&self, key: &str) -> Result<String> {
+    pub(in crate::endpoints) fn file(&self, key: &str) -> Result<String> {
         self.presign(&format!("{}/{key}", self.place.base), &[])
     }
 
@@ -92,7 +98,7 @@ impl<'a> Links<'a> {
     }
 
     /// A form for any file directly or deeper in `folder`, of the server's own sizes.
-    pub(super) fn form(&self, folder: &str, bytes_min: u64, bytes_max: u64) -> Result<Form> {
+    pub(in crate::endpoints) fn form(&self, folder: &str, bytes_min: u64, bytes_max: u64) -> Result<Form> {
         let date = self.now.to_amz();
         let day = date.split_once('T').map_or(date.as_str(), |(day, _)| day);
         let access_key = &self.session.access_key_id;
@@ -123,6 +129,6 @@ impl<'a> Links<'a> {
 }
 
 /// A fault of signing is this server's.
-pub(super) fn unsigned(error: Error) -> super::session::Refusal {
-    super::session::refusal(error)
+pub(in crate::endpoints) fn unsigned(error: Error) -> crate::endpoints::session::Refusal {
+    crate::endpoints::session::refusal(error)
 }

@@ -9,10 +9,11 @@ use utoipa::ToSchema;
 
 use super::{json_answer, json_refusal};
 use crate::{
-    auth::{UnixTime, seeds::Ask},
+    auth::bittensor::vending::Ask,
     proxy::{Answer, Gate},
     s3::uri::Query,
     store::Outbound,
+    time::UnixTime,
 };
 
 /// Anybody may ask, so the store is asked no more often than this.
@@ -155,7 +156,7 @@ pub(super) fn commitment_formats() -> Answer {
     let body = json!({
         "formats": formats,
         "signature": "sr25519 by the hotkey over the UTF-8 string, hex, with or without 0x",
-        "window_seconds": { "past": crate::auth::seeds::PAST_SECONDS_MAX, "future": crate::auth::seeds::FUTURE_SECONDS_MAX },
+        "window_seconds": { "past": crate::auth::bittensor::vending::PAST_SECONDS_MAX, "future": crate::auth::bittensor::vending::FUTURE_SECONDS_MAX },
     });
     json_answer(StatusCode::OK, &body)
 }

@@ -15,7 +15,7 @@ const NAMES: &[&str] = &["continuation-token", "delimiter", "max-keys", "prefix"
 const SIGNATURE: &str = "x-amz-signature";
 
 /// The signed part of a presigned list and what follows it; none where there is nothing to tell apart.
-pub(super) fn split(method: &Method, query: &Query) -> Option<(Query, Query)> {
+pub(in crate::auth) fn split(method: &Method, query: &Query) -> Option<(Query, Query)> {
     if *method != Method::GET {
         return None;
     }

@@ -9,17 +9,19 @@ use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
 use super::{
-    discovery::{Depth, Folder},
+    Asked, Signature, account, answered, bad,
     folder_access::{BODY_BYTES_MAX, StructureInfo},
     links::{Links, unsigned},
-    seeds::{Asked, Signature, account, answered, bad},
-    session::Refusal,
 };
 use crate::{
-    auth::seeds::Ask,
+    auth::bittensor::vending::Ask,
     chain::{AccountId, Owner},
+    endpoints::{
+        discovery::{Depth, Folder},
+        session::Refusal,
+    },
     error::{Code, Error},
-    observe::Record,
+    exchange::AccessRecord,
     policy::{Caller, Standing, Template},
     proxy::{Answer, Arrival, Gate},
     s3::{Addressing, Request, uri::Query},
@@ -43,7 +45,7 @@ const EXPIRY_HOURS_MAX: u64 = 24;
 
 /// What a validator asks with.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct ValidatorRequest {
+pub(in crate::endpoints) struct ValidatorRequest {
     /// The validator's hotkey, SS58; `validator_hotkey` is taken as well.
     #[serde(alias = "validator_hotkey")]
     hotkey: String,
@@ -68,7 +70,7 @@ impl ValidatorRequest {
 
 /// What a validator asks with about one miner.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct MinerRequest {
+pub(in crate::endpoints) struct MinerRequest {
     #[serde(flatten)]
     validator: ValidatorRequest,
     /// The miner's hotkey, SS58.
@@ -79,7 +81,7 @@ pub(super) struct MinerRequest {
 
 /// What a validator asks with for downloads.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct FilesRequest {
+pub(in crate::endpoints) struct FilesRequest {
     #[serde(flatten)]
     validator: ValidatorRequest,
     /// The miner's hotkey, SS58.
@@ -99,7 +101,7 @@ fn one() -> u64 {
 
 /// Lists of everything.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ValidatorAccess {
+pub(in crate::endpoints) struct ValidatorAccess {
     bucket: String,
     region: String,
     validator_hotkey: String,
@@ -112,7 +114,7 @@ pub(super) struct ValidatorAccess {
 
 /// Presigned lists by scope.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ValidatorUrls {
+pub(in crate::endpoints) struct ValidatorUrls {
     global: GlobalUrls,
     /// By source.
     sources: BTreeMap<String, SourceUrls>,
@@ -123,7 +125,7 @@ pub(super) struct ValidatorUrls {
 
 /// Everything.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct GlobalUrls {
+pub(in crate::endpoints) struct GlobalUrls {
     /// All of the first root, which mostly is the only one.
     list_all_data: String,
     /// By root, where there are several.
@@ -134,14 +136,14 @@ pub(super) struct GlobalUrls {
 
 /// One source.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SourceUrls {
+pub(in crate::endpoints) struct SourceUrls {
     list_miners: String,
     prefix: String,
 }
 
 /// One folder of a miner.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MinerUrls {
+pub(in crate::endpoints) struct MinerUrls {
     list_files: String,
     prefix: String,
     /// The registered hotkeys whose folder it is.
@@ -150,7 +152,7 @@ pub(super) struct MinerUrls {
 
 /// The list of one miner.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MinerAccess {
+pub(in crate::endpoints) struct MinerAccess {
     bucket: String,
     region: String,
     miner_hotkey: String,
@@ -162,7 +164,7 @@ pub(super) struct MinerAccess {
 
 /// Lists of all job folders.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FolderUrls {
+pub(in crate::endpoints) struct FolderUrls {
     folder_urls: BTreeMap<String, MinerFolders>,
     total_miners: usize,
     /// The string that was signed.
@@ -171,7 +173,7 @@ pub(super) struct FolderUrls {
 
 /// The folders of one miner.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MinerFolders {
+pub(in crate::endpoints) struct MinerFolders {
     miner_path: String,
     job_folders: Vec<JobFolder>,
     /// Those that are shown.
@@ -186,7 +188,7 @@ pub(super) struct MinerFolders {
 
 /// One job folder.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct JobFolder {
+pub(in crate::endpoints) struct JobFolder {
     job_id: String,
     path: String,
     presigned_url: String,
@@ -194,7 +196,7 @@ pub(super) struct JobFolder {
 
 /// Downloads.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FileUrls {
+pub(in crate::endpoints) struct FileUrls {
     file_urls: BTreeMap<String, FileUrl>,
     valid_files_count: usize,
     invalid_files_count: usize,
@@ -211,7 +213,7 @@ pub(super) struct FileUrls {
 
 /// One download.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FileUrl {
+pub(in crate::endpoints) struct FileUrl {
     presigned_url: String,
     file_key: String,
     expires_in_seconds: u64,
@@ -219,31 +221,31 @@ pub(super) struct FileUrl {
 }
 
 impl Gate {
-    pub(super) async fn get_validator_access(
+    pub(in crate::endpoints) async fn get_validator_access(
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Answer {
         let result = self.validator_access(head, arrival, record).await;
         answered(result, record)
     }
 
-    pub(super) async fn get_miner_access(
+    pub(in crate::endpoints) async fn get_miner_access(
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Answer {
         let result = self.miner_access(head, arrival, record).await;
         answered(result, record)
     }
 
-    pub(super) async fn get_folder_urls(
+    pub(in crate::endpoints) async fn get_folder_urls(
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Answer {
         // The turn lasts until the answer is written.
         let (result, _turn) = match self.folder_urls(head, arrival, record).await {
@@ -253,11 +255,11 @@ impl Gate {
         answered(result, record)
     }
 
-    pub(super) async fn get_file_urls(
+    pub(in crate::endpoints) async fn get_file_urls(
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Answer {
         let result = self.file_urls(head, arrival, record).await;
         answered(result, record)
@@ -267,7 +269,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<ValidatorAccess, Refusal> {
         let request: ValidatorRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let asked = self.seed_validator(&Ask::Everything, &request.signature(), record)?;
@@ -369,7 +371,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<MinerAccess, Refusal> {
         let request: MinerRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let miner = account("miner_hotkey", &request.miner_hotkey)?;
@@ -399,7 +401,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<(FolderUrls, SemaphorePermit<'_>), Refusal> {
         let request: ValidatorRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let hotkey = account("hotkey", &request.hotkey)?;
@@ -446,7 +448,7 @@ impl Gate {
         &self,
         head: &Parts,
         arrival: &mut Arrival,
-        record: &mut Record,
+        record: &mut AccessRecord,
     ) -> Result<FileUrls, Refusal> {
         let request: FilesRequest = self.asked(arrival, record, FILES_BODY_BYTES_MAX).await?;
         if request.file_keys.len() > FILE_KEYS_MAX {
