@@ -41,7 +41,7 @@ pub enum ScaleError {
     Netuid,
 }
 
-/// One neuron as the runtime tells it; nothing is judged yet.
+/// One neuron as the runtime reports it; nothing is checked yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawNeuron {
     /// Public key of the hotkey.
@@ -87,8 +87,8 @@ pub fn decode(netuid: u16, answer: &[u8]) -> Result<Option<Metagraph>, ScaleErro
         return Ok(None);
     }
     // A runtime leaves zero where the netuid itself was not asked for.
-    let told = input.compact()?;
-    if told != 0 && told != u64::from(netuid) {
+    let answered = input.compact()?;
+    if answered != 0 && answered != u64::from(netuid) {
         return Err(ScaleError::Netuid);
     }
     let mut block = 0;

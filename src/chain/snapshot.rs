@@ -188,7 +188,7 @@ pub struct Origin {
     pub genesis: BlockHash,
     /// The version of the runtime at that block.
     pub spec_version: u32,
-    /// The node that told it.
+    /// The node it was read from.
     pub source: Arc<str>,
 }
 

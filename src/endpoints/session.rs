@@ -45,7 +45,7 @@ impl std::fmt::Debug for Sessions {
 
 impl Sessions {
     /// An endpoint that has seen nobody yet.
-    pub fn new(session: &config::Session) -> Self {
+    pub fn new(session: &config::SessionSettings) -> Self {
         Self {
             audience: Audience { receiver: session.receiver, allow_none: session.allow_no_receiver },
             nonces: ReplayStore::default(),
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn p17_attempts_are_counted_by_address() {
-        let session = config::Session {
+        let session = config::SessionSettings {
             issue_with: String::new(),
             keys: Vec::new(),
             receiver: None,

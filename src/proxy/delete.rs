@@ -9,7 +9,7 @@ use super::{Arrival, Gate, answer::Answer, put};
 use crate::{
     auth::{Payload, sigv4::canonical::sha256_hex},
     body::{bounded::collect_bounded, pace::Pace, plan::Plan, too_slow},
-    config::Proofs,
+    config::StoreChecks,
     error::{Code, Error, Result},
     exchange::AccessRecord,
     policy::Permit,
@@ -64,7 +64,7 @@ impl Gate {
         record.received_bytes = body.len() as u64;
         let mut plan = Plan::new(payload, body.len() as u64);
         // The store gets another body than this: what was promised of this one is checked here.
-        put::promised(&mut plan, headers, Proofs::default())?;
+        put::promised(&mut plan, headers, StoreChecks::default())?;
         plan.prove(&body)?;
         Ok(body)
     }

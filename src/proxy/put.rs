@@ -18,7 +18,7 @@ use crate::{
         form as inbound,
         plan::{Output, Plan},
     },
-    config::{Proofs, Trailers, UploadsAfterLoss},
+    config::{StoreChecks, Trailers, UploadsAfterLoss},
     error::{Code, Error, Result},
     policy::{Caller, Permit},
     s3::{Operation, SDK_QUERY_NAME},
@@ -172,7 +172,7 @@ fn plan(
     headers: &HeaderMap,
     decoded_bytes: u64,
     trailers: Trailers,
-    store: Proofs,
+    store: StoreChecks,
 ) -> Result<Plan> {
     let mut plan = Plan::new(payload, decoded_bytes);
     if store.sha256 {
@@ -187,7 +187,7 @@ fn plan(
 }
 
 /// Digests that stand in headers, as far as the store is not trusted to check them.
-pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: Proofs) -> Result<()> {
+pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: StoreChecks) -> Result<()> {
     let invalid = |name: &str| {
         Error::new(
             Code::InvalidDigest,
@@ -258,7 +258,7 @@ pub(super) fn rewrite(
     headers: &mut HeaderMap,
     plan: &Plan,
     payload: &Payload,
-    store: Proofs,
+    store: StoreChecks,
 ) -> Result<String> {
     let number = |number: u64| HeaderValue::from(number);
     headers.insert(header::CONTENT_LENGTH, number(plan.outbound_bytes()));

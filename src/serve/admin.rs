@@ -68,7 +68,7 @@ fn answer(request: &Request<Incoming>, gate: &Gate) -> (StatusCode, Value) {
                 "validator_stake_min": rule.stake_min,
                 "stale_seconds_max": gate.chain().stale_seconds_max,
                 "chain_events": gate.registry().counters(),
-                "chain_fault": gate.registry().last_fault(),
+                "chain_fault": gate.registry().last_error(),
                 "cached_sessions": gate.verifier().cached_sessions(),
             });
             (StatusCode::OK, body)
