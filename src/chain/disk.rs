@@ -1,7 +1,8 @@
-//! The last snapshot on disk, so that a restart while the chain is down serves at once, with the snapshot's true age. \[IO\]
+//! The last snapshot on disk, so that a restart while the chain is down serves at once, with the snapshot's
+//! true age. \[IO\]
 //!
-//! A line with the SHA-256 of the rest, then JSON. It is replaced whole (written beside, synced, renamed); what has
-//! another checksum, netuid or genesis, or comes from the future, is not taken.
+//! A line with the SHA-256 of the rest, then JSON. It is replaced whole (written beside, synced, renamed);
+//! what has another checksum, netuid or genesis, or comes from the future, is not taken.
 
 use std::{
     fs::File,

@@ -1,7 +1,8 @@
 //! The registry as a file: `{"identities": [{"hotkey", "coldkey", "validator_permit", "stake", "name"}]}`.
 //!
-//! The file is checked before each request (one `stat`), so that an edit counts from the next request on. When it
-//! cannot be read or parsed, the last good snapshot stays, and its age grows to its bound (P38). \[IO\]
+//! The file is checked before each request (one `stat`), so that an edit counts from the next request on.
+//! When it cannot be read or parsed, the last good snapshot stays, and its age grows to its bound (P38).
+//! \[IO\]
 
 use std::{
     fs::{File, Metadata},
@@ -20,8 +21,8 @@ use super::{AccountId, Neuron, Snapshot, unix_seconds};
 /// A registry of 65,536 identities is about 15 MB; nothing honest is larger than this.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// File systems stamp changes with the tick of a coarse clock: a file that was read within this time of its last
-/// change may change again under the same stamp, so it is read again.
+/// File systems stamp changes with the tick of a coarse clock: a file that was read within this time of its
+/// last change may change again under the same stamp, so it is read again.
 const STAMP_GRAIN: Duration = Duration::from_millis(50);
 
 /// Why a registry file cannot be used.
@@ -102,8 +103,8 @@ impl Stamp {
 pub struct RegistryFile {
     path: PathBuf,
     last: ArcSwap<Last>,
-    /// The error that was last logged, so that a broken file is logged once and not at each request. Whoever reads
-    /// the file again holds the lock.
+    /// The error that was last logged, so that a broken file is logged once and not at each request. Whoever
+    /// reads the file again holds the lock.
     logged: Mutex<Option<String>>,
 }
 
@@ -131,8 +132,8 @@ impl RegistryFile {
         })
     }
 
-    /// The current snapshot, read again where the file has changed. An invalid file keeps the last snapshot with its
-    /// true age.
+    /// The current snapshot, read again where the file has changed. An invalid file keeps the last snapshot
+    /// with its true age.
     pub fn snapshot(&self, now: SystemTime) -> Arc<Snapshot> {
         // The usual case takes no lock: requests do not wait for each other's `stat`.
         if let Some(snapshot) = self.unchanged(now) {
@@ -144,7 +145,11 @@ impl RegistryFile {
             Err(error) => {
                 let error = error.to_string();
                 if logged.as_ref() != Some(&error) {
-                    tracing::error!(%error, "the registry file is invalid; the last good one is used until chain.stale_seconds_max");
+                    tracing::error!(
+                        %error,
+                        "the registry file is invalid; the last good one is used until \
+                        chain.stale_seconds_max"
+                    );
                     *logged = Some(error);
                 }
             }

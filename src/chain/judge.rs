@@ -3,8 +3,8 @@
 //! Pure. Nothing short of a valid newer snapshot replaces the last one (P38):
 //! - no empty subnet, at most 4096 neurons, no zero key, no hotkey twice, a block above the last one;
 //! - a collapse (more than a share of the neurons gone at once) counts when a second read says so as well;
-//! - where a quorum is asked for, a right that the last snapshot did not have needs a second node that grants it; the
-//!   loss of a right needs nobody's consent.
+//! - where a quorum is asked for, a right that the last snapshot did not have needs a second node that grants
+//!   it; the loss of a right needs nobody's consent.
 
 use std::collections::HashMap;
 
@@ -65,10 +65,12 @@ impl InvalidReading {
                 "the node is broken or lies: remove it from chain.endpoints"
             }
             Self::BlockBack { .. } => {
-                "the node is behind the others: nothing if it passes. If the network was started anew, stop Subgate and delete chain.snapshot_file"
+                "the node is behind the others: nothing if it passes. If the network was started anew, \
+                stop Subgate and delete chain.snapshot_file"
             }
             Self::OtherChain => {
-                "set chain.genesis. If the network was started anew, stop Subgate and delete chain.snapshot_file"
+                "set chain.genesis. If the network was started anew, stop Subgate and delete \
+                chain.snapshot_file"
             }
         }
     }
@@ -132,7 +134,8 @@ pub(crate) fn neurons(
 }
 
 fn units(rao: u64) -> f64 {
-    // 53 bits of a sum of rao are exact to a billionth of a unit up to nine million units, and to 2e-7 beyond.
+    // 53 bits of a sum of rao are exact to a billionth of a unit up to nine million units, and to 2e-7
+    // beyond.
     rao as f64 / RAO
 }
 
@@ -152,7 +155,8 @@ pub(crate) struct HeldCollapse {
 }
 
 impl HeldCollapse {
-    /// Whether a read that collapses as well confirms this one: it must be of a later block, or of another node.
+    /// Whether a read that collapses as well confirms this one: it must be of a later block, or of another
+    /// node.
     pub(crate) fn is_confirmed_by(&self, block: Block, endpoint: usize) -> bool {
         block.number > self.block.number || endpoint != self.endpoint
     }

@@ -1,7 +1,8 @@
 //! Who is registered on the subnet: the snapshot that requests are decided by, and where it comes from.
 //!
-//! A [`Snapshot`] is plain data, taken once for each request. No request asks the network: a source replaces the
-//! snapshot as a whole, and only with one that is valid; a broken answer keeps the last one until it is too old.
+//! A [`Snapshot`] is plain data, taken once for each request. No request asks the network: a source replaces
+//! the snapshot as a whole, and only with one that is valid; a broken answer keeps the last one until it is
+//! too old.
 //!
 //! ```text
 //! rpc          calls to one node

@@ -1,7 +1,8 @@
-//! One reading of the subnet from one node: the finalized head, its number, the runtime's version, the neurons. \[IO\]
+//! One reading of the subnet from one node: the finalized head, its number, the runtime's version, the
+//! neurons. \[IO\]
 //!
-//! The main read is one `state_call`; where the node refuses that call, the storage is read by computed keys, which
-//! gives everything but the stake. Nothing is checked here beyond the form of the answers.
+//! The main read is one `state_call`; where the node refuses that call, the storage is read by computed keys,
+//! which gives everything but the stake. Nothing is checked here beyond the form of the answers.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -161,13 +162,16 @@ impl ReadError {
     pub(crate) fn advice(&self) -> &'static str {
         match self {
             Self::Rpc(RpcError::Throttled { .. }) => {
-                "nothing if it passes; otherwise raise chain.refresh_seconds, or name a node of your own in chain.endpoints"
+                "nothing if it passes; otherwise raise chain.refresh_seconds, or name a node of your own \
+                in chain.endpoints"
             }
             Self::Rpc(_) => {
-                "look whether the node runs and can be reached from here; name a second one in chain.endpoints"
+                "look whether the node runs and can be reached from here; name a second one in \
+                chain.endpoints"
             }
             Self::Form(_) | Self::Scale(_) => {
-                "the runtime may have been upgraded: look for a newer Subgate; until then name a node in chain.endpoints that answers well"
+                "the runtime may have been upgraded: look for a newer Subgate; until then name a node in \
+                chain.endpoints that answers well"
             }
             Self::Genesis(_) => "name a node of the right network in chain.endpoints, or set chain.genesis",
             Self::NoSubnet(_) => "look at chain.netuid and at the network of chain.endpoints",
@@ -272,7 +276,10 @@ impl Node {
                 Ok(neurons.collect())
             }
             Err(ReadError::Rpc(refused @ RpcError::Refused { .. })) => {
-                tracing::warn!(endpoint = %self.endpoint(), error = %refused, "the node refuses the metagraph; its storage is read, and the last known stakes stand");
+                tracing::warn!(
+                    endpoint = %self.endpoint(), error = %refused,
+                    "the node refuses the metagraph; its storage is read, and the last known stakes stand"
+                );
                 self.neurons_from_storage(at).await
             }
             Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! JSON-RPC to one node of the chain, over HTTP POST or over a WebSocket. \[IO\]
 //!
-//! One call at a time; each has an answer within [`CALL_TIME_MAX`] and of at most [`ANSWER_BYTES_MAX`], or an error. What
-//! a node says is untrusted text: it is shortened before it is logged.
+//! One call at a time; each has an answer within [`CALL_TIME_MAX`] and of at most [`ANSWER_BYTES_MAX`], or an
+//! error. What a node says is untrusted text: it is shortened before it is logged.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -25,7 +25,8 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, protocol::WebSocketConfig},
 };
 
-/// 4096 neurons by the storage fallback are 1 MB in pieces, by the main read 900 KB; twice that, as hex in JSON.
+/// 4096 neurons by the storage fallback are 1 MB in pieces, by the main read 900 KB; twice that, as hex in
+/// JSON.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// TCP, TLS and the upgrade to a WebSocket.
@@ -160,7 +161,8 @@ impl Client {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         let text = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string();
-        // Taken out for the time of the call: a call that is dropped in the middle leaves no socket with half an answer.
+        // Taken out for the time of the call: a call that is dropped in the middle leaves no socket with half
+        // an answer.
         let socket = self.socket.take();
         let exchange = async {
             match self.endpoint.is_socket() {

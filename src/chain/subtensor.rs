@@ -1,8 +1,8 @@
 //! The live snapshot: read from the chain every few seconds, kept in memory and on disk. \[IO\]
 //!
-//! The endpoints are asked in turn until one gives a snapshot that may follow the last one ([`super::judge`]); those
-//! that fail rest, longer each time. Requests never wait for any of this: they take the snapshot that is there, and its
-//! age decides whether it still counts.
+//! The endpoints are asked in turn until one gives a snapshot that may follow the last one
+//! ([`super::judge`]); those that fail rest, longer each time. Requests never wait for any of this: they take
+//! the snapshot that is there, and its age decides whether it still counts.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,8 @@ use super::{
     unix_seconds,
 };
 
-/// With other endpoints at hand, one whose head stands still for so long is left for the next. Blocks come every 12 s.
+/// With other endpoints at hand, one whose head stands still for so long is left for the next. Blocks come
+/// every 12 s.
 const HEAD_STILL: Duration = Duration::from_secs(60);
 
 /// The first rest of an endpoint that failed; each further failure doubles it.
@@ -112,7 +113,8 @@ impl Drop for ChainWatcher {
 }
 
 impl ChainWatcher {
-    /// Takes the snapshot from disk and begins to renew it. Without one that is recent enough, waits a little for the chain.
+    /// Takes the snapshot from disk and begins to renew it. Without one that is recent enough, waits a little
+    /// for the chain.
     pub async fn start(settings: SubtensorSettings) -> Result<Self, rustls::Error> {
         let now = unix_seconds(SystemTime::now());
         let stale_seconds_max = settings.stale_seconds_max;
@@ -120,12 +122,20 @@ impl ChainWatcher {
             match disk::load(path, settings.netuid, settings.genesis, now) {
                 Ok(snapshot) => {
                     let age_seconds = snapshot.age_seconds(now);
-                    tracing::info!(block = snapshot.block(), neurons = snapshot.len(), age_seconds, "the chain's snapshot was read from disk");
+                    tracing::info!(
+                        block = snapshot.block(),
+                        neurons = snapshot.len(),
+                        age_seconds,
+                        "the chain's snapshot was read from disk"
+                    );
                     Some(snapshot)
                 }
                 Err(error) if error.is_missing() => None,
                 Err(error) => {
-                    tracing::warn!(%error, "the chain's snapshot on disk cannot be used; the next one replaces it");
+                    tracing::warn!(
+                        %error,
+                        "the chain's snapshot on disk cannot be used; the next one replaces it"
+                    );
                     None
                 }
             }
@@ -376,7 +386,10 @@ impl Refresher {
             match read.unwrap_or(Err(ReadError::Rpc(RpcError::Silent))) {
                 Ok(neurons) => return judge::neurons(&neurons, last, last.taken_at).ok(),
                 Err(error @ (ReadError::Form(_) | ReadError::Rpc(RpcError::Refused { .. }))) => {
-                    tracing::debug!(endpoint = %endpoint.node.endpoint(), %error, "the second node does not know the block yet");
+                    tracing::debug!(
+                        endpoint = %endpoint.node.endpoint(), %error,
+                        "the second node does not know the block yet"
+                    );
                 }
                 Err(error) => {
                     endpoint.failed(error.retry_after());
@@ -399,7 +412,11 @@ impl Refresher {
         let stored = tokio::task::spawn_blocking(move || disk::store(&path, netuid, &next)).await;
         if let Ok(Err(error)) = stored {
             self.shared.count("not_stored");
-            tracing::warn!(%error, "the chain's snapshot cannot be kept on disk; a restart while the chain is down would have none: look at chain.snapshot_file");
+            tracing::warn!(
+                %error,
+                "the chain's snapshot cannot be kept on disk; a restart while the chain is down would have \
+                none: look at chain.snapshot_file"
+            );
         }
     }
 
@@ -410,7 +427,10 @@ impl Refresher {
         let age_seconds = last.age_seconds(unix_seconds(SystemTime::now()));
         self.shared.count(kind);
         self.shared.set_last_error(Some(format!("{endpoint}: {error}")));
-        tracing::warn!(endpoint, kind, %error, advice, block = last.block(), age_seconds, "the chain could not be read; the last snapshot counts until chain.stale_seconds_max");
+        tracing::warn!(
+            endpoint, kind, %error, advice, block = last.block(), age_seconds,
+            "the chain could not be read; the last snapshot counts until chain.stale_seconds_max"
+        );
     }
 }
 

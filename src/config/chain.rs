@@ -51,7 +51,11 @@ impl Chain {
             section.word("source", &[("file", Source::File), ("subtensor", Source::Subtensor)], Source::File);
         let file = section.path("file", "the path of a registry file");
         if source == Source::File && file.is_none() {
-            section.error("file", "is missing; it must be the path of a registry file ({\"identities\": [{\"hotkey\": …, \"coldkey\": …}]})");
+            section.error(
+                "file",
+                "is missing; it must be the path of a registry file ({\"identities\": [{\"hotkey\": …, \
+                \"coldkey\": …}]})",
+            );
         }
         let stale_seconds_max = section.number("stale_seconds_max", 900, 1..=86_400);
         let validator = read_rule(&mut section);
@@ -115,7 +119,10 @@ fn read_subtensor(
     if quorum > hosts.max(1) {
         section.error(
             "quorum",
-            format_args!("{quorum} endpoints cannot agree where {hosts} of different hosts or ports are in chain.endpoints"),
+            format_args!(
+                "{quorum} endpoints cannot agree where {hosts} of different hosts or ports are in \
+                chain.endpoints"
+            ),
         );
     }
     let expected = "a share of more than 0.0 and at most 1.0";

@@ -178,7 +178,11 @@ impl SessionSettings {
         let given = sections.len();
         let keys: Vec<_> = sections.into_iter().filter_map(SessionKey::read).collect();
         if given == 0 {
-            section.error("keys", "is missing; write [[session.keys]] with an id and a file of 64 hex characters (openssl rand -hex 32)");
+            section.error(
+                "keys",
+                "is missing; write [[session.keys]] with an id and a file of 64 hex characters (openssl \
+                rand -hex 32)",
+            );
         } else if keys.len() == given
             && !issue_with.is_empty()
             && !keys.iter().any(|key| key.id == issue_with)
@@ -187,7 +191,13 @@ impl SessionSettings {
                 .error("issue_with", format_args!("{issue_with:?} is not the id of one of the session.keys"));
         }
         if keys.iter().any(|key| key.id == issue_with && key.accept_until.is_some()) {
-            section.error("issue_with", format_args!("{issue_with:?} has an accept_until, so it signs nothing new; name a key that stays in service"));
+            section.error(
+                "issue_with",
+                format_args!(
+                    "{issue_with:?} has an accept_until, so it signs nothing new; name a key that stays in \
+                service"
+                ),
+            );
         }
         for (index, key) in keys.iter().enumerate() {
             if keys.iter().take(index).any(|earlier| earlier.id == key.id) {
@@ -199,7 +209,8 @@ impl SessionSettings {
         if receiver.is_none() && !allow_no_receiver {
             section.error(
                 "receiver",
-                "is missing; set it to this server's own SS58 address, or set session.allow_no_receiver = true to take requests that are addressed to nobody",
+                "is missing; set it to this server's own SS58 address, or set session.allow_no_receiver = \
+                true to take requests that are addressed to nobody",
             );
         }
         let ttl_seconds_max = section.number("ttl_seconds_max", 86_400, 1200..=86_400);
@@ -212,7 +223,13 @@ fn read_policy(mut section: Section) -> Option<Policy> {
     let expected = "a list of templates such as [\"data/{source}/{coldkey}/\"]";
     let folders: Vec<String> = section.or("folders", vec!["data/{source}/{coldkey}/".to_owned()], expected);
     let variables = read_variables(section.section("variables"));
-    let rights: RoleRights = section.optional("roles", "a table of roles, [policy.roles.miner] with own and all = [\"list\", \"read\", \"write\", \"delete\"]").unwrap_or_default();
+    let rights: RoleRights = section
+        .optional(
+            "roles",
+            "a table of roles, [policy.roles.miner] with own and all = [\"list\", \"read\", \"write\", \
+        \"delete\"]",
+        )
+        .unwrap_or_default();
     let mut templates: Vec<Template> = Vec::new();
     for text in &folders {
         match Template::parse(text, &variables) {

@@ -1,4 +1,5 @@
-//! Reading a TOML table so that every error is found in one pass: wrong types, missing and unknown settings alike.
+//! Reading a TOML table so that every error is found in one pass: wrong types, missing and unknown settings
+//! alike.
 
 use std::{
     cell::RefCell,
@@ -10,8 +11,8 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// Every error of a configuration, in the order of its settings; one line each: the setting, what is wrong, what is
-/// expected.
+/// Every error of a configuration, in the order of its settings; one line each: the setting, what is wrong,
+/// what is expected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<String>);
 
@@ -80,8 +81,8 @@ impl Section {
         self.optional(setting, expected).unwrap_or(default)
     }
 
-    /// A setting that must be there. Where it is not, the error is noted, and the default of the type stands in
-    /// until the errors are reported.
+    /// A setting that must be there. Where it is not, the error is noted, and the default of the type stands
+    /// in until the errors are reported.
     pub(super) fn required<T: DeserializeOwned + Default>(
         &mut self,
         setting: &'static str,

@@ -69,13 +69,16 @@ impl Server {
         if !listen.ip().is_loopback() && !plaintext {
             section.error(
                 "listen",
-                format_args!("{listen} is beyond loopback without TLS, so sessions could be read on the way; listen on 127.0.0.1 behind a TLS proxy, or set server.plaintext_beyond_loopback = true"),
+                format_args!(
+                    "{listen} is beyond loopback without TLS, so sessions could be read on the way; listen \
+                    on 127.0.0.1 behind a TLS proxy, or set server.plaintext_beyond_loopback = true"
+                ),
             );
         }
         if let Some(admin) = admin.filter(|admin| !admin.ip().is_loopback() && !plaintext) {
             section.error(
                 "admin",
-                format_args!("{admin} is beyond loopback; the admin listener asks nobody who they are"),
+                format_args!("{admin} is beyond loopback; the admin listener authenticates nobody"),
             );
         }
         let mut edge = section.section("edge");

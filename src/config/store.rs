@@ -1,4 +1,5 @@
-//! The S3-compatible store behind this server: its address, its credentials, and what it can be trusted to check.
+//! The S3-compatible store behind this server: its address, its credentials, and what it can be trusted to
+//! check.
 
 use std::path::PathBuf;
 
@@ -29,7 +30,8 @@ pub struct Store {
     pub connect_seconds_max: u64,
     /// Seconds from the end of the request to the beginning of its answer, at most.
     pub answer_seconds_max: u64,
-    /// Seconds after which an answer that brings nothing, or an upload of which the store reads nothing, is cut off.
+    /// Seconds after which an answer that brings nothing, or an upload of which the store reads nothing, is
+    /// cut off.
     pub idle_seconds_max: u64,
     /// Most idle connections that are kept for later requests.
     pub idle_connections_max: usize,
@@ -152,8 +154,8 @@ fn read_credentials(section: &mut Section) -> Option<CredentialSource> {
 fn read_checks(section: &mut Section) -> StoreChecks {
     let expected = "a list of \"sha256\", \"content-md5\" and \"checksum\"";
     let Some(words) = section.optional::<Vec<String>>("verifies", expected) else {
-        // Every store that people run checks an MD5; checksum headers some do not know, and a false sha256 some take for
-        // an error of their own.
+        // Every store that people run checks an MD5; checksum headers some do not know, and a false sha256
+        // some take for an error of their own.
         return StoreChecks { sha256: false, content_md5: true, checksum: false };
     };
     let mut checks = StoreChecks::default();
