@@ -48,8 +48,8 @@ impl AccountId {
 impl FromStr for AccountId {
     type Err = AccountError;
 
-    /// Accepts exactly the text that [`AccountId::to_ss58`] gives back: SS58 has several spellings of one key, and
-    /// two spellings would be two folders (P23).
+    /// Accepts exactly the text that [`AccountId::to_ss58`] gives back: SS58 has several spellings of one
+    /// key, and two spellings would be two folders (P23).
     fn from_str(text: &str) -> Result<Self, AccountError> {
         // 35 bytes in base58 are at most 48 characters; the decoder need not see more.
         if text.len() > 48 {

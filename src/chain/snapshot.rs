@@ -10,8 +10,8 @@ use super::{
     node::{Block, BlockHash},
 };
 
-/// The addresses of one registered hotkey as the texts that name its folders; spelt once for each snapshot, for SS58
-/// costs more than everything else a lookup does.
+/// The addresses of one registered hotkey as the texts that name its folders; spelt once for each snapshot,
+/// for SS58 costs more than everything else a lookup does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     hotkey: String,
@@ -46,12 +46,13 @@ pub struct Neuron {
     pub owner: Arc<Owner>,
     /// Whether the subnet gave it a validator permit at the last epoch.
     pub validator_permit: bool,
-    /// Total stake (`S` of the metagraph), in units of alpha and weighted TAO; not a number where it is not known.
+    /// Total stake (`S` of the metagraph), in units of alpha and weighted TAO; not a number where it is not
+    /// known.
     pub stake: f64,
     /// Its place on the subnet, where the source tells it.
     pub uid: Option<u16>,
-    /// Whether it is the one of its coldkey that [`ValidatorRule::one_per_coldkey`] lets be a validator: among those
-    /// with a permit the one with the most stake. [`Snapshot::new`] settles it.
+    /// Whether it is the one of its coldkey that [`ValidatorRule::one_per_coldkey`] lets be a validator:
+    /// among those with a permit the one with the most stake. [`Snapshot::new`] settles it.
     pub leads: bool,
 }
 
@@ -188,7 +189,7 @@ pub struct Origin {
     pub genesis: BlockHash,
     /// The version of the runtime at that block.
     pub spec_version: u32,
-    /// The node that told it.
+    /// The node it was read from.
     pub source: Arc<str>,
 }
 
@@ -275,7 +276,8 @@ impl Snapshot {
     }
 }
 
-/// Of each coldkey: a permit before none, then the most stake, then the lowest uid, then the key, so that it is one.
+/// Of each coldkey: a permit before none, then the most stake, then the lowest uid, then the key, so that it
+/// is one.
 fn settle_leads(neurons: &mut HashMap<AccountId, Neuron>) {
     let rank = |neuron: &Neuron| {
         let stake = if neuron.stake.is_nan() { -1.0 } else { neuron.stake };

@@ -46,7 +46,7 @@ impl Endpoints {
         site: &Arc<Site>,
         store: &Arc<Store>,
         settings: &config::Endpoints,
-        session: &config::Session,
+        session: &config::SessionSettings,
         limits: Limits,
         pace: Pace,
     ) -> Self {

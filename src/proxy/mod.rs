@@ -34,7 +34,7 @@ use crate::{
     access::Access,
     auth::{Payload, Verified},
     body::pace::Pace,
-    config::{Endpoints, Limits, Proofs, Store as StoreSettings, Trailers},
+    config::{Endpoints, Limits, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     policy::Permitted,
@@ -56,7 +56,7 @@ pub(crate) struct Proxy {
     /// What becomes of a checksum in a trailer.
     trailers: Trailers,
     /// What the store proves itself, so that it is not proven here.
-    verified_by_store: Proofs,
+    verified_by_store: StoreChecks,
     /// The hosts to which a form may have its client redirected.
     redirect_hosts: Vec<String>,
     /// How slow a client's body may be.

@@ -15,7 +15,7 @@ use crate::{
         form as inbound,
         plan::{Output, Plan},
     },
-    config::{Proofs, Trailers},
+    config::{StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
@@ -117,7 +117,7 @@ fn plan(
     headers: &HeaderMap,
     decoded_bytes: u64,
     trailers: Trailers,
-    store: Proofs,
+    store: StoreChecks,
 ) -> Result<Plan> {
     let mut plan = Plan::new(payload, decoded_bytes);
     if store.sha256 {
@@ -132,7 +132,7 @@ fn plan(
 }
 
 /// Digests that stand in headers, as far as the store is not trusted to check them.
-pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: Proofs) -> Result<()> {
+pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: StoreChecks) -> Result<()> {
     let invalid = |name: &str| {
         Error::new(
             Code::InvalidDigest,
@@ -204,7 +204,7 @@ pub(super) fn rewrite(
     headers: &mut ForwardedHeaders,
     plan: &Plan,
     payload: &Payload,
-    store: Proofs,
+    store: StoreChecks,
 ) -> Result<Cow<'static, str>> {
     headers.set_content_length(plan.outbound_bytes());
     match (plan.output, plan.trailer) {

@@ -10,7 +10,7 @@ use super::put;
 use crate::{
     auth::Payload,
     body::{pace::Pace, plan::Plan, too_slow},
-    config::Proofs,
+    config::StoreChecks,
     error::{Code, Error, Result},
     exchange::RequestBody,
 };
@@ -75,7 +75,7 @@ impl XmlBodies {
         let body = tokio::time::timeout(REQUEST_XML_TIME_MAX, body).await.map_err(|_| too_slow())??;
         let mut plan = Plan::new(payload, body.len() as u64);
         // The store gets another body than this: what was promised of this one is checked here.
-        put::promised(&mut plan, headers, Proofs::default())?;
+        put::promised(&mut plan, headers, StoreChecks::default())?;
         plan.prove(&body)?;
         Ok(body)
     }

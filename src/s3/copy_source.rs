@@ -15,8 +15,8 @@ pub struct CopySource {
 }
 
 impl CopySource {
-    /// Reads `[/]bucket/key[?versionId=…]`, percent-encoded; a `+` is a plus (P21). Access points (`arn:…`) are
-    /// refused: they name buckets elsewhere (P30).
+    /// Reads `[/]bucket/key[?versionId=…]`, percent-encoded; a `+` is a plus (P21). Access points (`arn:…`)
+    /// are refused: they name buckets elsewhere (P30).
     pub fn parse(header: &str) -> Result<Self> {
         let invalid = |why: &'static str| {
             Error::new(Code::InvalidArgument, why).element("ArgumentName", "x-amz-copy-source")

@@ -1,8 +1,9 @@
 //! Which request headers go on to the store: those on the list, and no other (P34, P35).
 //!
-//! An `x-amz-*` header is an instruction to the store. The ones that only describe the object or the read pass; the
-//! ones that widen rights are refused by name; unknown ones are refused too, for they may be instructions that came
-//! after this list. Headers outside `x-amz-*` that are not on the list are left behind.
+//! An `x-amz-*` header is an instruction to the store. The ones that only describe the object or the read
+//! pass; the ones that widen rights are refused by name; unknown ones are refused too, for they may be
+//! instructions that came after this list. Headers outside `x-amz-*` that are not on the list are left
+//! behind.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -121,7 +122,8 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
     if WIDENING.iter().any(|beginning| name.starts_with(beginning)) {
         return Fate::Widens;
     }
-    // A range belongs to a part: a store that minds it on a whole copy would make an object smaller than its source.
+    // A range belongs to a part: a store that minds it on a whole copy would make an object smaller than its
+    // source.
     if name == COPY_RANGE && operation != Operation::UploadPartCopy {
         return Fate::Unknown;
     }
@@ -142,8 +144,9 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
     if name.starts_with("x-amz-") && !CONSUMED.contains(&name) { Fate::Unknown } else { Fate::Drop }
 }
 
-/// The headers of a request to the store. There are two ways in: what the list above lets through of a client's
-/// headers, and what this server writes itself, by name. The store's client adds `Host` and the signature.
+/// The headers of a request to the store. There are two ways in: what the list above lets through of a
+/// client's headers, and what this server writes itself, by name. The store's client adds `Host` and the
+/// signature.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForwardedHeaders(HeaderMap);
 
@@ -154,7 +157,8 @@ const SDK_CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-ch
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
 impl ForwardedHeaders {
-    /// What goes on of a client's headers, in the client's order; `content-encoding` without `aws-chunked` (P43).
+    /// What goes on of a client's headers, in the client's order; `content-encoding` without `aws-chunked`
+    /// (P43).
     pub fn of(operation: Operation, headers: &HeaderMap) -> Result<Self> {
         let mut forwarded = HeaderMap::with_capacity(headers.len());
         for (name, value) in headers {
@@ -202,9 +206,9 @@ impl ForwardedHeaders {
         Ok(())
     }
 
-    /// Holds a copy to the object that was measured: it must not be another one by then. A condition of the client's
-    /// own that names another object does not hold, and is not left to the store, which may have that object a moment
-    /// later.
+    /// Holds a copy to the object that was measured: it must not be another one by then. A condition of the
+    /// client's own that names another object does not hold, and is not left to the store, which may have
+    /// that object a moment later.
     pub fn pin_copy_source(&mut self, etag: HeaderValue) -> Result<()> {
         let bare = |value: &HeaderValue| value.to_str().map(|etag| bare_etag(etag).to_owned()).ok();
         match self.0.get(COPY_IF_MATCH) {
@@ -220,8 +224,8 @@ impl ForwardedHeaders {
         }
     }
 
-    /// Says that the body is framed as `aws-chunked`, with the checksum header `trailer` after `decoded_bytes` of
-    /// content.
+    /// Says that the body is framed as `aws-chunked`, with the checksum header `trailer` after
+    /// `decoded_bytes` of content.
     pub fn set_aws_chunked(&mut self, trailer: &'static str, decoded_bytes: u64) -> Result<()> {
         self.0.insert(TRAILER, HeaderValue::from_static(trailer));
         self.0.insert(DECODED_CONTENT_LENGTH, HeaderValue::from(decoded_bytes));
@@ -241,7 +245,8 @@ impl ForwardedHeaders {
         self.0.remove(SDK_CHECKSUM_ALGORITHM);
     }
 
-    /// Removes all that is said of checksums, for a body that is built anew: the client's are none of that one's.
+    /// Removes all that is said of checksums, for a body that is built anew: the client's are none of that
+    /// one's.
     pub fn remove_checksums(&mut self) {
         let is_checksum = |name: &&HeaderName| name.as_str().contains("checksum");
         let names: Vec<_> = self.0.keys().filter(is_checksum).cloned().collect();
@@ -316,8 +321,8 @@ fn codings(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
 }
 
-/// Headers of an answer that belong to one connection (RFC 9110, section 7.6.1) and end here; the framing is made
-/// anew on the other side (P45).
+/// Headers of an answer that belong to one connection (RFC 9110, section 7.6.1) and end here; the framing is
+/// made anew on the other side (P45).
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "keep-alive",
@@ -329,8 +334,9 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// Headers of an answer in which a store, or the edge before it, speaks of itself, of its account or to browsers about
-/// its own host: none of it is the client's business (P51), and said by this host some of it would be wrong.
+/// Headers of an answer in which a store, or the edge before it, speaks of itself, of its account or to
+/// browsers about its own host: none of it is the client's business (P51), and said by this host some of it
+/// would be wrong.
 const STORES_OWN: &[&str] = &[
     "alt-svc",
     "location",

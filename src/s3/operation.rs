@@ -1,6 +1,7 @@
 //! Which S3 operation a request is: one table, and what is not in it is refused by name (P34).
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>.
+//! Source:
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>.
 
 use http::{HeaderMap, Method};
 
@@ -41,8 +42,8 @@ enum Level {
     Object,
 }
 
-/// One row: the method, what the path names, whether `x-amz-copy-source` is there, the query names that make it this
-/// operation and those that it may have besides.
+/// One row: the method, what the path names, whether `x-amz-copy-source` is there, the query names that make
+/// it this operation and those that it may have besides.
 struct Row {
     operation: Operation,
     method: Method,
@@ -197,7 +198,8 @@ impl Operation {
         matches!(self, Self::PutObject | Self::UploadPart)
     }
 
-    /// Whether the store is never asked, so that no header matters to it (rclone creates the bucket with several).
+    /// Whether the store is never asked, so that no header matters to it (rclone creates the bucket with
+    /// several).
     pub fn is_answered_here(self) -> bool {
         matches!(self, Self::ListBuckets | Self::HeadBucket | Self::CreateBucket | Self::GetBucketLocation)
     }
@@ -281,8 +283,9 @@ impl Level {
     }
 }
 
-/// What names an upload or a part must name one: several stores (Ceph RGW, Versity) take an empty `uploadId` for none,
-/// and so an AbortMultipartUpload for a DeleteObject, a ListParts for a GetObject, an UploadPart for a PutObject.
+/// What names an upload or a part must name one: several stores (Ceph RGW, Versity) take an empty `uploadId`
+/// for none, and so an AbortMultipartUpload for a DeleteObject, a ListParts for a GetObject, an UploadPart
+/// for a PutObject.
 fn check_values(row: &Row, query: &Query) -> Result<()> {
     const PART_NUMBERS: std::ops::RangeInclusive<u16> = 1..=10_000;
     let value = |name| row.required.contains(&name).then(|| query.get(name).unwrap_or_default());
@@ -307,7 +310,10 @@ fn check_values(row: &Row, query: &Query) -> Result<()> {
 fn not_implemented(what: String) -> Error {
     Error::new(
         Code::NotImplemented,
-        format!("This server forwards object operations only; {what} is not among them. See its README for the list."),
+        format!(
+            "This server forwards object operations only; {what} is not among them. See its README for the \
+            list."
+        ),
     )
     .detail(format!("refused: {what}"))
 }

@@ -55,8 +55,8 @@ impl Request {
         if bucket == Some("") {
             return Err(Error::new(Code::InvalidURI, "The request target has an empty bucket name."));
         }
-        // No value of S3's has one, and a store that copies `response-…` into its answer as it is could be made to
-        // answer the next request on that connection, which is another client's.
+        // No value of S3's has one, and a store that copies `response-…` into its answer as it is could be
+        // made to answer the next request on that connection, which is another client's.
         if let Some((name, _)) = query.iter().find(|(_, value)| value.chars().any(char::is_control)) {
             return Err(Error::new(
                 Code::InvalidArgument,

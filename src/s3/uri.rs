@@ -3,8 +3,9 @@
 //! Source: RFC 3986 section 2.3 and `UriEncode()` of
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 //!
-//! Invariants (P20, P21, P24): what is verified, authorised, signed and forwarded is one decoded text; for every
-//! text `decode_path(encode_path(text)) == text`; dot segments and doubled slashes stay as they were sent.
+//! Invariants (P20, P21, P24): what is verified, authorised, signed and forwarded is one decoded text; for
+//! every text `decode_path(encode_path(text)) == text`; dot segments and doubled slashes stay as they were
+//! sent.
 
 use std::borrow::Cow;
 
@@ -18,10 +19,12 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
 /// The same with `/` left alone: a path keeps its segments.
 const PATH: &AsciiSet = &COMPONENT.remove(b'/');
 
-/// Most pairs in one query. S3's widest request has about 20; the bound keeps sorting and duplicate checks cheap.
+/// Most pairs in one query. S3's widest request has about 20; the bound keeps sorting and duplicate checks
+/// cheap.
 pub const QUERY_PAIRS_MAX: usize = 100;
 
-/// Decodes the path of a request target, or of a copy source: `+` is a plus, `%2f` and `%2F` are both a slash.
+/// Decodes the path of a request target, or of a copy source: `+` is a plus, `%2f` and `%2F` are both a
+/// slash.
 ///
 /// # Errors
 /// `InvalidURI` for an escape that is not `%` and two hex digits, or bytes that are not UTF-8.
@@ -76,8 +79,8 @@ fn escaped(high: Option<u8>, low: Option<u8>) -> Result<u8> {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the raw query of a request target, without its `?`. `+` is a space; a flag without `=` has an empty
-    /// value; empty segments (`a&&b`) say nothing and are dropped.
+    /// Reads the raw query of a request target, without its `?`. `+` is a space; a flag without `=` has an
+    /// empty value; empty segments (`a&&b`) say nothing and are dropped.
     ///
     /// # Errors
     /// `InvalidURI` for malformed escapes, text that is not UTF-8, or too many pairs.
@@ -151,8 +154,8 @@ impl Query {
         self
     }
 
-    /// The one form in which a query is verified, signed and sent: each side encoded, sorted by encoded name and
-    /// then value, flags as `name=` (P24).
+    /// The one form in which a query is verified, signed and sent: each side encoded, sorted by encoded name
+    /// and then value, flags as `name=` (P24).
     pub fn canonical(&self) -> String {
         let mut canonical = String::new();
         self.push_canonical(&mut canonical, |_| false);

@@ -1,8 +1,9 @@
 //! S3's XML: what clients send, what is answered here, and what the store's answers say.
 //!
-//! Source: <https://s3.amazonaws.com/doc/2006-03-01/AmazonS3.xsd>. Requests are parsed into a small tree and built
-//! anew before they go on, so that the store cannot read them differently. Bounds: the text is bounded by the caller,
-//! its depth and number of elements here; a document type is refused, so entities are the five of XML and nothing expands.
+//! Source: <https://s3.amazonaws.com/doc/2006-03-01/AmazonS3.xsd>. Requests are parsed into a small tree and
+//! built anew before they go on, so that the store cannot read them differently. Bounds: the text is bounded
+//! by the caller, its depth and number of elements here; a document type is refused, so entities are the five
+//! of XML and nothing expands.
 
 use std::fmt::Write as _;
 
@@ -19,8 +20,8 @@ pub const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 /// S3's documents are at most four deep; the rest is room for extensions.
 const DEPTH_MAX: usize = 16;
 
-/// 10,000 parts with all their checksums are 80,000 elements. An element takes about 100 bytes here, however short it
-/// is in the text.
+/// 10,000 parts with all their checksums are 80,000 elements. An element takes about 100 bytes here, however
+/// short it is in the text.
 const ELEMENTS_MAX: usize = 100_000;
 
 /// Keys of one DeleteObjects.
@@ -137,7 +138,8 @@ fn malformed(why: &str) -> Error {
     Error::new(
         Code::MalformedXML,
         format!(
-            "The XML you provided was not well-formed or did not validate against our published schema: it {why}."
+            "The XML you provided was not well-formed or did not validate against our published schema: it \
+            {why}."
         ),
     )
 }

@@ -68,7 +68,7 @@ fn answer(request: &Request<Incoming>, access: &Access) -> (StatusCode, Value) {
                 "validator_stake_min": rule.stake_min,
                 "stale_seconds_max": access.stale_seconds_max(),
                 "chain_events": access.registry().counters(),
-                "chain_fault": access.registry().last_fault(),
+                "chain_fault": access.registry().last_error(),
                 "cached_sessions": access.verifier().cached_sessions(),
             });
             (StatusCode::OK, body)

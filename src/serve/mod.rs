@@ -25,7 +25,7 @@ use tokio_io_timeout::TimeoutWriter;
 use crate::{
     access::Access,
     auth::{self, Audience, Verifier, sigv4},
-    chain::{Live, Registry, RegistryFile},
+    chain::{ChainWatcher, Registry, RegistryFile},
     config::{self, ChainSource, Config},
     front::Front,
     store::Store,
@@ -74,7 +74,7 @@ pub enum ServeFault {
     },
     /// The registry cannot be read.
     #[error("chain.file: {0}")]
-    Registry(#[from] crate::chain::RegistryFault),
+    Registry(#[from] crate::chain::RegistryFileError),
     /// TLS towards the chain cannot be set up.
     #[error("chain.endpoints: {0}")]
     Chain(#[from] rustls::Error),
@@ -108,7 +108,7 @@ impl Server {
         config.server.listen = settings.listen;
         let registry = match config.chain.source.clone() {
             ChainSource::File(file) => Registry::File(RegistryFile::open(&file, SystemTime::now())?),
-            ChainSource::Subtensor(settings) => Registry::Subtensor(Live::start(*settings).await?),
+            ChainSource::Subtensor(settings) => Registry::Subtensor(ChainWatcher::start(*settings).await?),
         };
         let store = Store::new(&config.store, &config.bucket.name).await?;
         let verifier = verifier(&config)?;

@@ -20,16 +20,17 @@ use std::{
 
 use node::{GENESIS, Manner, NETUID, Neuron, Node};
 use subgate::chain::{
-    AccountId, BlockHash, Live, NotValidator, Role, Snapshot, Subtensor, ValidatorRule, read_once,
+    AccountId, BlockHash, ChainWatcher, ExpectedGenesis, NotValidator, Role, Snapshot, SubtensorSettings,
+    ValidatorRule, read_once,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn settings(endpoints: &[String]) -> Subtensor {
-    Subtensor {
+fn settings(endpoints: &[String]) -> SubtensorSettings {
+    SubtensorSettings {
         endpoints: endpoints.iter().map(|text| text.parse().unwrap()).collect(),
         netuid: NETUID,
-        genesis: Some(BlockHash(GENESIS)),
+        genesis: ExpectedGenesis::Hash(BlockHash(GENESIS)),
         refresh_seconds: 1,
         snapshot_file: None,
         quorum: 1,
@@ -39,8 +40,8 @@ fn settings(endpoints: &[String]) -> Subtensor {
     }
 }
 
-async fn start(endpoints: &[String]) -> Live {
-    Live::start(settings(endpoints)).await.unwrap()
+async fn start(endpoints: &[String]) -> ChainWatcher {
+    ChainWatcher::start(settings(endpoints)).await.unwrap()
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -51,11 +52,11 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-async fn until_block(live: &Live, block: u64) {
+async fn until_block(live: &ChainWatcher, block: u64) {
     until(&format!("block {block}"), || live.snapshot().block() == Some(block)).await;
 }
 
-async fn until_counted(live: &Live, what: &str, times: u64) {
+async fn until_counted(live: &ChainWatcher, what: &str, times: u64) {
     until(what, || live.counters().get(what).is_some_and(|count| *count >= times)).await;
 }
 
@@ -166,7 +167,7 @@ async fn check_kept(kind: &str, spoil: impl FnOnce(&mut node::Script)) {
     until_counted(&live, kind, 1).await;
     let kept = live.snapshot();
     assert_eq!((kept.block(), kept.len(), kept.taken_at), (Some(100), 256, before.taken_at), "{kind}");
-    assert!(live.last_fault().is_some(), "{kind}");
+    assert!(live.last_error().is_some(), "{kind}");
     {
         let mut script = node.script();
         script.block = 110;
@@ -175,7 +176,7 @@ async fn check_kept(kind: &str, spoil: impl FnOnce(&mut node::Script)) {
         script.neurons = node::recorded_neurons();
     }
     until_block(&live, 110).await;
-    assert_eq!(live.last_fault(), None, "{kind}");
+    assert_eq!(live.last_error(), None, "{kind}");
 }
 
 #[tokio::test]
@@ -217,7 +218,7 @@ async fn another_chain_is_never_believed() {
     node.script().genesis = [1; 32];
     let fault = read_once(&settings(&[node.ws()])).await.unwrap_err().join("\n");
     assert!(fault.contains("another chain") && fault.contains("0x0101") && fault.contains("chain.genesis"));
-    let any = Subtensor { genesis: None, ..settings(&[node.ws()]) };
+    let any = SubtensorSettings { genesis: ExpectedGenesis::Any, ..settings(&[node.ws()]) };
     assert_eq!(read_once(&any).await.unwrap().len(), 256);
 }
 
@@ -306,8 +307,8 @@ async fn a_collapse_is_held_until_a_second_read_says_so_as_well() {
 #[tokio::test]
 async fn a_quorum_is_asked_for_new_rights_and_never_for_losses() {
     let (first, second) = (Node::start().await, Node::start().await);
-    let quorum = Subtensor { quorum: 2, ..settings(&[first.http(), second.ws()]) };
-    let live = Live::start(quorum).await.unwrap();
+    let quorum = SubtensorSettings { quorum: 2, ..settings(&[first.http(), second.ws()]) };
+    let live = ChainWatcher::start(quorum).await.unwrap();
     assert_eq!(live.snapshot().len(), 256);
     // The first node invents a validator, and takes a miner away: nobody gains, and the miner is gone.
     let gone = {
@@ -340,8 +341,8 @@ async fn a_quorum_is_asked_for_new_rights_and_never_for_losses() {
     assert_eq!(role(&live.snapshot(), [9; 32]), Some(Role::Validator));
 }
 
-fn on_disk(endpoint: String, path: &Path) -> Subtensor {
-    Subtensor { snapshot_file: Some(path.to_owned()), ..settings(&[endpoint]) }
+fn on_disk(endpoint: String, path: &Path) -> SubtensorSettings {
+    SubtensorSettings { snapshot_file: Some(path.to_owned()), ..settings(&[endpoint]) }
 }
 
 #[tokio::test]
@@ -349,14 +350,14 @@ async fn p38_a_restart_with_the_chain_down_serves_at_once_with_the_true_age() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("chain-snapshot.json");
     let node = Node::start().await;
-    let live = Live::start(on_disk(node.http(), &path)).await.unwrap();
+    let live = ChainWatcher::start(on_disk(node.http(), &path)).await.unwrap();
     let taken_at = live.snapshot().taken_at;
     until("the file", || path.exists()).await;
     drop(live);
     node.script().manner = Manner::Drop;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let begun = std::time::Instant::now();
-    let live = Live::start(on_disk(node.http(), &path)).await.unwrap();
+    let live = ChainWatcher::start(on_disk(node.http(), &path)).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2));
     let snapshot = live.snapshot();
     assert_eq!((snapshot.len(), snapshot.block(), snapshot.taken_at), (256, Some(100), taken_at));
@@ -365,14 +366,17 @@ async fn p38_a_restart_with_the_chain_down_serves_at_once_with_the_true_age() {
     drop(live);
     // A snapshot of another chain or subnet, or a damaged one, is none.
     for other in [
-        Subtensor { netuid: 14, ..on_disk(node.http(), &path) },
-        Subtensor { genesis: Some(BlockHash([1; 32])), ..on_disk(node.http(), &path) },
+        SubtensorSettings { netuid: 14, ..on_disk(node.http(), &path) },
+        SubtensorSettings {
+            genesis: ExpectedGenesis::Hash(BlockHash([1; 32])),
+            ..on_disk(node.http(), &path)
+        },
     ] {
-        assert!(Live::start(other).await.unwrap().snapshot().is_empty());
+        assert!(ChainWatcher::start(other).await.unwrap().snapshot().is_empty());
     }
     let damaged = std::fs::read_to_string(&path).unwrap().replace("true", "false");
     std::fs::write(&path, damaged).unwrap();
-    let live = Live::start(on_disk(node.http(), &path)).await.unwrap();
+    let live = ChainWatcher::start(on_disk(node.http(), &path)).await.unwrap();
     assert!(live.snapshot().is_empty() && live.snapshot().taken_at == 0);
     node.script().manner = Manner::Answer;
     until_block(&live, 100).await;

@@ -111,7 +111,7 @@ impl VendedEndpoints {
         discovery: Discovery,
         limits: Limits,
         pace: Pace,
-        session: &crate::config::Session,
+        session: &crate::config::SessionSettings,
     ) -> Self {
         let (allow_no_receiver, session_seconds_max) = (session.allow_no_receiver, session.ttl_seconds_max);
         Self { access, site, attempts, discovery, limits, pace, allow_no_receiver, session_seconds_max }
