@@ -21,7 +21,7 @@ use md5::Digest as _;
 use subgate::s3::xml::Element;
 use tokio::net::TcpListener;
 
-use crate::sigv4::{self, Pair, Signing, encode, sha256_hex};
+use crate::harness::sigv4::{self, Pair, Signing, encode, sha256_hex};
 
 /// The bucket's name here; clients know it under another.
 pub const BUCKET: &str = "store-bucket";

@@ -1,16 +1,6 @@
 //! The live snapshot before a scripted node: what the chain says counts, and what a broken node says does not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    missing_docs,
-    reason = "a test that fails should panic where it fails"
-)]
-
 mod cli;
-mod node;
 mod serving;
 
 use std::{
@@ -18,12 +8,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use node::{GENESIS, Manner, NETUID, Neuron, Node};
 use subgate::chain::{
     AccountId, BlockHash, Live, NotValidator, Role, Snapshot, Subtensor, ValidatorRule, read_once,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::harness::{
+    client::PATIENCE,
+    node::{self, GENESIS, Manner, NETUID, Neuron, Node},
+};
 
 fn settings(endpoints: &[String]) -> Subtensor {
     Subtensor {

@@ -18,10 +18,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::sigv4::{self, Pair, Signing, canonical_query, encode, sha256_hex};
+use crate::harness::sigv4::{self, Pair, Signing, canonical_query, encode, sha256_hex};
 
 /// No test waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// With what a call is signed.
 #[derive(Clone)]
@@ -163,7 +163,7 @@ impl Call {
             presigned: None,
             clock: 0,
             scope_day: None,
-            region: crate::gate::REGION.to_owned(),
+            region: crate::harness::server::REGION.to_owned(),
             service: "s3".to_owned(),
             host: None,
             wire_host: None,
@@ -176,8 +176,8 @@ impl Call {
     /// A call about an object, or about the bucket where `key` is empty.
     pub fn object(method: &str, key: &str) -> Self {
         match key {
-            "" => Self::new(method, &format!("/{}", crate::gate::BUCKET)),
-            _ => Self::new(method, &format!("/{}/{key}", crate::gate::BUCKET)),
+            "" => Self::new(method, &format!("/{}", crate::harness::server::BUCKET)),
+            _ => Self::new(method, &format!("/{}/{key}", crate::harness::server::BUCKET)),
         }
     }
 
@@ -432,7 +432,10 @@ impl Call {
         }
         let seed = seed.filter(|_| self.payload != Payload::UnsignedTrailer);
         let trailer = self.trailer.as_ref().map(|(name, value)| {
-            (name.as_str(), value.clone().unwrap_or_else(|| crate::store::checksum(name, &self.body)))
+            (
+                name.as_str(),
+                value.clone().unwrap_or_else(|| crate::harness::store::checksum(name, &self.body)),
+            )
         });
         let trailers: Option<Vec<(&str, &str)>> =
             trailer.as_ref().map(|(name, value)| vec![(*name, value.as_str())]);

@@ -18,7 +18,7 @@ use subgate::{
 };
 use tempfile::TempDir;
 
-use crate::{
+use crate::harness::{
     client::{Answer, Call, Key, Signed, Wire},
     store::{self, Store},
 };
@@ -62,10 +62,10 @@ impl Person {
     }
 }
 
-pub static A: LazyLock<Person> = LazyLock::new(|| Person::new(1, 101));
+pub static ALICE: LazyLock<Person> = LazyLock::new(|| Person::new(1, 101));
 /// Another hotkey of A's coldkey.
-pub static A2: LazyLock<Person> = LazyLock::new(|| Person::new(2, 101));
-pub static B: LazyLock<Person> = LazyLock::new(|| Person::new(3, 103));
+pub static ALICE_SECOND: LazyLock<Person> = LazyLock::new(|| Person::new(2, 101));
+pub static BOB: LazyLock<Person> = LazyLock::new(|| Person::new(3, 103));
 pub static VALIDATOR: LazyLock<Person> = LazyLock::new(|| Person::new(4, 104));
 /// Not registered.
 pub static STRANGER: LazyLock<Person> = LazyLock::new(|| Person::new(5, 105));
@@ -124,20 +124,20 @@ impl Setup {
 }
 
 /// A running server.
-pub struct Gate {
+pub struct TestServer {
     pub address: SocketAddr,
     pub admin: Option<SocketAddr>,
     pub store: Store,
     pub dir: TempDir,
 }
 
-impl Gate {
+impl TestServer {
     pub async fn start() -> Self {
         Self::with(Setup::default()).await
     }
 
     pub async fn with(setup: Setup) -> Self {
-        crate::logs::set_up();
+        crate::harness::logs::set_up();
         let store = Store::start().await;
         let dir = tempfile::tempdir().unwrap();
         private(&dir.path().join("one.key"), KEY_ONE);
@@ -145,7 +145,11 @@ impl Gate {
         let credentials =
             format!(r#"{{"access_key": "{}", "secret_key": "{}"}}"#, store::ACCESS_KEY, store::SECRET_KEY);
         private(&dir.path().join("store.json"), &credentials);
-        std::fs::write(dir.path().join("registry.json"), registry(&[&A, &A2, &B], &[&VALIDATOR])).unwrap();
+        std::fs::write(
+            dir.path().join("registry.json"),
+            registry(&[&ALICE, &ALICE_SECOND, &BOB], &[&VALIDATOR]),
+        )
+        .unwrap();
         let endpoint = setup.endpoint.clone().unwrap_or_else(|| format!("http://{}", store.address));
         let config = Config::parse(&setup.text(&endpoint), dir.path()).unwrap();
         let server = Server::bind(config).await.unwrap();
@@ -228,7 +232,7 @@ impl Gate {
     }
 }
 
-impl Drop for Gate {
+impl Drop for TestServer {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(self.store.violations(), Vec::<String>::new(), "requests to the store");
