@@ -1,4 +1,5 @@
-//! The house rules that no compiler holds: who may use whom, how long a file may be, what is never left lying about.
+//! The house rules that no compiler holds: who may use whom, how long a file may be, what is never left lying
+//! about.
 
 use std::{
     collections::BTreeMap,
@@ -88,14 +89,16 @@ fn uses_are_read_as_they_are_written() {
     assert_eq!(used(text), ["auth", "error", "s3", "secret", "chain"]);
 }
 
-/// What each room may use: those of lower floors, and itself. Rooms of one floor are apart unless named together.
+/// What each room may use: those of lower floors, and itself. Rooms of one floor are apart unless named
+/// together.
 const FLOORS: &[&[&str]] = &[
     &["error", "secret", "time"],
     &["chain", "s3"],
     &["auth", "policy"],
     &["body", "config"],
     &["store"],
-    // The road asks the endpoints and the endpoints ask the gate: they are one floor. The record of a request is theirs.
+    // The road asks the endpoints and the endpoints ask the gate: they are one floor. The record of a request
+    // is theirs.
     &["exchange", "proxy", "endpoints"],
     &["serve"],
     &["cli"],
@@ -162,7 +165,8 @@ fn every_module_says_what_it_is_for() {
     }
 }
 
-/// Rules of the list P1 to P51 that are held over the wire here; the others are held beside the code or are not built yet.
+/// Rules of the list P1 to P51 that are held over the wire here; the others are held beside the code or are
+/// not built yet.
 #[test]
 fn every_rule_has_a_test_under_its_number() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,7 +1,7 @@
 //! Every integration test, in one crate: one program to link, and no helper that nothing uses.
 //!
-//! `cargo test --test suite road::` runs one group; `cargo test p12_` runs what holds rule P12 of `RULES.md`, here
-//! and beside the code.
+//! `cargo test --test suite road::` runs one group; `cargo test p12_` runs what holds rule P12 of `RULES.md`,
+//! here and beside the code.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,

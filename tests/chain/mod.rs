@@ -1,4 +1,5 @@
-//! The live snapshot before a scripted node: what the chain says counts, and what a broken node says does not.
+//! The live snapshot before a scripted node: what the chain says counts, and what a broken node says does
+//! not.
 
 mod cli;
 mod serving;
@@ -145,7 +146,8 @@ async fn a_runtime_upgrade_in_mid_run_changes_nothing_or_falls_back_to_the_stora
     assert_eq!(role(&now, [9; 32]), Some(Role::Miner));
 }
 
-/// After `spoil` the snapshot stays as it is, that is counted as `kind`, and afterwards the chain counts again.
+/// After `spoil` the snapshot stays as it is, that is counted as `kind`, and afterwards the chain counts
+/// again.
 async fn check_kept(kind: &str, spoil: impl FnOnce(&mut node::Script)) {
     let node = Node::start().await;
     let live = start(&[node.http()]).await;

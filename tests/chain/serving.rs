@@ -51,7 +51,10 @@ pub(crate) fn configuration(dir: &Path, endpoints: &[String], more: &str) -> Str
         r#"
         server = {{ listen = "127.0.0.1:0", admin = "127.0.0.1:0" }}
         bucket.name = "data-universe"
-        session = {{ issue_with = "a", allow_no_receiver = true, keys = [{{ id = "a", file = "session.key" }}] }}
+        [session]
+        issue_with = "a"
+        allow_no_receiver = true
+        keys = [{{ id = "a", file = "session.key" }}]
         [chain]
         source = "subtensor"
         netuid = 13

@@ -114,15 +114,16 @@ impl Form {
         let body = self.body();
         let length = body.len() as i64 + self.more_bytes;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: {}\r\n\
+             content-type: {content_type}\r\ncontent-length: {length}\r\n\r\n",
             server.host()
         );
-        let mut wire = server.wire().await;
-        let _ = wire.try_send(&[head.as_bytes(), &body].concat()).await;
+        let mut connection = server.connect().await;
+        let _ = connection.try_send(&[head.as_bytes(), &body].concat()).await;
         if self.more_bytes > 0 {
-            wire.shut().await;
+            connection.shut().await;
         }
-        wire.answer("POST").await
+        connection.answer("POST").await
     }
 }
 
@@ -386,7 +387,8 @@ async fn p14_a_form_that_lies_about_itself_stores_nothing() {
         .sign(&key, &server.host());
     large.send(&server).await.refused(400, "MaxPostPreDataLengthExceeded");
     let chunked = format!(
-        "POST /{BUCKET} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=XX\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /{BUCKET} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=XX\r\n\
+         transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         server.host()
     );
     server.send_raw("POST", chunked.as_bytes()).await.refused(411, "MissingContentLength");

@@ -33,7 +33,8 @@ async fn upload(
         .unwrap()
         .to_owned();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=0f\r\ncontent-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: {}\r\n\
+         content-type: multipart/form-data; boundary=0f\r\ncontent-length: {}\r\n\r\n",
         server.host(),
         body.len()
     );
@@ -105,7 +106,9 @@ async fn windows_and_shapes_are_the_seeds() {
     let coldkey = ALICE.coldkey.to_ss58();
     let at = |timestamp: u64, expiry: u64| {
         let string = format!("s3:access:{coldkey}:x:{timestamp}");
-        json!({ "coldkey": coldkey, "hotkey": ALICE.ss58(), "source": "x", "timestamp": timestamp, "expiry": expiry,
+        json!({
+            "coldkey": coldkey, "hotkey": ALICE.ss58(), "source": "x", "timestamp": timestamp,
+            "expiry": expiry,
                 "signature": signature(&ALICE.hotkey, &string) })
     };
     let now = now();

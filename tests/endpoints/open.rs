@@ -78,7 +78,7 @@ async fn p40_a_request_that_is_too_long_is_told_so() {
     server.store.saw_nothing();
 }
 
-/// `UPDATE_GOLDEN=1 cargo test --test endpoints` writes the document anew; read the difference before it is committed.
+/// `UPDATE_GOLDEN=1 cargo test golden` writes the document anew; read the difference before it is committed.
 #[tokio::test]
 async fn the_document_is_the_golden_one_and_whole() {
     let server = TestServer::start().await;

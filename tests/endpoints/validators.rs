@@ -156,7 +156,9 @@ async fn validators_alone_and_within_bounds() {
         "not registered",
     );
     let timestamp = now() - 400;
-    let old = json!({ "hotkey": VALIDATOR.ss58(), "timestamp": timestamp, "signature": signature(&VALIDATOR.hotkey, &format!("s3:validator:access:{timestamp}")) });
+    let string = format!("s3:validator:access:{timestamp}");
+    let signature = signature(&VALIDATOR.hotkey, &string);
+    let old = json!({ "hotkey": VALIDATOR.ss58(), "timestamp": timestamp, "signature": signature });
     refused(&server.post_json("/get-validator-access", &old).await, 400, "Invalid timestamp");
 }
 

@@ -1,5 +1,5 @@
-//! What servers of this process log. A process has one subscriber, so all tests share it: access records are kept for
-//! everybody, everything else (every crate, at TRACE) for the threads that ask.
+//! What servers of this process log. A process has one subscriber, so all tests share it: access records are
+//! kept for everybody, everything else (every crate, at TRACE) for the threads that ask.
 
 use std::{
     cell::{Cell, RefCell},
@@ -60,8 +60,8 @@ pub fn set_up() {
     });
 }
 
-/// From here on all that this thread logs is kept. Where a test has one thread (`#[tokio::test]` as it comes), that is
-/// the test, its server and its store.
+/// From here on all that this thread logs is kept. Where a test has one thread (`#[tokio::test]` as it
+/// comes), that is the test, its server and its store.
 pub fn capture() {
     CAPTURING.set(true);
 }

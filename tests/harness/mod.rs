@@ -1,5 +1,5 @@
-//! What the tests are made of: a Subgate in this process between a client that can misbehave and a store and a chain
-//! that do as they are told.
+//! What the tests are made of: a Subgate in this process between a client that can misbehave and a store and
+//! a chain that do as they are told.
 
 pub mod client;
 pub mod logs;

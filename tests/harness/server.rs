@@ -19,7 +19,7 @@ use subgate::{
 use tempfile::TempDir;
 
 use crate::harness::{
-    client::{Answer, Call, Key, Signed, Wire},
+    client::{Answer, Call, Connection, Key, Signed},
     store::{self, Store},
 };
 
@@ -107,7 +107,8 @@ impl Setup {
         let policy = default(
             policy,
             "folders = [\"data/{source}/{coldkey}/\", \"data/hotkey={hotkey}/job_id={job_id}/\"]\n\
-             [policy.variables]\nsource = [\"x\", \"reddit\"]\njob_id = { pattern = \"[A-Za-z0-9_-]{1,64}\" }",
+             [policy.variables]\nsource = [\"x\", \"reddit\"]\n\
+             job_id = { pattern = \"[A-Za-z0-9_-]{1,64}\" }",
         );
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n[server.edge]\n{edge}\n\
@@ -176,20 +177,20 @@ impl TestServer {
     }
 
     pub async fn send_signed(&self, signed: &Signed) -> Answer {
-        let mut wire = self.wire().await;
-        wire.send_call(signed).await;
-        wire.answer(&signed.method).await
+        let mut connection = self.connect().await;
+        connection.send_call(signed).await;
+        connection.answer(&signed.method).await
     }
 
     /// Sends bytes as they are.
     pub async fn send_raw(&self, method: &str, bytes: &[u8]) -> Answer {
-        let mut wire = self.wire().await;
-        wire.send(bytes).await;
-        wire.answer(method).await
+        let mut connection = self.connect().await;
+        connection.send(bytes).await;
+        connection.answer(method).await
     }
 
-    pub async fn wire(&self) -> Wire {
-        Wire::connect(self.address).await
+    pub async fn connect(&self) -> Connection {
+        Connection::connect(self.address).await
     }
 
     /// Session credentials, asked for over the wire.

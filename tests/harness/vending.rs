@@ -23,7 +23,8 @@ impl TestServer {
     pub async fn post_json(&self, path: &str, body: &Value) -> Answer {
         let body = body.to_string();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nhost: {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.host(),
             body.len()
         );

@@ -1,7 +1,7 @@
 //! P36, P44, P48, P49, P51: what comes back, unchanged or rewritten.
 
 use crate::harness::{
-    client::{Call, Wire},
+    client::{Call, Connection},
     server::{ALICE, Setup, TestServer, bytes},
     store::{self, LAST_MODIFIED, Reply},
 };
@@ -15,18 +15,18 @@ async fn p44_a_head_keeps_its_length_and_nothing_is_recoded() {
         &[("content-encoding", "gzip"), ("content-type", "a/b")],
     );
     for key in server.both(&ALICE).await {
-        let mut wire = server.wire().await;
+        let mut connection = server.connect().await;
         for round in 0..3 {
             // On one connection: a HEAD's length is no body.
             let head = server
                 .sign(&key, &Call::head(&ALICE.file("f")).header("x-amz-meta-round", round.to_string()));
-            wire.send_call(&head).await;
-            let answer = wire.answer("HEAD").await;
+            connection.send_call(&head).await;
+            let answer = connection.answer("HEAD").await;
             assert_eq!((answer.status, answer.get("content-length")), (200, Some("123456")));
             let get =
                 server.sign(&key, &Call::get(&ALICE.file("f")).smuggled("accept-encoding", "gzip, br, zstd"));
-            wire.send_call(&get).await;
-            let answer = wire.answer("GET").await;
+            connection.send_call(&get).await;
+            let answer = connection.answer("GET").await;
             assert_eq!(answer.get("content-encoding"), Some("gzip"));
             assert_eq!(answer.get("content-length"), Some("123456"));
             assert!(answer.ok().body == bytes(123_456));
@@ -39,7 +39,9 @@ async fn p44_a_head_keeps_its_length_and_nothing_is_recoded() {
 async fn success_passes_byte_for_byte() {
     let server = TestServer::start().await;
     let key = server.session(&ALICE).await;
-    let document = "<?xml version='1.0'?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\r\n<x:Own a='1'>&#x41;\t</x:Own><ETag>&quot;e&quot;</ETag></ListBucketResult>\n";
+    let document = "<?xml version='1.0'?>\
+        <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\r\n\
+        <x:Own a='1'>&#x41;\t</x:Own><ETag>&quot;e&quot;</ETag></ListBucketResult>\n";
     server.store.script(move |seen| {
         seen.key.is_empty().then(|| {
             Reply::new(200)
@@ -121,10 +123,10 @@ async fn p48_ranges_and_conditions_pass() {
         assert_eq!((seen.query("partNumber"), seen.query("versionId")), (Some("1"), Some("v")));
     }
     // A 304 leaves the connection as it was.
-    let mut wire = server.wire().await;
+    let mut connection = server.connect().await;
     for call in [Call::get(&ALICE.file("f")).header("if-none-match", &etag), Call::get(&ALICE.file("f"))] {
-        wire.send_call(&server.sign(&ALICE.hotkey(), &call)).await;
-        wire.answer("GET").await;
+        connection.send_call(&server.sign(&ALICE.hotkey(), &call)).await;
+        connection.answer("GET").await;
     }
 }
 
@@ -219,7 +221,7 @@ async fn p51_the_stores_words_about_itself_never_reach_a_client() {
 async fn the_operators_listener_is_apart() {
     let server = "admin = \"127.0.0.1:0\"".to_owned();
     let server = TestServer::with(Setup { server, ..Setup::default() }).await;
-    let mut admin = Wire::connect(server.admin.unwrap()).await;
+    let mut admin = Connection::connect(server.admin.unwrap()).await;
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/snapshot", 200), ("/other", 404)] {
         admin.send(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes()).await;
         let answer = admin.answer("GET").await;

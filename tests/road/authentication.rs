@@ -318,16 +318,17 @@ async fn p15_p17_attempts_count_by_the_address_that_is_believed() {
     let trusted = TestServer::with(Setup { edge: trusted, ..Setup::default() }).await;
     let untrusted = TestServer::start().await;
     for (server, believed) in [(&trusted, true), (&untrusted, false)] {
-        let mut wire = server.wire().await;
+        let mut connection = server.connect().await;
         let mut limited = 0;
         for attempt in 0..450 {
             let request = format!(
-                "POST /v1/session HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\nx-forwarded-for: 10.9.{}.{}\r\n\r\n",
+                "POST /v1/session HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\
+                 x-forwarded-for: 10.9.{}.{}\r\n\r\n",
                 attempt / 250,
                 attempt % 250
             );
-            wire.send(request.as_bytes()).await;
-            let answer = wire.answer("POST").await;
+            connection.send(request.as_bytes()).await;
+            let answer = connection.answer("POST").await;
             assert!(matches!(answer.status, 401 | 503), "{}", answer.status);
             if answer.status == 503 {
                 assert!(answer.get("retry-after").is_some());
@@ -359,9 +360,9 @@ async fn p16_two_of_a_kind_are_refused() {
             let value = signed.header_mut(name).clone();
             let value = if same { value } else { [&value[..], b"0"].concat() };
             signed.headers.push((name.to_owned(), value));
-            let mut wire = server.wire().await;
-            let _ = wire.try_send(&[signed.head(), signed.body.clone()].concat()).await;
-            let answer = wire.answer("PUT").await;
+            let mut connection = server.connect().await;
+            let _ = connection.try_send(&[signed.head(), signed.body.clone()].concat()).await;
+            let answer = connection.answer("PUT").await;
             // Two lengths may be refused by HTTP itself, in its own form; two equal ones are one to it.
             let same_length = name == "content-length" && same;
             assert!(same_length || answer.status == 400, "{name}: {} {}", answer.status, answer.text());

@@ -267,7 +267,8 @@ fn complete(parts: &[(u32, &[u8])]) -> String {
         })
         .collect();
     format!(
-        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{parts}</CompleteMultipartUpload>"
+        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+         {parts}</CompleteMultipartUpload>"
     )
 }
 
@@ -410,7 +411,8 @@ async fn p46_a_200_that_turns_out_to_be_an_error_is_one_and_its_white_space_pass
         ),
         (
             format!(
-                "<Error><Code>SignatureDoesNotMatch</Code><Message>{}</Message><StringToSign>x</StringToSign></Error>",
+                "<Error><Code>SignatureDoesNotMatch</Code><Message>{}</Message>\
+                 <StringToSign>x</StringToSign></Error>",
                 store::ACCESS_KEY
             ),
             "ServiceUnavailable",

@@ -10,7 +10,7 @@ async fn p20_p21_one_decoded_key_is_judged_signed_and_forwarded() {
     let server = TestServer::start().await;
     let folder = format!("/data-universe/{}", ALICE.file(""));
     for key in server.both(&ALICE).await {
-        for (spelled, name, wire) in [
+        for (spelled, name, upstream) in [
             ("a%2fb", "a/b", "a/b"),
             ("a%2Fb", "a/b", "a/b"),
             ("%61", "a", "a"),
@@ -37,7 +37,7 @@ async fn p20_p21_one_decoded_key_is_judged_signed_and_forwarded() {
                 assert_eq!(answer.status, 200, "{spelled}: {}", answer.text());
                 let seen = server.store.last();
                 assert_eq!(seen.key, ALICE.file(name));
-                assert!(seen.target.ends_with(&format!("/{wire}")), "{} for {spelled}", seen.target);
+                assert!(seen.target.ends_with(&format!("/{upstream}")), "{} for {spelled}", seen.target);
                 assert!(server.store.object(&ALICE.file(name)).is_some());
                 server.send(&key, &Call::get(&ALICE.file(name))).await.ok();
             }
@@ -471,7 +471,8 @@ async fn p37_an_upload_id_opens_no_other_key() {
     let answer = server.send(&b, &Call::post(&BOB.file("m"), "").query("uploads", "")).await;
     let id = answer.ok().xml().text_of("UploadId").unwrap().to_owned();
     server.store.forget();
-    let complete = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>";
+    let complete = "<CompleteMultipartUpload>\
+        <Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>";
     for call in [
         Call::put(&BOB.file("m"), bytes(2000)).query("partNumber", "1").query("uploadId", &id),
         Call::get(&BOB.file("m")).query("uploadId", &id),

@@ -256,7 +256,8 @@ async fn p33_the_bucket_is_answered_here() {
         assert!(location.ok().text().contains(
             "<LocationConstraint xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></LocationConstraint>"
         ));
-        let body = "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
+        let body = "<CreateBucketConfiguration>\
+            <LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
         for call in [Call::put("", ""), Call::put("", body)] {
             server.send(&key, &call).await.refused(409, "BucketAlreadyOwnedByYou");
         }

@@ -1,7 +1,7 @@
 //! The whole road by its behaviour: Subgate in front of a scripted store, spoken to over TCP.
 //!
-//! The store recomputes the signature of every request that reaches it, and each test ends by asking whether one was
-//! false.
+//! The store recomputes the signature of every request that reaches it, and each test ends by asking whether
+//! one was false.
 
 mod answers;
 mod authentication;

@@ -102,7 +102,8 @@ async fn p6_all_five_checksums_in_trailers_are_forwarded_or_translated() {
                     server.send(&key, &call).await.ok();
                     stored(&server, &ALICE.file("f"), &data);
                     let seen = server.store.last();
-                    // What is forwarded was checked by the store as well, chunk by chunk and with its trailer.
+                    // What is forwarded was checked by the store as well, chunk by chunk and with its
+                    // trailer.
                     let trailer = forwarded.then_some(name);
                     assert_eq!(seen.header("x-amz-trailer"), trailer);
                     assert_eq!(seen.header("x-amz-sdk-checksum-algorithm").is_some(), forwarded);
@@ -447,10 +448,10 @@ async fn p42_a_length_is_known_or_there_is_no_upload() {
         for length in [10_000, 200_000] {
             let mut signed = server.sign(&key, &Call::put(&ALICE.file("f"), bytes(length)));
             signed.body.truncate(length - 1);
-            let mut wire = server.wire().await;
-            wire.send_call(&signed).await;
-            wire.shut().await;
-            if let Ok(answer) = wire.try_answer("PUT").await {
+            let mut connection = server.connect().await;
+            connection.send_call(&signed).await;
+            connection.shut().await;
+            if let Ok(answer) = connection.try_answer("PUT").await {
                 answer.refused(400, "IncompleteBody");
             }
             assert_eq!(server.store.object(&ALICE.file("f")).unwrap().data, b"old");
@@ -466,13 +467,13 @@ async fn p42_lengths_above_32_bits_are_understood() {
     // 5 GiB is allowed: the store is told so, and the transfer breaks as the client does.
     let mut call = Call::put(&ALICE.file("f"), bytes(100_000)).payload(Payload::Unsigned);
     call.claimed_bytes = Some(5 << 30);
-    let mut wire = server.wire().await;
-    wire.send_call(&server.sign(&key, &call)).await;
+    let mut connection = server.connect().await;
+    connection.send_call(&server.sign(&key, &call)).await;
     server
         .store
         .wait(|seen| seen.last().is_some_and(|seen| seen.header("content-length") == Some("5368709120")))
         .await;
-    drop(wire);
+    drop(connection);
     assert!(server.store.keys().is_empty());
 }
 
@@ -552,9 +553,9 @@ async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
         let mut call = Call::put(&ALICE.file("f"), bytes(1)).payload(Payload::Unsigned);
         call.claimed_bytes = Some(100_001);
         let signed = server.sign(&key, &call);
-        let mut wire = server.wire().await;
-        wire.send(&signed.head()).await;
-        wire.answer("PUT").await.refused(400, "EntityTooLarge");
+        let mut connection = server.connect().await;
+        connection.send(&signed.head()).await;
+        connection.answer("PUT").await.refused(400, "EntityTooLarge");
         // A chunked body that says little and brings much.
         let lie = Call::put(&ALICE.file("f"), bytes(90_000))
             .payload(Payload::UnsignedTrailer)

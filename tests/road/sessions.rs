@@ -345,7 +345,7 @@ async fn p38_a_registry_that_cannot_be_read_fails_closed_as_an_outage() {
     let wrong = Key::Session { access_key, secret: "wrong".to_owned(), token };
     server.send(&wrong, &get).await.refused(403, "SignatureDoesNotMatch");
     // The operator sees it, and a mended file counts at once.
-    let mut admin = crate::harness::client::Wire::connect(server.admin.unwrap()).await;
+    let mut admin = crate::harness::client::Connection::connect(server.admin.unwrap()).await;
     admin.send(b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(admin.answer("GET").await.status, 503);
     std::fs::write(server.registry(), registry(&[&ALICE], &[])).unwrap();

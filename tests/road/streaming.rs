@@ -1,4 +1,5 @@
-//! P40, P41, P45, P47: requests and answers that meet while one is still on its way, and peers that are slow or odd.
+//! P40, P41, P45, P47: requests and answers that meet while one is still on its way, and peers that are slow
+//! or odd.
 
 use std::time::{Duration, Instant};
 
@@ -90,12 +91,12 @@ async fn p40_who_expects_a_100_gets_the_answer_without_it() {
             let call =
                 Call::put(&name, bytes(MIB)).payload(Payload::Unsigned).smuggled("expect", "100-continue");
             let signed = server.sign(&key, &call);
-            let mut wire = server.wire().await;
-            wire.send(&signed.head()).await;
-            let answer = wire.answer("PUT").await;
+            let mut connection = server.connect().await;
+            connection.send(&signed.head()).await;
+            let answer = connection.answer("PUT").await;
             assert_eq!((answer.status, answer.interim.as_slice()), (status, &[][..]));
             assert_eq!(answer.get("connection"), Some("close"));
-            assert!(wire.closed().await);
+            assert!(connection.closed().await);
         }
         server.store.saw_nothing();
         // And who may write gets it, and then sends.
@@ -103,18 +104,18 @@ async fn p40_who_expects_a_100_gets_the_answer_without_it() {
             .payload(Payload::Unsigned)
             .smuggled("expect", "100-continue");
         let signed = server.sign(&key, &call);
-        let mut wire = server.wire().await;
-        wire.send(&signed.head()).await;
+        let mut connection = server.connect().await;
+        connection.send(&signed.head()).await;
         server.store.wait(|seen| !seen.is_empty()).await;
-        wire.send(&signed.body).await;
-        let answer = wire.answer("PUT").await;
+        connection.send(&signed.body).await;
+        let answer = connection.answer("PUT").await;
         assert_eq!((answer.status, answer.interim.as_slice()), (200, &[100][..]));
         // Also where the body is read before the store hears of it.
         let small = Call::put(&ALICE.file("g"), bytes(2000)).smuggled("expect", "100-continue");
         let signed = server.sign(&key, &small);
-        wire.send(&signed.head()).await;
-        wire.send(&signed.body).await;
-        assert_eq!(wire.answer("PUT").await.status, 200);
+        connection.send(&signed.head()).await;
+        connection.send(&signed.body).await;
+        assert_eq!(connection.answer("PUT").await.status, 200);
         server.store.forget();
     }
 }
@@ -124,12 +125,12 @@ async fn p40_a_small_refused_body_keeps_nobody_waiting() {
     let server = TestServer::start().await;
     let key = server.session(&ALICE).await;
     let signed = server.sign(&key, &Call::put(&BOB.file("f"), bytes(2000)));
-    let mut wire = server.wire().await;
+    let mut connection = server.connect().await;
     // The head alone: the refusal comes before the body, and the connection takes the rest and ends.
-    wire.send(&signed.head()).await;
-    wire.answer("PUT").await.refused(403, "AccessDenied");
-    wire.send(&signed.body).await;
-    assert!(wire.closed().await);
+    connection.send(&signed.head()).await;
+    connection.answer("PUT").await.refused(403, "AccessDenied");
+    connection.send(&signed.body).await;
+    assert!(connection.closed().await);
 }
 
 /// What the client must see of an early answer of the store.
@@ -190,7 +191,8 @@ async fn bare_store(answer: &'static str, then: Then) -> String {
                 let _ = stream.write_all(answer.as_bytes()).await;
                 match then {
                     Then::Reset => {}
-                    // As Go's server does: it says that it is done, and gives the peer time to read the answer.
+                    // As Go's server does: it says that it is done, and gives the peer time to read the
+                    // answer.
                     Then::Close => {
                         let _ = stream.shutdown().await;
                         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -293,9 +295,9 @@ async fn p41_a_stale_connection_is_tried_again_where_nothing_was_sent() {
 }
 
 async fn raw(server: &TestServer, request: &str) -> Option<Answer> {
-    let mut wire = server.wire().await;
-    let _ = wire.try_send(request.as_bytes()).await;
-    wire.try_answer("PUT").await.ok()
+    let mut connection = server.connect().await;
+    let _ = connection.try_send(request.as_bytes()).await;
+    connection.try_answer("PUT").await.ok()
 }
 
 #[tokio::test]
@@ -333,18 +335,18 @@ async fn p45_framing_that_two_could_read_differently_is_refused() {
         }
         server.store.saw_nothing();
     }
-    // With both, hyper takes the length away before anyone sees it: then the chunks are all that counts, the connection
-    // ends with the answer, and what would follow by the other reading is never a request.
+    // With both, hyper takes the length away before anyone sees it: then the chunks are all that counts, the
+    // connection ends with the answer, and what would follow by the other reading is never a request.
     for framing in [
         "transfer-encoding: chunked\r\ncontent-length: 2000",
         "content-length: 2000\r\ntransfer-encoding: chunked",
         "content-length: 4\r\ntransfer-encoding: chunked",
     ] {
         let smuggled = "DELETE /data-universe/k HTTP/1.1\r\nhost: h\r\n\r\n";
-        let mut wire = server.wire().await;
-        wire.send(format!("{}{chunked}{smuggled}", head(framing)).as_bytes()).await;
-        wire.answer("PUT").await;
-        assert!(wire.closed().await, "{framing:?}");
+        let mut connection = server.connect().await;
+        connection.send(format!("{}{chunked}{smuggled}", head(framing)).as_bytes()).await;
+        connection.answer("PUT").await;
+        assert!(connection.closed().await, "{framing:?}");
         let seen = server.store.seen();
         assert!(
             seen.len() <= 1 && seen.iter().all(|seen| seen.method == "PUT" && seen.body == text.as_bytes())
@@ -445,10 +447,10 @@ async fn p47_a_head_that_does_not_come_is_not_waited_for() {
     let server = "head_seconds_max = 1".to_owned();
     let server = TestServer::with(Setup { server, ..Setup::default() }).await;
     for begun in ["", "GET /data-universe/k HTTP/1.1\r\nhost: h\r\nx-slow: "] {
-        let mut wire = server.wire().await;
-        wire.send(begun.as_bytes()).await;
+        let mut connection = server.connect().await;
+        connection.send(begun.as_bytes()).await;
         let started = Instant::now();
-        let answer = wire.try_answer("GET").await;
+        let answer = connection.try_answer("GET").await;
         assert!(answer.is_err() || answer.unwrap().status == 408);
         assert!(started.elapsed() < Duration::from_secs(8));
     }
@@ -468,10 +470,10 @@ async fn p47_a_body_that_stalls_is_cut_off_and_leaves_nothing() {
     let answers = stalls.iter().map(async |(call, sent_bytes)| {
         let mut signed = server.sign(&key, call);
         signed.body.truncate(*sent_bytes);
-        let mut wire = server.wire().await;
-        wire.send_call(&signed).await;
+        let mut connection = server.connect().await;
+        connection.send_call(&signed).await;
         let started = Instant::now();
-        wire.answer(&call.method).await.refused(400, "RequestTimeout");
+        connection.answer(&call.method).await.refused(400, "RequestTimeout");
         assert!(started.elapsed() < Duration::from_secs(8));
     });
     join_all(answers).await;
@@ -485,16 +487,16 @@ async fn p47_a_trickle_is_cut_off() {
         TestServer::with(with_limits("body_idle_seconds = 1\nbody_bytes_per_second_min = 100000")).await;
     let key = server.session(&ALICE).await;
     let signed = server.sign(&key, &Call::put(&ALICE.file("f"), bytes(200_000)));
-    let mut wire = server.wire().await;
-    wire.send(&signed.head()).await;
+    let mut connection = server.connect().await;
+    connection.send(&signed.head()).await;
     let started = Instant::now();
     // One piece each 200 ms: never idle, and far below the rate.
     for piece in signed.body.chunks(1000) {
-        if wire.try_send(piece).await.is_err() || !wire.silent().await {
+        if connection.try_send(piece).await.is_err() || !connection.silent().await {
             break;
         }
     }
-    wire.answer("PUT").await.refused(400, "RequestTimeout");
+    connection.answer("PUT").await.refused(400, "RequestTimeout");
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert!(server.store.keys().is_empty());
 }
@@ -522,9 +524,9 @@ async fn p47_a_client_that_takes_nothing_is_cut_off() {
     let server = TestServer::with(Setup { server, ..Setup::default() }).await;
     let key = server.session(&ALICE).await;
     server.store.put(&ALICE.file("f"), bytes(24 * MIB));
-    let mut wire = server.wire().await;
-    wire.send_call(&server.sign(&key, &Call::get(&ALICE.file("f")))).await;
+    let mut connection = server.connect().await;
+    connection.send_call(&server.sign(&key, &Call::get(&ALICE.file("f")))).await;
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    let answer = wire.answer("GET").await;
+    let answer = connection.answer("GET").await;
     assert!(!answer.whole && answer.body.len() < 24 * MIB);
 }
