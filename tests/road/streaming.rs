@@ -213,7 +213,8 @@ enum Then {
     Hold,
 }
 
-const STORE_BUSY: &str = "HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\ncontent-length: 56\r\n\r\n\
+const STORE_BUSY: &str = "HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\n\
+                          content-length: 56\r\n\r\n\
                           <Error><Code>SlowDown</Code><Message>m</Message></Error>";
 
 #[tokio::test]
