@@ -16,26 +16,26 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 const RECORDING: &str = include_str!("../fixtures/subtensor/spec300_n256.json");
-pub(crate) const GENESIS: [u8; 32] = [0x45; 32];
-pub(crate) const NETUID: u16 = 13;
+pub const GENESIS: [u8; 32] = [0x45; 32];
+pub const NETUID: u16 = 13;
 const METAGRAPH: &str = "SubnetInfoRuntimeApi_get_selective_metagraph";
 
 /// The answers of a real runtime.
-pub(crate) fn recording() -> Vec<Value> {
+pub fn recording() -> Vec<Value> {
     let recording: Value = serde_json::from_str(RECORDING).unwrap();
     recording["calls"].as_array().unwrap().clone()
 }
 
 #[derive(Clone, PartialEq)]
-pub(crate) struct Neuron {
-    pub(crate) hotkey: [u8; 32],
-    pub(crate) coldkey: [u8; 32],
-    pub(crate) permit: bool,
-    pub(crate) stake_rao: u64,
+pub struct Neuron {
+    pub hotkey: [u8; 32],
+    pub coldkey: [u8; 32],
+    pub permit: bool,
+    pub stake_rao: u64,
 }
 
 /// Keys and permits are those of the recording; each permit has 20,000 of stake.
-pub(crate) fn recorded_neurons() -> Vec<Neuron> {
+pub fn recorded_neurons() -> Vec<Neuron> {
     let bytes = |text: &Value| hex::decode(text.as_str().unwrap().trim_start_matches("0x")).unwrap();
     let key = |value: &Value| <[u8; 32]>::try_from(bytes(value)).unwrap();
     let calls = recording();
@@ -59,7 +59,7 @@ pub(crate) fn recorded_neurons() -> Vec<Neuron> {
 
 /// How the next calls are answered.
 #[derive(Clone, PartialEq)]
-pub(crate) enum Manner {
+pub enum Manner {
     Answer,
     /// The connection ends without a word.
     Drop,
@@ -72,21 +72,21 @@ pub(crate) enum Manner {
     Babble,
 }
 
-pub(crate) struct Script {
-    pub(crate) block: u64,
-    pub(crate) spec_version: u32,
-    pub(crate) genesis: [u8; 32],
-    pub(crate) neurons: Vec<Neuron>,
+pub struct Script {
+    pub block: u64,
+    pub spec_version: u32,
+    pub genesis: [u8; 32],
+    pub neurons: Vec<Neuron>,
     /// What later runtimes put after field 69.
-    pub(crate) appended: Vec<u8>,
-    pub(crate) manner: Manner,
+    pub appended: Vec<u8>,
+    pub manner: Manner,
     /// In place of the metagraph.
-    pub(crate) lie: Option<Vec<u8>>,
+    pub lie: Option<Vec<u8>>,
     /// The runtime has no such call.
-    pub(crate) refuses_metagraph: bool,
+    pub refuses_metagraph: bool,
     /// Part of each hash: another chain of the same heights.
-    pub(crate) fork: u8,
-    pub(crate) calls: BTreeMap<String, u32>,
+    pub fork: u8,
+    pub calls: BTreeMap<String, u32>,
 }
 
 impl Script {
@@ -161,12 +161,12 @@ impl Script {
         Some(format!("0x{}", hex::encode(value)))
     }
 
-    pub(crate) fn metagraph(&self) -> Vec<u8> {
+    pub fn metagraph(&self) -> Vec<u8> {
         encode(self.block, &self.neurons, &self.appended)
     }
 }
 
-pub(crate) fn encode(block: u64, neurons: &[Neuron], appended: &[u8]) -> Vec<u8> {
+pub fn encode(block: u64, neurons: &[Neuron], appended: &[u8]) -> Vec<u8> {
     let mut out = vec![1, 0];
     for field in 1..=69 {
         let asked = [7, 52, 53, 56, 57, 59, 67, 68, 69].contains(&field);
@@ -208,14 +208,14 @@ fn compact(number: u64, out: &mut Vec<u8>) {
 
 /// The node; what it says can be changed at any time.
 #[derive(Clone)]
-pub(crate) struct Node {
-    pub(crate) address: SocketAddr,
+pub struct Node {
+    pub address: SocketAddr,
     script: Arc<Mutex<Script>>,
 }
 
 impl Node {
     /// A node with the recorded subnet at block 100.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let script = Script {
             block: 100,
             spec_version: 300,
@@ -241,19 +241,19 @@ impl Node {
         Self { address, script }
     }
 
-    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+    pub fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap()
     }
 
-    pub(crate) fn http(&self) -> String {
+    pub fn http(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn ws(&self) -> String {
+    pub fn ws(&self) -> String {
         format!("ws://{}/some/path?key=secret", self.address)
     }
 
-    pub(crate) fn calls(&self, method: &str) -> u32 {
+    pub fn calls(&self, method: &str) -> u32 {
         self.script().calls.get(method).copied().unwrap_or_default()
     }
 }

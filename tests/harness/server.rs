@@ -18,8 +18,8 @@ use subgate::{
 };
 use tempfile::TempDir;
 
-use crate::{
-    client::{Answer, Call, Key, Signed, Wire},
+use crate::harness::{
+    client::{Answer, Call, Connection, Key, Signed},
     store::{self, Store},
 };
 
@@ -62,10 +62,10 @@ impl Person {
     }
 }
 
-pub static A: LazyLock<Person> = LazyLock::new(|| Person::new(1, 101));
+pub static ALICE: LazyLock<Person> = LazyLock::new(|| Person::new(1, 101));
 /// Another hotkey of A's coldkey.
-pub static A2: LazyLock<Person> = LazyLock::new(|| Person::new(2, 101));
-pub static B: LazyLock<Person> = LazyLock::new(|| Person::new(3, 103));
+pub static ALICE_SECOND: LazyLock<Person> = LazyLock::new(|| Person::new(2, 101));
+pub static BOB: LazyLock<Person> = LazyLock::new(|| Person::new(3, 103));
 pub static VALIDATOR: LazyLock<Person> = LazyLock::new(|| Person::new(4, 104));
 /// Not registered.
 pub static STRANGER: LazyLock<Person> = LazyLock::new(|| Person::new(5, 105));
@@ -107,7 +107,8 @@ impl Setup {
         let policy = default(
             policy,
             "folders = [\"data/{source}/{coldkey}/\", \"data/hotkey={hotkey}/job_id={job_id}/\"]\n\
-             [policy.variables]\nsource = [\"x\", \"reddit\"]\njob_id = { pattern = \"[A-Za-z0-9_-]{1,64}\" }",
+             [policy.variables]\nsource = [\"x\", \"reddit\"]\n\
+             job_id = { pattern = \"[A-Za-z0-9_-]{1,64}\" }",
         );
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n[server.edge]\n{edge}\n\
@@ -124,20 +125,20 @@ impl Setup {
 }
 
 /// A running server.
-pub struct Gate {
+pub struct TestServer {
     pub address: SocketAddr,
     pub admin: Option<SocketAddr>,
     pub store: Store,
     pub dir: TempDir,
 }
 
-impl Gate {
+impl TestServer {
     pub async fn start() -> Self {
         Self::with(Setup::default()).await
     }
 
     pub async fn with(setup: Setup) -> Self {
-        crate::logs::set_up();
+        crate::harness::logs::set_up();
         let store = Store::start().await;
         let dir = tempfile::tempdir().unwrap();
         private(&dir.path().join("one.key"), KEY_ONE);
@@ -145,7 +146,11 @@ impl Gate {
         let credentials =
             format!(r#"{{"access_key": "{}", "secret_key": "{}"}}"#, store::ACCESS_KEY, store::SECRET_KEY);
         private(&dir.path().join("store.json"), &credentials);
-        std::fs::write(dir.path().join("registry.json"), registry(&[&A, &A2, &B], &[&VALIDATOR])).unwrap();
+        std::fs::write(
+            dir.path().join("registry.json"),
+            registry(&[&ALICE, &ALICE_SECOND, &BOB], &[&VALIDATOR]),
+        )
+        .unwrap();
         let endpoint = setup.endpoint.clone().unwrap_or_else(|| format!("http://{}", store.address));
         let config = Config::parse(&setup.text(&endpoint), dir.path()).unwrap();
         let server = Server::bind(config).await.unwrap();
@@ -172,20 +177,20 @@ impl Gate {
     }
 
     pub async fn send_signed(&self, signed: &Signed) -> Answer {
-        let mut wire = self.wire().await;
-        wire.send_call(signed).await;
-        wire.answer(&signed.method).await
+        let mut connection = self.connect().await;
+        connection.send_call(signed).await;
+        connection.answer(&signed.method).await
     }
 
     /// Sends bytes as they are.
     pub async fn send_raw(&self, method: &str, bytes: &[u8]) -> Answer {
-        let mut wire = self.wire().await;
-        wire.send(bytes).await;
-        wire.answer(method).await
+        let mut connection = self.connect().await;
+        connection.send(bytes).await;
+        connection.answer(method).await
     }
 
-    pub async fn wire(&self) -> Wire {
-        Wire::connect(self.address).await
+    pub async fn connect(&self) -> Connection {
+        Connection::connect(self.address).await
     }
 
     /// Session credentials, asked for over the wire.
@@ -228,7 +233,7 @@ impl Gate {
     }
 }
 
-impl Drop for Gate {
+impl Drop for TestServer {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(self.store.violations(), Vec::<String>::new(), "requests to the store");

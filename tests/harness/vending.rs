@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use subgate::auth::bittensor::sr25519::Keypair;
 use subgate::time::UnixTime;
 
-use crate::{
+use crate::harness::{
     client::Answer,
-    gate::{Gate, Person},
+    server::{Person, TestServer},
 };
 
 pub fn now() -> u64 {
@@ -19,11 +19,12 @@ pub fn signature(keypair: &Keypair, text: &str) -> String {
     hex::encode(keypair.sign(text.as_bytes()))
 }
 
-impl Gate {
+impl TestServer {
     pub async fn post_json(&self, path: &str, body: &Value) -> Answer {
         let body = body.to_string();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nhost: {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.host(),
             body.len()
         );

@@ -2,18 +2,18 @@
 
 use serde_json::json;
 
-use crate::{
-    ask::{ok, refused},
-    gate::{Gate, Setup},
+use crate::harness::{
+    server::{Setup, TestServer},
     store::Reply,
+    vending::{ok, refused},
 };
 
 #[tokio::test]
 async fn anybody_may_ask_how_the_server_does() {
-    let gate = Gate::start().await;
-    assert_eq!(ok(&gate.plain_get("/healthz").await), json!({ "status": "ok" }));
-    assert_eq!(ok(&gate.plain_get("/readyz").await), json!({ "status": "ready" }));
-    let health = ok(&gate.plain_get("/healthcheck").await);
+    let server = TestServer::start().await;
+    assert_eq!(ok(&server.plain_get("/healthz").await), json!({ "status": "ok" }));
+    assert_eq!(ok(&server.plain_get("/readyz").await), json!({ "status": "ready" }));
+    let health = ok(&server.plain_get("/healthcheck").await);
     assert_eq!((health["status"].as_str(), health["s3_ok"].as_bool()), (Some("ok"), Some(true)));
     for name in
         ["timestamp", "bucket", "region", "folder_structure", "s3_latency_ms", "metagraph_syncer", "timeouts"]
@@ -21,30 +21,30 @@ async fn anybody_may_ask_how_the_server_does() {
         assert!(health.get(name).is_some(), "{name}");
     }
     // The store is looked at once for all who ask.
-    ok(&gate.plain_get("/healthcheck").await);
-    assert_eq!(gate.store.seen().len(), 1);
-    let formats = ok(&gate.plain_get("/commitment-formats").await);
+    ok(&server.plain_get("/healthcheck").await);
+    assert_eq!(server.store.seen().len(), 1);
+    let formats = ok(&server.plain_get("/commitment-formats").await);
     assert_eq!(formats["formats"]["/get-validator-access"], json!("s3:validator:access:{timestamp}"));
-    assert_eq!(ok(&gate.plain_get("/structure-info").await)["roots"], json!(["data/"]));
+    assert_eq!(ok(&server.plain_get("/structure-info").await)["roots"], json!(["data/"]));
 
-    let gate = Gate::start().await;
-    gate.store.always(Reply::new(503));
-    let health = ok(&gate.plain_get("/healthcheck").await);
+    let server = TestServer::start().await;
+    server.store.always(Reply::new(503));
+    let health = ok(&server.plain_get("/healthcheck").await);
     assert_eq!((health["status"].as_str(), health["s3_ok"].as_bool()), (Some("degraded"), Some(false)));
 }
 
 #[tokio::test]
 async fn p38_a_stale_registry_is_told() {
-    let gate = Gate::with(Setup { chain: "stale_seconds_max = 1".into(), ..Setup::default() }).await;
-    std::fs::remove_file(gate.registry()).unwrap();
+    let server = TestServer::with(Setup { chain: "stale_seconds_max = 1".into(), ..Setup::default() }).await;
+    std::fs::remove_file(server.registry()).unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
-    refused(&gate.plain_get("/readyz").await, 503, "registry");
-    assert_eq!(ok(&gate.plain_get("/healthcheck").await)["status"], json!("degraded"));
+    refused(&server.plain_get("/readyz").await, 503, "registry");
+    assert_eq!(ok(&server.plain_get("/healthcheck").await)["status"], json!("degraded"));
 }
 
 #[tokio::test]
 async fn p18_endpoints_match_exactly() {
-    let gate = Gate::start().await;
+    let server = TestServer::start().await;
     for path in [
         "/healthz/",
         "/healthz2",
@@ -56,33 +56,33 @@ async fn p18_endpoints_match_exactly() {
         "/get-folder-access/",
         "/structure-info2",
     ] {
-        gate.plain_get(path).await.refused(403, "AccessDenied");
+        server.plain_get(path).await.refused(403, "AccessDenied");
     }
     for path in ["/get-folder-access", "/get-validator-access", "/get-file-presigned-urls", "/v1/session"] {
-        let answer = gate.plain_get(path).await;
+        let answer = server.plain_get(path).await;
         refused(&answer, 405, "POST");
         assert_eq!(answer.get("allow"), Some("POST"));
     }
-    let answer = gate.post_json("/openapi.json", &json!({})).await;
+    let answer = server.post_json("/openapi.json", &json!({})).await;
     refused(&answer, 405, "GET");
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p40_a_request_that_is_too_long_is_told_so() {
-    let gate = Gate::start().await;
+    let server = TestServer::start().await;
     let long = json!({ "hotkey": "5".repeat(600_000) });
     for path in ["/get-folder-access", "/get-validator-access"] {
-        refused(&gate.post_json(path, &long).await, 400, "too big");
+        refused(&server.post_json(path, &long).await, 400, "too big");
     }
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
 }
 
-/// `UPDATE_GOLDEN=1 cargo test --test endpoints` writes the document anew; read the difference before it is committed.
+/// `UPDATE_GOLDEN=1 cargo test golden` writes the document anew; read the difference before it is committed.
 #[tokio::test]
 async fn the_document_is_the_golden_one_and_whole() {
-    let gate = Gate::start().await;
-    let document = ok(&gate.plain_get("/openapi.json").await);
+    let server = TestServer::start().await;
+    let document = ok(&server.plain_get("/openapi.json").await);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/openapi.json");
     let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

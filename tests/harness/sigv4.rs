@@ -1,5 +1,5 @@
-//! SigV4 computed a second time, from AWS's description alone: the oracle for what Subgate sends to the store, and the
-//! signer of the test clients, which can also sign what no SDK would.
+//! SigV4 computed a second time, from AWS's description alone: the oracle for what Subgate sends to the
+//! store, and the signer of the test clients, which can also sign what no SDK would.
 
 use std::time::SystemTime;
 

@@ -1,16 +1,7 @@
-//! The live snapshot before a scripted node: what the chain says counts, and what a broken node says does not.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    missing_docs,
-    reason = "a test that fails should panic where it fails"
-)]
+//! The live snapshot before a scripted node: what the chain says counts, and what a broken node says does
+//! not.
 
 mod cli;
-mod node;
 mod serving;
 
 use std::{
@@ -18,13 +9,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use node::{GENESIS, Manner, NETUID, Neuron, Node};
 use subgate::chain::{
     AccountId, BlockHash, ChainWatcher, ExpectedGenesis, NotValidator, Role, Snapshot, SubtensorSettings,
     ValidatorRule, read_once,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::harness::{
+    client::PATIENCE,
+    node::{self, GENESIS, Manner, NETUID, Neuron, Node},
+};
 
 fn settings(endpoints: &[String]) -> SubtensorSettings {
     SubtensorSettings {
@@ -154,7 +147,8 @@ async fn a_runtime_upgrade_in_mid_run_changes_nothing_or_falls_back_to_the_stora
     assert_eq!(role(&now, [9; 32]), Some(Role::Miner));
 }
 
-/// After `spoil` the snapshot stays as it is, that is counted as `kind`, and afterwards the chain counts again.
+/// After `spoil` the snapshot stays as it is, that is counted as `kind`, and afterwards the chain counts
+/// again.
 async fn check_kept(kind: &str, spoil: impl FnOnce(&mut node::Script)) {
     let node = Node::start().await;
     let live = start(&[node.http()]).await;
