@@ -3,11 +3,13 @@
 pub mod copy_source;
 pub mod headers;
 pub mod key;
+pub mod listing;
 mod operation;
 mod request;
 pub mod uri;
 pub mod xml;
 
 pub use copy_source::CopySource;
+pub use headers::ForwardedHeaders;
 pub use operation::{COPY_SOURCE, Operation, SDK_QUERY_NAME};
 pub use request::{Addressing, Request};
