@@ -1,7 +1,7 @@
 //! The documents are held true: their links lead somewhere, and what they name exists.
 //!
-//! Read are `README.md`, `CONTRIBUTING.md`, `CHANGELOG.md`, `SECURITY.md`, the pages of `docs/`, and the README of each
-//! folder that has one.
+//! Read are `README.md`, `CONTRIBUTING.md`, `CHANGELOG.md`, `SECURITY.md`, the pages of `docs/`, and the README
+//! files of `certs/` and `tests/interop/`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -244,7 +244,8 @@ fn configurations_that_are_shown_hold_known_settings() {
     none(&wrong);
 }
 
-/// The words of a call of `subgate` within a command line, without the program's name; none where there is none.
+/// The words of a call of `subgate` within a command line, without the program's name, if
+/// there is one.
 fn call(command: &str) -> Option<Vec<&str>> {
     let ends = ["|", "&&", "#", ">", ";", "2>&1"];
     let mut words = command.split_whitespace();
@@ -256,7 +257,7 @@ fn call(command: &str) -> Option<Vec<&str>> {
     Some(words.take_while(|word| !ends.contains(word)).collect())
 }
 
-/// The help of a subcommand; none where the program does not know it.
+/// The help of a subcommand; `None` where the program does not know it.
 fn help(subcommand: &[&str]) -> Option<String> {
     let done = Command::new(env!("CARGO_BIN_EXE_subgate")).args(subcommand).arg("--help").output().unwrap();
     done.status.success().then(|| String::from_utf8(done.stdout).unwrap())
