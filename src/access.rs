@@ -1,7 +1,8 @@
-//! Who sends a request, and at which block that was so: the verifier, the registry, the validator rule and the policy.
+//! Who sends a request, and at which block that was so: the verifier, the registry, the validator rule and
+//! the policy.
 //!
-//! Invariants: a [`Caller`] comes from a signature that was verified and the one snapshot of its request; a snapshot
-//! that is too old decides nothing (P38).
+//! Invariants: a [`Caller`] comes from a signature that was verified and the one snapshot of its request; a
+//! snapshot that is too old decides nothing (P38).
 
 use std::{
     sync::Arc,
@@ -85,8 +86,8 @@ impl Access {
         self.verifier.verify(&head, *now)
     }
 
-    /// Says who a hotkey is that has proven itself, by the one snapshot of this request, and writes it down with the
-    /// block at which that was so.
+    /// Says who a hotkey is that has proven itself, by the one snapshot of this request, and writes it down
+    /// with the block at which that was so.
     ///
     /// # Errors
     /// `ServiceUnavailable` where the snapshot is too old; `AccessDenied` starting `NotRegistered: `.
@@ -111,7 +112,8 @@ impl Access {
         if age_seconds > self.stale_seconds_max {
             return Err(Error::new(
                 Code::ServiceUnavailable,
-                "The registry of hotkeys could not be read for too long, so nothing can be decided. Please retry \
+                "The registry of hotkeys could not be read for too long, so nothing can be decided. Please \
+                 retry \
                  later.",
             )
             .detail(format!(
@@ -123,7 +125,8 @@ impl Access {
             return Err(Error::new(
                 Code::AccessDenied,
                 format!(
-                    "NotRegistered: the hotkey {hotkey} is not registered on the subnet; register it, then try \
+                    "NotRegistered: the hotkey {hotkey} is not registered on the subnet; register it, then \
+                     try \
                      again."
                 ),
             ));
@@ -131,8 +134,8 @@ impl Access {
         Ok(Caller { hotkey, owner: Arc::clone(&neuron.owner), role: self.validator_rule.role(neuron) })
     }
 
-    /// Resolves when an upload under way must end because its caller may not upload any more, which never happens
-    /// where such uploads may finish.
+    /// Resolves when an upload under way must end because its caller may not upload any more, which never
+    /// happens where such uploads may finish.
     pub(crate) async fn registration_lost(&self, caller: &Caller) -> Error {
         match self.uploads_after_loss {
             UploadsAfterLoss::Finish => return std::future::pending().await,
@@ -148,7 +151,8 @@ impl Access {
                 Ok(current) if current.owner.coldkey() != caller.owner.coldkey() => {
                     return Error::new(
                         Code::AccessDenied,
-                        "FolderDenied: the hotkey has another coldkey now, so the folder is another; upload there.",
+                        "FolderDenied: the hotkey has another coldkey now, so the folder is another; upload \
+                         there.",
                     );
                 }
                 Ok(_) | Err(_) => {}

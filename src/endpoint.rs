@@ -1,5 +1,5 @@
-//! The endpoints that are not S3's, by their exact paths (P18). Routing, the names that no bucket may have, and the API's
-//! description are all made from this list.
+//! The endpoints that are not S3's, by their exact paths (P18). Routing, the names that no bucket may have,
+//! and the API's description are all made from this list.
 
 use http::Method;
 

@@ -1,5 +1,5 @@
-//! Where a request goes: to an endpoint, to the upload of a form, or down the road of S3. The only room that knows all
-//! of them.
+//! Where a request goes: to an endpoint, to the upload of a form, or down the road of S3. The only room that
+//! knows all of them.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,8 +18,8 @@ use crate::{
     store::Store,
 };
 
-/// What is read of a body whose request was refused, so that the client sees the answer and not a reset (P40). A
-/// client that sends more without looking has to bear the reset.
+/// What is read of a body whose request was refused, so that the client sees the answer and not a reset
+/// (P40). A client that sends more without looking has to bear the reset.
 const DRAIN_BYTES_MAX: u64 = 64 << 20;
 
 /// And for how long.
@@ -83,8 +83,8 @@ impl Front {
         let mut response = answer.into_response(record, self.store_idle);
         if let Some(rest) = unread.take() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back. Who has got it sends
-            // on, and must be read away like anybody.
+            // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back. Who has
+            // got it sends on, and must be read away like anybody.
             let waits = is_untouched && expects_continue(&head.headers);
             if !waits || head.version == http::Version::HTTP_2 {
                 tokio::spawn(drain(rest, DRAIN_BYTES_MAX, DRAIN_TIME_MAX));
@@ -111,8 +111,8 @@ impl Front {
     }
 }
 
-/// Whether a person looks at the server with a browser: no S3 client asks for HTML, and none lists buckets without
-/// signing.
+/// Whether a person looks at the server with a browser: no S3 client asks for HTML, and none lists buckets
+/// without signing.
 fn is_browser_at_the_root(exchange: &Exchange) -> bool {
     let head = &exchange.head;
     let asks_for_html = |accept: &HeaderValue| {

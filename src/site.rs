@@ -1,4 +1,5 @@
-//! Where this server stands: its own names, the proxies in front of it that are believed, and its bucket. Pure.
+//! Where this server stands: its own names, the proxies in front of it that are believed, and its bucket.
+//! Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,8 +40,8 @@ impl Site {
         self.edge.trusts(peer)
     }
 
-    /// The host values that a client behind `peer` may have signed: the one that arrived and, behind a trusted edge
-    /// that replaces it, the names of `server.hosts`.
+    /// The host values that a client behind `peer` may have signed: the one that arrived and, behind a
+    /// trusted edge that replaces it, the names of `server.hosts`.
     pub(crate) fn signable_hosts<'a>(&'a self, host: &'a str, peer: IpAddr) -> Vec<&'a str> {
         let mut hosts = vec![host];
         if self.edge.rewrites_host && self.trusts(peer) {
@@ -59,8 +60,8 @@ impl Site {
 
     /// Whether a host names this server, so that a hotkey's own signature was meant for it.
     pub(crate) fn is_own_host(&self, host: &str) -> bool {
-        // The names of loopback are everybody's: behind a TLS proxy they would let in what was signed for any other
-        // server, so they count only where this server has no name of its own, and with its port.
+        // The names of loopback are everybody's: behind a TLS proxy they would let in what was signed for any
+        // other server, so they count only where this server has no name of its own, and with its port.
         if self.hosts.is_empty() {
             let port = host.strip_prefix(without_port(host)).and_then(|port| port.strip_prefix(':'));
             return self.listen.ip().is_loopback()
@@ -103,7 +104,8 @@ impl Site {
         }
         let hint = match host.split_once('.') {
             Some((label, _)) if label == own => format!(
-                " Virtual-host addressing is not configured for {host}: use path-style addressing, or have its \
+                " Virtual-host addressing is not configured for {host}: use path-style addressing, or have \
+                 its \
                  domain named in server.hosts."
             ),
             _ => String::new(),
@@ -115,8 +117,8 @@ impl Site {
         .element("BucketName", bucket))
     }
 
-    /// The path under which a client that came to `host` finds the bucket: `/bucket`, or nothing where the host names
-    /// the bucket.
+    /// The path under which a client that came to `host` finds the bucket: `/bucket`, or nothing where the
+    /// host names the bucket.
     pub(crate) fn bucket_path(&self, host: &str) -> String {
         match self.host_bucket(host) {
             Some(_) => String::new(),
@@ -131,8 +133,8 @@ impl Site {
         }
         let forwarded = headers.get_all("x-forwarded-for").iter();
         let hops: Vec<&str> = forwarded.flat_map(|value| value.to_str().unwrap_or("?").split(',')).collect();
-        // From the right: the first hop that is none of ours is what the outermost trusted proxy saw. What stands to
-        // the left of it, or of a hop that cannot be read, anybody may have written.
+        // From the right: the first hop that is none of ours is what the outermost trusted proxy saw. What
+        // stands to the left of it, or of a hop that cannot be read, anybody may have written.
         for hop in hops.into_iter().rev() {
             match hop_address(hop.trim()) {
                 Some(address) if self.trusts(address) => {}
@@ -143,8 +145,8 @@ impl Site {
         peer
     }
 
-    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise an external
-    /// name means a TLS proxy in front.
+    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise an
+    /// external name means a TLS proxy in front.
     pub(crate) fn public_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> String {
         let forwarded =
             head.headers.get("x-forwarded-proto").filter(|_| from_edge).and_then(|proto| proto.to_str().ok());

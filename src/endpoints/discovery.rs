@@ -1,9 +1,9 @@
-//! Which miners, and which of their job folders, there are: discovered from the store page by page, joined with the
-//! registry, kept for seconds.
+//! Which miners, and which of their job folders, there are: discovered from the store page by page, joined
+//! with the registry, kept for seconds.
 //!
-//! Invariants: what is listed is what a validator's permit allows; a list that could not be completed is an error and
-//! never a short list, save below a miner's folder, where each miner has its share and what is left out is told; one
-//! discovery runs at a time, whoever asks.
+//! Invariants: what is listed is what a validator's permit allows; a list that could not be completed is an
+//! error and never a short list, save below a miner's folder, where each miner has its share and what is left
+//! out is told; one discovery runs at a time, whoever asks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,12 +44,12 @@ const PAGES_MAX: usize = 1000;
 /// Folders of one discovery; beyond that an operator has another layout in mind.
 const FOLDERS_MAX: usize = 1_000_000;
 
-/// Folders of one miner, who makes as many as it likes: its excess must not cost the others the list. Years of jobs by
-/// the hour fit.
+/// Folders of one miner, who makes as many as it likes: its excess must not cost the others the list. Years
+/// of jobs by the hour fit.
 const FOLDERS_PER_MINER_MAX: usize = 10_000;
 
-/// Pages read below one miner's folders in one discovery: ten make the folders above; a deeper layout takes one for
-/// each folder.
+/// Pages read below one miner's folders in one discovery: ten make the folders above; a deeper layout takes
+/// one for each folder.
 const PAGES_PER_MINER_MAX: usize = 1000;
 
 /// Answers of all folders built at one time: each may hold a URL for each of [`FOLDERS_MAX`].
@@ -347,7 +347,8 @@ impl Discovery {
         Ok(shares.paths)
     }
 
-    /// Leave to list the store under `prefix`. A list that is answered here, or that is of another prefix, is refused.
+    /// Leave to list the store under `prefix`. A list that is answered here, or that is of another prefix, is
+    /// refused.
     fn permitted_list<'a>(&'a self, caller: &'a Caller, prefix: &str) -> Result<Permit<'a>> {
         let permit = self.access.policy().authorise(caller, self.list_request(prefix)?)?;
         if permit.as_list().is_some_and(|list| list.prefix() == prefix) {
@@ -372,8 +373,8 @@ impl Discovery {
         Request::parse(&Method::GET, Addressing::Path, &path, query, &HeaderMap::new())
     }
 
-    /// The common prefixes under a prefix, page by page, and whether these are all. Where `read` counts the pages of a
-    /// miner, they may be fewer; else it is all or an error.
+    /// The common prefixes under a prefix, page by page, and whether these are all. Where `read` counts the
+    /// pages of a miner, they may be fewer; else it is all or an error.
     async fn common_prefixes(
         &self,
         caller: &Caller,

@@ -129,8 +129,8 @@ impl HealthEndpoints {
         }
     }
 
-    /// A list of one key by this server itself, which every store policy that lets it work allows; the answer of the
-    /// last seconds serves everyone.
+    /// A list of one key by this server itself, which every store policy that lets it work allows; the answer
+    /// of the last seconds serves everyone.
     async fn probe(&self, now: UnixTime) -> Probe {
         let mut last = self.last_probe.lock().await;
         if let Some((at, probe)) = *last

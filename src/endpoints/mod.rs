@@ -1,5 +1,5 @@
-//! The endpoints that are not S3's ([`Endpoint`]): they answer in JSON (the documentation in HTML), and come before the
-//! road.
+//! The endpoints that are not S3's ([`Endpoint`]): they answer in JSON (the documentation in HTML), and come
+//! before the road.
 
 mod attempts;
 mod discovery;

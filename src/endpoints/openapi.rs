@@ -115,7 +115,8 @@ const VALIDATORS: &[RefusalDoc] = &[
     RefusalDoc(
         503,
         "An outage, a list that could not be completed, or too many attempts of one address; to be retried",
-        "The list of miners could not be completed: The store behind this server cannot be reached or did not \
+        "The list of miners could not be completed: The store behind this server cannot be reached or did \
+         not \
          answer; nothing can be said about your object. Please retry. Nothing is shown of it.",
     ),
 ];

@@ -1,4 +1,5 @@
-//! `POST /v1/session`: a hotkey's signature in, session credentials out, in the form that `credential_process` reads.
+//! `POST /v1/session`: a hotkey's signature in, session credentials out, in the form that
+//! `credential_process` reads.
 
 use std::sync::Arc;
 

@@ -31,7 +31,8 @@ pub(crate) struct AccessRecord {
     method: Method,
     /// Who called, once verified.
     pub hotkey: Option<AccountId>,
-    /// The same as the registry spells it, once looked up: to spell an address takes longer than the rest of a record.
+    /// The same as the registry spells it, once looked up: to spell an address takes longer than the rest of
+    /// a record.
     pub owner: Option<Arc<Owner>>,
     /// By which role, once looked up.
     pub role: Option<Role>,

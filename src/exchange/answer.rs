@@ -118,8 +118,8 @@ impl Answer {
         Self { status, headers, content: Content::Store(body), late_error: None }
     }
 
-    /// The store's 200, which may still turn out to be an error (P46); `replace` then gives what is sent in its place,
-    /// and has put into `late_error` what it was.
+    /// The store's 200, which may still turn out to be an error (P46); `replace` then gives what is sent in
+    /// its place, and has put into `late_error` what it was.
     pub(crate) fn from_store_that_may_fail(
         status: StatusCode,
         mut headers: HeaderMap,
@@ -177,8 +177,8 @@ impl Answer {
         self.status.is_success()
     }
 
-    /// Sends it on its way; `record` is written when its body has ended. A body from the store may be silent for
-    /// `idle`.
+    /// Sends it on its way; `record` is written when its body has ended. A body from the store may be silent
+    /// for `idle`.
     pub(crate) fn into_response(self, record: AccessRecord, idle: Duration) -> Response<AnswerBody> {
         let Self { status, mut headers, content, late_error } = self;
         if !headers.contains_key(&REQUEST_ID)

@@ -1,5 +1,5 @@
-//! What belongs to one request: its head, the one reading of the clock, its id, its body, its answer and the line that
-//! the log will have of it.
+//! What belongs to one request: its head, the one reading of the clock, its id, its body, its answer and the
+//! line that the log will have of it.
 
 mod access_record;
 mod answer;

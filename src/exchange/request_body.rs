@@ -1,7 +1,8 @@
 //! The body of a client's request, read by whoever it is handed to, and what was left of it.
 //!
-//! A refused client may still be sending. What nobody read is kept, so that it can be read away and the client sees the
-//! answer and not a reset (P40). Invariant: a body that is dropped before its end stands in its [`UnreadBody`].
+//! A refused client may still be sending. What nobody read is kept, so that it can be read away and the
+//! client sees the answer and not a reset (P40). Invariant: a body that is dropped before its end stands in
+//! its [`UnreadBody`].
 
 use std::{
     pin::Pin,
@@ -49,8 +50,8 @@ impl RequestBody {
     /// Reads it as a whole.
     ///
     /// # Errors
-    /// `MaxMessageLengthExceeded` above `bytes_max`; `RequestTimeout` for one slower than `pace`; `IncompleteBody` for
-    /// one that breaks off.
+    /// `MaxMessageLengthExceeded` above `bytes_max`; `RequestTimeout` for one slower than `pace`;
+    /// `IncompleteBody` for one that breaks off.
     pub(crate) async fn collect(self, bytes_max: usize, pace: Pace) -> Result<Bytes> {
         collect_bounded(self, bytes_max, pace).await
     }

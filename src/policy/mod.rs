@@ -1,7 +1,9 @@
 //! Who may do what: a verified caller and a parsed request go in, a [`Permit`] or a refusal comes out.
 //!
-//! Pure: no IO, no clock. A [`Permit`] is made here alone, and nothing reaches the store without one. Invariants:
-//! - what no rule allows is refused, and before the store is asked, so that a refusal says nothing of existence (P36);
+//! Pure: no IO, no clock. A [`Permit`] is made here alone, and nothing reaches the store without one.
+//! Invariants:
+//! - what no rule allows is refused, and before the store is asked, so that a refusal says nothing of
+//!   existence (P36);
 //! - a copy is two permissions: write here, read there (P30).
 
 mod outbound;
@@ -45,7 +47,8 @@ pub struct Caller {
 #[derive(Debug, Clone)]
 pub struct Policy {
     templates: Vec<Template>,
-    /// Under these (each with its `/`, or empty for the whole bucket) lies everything that `all` rights reach.
+    /// Under these (each with its `/`, or empty for the whole bucket) lies everything that `all` rights
+    /// reach.
     roots: Vec<String>,
     rights: RoleRights,
 }
@@ -79,8 +82,8 @@ impl Policy {
     /// Decides on one request. Refusals name the caller's own folders and say nothing of what exists.
     ///
     /// # Errors
-    /// `AccessDenied` starting `FolderDenied: `; `InvalidArgument` and `KeyTooLongError` for keys and prefixes that
-    /// no folder has.
+    /// `AccessDenied` starting `FolderDenied: `; `InvalidArgument` and `KeyTooLongError` for keys and prefixes
+    /// that no folder has.
     pub fn authorise<'a>(&'a self, caller: &'a Caller, mut request: Request) -> Result<Permit<'a>> {
         let way = match request.operation {
             Operation::ListBuckets => Way::Bucket(BucketOperation::ListBuckets),
@@ -215,7 +218,8 @@ impl Policy {
         let message = match (may.is_empty(), action) {
             (true, _) => format!("FolderDenied: a {} may not {act} here at all.", caller.role.as_str()),
             (false, Action::List) => format!(
-                "FolderDenied: you may list {} only; set the prefix to one of them (or the delimiter to / to walk down to it).",
+                "FolderDenied: you may list {} only; set the prefix to one of them (or the delimiter to / \
+                 to walk down to it).",
                 may.join(", and ")
             ),
             (false, _) => format!("FolderDenied: you may {act} in {} only.", may.join(", and ")),

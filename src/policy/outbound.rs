@@ -1,7 +1,7 @@
 //! A request for the store, before it is addressed and signed.
 //!
-//! Invariant: its fields are private to this room. It is made by a [`super::Permit`], or by one of the probes of the
-//! server itself that are named here; so nothing else can be asked of the store.
+//! Invariant: its fields are private to this room. It is made by a [`super::Permit`], or by one of the probes
+//! of the server itself that are named here; so nothing else can be asked of the store.
 
 use http::Method;
 
@@ -33,8 +33,8 @@ pub struct OutboundParts {
 }
 
 impl Outbound {
-    /// A list of one key under `root`, by which the server itself finds out whether the store answers. Its result is
-    /// looked at for nothing else.
+    /// A list of one key under `root`, by which the server itself finds out whether the store answers. Its
+    /// result is looked at for nothing else.
     pub fn health_probe(root: &str) -> Self {
         Self::bare(Method::GET, None, Query::of([("list-type", "2"), ("max-keys", "1"), ("prefix", root)]))
     }

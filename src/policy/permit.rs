@@ -1,7 +1,7 @@
 //! Leave to do exactly one request, and what may be asked of the store with it.
 //!
-//! Invariants: [`super::Policy::authorise`] alone makes a [`Permit`]; each way of serving a request has a type of its
-//! own, which hands out the requests to the store that belong to it and no others.
+//! Invariants: [`super::Policy::authorise`] alone makes a [`Permit`]; each way of serving a request has a
+//! type of its own, which hands out the requests to the store that belong to it and no others.
 
 use super::{Action, Caller, Outbound, Policy};
 use crate::{
@@ -49,7 +49,8 @@ pub enum BucketOperation {
 pub enum Permitted<'p> {
     /// A question about the bucket, answered here.
     Bucket(BucketOperation),
-    /// A list above the caller's folders, answered here with just these common prefixes: they lead to the folders.
+    /// A list above the caller's folders, answered here with just these common prefixes: they lead to the
+    /// folders.
     Folders(&'p [String]),
     /// A list by the store, inside what the caller may list.
     List(ListPermit<'p>),
@@ -230,7 +231,8 @@ impl CompletePermit<'_> {
 }
 
 impl DeletePermit<'_> {
-    /// Judges each key by itself (P31); gives the document of those that may go, and a refusal for each other.
+    /// Judges each key by itself (P31); gives the document of those that may go, and a refusal for each
+    /// other.
     pub fn divide(&self, mut delete: Delete) -> (Delete, Vec<(DeleteObject, crate::error::Error)>) {
         let Permit { policy, caller, .. } = self.0;
         let mut refused = Vec::new();

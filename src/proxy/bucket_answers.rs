@@ -1,5 +1,5 @@
-//! Questions about the bucket itself, which are answered here: ListBuckets, HeadBucket, GetBucketLocation and CreateBucket
-//! of the one bucket (P33).
+//! Questions about the bucket itself, which are answered here: ListBuckets, HeadBucket, GetBucketLocation and
+//! CreateBucket of the one bucket (P33).
 
 use http::{HeaderName, HeaderValue, StatusCode};
 

@@ -1,7 +1,8 @@
 //! CompleteMultipartUpload: the sum of the parts is judged before the object comes to be.
 //!
-//! Nothing is remembered between requests: the parts are listed at the store and added up, by the numbers and ETags
-//! that the client names. The ETags go on with the request, so a part that is replaced in between fails at the store.
+//! Nothing is remembered between requests: the parts are listed at the store and added up, by the numbers and
+//! ETags that the client names. The ETags go on with the request, so a part that is replaced in between fails
+//! at the store.
 
 use std::collections::HashMap;
 
@@ -90,7 +91,8 @@ impl Proxy {
         Err(Error::store_unavailable("the list of parts did not come to an end"))
     }
 
-    /// Takes an upload back that may never be completed; a failure only leaves its parts to the store's own clean-up.
+    /// Takes an upload back that may never be completed; a failure only leaves its parts to the store's own
+    /// clean-up.
     async fn abort(&self, exchange: &Exchange, permit: CompletePermit<'_>) {
         let sent = self.store.send(permit.abort(), StoreBody::empty(), exchange.now).await;
         let key = exchange.record.key.as_deref();
@@ -115,7 +117,8 @@ fn sum(parts: &[CompletedPart], there: &HashMap<u32, (u64, String)>) -> Result<u
             _ => {
                 return Err(Error::new(
                     Code::InvalidPart,
-                    "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag.",
+                    "One or more of the specified parts could not be found. The part might not have been \
+                     uploaded, or the specified entity tag might not have matched the part's entity tag.",
                 )
                 .element("PartNumber", part.number.to_string()));
             }

@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn p31_refusals_join_the_stores_own_answer() {
         let refused = "<Error><Key>b</Key></Error>";
-        let store = "<?xml version=\"1.0\"?>\n<DeleteResult xmlns=\"u\"><Deleted><Key>a</Key></Deleted></DeleteResult>";
+        let store = "<?xml version=\"1.0\"?>\n<DeleteResult \
+         xmlns=\"u\"><Deleted><Key>a</Key></Deleted></DeleteResult>";
         let both = merged(store.as_bytes(), refused).unwrap();
         assert_eq!(both, store.replace("</DeleteResult>", "<Error><Key>b</Key></Error></DeleteResult>"));
         assert!(merged(b"<DeleteResult/>", refused).unwrap().contains(refused));

@@ -1,15 +1,16 @@
 //! The road of a request, told once, top to bottom, in [`Proxy::road`].
 //!
 //! ```text
-//! accept ─ claim ─ verify ─ parse the S3 operation ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer, log
+//! claim ─ verify ─ who is that ─ parse ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer
 //! ```
 //!
 //! A form (POST to the bucket) brings its signature in its own fields and takes the same road from there, in
 //! `post_form`.
 //!
-//! Each step's result is what the next one needs: a verified signature makes a [`crate::policy::Caller`], a caller and
-//! a request make a [`crate::policy::Permit`], and from a permit alone is a request to the store made. Branches stand
-//! here; what a family of operations needs beyond the plain road stands in a file of its own.
+//! Each step's result is what the next one needs: a verified signature makes a [`crate::policy::Caller`], a
+//! caller and a request make a [`crate::policy::Permit`], and from a permit alone is a request to the store
+//! made. Branches stand here; what a family of operations needs beyond the plain road stands in a file of its
+//! own.
 
 mod bucket_answers;
 mod complete;
@@ -144,8 +145,8 @@ impl Proxy {
         }
     }
 
-    /// Understands the verified request as S3's. What an SDK has put into a presigned query in place of a header
-    /// becomes that header, and is judged as one.
+    /// Understands the verified request as S3's. What an SDK has put into a presigned query in place of a
+    /// header becomes that header, and is judged as one.
     fn parse(&self, exchange: &Exchange, verified: &Verified, headers: &mut HeaderMap) -> Result<Request> {
         let mut query = verified.query().clone();
         if verified.is_presigned() {

@@ -1,8 +1,8 @@
 //! POST of a form to the bucket: S3's browser uploads, with the same rights, sizes and stream as a PUT (P14).
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html>. Beyond S3: the file has to be the
-//! last part and the form ends with its last boundary and a line end, for the file's length is told to the store
-//! before its first byte; and a redirect leads to the hosts of `endpoints.redirect_hosts` alone.
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html>. Beyond S3: the file has to
+//! be the last part and the form ends with its last boundary and a line end, for the file's length is told to
+//! the store before its first byte; and a redirect leads to the hosts of `endpoints.redirect_hosts` alone.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
@@ -48,7 +48,8 @@ const ANSWER_HEADERS: &[&str] = &[
     "x-amz-checksum-sha256",
 ];
 
-/// Whether a request is a form for the bucket: a POST of `multipart/form-data`, without a query, not to an object.
+/// Whether a request is a form for the bucket: a POST of `multipart/form-data`, without a query, not to an
+/// object.
 pub(crate) fn is_form(head: &Parts) -> bool {
     let path = head.uri.path();
     head.method == Method::POST
@@ -154,7 +155,8 @@ impl Proxy {
             (Some(_), _) | (None, "") => {
                 return Err(Error::new(
                     Code::MethodNotAllowed,
-                    "The specified method is not allowed against this resource: a form is posted to the bucket's own URL.",
+                    "The specified method is not allowed against this resource: a form is posted to the \
+                     bucket's own URL.",
                 ));
             }
             (None, named) => named,
@@ -179,7 +181,8 @@ impl Proxy {
                 }
                 _ => Err(Error::new(
                     Code::AccessDenied,
-                    "RedirectDenied: success_action_redirect must lead to one of the hosts in endpoints.redirect_hosts.",
+                    "RedirectDenied: success_action_redirect must lead to one of the hosts in \
+                     endpoints.redirect_hosts.",
                 )),
             };
         }
@@ -197,7 +200,8 @@ fn key(form: &PostForm<'_>, head: &FormHead) -> Result<String> {
     let key = form.field("key")?.filter(|key| !key.is_empty()).ok_or_else(|| {
         Error::new(
             Code::UserKeyMustBeSpecified,
-            "The bucket POST must contain the specified field name. If it is specified, please check the order of the fields: the key stands before the file.",
+            "The bucket POST must contain the specified field name. If it is specified, please check the \
+             order of the fields: the key stands before the file.",
         )
     })?;
     if !key.contains(FILENAME) {

@@ -1,5 +1,5 @@
-//! What presigned queries hold beside the request: headers in their place, and behind the signature of a list what pages
-//! and narrows it, only ever to a part of what was signed. Pure.
+//! What presigned queries hold beside the request: headers in their place, and behind the signature of a list
+//! what pages and narrows it, only ever to a part of what was signed. Pure.
 
 use http::HeaderMap;
 
@@ -46,8 +46,8 @@ pub(super) fn effective(signed: Query, added: &Query) -> Result<Query> {
     Ok(query)
 }
 
-/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up: where a delimiter begins
-/// in `more`, be it that the keys go on with the rest of it.
+/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up: where a
+/// delimiter begins in `more`, be it that the keys go on with the rest of it.
 fn reaches_past(more: &str, delimiter: &str) -> bool {
     let mut rests = more.char_indices().filter_map(|(at, _)| more.get(at..));
     !delimiter.is_empty() && rests.any(|rest| rest.starts_with(delimiter) || delimiter.starts_with(rest))
@@ -69,7 +69,8 @@ fn past_delimiter(prefix: &str) -> Error {
     Error::new(
         Code::AccessDenied,
         format!(
-            "PrefixDenied: this presigned list was signed with a delimiter; a prefix that is added to it must not go past one behind {prefix:?}."
+            "PrefixDenied: this presigned list was signed with a delimiter; a prefix that is added to it \
+             must not go past one behind {prefix:?}."
         ),
     )
 }
@@ -78,7 +79,8 @@ fn outside(name: &str, prefix: &str) -> Error {
     Error::new(
         Code::AccessDenied,
         format!(
-            "PrefixDenied: what is added to a presigned list must stay inside its prefix {prefix:?}; {name} does not."
+            "PrefixDenied: what is added to a presigned list must stay inside its prefix {prefix:?}; {name} \
+             does not."
         ),
     )
 }
@@ -92,7 +94,8 @@ fn twice(name: &str) -> Error {
     )
 }
 
-/// Headers that a presigned query holds (`X-Amz-Meta-…`, `X-Amz-Checksum-…`): signed with it, and headers to S3.
+/// Headers that a presigned query holds (`X-Amz-Meta-…`, `X-Amz-Checksum-…`): signed with it, and headers to
+/// S3.
 pub(super) fn hoisted(query: &Query, headers: &mut HeaderMap) -> Result<()> {
     let refused = |name: &str, why: &str| {
         Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."))

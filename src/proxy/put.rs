@@ -1,4 +1,5 @@
-//! PutObject and UploadPart: the bytes stream through, and the last of them only when all is proven (P4 to P8).
+//! PutObject and UploadPart: the bytes stream through, and the last of them only when all is proven (P4 to
+//! P8).
 
 use std::{borrow::Cow, time::Duration};
 
@@ -22,7 +23,8 @@ use crate::{
     store::StoreBody,
 };
 
-/// Content of one chunk towards the store: large enough that its line is nothing, and a size that stores take.
+/// Content of one chunk towards the store: large enough that its line is nothing, and a size that stores
+/// take.
 const STORE_CHUNK_BYTES: u64 = 1 << 20;
 
 /// How long a client waits for its answer because the store's connection has not let go of its upload.
@@ -81,8 +83,8 @@ impl Proxy {
         let (body, abort) = StoreBody::upload(upload, payload_hash);
         let answer = tokio::select! {
             answer = self.store.send(permit.outbound(headers), body, exchange.now) => answer,
-            // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper notices that
-            // nobody waits for the answer.
+            // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper
+            // notices that nobody waits for the answer.
             lost = self.access.registration_lost(permit.caller()) => {
                 abort.stop();
                 return Err(lost);
@@ -163,8 +165,8 @@ pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: Proofs) -> R
     Ok(())
 }
 
-/// The checksum that a trailing mode announces: one, and one of S3's, for in the unsigned mode it is the only thing
-/// that speaks for the body (P6).
+/// The checksum that a trailing mode announces: one, and one of S3's, for in the unsigned mode it is the only
+/// thing that speaks for the body (P6).
 fn announced_trailer(payload: &Payload, headers: &HeaderMap) -> Result<Option<Algorithm>> {
     let mut names = headers.get_all("x-amz-trailer").iter();
     let name = match (names.next(), names.next()) {
@@ -181,7 +183,8 @@ fn announced_trailer(payload: &Payload, headers: &HeaderMap) -> Result<Option<Al
                 Some(algorithm) => Ok(Some(algorithm)),
                 None => Err(Error::new(
                     Code::InvalidRequest,
-                    "The value specified in the x-amz-trailer header is not supported: it must be one of x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
+                    "The value specified in the x-amz-trailer header is not supported: it must be one of \
+                     x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
                 )),
             }
         }

@@ -1,7 +1,8 @@
 //! What the store answers, on its way back: unchanged where it is a success, S3's XML where it is not.
 //!
-//! A refusal by the store is rewritten (P51): its body may hold the string to sign and this server's own key id. What
-//! it refused *this server* is an outage, to be retried, and never looks like the client's fault or like "not there".
+//! A refusal by the store is rewritten (P51): its body may hold the string to sign and this server's own key
+//! id. What it refused *this server* is an outage, to be retried, and never looks like the client's fault or
+//! like "not there".
 
 use std::sync::{Arc, OnceLock};
 
@@ -150,8 +151,8 @@ const SERVERS_OWN: &[&str] = &[
     "TokenRefreshRequired",
 ];
 
-/// Decides whose business a failure of the store is. Statuses of S3 pass; what concerns this server, and what is not
-/// S3's at all (a 404 of something else at that address must not read as "no such key"), is an outage.
+/// Decides whose business a failure of the store is. Statuses of S3 pass; what concerns this server, and what
+/// is not S3's at all (a 404 of something else at that address must not read as "no such key"), is an outage.
 fn classify(
     status: StatusCode,
     error: Option<(String, String)>,
@@ -167,11 +168,13 @@ fn classify(
         let shown = code.unwrap_or("no code");
         return Err(Error::new(
             Code::ServiceUnavailable,
-            "The store behind this server refused the server itself; that is for its operator to mend. Please \
+            "The store behind this server refused the server itself; that is for its operator to mend. \
+             Please \
              retry later.",
         )
         .detail(format!(
-            "the store answered {status} {shown}; check store.credentials, store.bucket, store.region and the clock"
+            "the store answered {status} {shown}; check store.credentials, store.bucket, store.region and \
+             the clock"
         )));
     }
     match error {

@@ -21,14 +21,15 @@ const LARGE_BODIES_MAX: usize = 8;
 /// 1000 keys of 1024 bytes, escaped; and 10,000 parts with their checksums.
 const REQUEST_XML_BYTES_MAX: usize = 4 << 20;
 
-/// Up to this size a body needs no turn: 400 parts, or as many keys as most clients send. What all connections
-/// together can hold of such bodies is bounded by their number.
+/// Up to this size a body needs no turn: 400 parts, or as many keys as most clients send. What all
+/// connections together can hold of such bodies is bounded by their number.
 const SMALL_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// How long a large body waits for its turn.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// How long a body may take, turn excluded: at the least rate of [`Pace`] alone 4 MiB would keep a turn for an hour.
+/// How long a body may take, turn excluded: at the least rate of [`Pace`] alone 4 MiB would keep a turn for
+/// an hour.
 const REQUEST_XML_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Reads request bodies that are XML; of the large ones few at a time, for each is held as a whole.
@@ -46,8 +47,8 @@ impl XmlBodies {
     /// Reads and proves one.
     ///
     /// # Errors
-    /// `SlowDown` where too many large ones are on their way; those of [`RequestBody::collect`]; those of the proofs
-    /// that the request promised.
+    /// `SlowDown` where too many large ones are on their way; those of [`RequestBody::collect`]; those of the
+    /// proofs that the request promised.
     pub(super) async fn read(
         &self,
         body: RequestBody,

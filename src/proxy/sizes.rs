@@ -41,8 +41,8 @@ fn too_large(limits: &Limits, bytes: u64) -> Error {
     .element("MaxSizeAllowed", limits.object_bytes_max.to_string())
 }
 
-/// The decoded length that a body declares: `x-amz-decoded-content-length` for chunked ones, else `Content-Length`
-/// (P42). Without either there is no length, and no upload.
+/// The decoded length that a body declares: `x-amz-decoded-content-length` for chunked ones, else
+/// `Content-Length` (P42). Without either there is no length, and no upload.
 pub(super) fn declared_bytes(payload: &Payload, headers: &HeaderMap) -> Result<u64> {
     let length = number(headers, header::CONTENT_LENGTH.as_str())?;
     let decoded = number(headers, "x-amz-decoded-content-length")?;

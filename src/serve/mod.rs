@@ -32,19 +32,22 @@ use crate::{
     time::UnixTime,
 };
 
-/// Largest read buffer of a connection, and of the pieces in which uploads travel; it grows to this only on a connection
-/// that fills it. An upload in pieces of 1 MiB was measured to cost 13 to 33 % less than in pieces of 256 KiB, most of it
-/// in the kernel, by how busy the machine was (`cargo bench --bench road`). Larger ones were not tried.
+/// Largest read buffer of a connection, and of the pieces in which uploads travel; it grows to this only on a
+/// connection that fills it. An upload in pieces of 1 MiB was measured to cost 13 to 33 % less than in pieces
+/// of 256 KiB, most of it in the kernel, by how busy the machine was (`cargo bench --bench road`). Larger
+/// ones were not tried.
 const BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Smallest: a head of [`HEAD_BYTES_MAX`] fits twice, and a read is still worth its system call.
 const BUFFER_BYTES_MIN: usize = 64 * 1024;
 
-/// What the connections share: a connection that comes as the n-th has an n-th of it, within the bounds above. An upload
-/// has about three pieces under way: 64 uploads of 1 GiB at once were measured to peak at 93 to 126 MiB.
+/// What the connections share: a connection that comes as the n-th has an n-th of it, within the bounds
+/// above. An upload has about three pieces under way: 64 uploads of 1 GiB at once were measured to peak at 93
+/// to 126 MiB.
 const BUFFERS_BYTES: usize = 16 * 1024 * 1024;
 
-/// The head of a request on HTTP/2; on HTTP/1.1 the read buffer bounds it first, and the gate looks at it then.
+/// The head of a request on HTTP/2; on HTTP/1.1 the read buffer bounds it first, and the gate looks at it
+/// then.
 const HEAD_BYTES_MAX: usize = crate::proxy::HEAD_BYTES_MAX;
 
 /// Headers of one request: 100 is what a busy client with metadata does not reach.
@@ -124,7 +127,8 @@ impl Server {
         self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
     }
 
-    /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to end.
+    /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
+    /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { front, listener, admin, settings } = self;
         let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&front))));
@@ -178,9 +182,9 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
     }
 }
 
-/// Serves one connection; one on which nobody has asked anything within `patience` is let go. Hyper's own bound on a
-/// head begins only when it knows whether it speaks HTTP/1 or HTTP/2, so that silence, or half of an HTTP/2 preface,
-/// would keep a slot for ever.
+/// Serves one connection; one on which nobody has asked anything within `patience` is let go. Hyper's own
+/// bound on a head begins only when it knows whether it speaks HTTP/1 or HTTP/2, so that silence, or half of
+/// an HTTP/2 preface, would keep a slot for ever.
 async fn served(connection: impl Future, asked: &AtomicBool, patience: Duration) {
     let mut connection = std::pin::pin!(connection);
     // A connection that breaks is the peer's business; its request has its own record.

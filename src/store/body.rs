@@ -57,8 +57,8 @@ struct Shared {
     over: Notify,
 }
 
-/// Stops an upload whose answer is there already (P41): the client is not read any further, and the connection to the
-/// store, which still waits for the rest, is given up.
+/// Stops an upload whose answer is there already (P41): the client is not read any further, and the
+/// connection to the store, which still waits for the rest, is given up.
 pub(crate) struct Abort(Arc<Shared>);
 
 impl Abort {

@@ -183,7 +183,8 @@ fn from_environment() -> Result<Identity, CredentialFault> {
 async fn from_chain(chain: &DefaultCredentialsChain) -> Result<Identity, CredentialFault> {
     let credentials = chain.provide_credentials().await.map_err(|error| {
         CredentialFault(format!(
-            "the AWS credential chain gave none ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or store.credentials = {{ file = \"store.json\" }}"
+            "the AWS credential chain gave none ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+             or store.credentials = {{ file = \"store.json\" }}"
         ))
     })?;
     Ok(credentials.into())

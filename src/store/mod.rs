@@ -1,7 +1,7 @@
 //! The store behind: one pooled client that signs what it sends with the server's own credentials. \[IO\]
 //!
-//! Nothing here decides. A request comes in as plain parts that were built from a permit; it leaves signed over `host`
-//! and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
+//! Nothing here decides. A request comes in as plain parts that were built from a permit; it leaves signed
+//! over `host` and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
 
 mod body;
 mod credentials;
@@ -31,8 +31,8 @@ use crate::{
 /// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
 
-/// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so that a
-/// request rarely meets a connection that the store is just closing.
+/// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so
+/// that a request rarely meets a connection that the store is just closing.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// Why the client cannot be made.
@@ -63,7 +63,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients know.
+    /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients
+    /// know.
     pub(crate) async fn new(
         config: &config::Store,
         public_bucket: &str,
@@ -73,8 +74,8 @@ impl Store {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds_max)));
-        // A store that stops reading in the middle of an upload: neither the client's pace nor the time for an answer
-        // runs then, and hyper does not close what it cannot flush. The kernel does.
+        // A store that stops reading in the middle of an upload: neither the client's pace nor the time for
+        // an answer runs then, and hyper does not close what it cannot flush. The kernel does.
         #[cfg(target_os = "linux")]
         http.set_tcp_user_timeout(Some(Duration::from_secs(config.idle_seconds_max)));
         let tls = tls(config.ca_file.as_deref())?;
@@ -125,8 +126,8 @@ impl Store {
         self.idle_timeout
     }
 
-    /// What of the store is nobody's business: its address, its bucket's name where clients know another, and the
-    /// access key.
+    /// What of the store is nobody's business: its address, its bucket's name where clients know another, and
+    /// the access key.
     pub(crate) fn hidden_words(&self) -> Vec<String> {
         let mut words = vec![self.authority.to_string(), self.credentials.access_key()];
         words.extend(self.hidden_bucket.clone());
@@ -134,8 +135,8 @@ impl Store {
         words
     }
 
-    /// Signs and sends. The answer's head must begin in time once the body is all there; a body still on its way is
-    /// bounded by its own pace.
+    /// Signs and sends. The answer's head must begin in time once the body is all there; a body still on its
+    /// way is bounded by its own pace.
     ///
     /// # Errors
     /// `ServiceUnavailable` where the store cannot be reached or does not answer in time.

@@ -22,8 +22,8 @@ pub(in crate::endpoints) struct FolderAccessRequest {
     hotkey: String,
     /// Unix seconds at which the string was signed.
     timestamp: u64,
-    /// sr25519 by the hotkey, hex with or without `0x`, over `s3:access:{coldkey}:{source}:{timestamp}` with a source,
-    /// else over `s3:data:access:{coldkey}:{hotkey}:{timestamp}`.
+    /// sr25519 by the hotkey, hex with or without `0x`, over `s3:access:{coldkey}:{source}:{timestamp}` with
+    /// a source, else over `s3:data:access:{coldkey}:{hotkey}:{timestamp}`.
     signature: String,
     /// One of the configured sources, such as `x`.
     source: Option<String>,
@@ -42,8 +42,8 @@ pub(in crate::endpoints) struct FolderAccess {
     fields: BTreeMap<String, String>,
     /// When all of it ends.
     expiry: String,
-    /// A presigned list of the folder; `continuation-token`, `start-after`, `delimiter`, `max-keys` and a longer
-    /// `prefix` may be added at its end.
+    /// A presigned list of the folder; `continuation-token`, `start-after`, `delimiter`, `max-keys` and a
+    /// longer `prefix` may be added at its end.
     list_url: String,
     /// How folders are laid out.
     structure_info: StructureInfo,

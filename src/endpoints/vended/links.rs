@@ -1,6 +1,8 @@
-//! Presigned URLs and forms that lead through this gate, signed with a session whose evidence is what the caller signed.
+//! Presigned URLs and forms that lead through this gate, signed with a session whose evidence is what the
+//! caller signed.
 //!
-//! The session's secret stays here: who holds a URL can do what it says, and only as long as the caller's rights last.
+//! The session's secret stays here: who holds a URL can do what it says, and only as long as the caller's
+//! rights last.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +76,8 @@ impl<'a> Links<'a> {
         let credentials = Credentials::Session(&self.session);
         let signer = Signer { credentials, region: &self.bucket.region, now: self.now };
         signer.presign(&mut request, self.seconds, &Declared::Unsigned)?;
-        // In the order in which it was made, so that the signature is last: what is added behind it is not signed.
+        // In the order in which it was made, so that the signature is last: what is added behind it is not
+        // signed.
         let pairs: Vec<String> = request
             .query
             .iter()

@@ -1,7 +1,8 @@
-//! The endpoints of the vending server, for clients that were written for it: who asks, by which string, until when.
+//! The endpoints of the vending server, for clients that were written for it: who asks, by which string,
+//! until when.
 //!
-//! Order (P17): attempts by address, the size of the body, the window, one string, at most two sr25519 verifications,
-//! the registry. A string sent again within its window gives the same answer again; see
+//! Order (P17): attempts by address, the size of the body, the window, one string, at most two sr25519
+//! verifications, the registry. A string sent again within its window gives the same answer again; see
 //! [`crate::auth::bittensor::vending`].
 
 pub(super) mod file_urls;

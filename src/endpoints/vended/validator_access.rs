@@ -1,5 +1,5 @@
-//! `POST /get-validator-access`: lists of everything, of each source and of each miner. Each URL is judged again when it
-//! is used, so a validator that loses its permit loses its URLs.
+//! `POST /get-validator-access`: lists of everything, of each source and of each miner. Each URL is judged
+//! again when it is used, so a validator that loses its permit loses its URLs.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,8 @@ use crate::{
 };
 
 /// A presigned list without a prefix cannot be paged.
-const NO_ROOT: &str = "There is no list of everything here: a template of policy.folders begins with a variable. \
+const NO_ROOT: &str = "There is no list of everything here: a template of policy.folders begins with a \
+ variable. \
                        The operator can put a fixed folder before it.";
 
 /// Lists of everything.
@@ -149,7 +150,8 @@ fn hotkeys_by_account(snapshot: &Snapshot) -> BTreeMap<&str, Vec<String>> {
     hotkeys
 }
 
-/// What a folder is called among its miner's: its values, or its layout where another template has the same variables.
+/// What a folder is called among its miner's: its values, or its layout where another template has the same
+/// variables.
 fn source_name(policy: &Policy, folder: &Folder) -> String {
     let templates = policy.templates();
     let own = templates.get(folder.template).map(|own| (own, variables(own)));
