@@ -1,4 +1,4 @@
-"""Clients of the vending server, written from the facts of its wire: requests for the endpoints and forms, boto3 beside it."""
+"""Clients of the vending server, written by its protocol: its endpoints and forms, with boto3 beside them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ DAY = 86_400
 
 
 def ask(account: Account, path: str, string: str, **fields) -> requests.Response:
-    """POSTs a request signed as the seeds' clients do: `{timestamp}` in the string, hex of sr25519 over it."""
+    """POSTs a request as the vending server's clients sign it: sr25519 over the string, as hex.
+
+    The string has `{timestamp}` where the time goes.
+    """
     timestamp = int(time.time())
     signature = hotkey_of(account).sign(string.format(timestamp=timestamp).encode()).hex()
     body = {
@@ -52,7 +55,7 @@ def folder_access(account: Account, source: str = "x") -> dict:
 
 
 def post_form(access: dict, key: str, data: bytes) -> requests.Response:
-    """The upload of the seeds' client: the key overwritten, the file last."""
+    """The upload as the vending server's client does it: the key overwritten, the file last."""
     fields = {**access["fields"], "key": key}
     return requests.post(access["url"], data=fields, files={"file": data}, timeout=60)
 
@@ -66,7 +69,9 @@ def boto3_of(account: Account):
         aws_access_key_id=session["AccessKeyId"],
         aws_secret_access_key=session["SecretAccessKey"],
         aws_session_token=session["SessionToken"],
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        config=Config(
+            signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}
+        ),
     )
 
 
@@ -161,7 +166,12 @@ def test_a_validator_sees_every_miner(target: Target, accounts: Accounts, unique
     hotkey = accounts.miner.identity.hotkey
     string = f"s3:validator:files:{hotkey}:{validator.identity.hotkey}:{{timestamp}}"
     answer = ask(
-        validator, "/get-file-presigned-urls", string, miner_hotkey=hotkey, file_keys=[key, "data/else"], expiry_hours=1
+        validator,
+        "/get-file-presigned-urls",
+        string,
+        miner_hotkey=hotkey,
+        file_keys=[key, "data/else"],
+        expiry_hours=1,
     )
     files = answer.json()
     assert (files["valid_files_count"], files["invalid_files"]) == (1, ["data/else"])
@@ -186,7 +196,9 @@ def test_boto3s_presigned_post(target: Target, accounts: Accounts, unique: str) 
         ExpiresIn=600,
     )
     data = os.urandom(2_000_000)
-    answer = requests.post(form["url"], data=form["fields"], files={"file": ("part.parquet", data)}, timeout=60)
+    answer = requests.post(
+        form["url"], data=form["fields"], files={"file": ("part.parquet", data)}, timeout=60
+    )
     assert answer.status_code == 201, answer.text
     assert "<PostResponse>" in answer.text
     stored = boto3_of(miner).get_object(Bucket=target.bucket, Key=f"{miner.folder}{unique}/part.parquet")
@@ -205,7 +217,10 @@ def test_a_form_signed_by_the_hotkey(target: Target, accounts: Accounts, unique:
         "x-amz-date": date,
     }
     for host, status in ((target.host, 204), ("s3.elsewhere.example", 403)):
-        conditions = [{name: value} for name, value in fields.items()] + [{"host": host}, {"bucket": target.bucket}]
+        conditions = [{name: value} for name, value in fields.items()] + [
+            {"host": host},
+            {"bucket": target.bucket},
+        ]
         expiration = (now + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
         policy = base64.b64encode(json.dumps({"expiration": expiration, "conditions": conditions}).encode())
         signed = {**fields, "policy": policy.decode(), "x-amz-signature": hotkey_of(miner).sign(policy).hex()}
@@ -214,7 +229,9 @@ def test_a_form_signed_by_the_hotkey(target: Target, accounts: Accounts, unique:
         assert answer.status_code == status, answer.text
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/healthcheck", "/commitment-formats", "/structure-info"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/healthcheck", "/commitment-formats", "/structure-info"]
+)
 def test_anybody_may_ask(target: Target, path: str) -> None:
     answer = requests.get(target.endpoint + path, timeout=30)
     assert answer.status_code == 200 and answer.json()
