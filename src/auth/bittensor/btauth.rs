@@ -349,5 +349,4 @@ impl ReplayStore {
 }
 
 #[cfg(test)]
-#[path = "btauth_tests.rs"]
 mod tests;

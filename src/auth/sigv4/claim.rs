@@ -518,5 +518,4 @@ fn signature_v2() -> Error {
 }
 
 #[cfg(test)]
-#[path = "claim_tests.rs"]
 mod tests;

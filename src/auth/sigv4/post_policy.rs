@@ -418,5 +418,4 @@ fn denied(why: &str) -> Error {
 }
 
 #[cfg(test)]
-#[path = "post_policy_tests.rs"]
 mod tests;

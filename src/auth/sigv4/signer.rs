@@ -278,5 +278,4 @@ fn value(text: &str) -> Result<HeaderValue> {
 }
 
 #[cfg(test)]
-#[path = "signer_tests.rs"]
 mod tests;

@@ -39,7 +39,7 @@ fn check(headers: &HeaderMap, expected: BtauthError) {
 #[test]
 fn the_vectors_of_the_sdk_are_verified() {
     let vectors: serde_json::Value =
-        serde_json::from_str(include_str!("../../../tests/vectors/btauth1.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../tests/vectors/btauth1.json")).unwrap();
     let audience = Audience { allow_none: true, ..audience() };
     for vector in vectors["vectors"].as_array().unwrap() {
         let text = |name: &str| vector[name].as_str().unwrap();
