@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{json_answer, json_refusal};
 use crate::{
-    auth::bittensor::vending::Ask,
+    auth::bittensor::vending::VendingRequest,
     proxy::{Answer, Gate},
     s3::uri::Query,
     store::Outbound,
@@ -151,8 +151,10 @@ impl Gate {
 
 /// The strings that are signed, by endpoint.
 pub(super) fn commitment_formats() -> Answer {
-    let formats: serde_json::Map<String, Value> =
-        Ask::FORMATS.iter().map(|(endpoint, format)| ((*endpoint).to_owned(), json!(format))).collect();
+    let formats: serde_json::Map<String, Value> = VendingRequest::FORMATS
+        .iter()
+        .map(|(endpoint, format)| ((*endpoint).to_owned(), json!(format)))
+        .collect();
     let body = json!({
         "formats": formats,
         "signature": "sr25519 by the hotkey over the UTF-8 string, hex, with or without 0x",

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{json_answer, json_refusal};
 use crate::{
-    auth::{Audience, BtauthError, ReplayStore, bittensor::btauth},
+    auth::{Audience, BtauthError, bittensor::SpentNonces, bittensor::btauth},
     config,
     error::{Code, Error},
     exchange::AccessRecord,
@@ -33,7 +33,7 @@ type Attempts = RateLimiter<std::net::IpAddr, DashMapStateStore<std::net::IpAddr
 /// What the session endpoint remembers: nonces of the last seconds, and attempts by address.
 pub struct Sessions {
     audience: Audience,
-    nonces: ReplayStore,
+    nonces: SpentNonces,
     attempts: Attempts,
 }
 
@@ -48,7 +48,7 @@ impl Sessions {
     pub fn new(session: &config::Session) -> Self {
         Self {
             audience: Audience { receiver: session.receiver, allow_none: session.allow_no_receiver },
-            nonces: ReplayStore::default(),
+            nonces: SpentNonces::default(),
             attempts: RateLimiter::keyed(
                 Quota::per_second(ATTEMPTS_PER_SECOND).allow_burst(ATTEMPTS_AT_ONCE),
             ),

@@ -16,7 +16,6 @@ mod complete;
 mod copy;
 mod delete;
 mod post_form;
-mod presigned;
 mod put;
 mod sizes;
 mod view;
@@ -49,7 +48,7 @@ use crate::{
     error::{Code, Error, Result},
     exchange::AccessRecord,
     policy::{Caller, Listing, Permit, Policy, START_AFTER, is_continued},
-    s3::{Addressing, Operation, Request, headers},
+    s3::{Addressing, Operation, Request, headers, uri::Query},
     store::{Outbound, Store},
     time::UnixTime,
 };
@@ -276,8 +275,8 @@ impl Gate {
         let (caller, _) = self.recognise(verified.hotkey(), now, record)?;
 
         // Parse: what is asked for.
-        let mut headers = head.headers.clone();
-        let request = self.parse(head, &verified, &mut headers)?;
+        let (query, headers) = verified.query_and_headers(&head.headers)?;
+        let request = self.parse(head, &verified, query, &headers)?;
         record.operation = Some(request.operation);
         record.key = request.key_opt().map(str::to_owned);
         let passed = match request.operation.is_answered_here() {
@@ -396,15 +395,8 @@ impl Gate {
         Ok(Caller { hotkey, owner: Arc::clone(&neuron.owner), role: self.chain.validator.role(neuron) })
     }
 
-    /// Understands the verified request as S3's. What an SDK has put into a presigned query in place of a header
-    /// becomes that header, and is judged as one.
-    fn parse(&self, head: &Parts, verified: &Verified, headers: &mut HeaderMap) -> Result<Request> {
-        let mut query = verified.query().clone();
-        if verified.is_presigned() {
-            presigned::hoisted(&query, headers)?;
-            query = query.without(|name| name.to_ascii_lowercase().starts_with("x-amz-"));
-        }
-        let query = presigned::effective(query, verified.unsigned_query())?;
+    /// Understands the verified request as S3's.
+    fn parse(&self, head: &Parts, verified: &Verified, query: Query, headers: &HeaderMap) -> Result<Request> {
         let bucket = self.host_bucket(verified.host());
         let addressing = bucket.map_or(Addressing::Path, Addressing::VirtualHost);
         let request = Request::parse(&head.method, addressing, verified.path(), query, headers)?;

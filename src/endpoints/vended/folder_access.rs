@@ -11,7 +11,7 @@ use super::{
     links::{Links, unsigned},
 };
 use crate::{
-    auth::bittensor::vending::Ask,
+    auth::bittensor::vending::VendingRequest,
     endpoints::session::Refusal,
     exchange::AccessRecord,
     proxy::{Answer, Arrival, Gate},
@@ -104,9 +104,9 @@ impl Gate {
         let coldkey = account("coldkey", &request.coldkey)?;
         let source = request.source.as_deref().filter(|source| !source.is_empty());
         let ask = match source {
-            Some(source) if Ask::is_source(source) => Ask::Source { coldkey, source },
+            Some(source) if VendingRequest::is_source(source) => VendingRequest::Source { coldkey, source },
             Some(_) => return Err(bad("Invalid source")),
-            None => Ask::Folder { coldkey, hotkey: account("hotkey", &request.hotkey)? },
+            None => VendingRequest::Folder { coldkey, hotkey: account("hotkey", &request.hotkey)? },
         };
         let signed = Signature {
             hotkey: &request.hotkey,

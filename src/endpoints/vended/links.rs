@@ -12,7 +12,7 @@ use serde_json::json;
 use super::Asked;
 use crate::{
     auth::{
-        Declared, Session,
+        Declared, SessionCredentials,
         sigv4::signer::{ClientRequest, Credentials, Signer},
         sigv4::{PRESIGNED_SECONDS_MAX, SERVICE, TERMINATOR, signing_key},
     },
@@ -34,7 +34,7 @@ pub(in crate::endpoints) struct Place {
 /// Signs for one caller.
 pub(in crate::endpoints) struct Links<'a> {
     place: Place,
-    session: Session,
+    session: SessionCredentials,
     region: &'a str,
     bucket: &'a str,
     now: UnixTime,

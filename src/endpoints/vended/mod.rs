@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::{
         Evidence,
-        bittensor::vending::{self, Ask, SeedError},
+        bittensor::vending::{self, VendingError, VendingRequest},
     },
     chain::{AccountId, Role, Snapshot},
     error::{Code, Error},
@@ -101,7 +101,7 @@ impl Gate {
     /// Verifies that a registered hotkey asks that.
     pub(in crate::endpoints) fn seed_caller(
         &self,
-        ask: &Ask<'_>,
+        ask: &VendingRequest<'_>,
         signed: &Signature<'_>,
         record: &mut AccessRecord,
     ) -> Result<Asked, Refusal> {
@@ -116,8 +116,8 @@ impl Gate {
         let hotkey = account("hotkey", signed.hotkey)?;
         let evidence = vending::verify(ask, hotkey, signed.signature, signed.timestamp, signed.expiry, now)
             .map_err(|error| match error {
-            SeedError::Timestamp => bad(error.to_string()),
-            SeedError::Signature => (StatusCode::UNAUTHORIZED, error.to_string()),
+            VendingError::Timestamp => bad(error.to_string()),
+            VendingError::Signature => (StatusCode::UNAUTHORIZED, error.to_string()),
         })?;
         let (caller, snapshot) = self.recognise(hotkey, system_now, record).map_err(refusal)?;
         let wished = signed.expiry.unwrap_or_else(|| signed.timestamp.saturating_add(EXPIRY_SECONDS));
@@ -125,7 +125,7 @@ impl Gate {
         Ok(Asked {
             caller,
             evidence,
-            string: ask.string(signed.timestamp),
+            string: ask.signed_string(signed.timestamp),
             // What ends this second would be refused before it arrives.
             expires_at: UnixTime::from_seconds(wished.min(latest).max(now.seconds().saturating_add(1))),
             now,
@@ -136,7 +136,7 @@ impl Gate {
     /// As [`Gate::seed_caller`], for validators.
     pub(in crate::endpoints) fn seed_validator(
         &self,
-        ask: &Ask<'_>,
+        ask: &VendingRequest<'_>,
         signed: &Signature<'_>,
         record: &mut AccessRecord,
     ) -> Result<Asked, Refusal> {

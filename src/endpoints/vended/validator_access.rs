@@ -14,7 +14,7 @@ use super::{
     links::{Links, unsigned},
 };
 use crate::{
-    auth::bittensor::vending::Ask,
+    auth::bittensor::vending::VendingRequest,
     chain::{AccountId, Owner},
     endpoints::{
         discovery::{Depth, Folder},
@@ -272,7 +272,7 @@ impl Gate {
         record: &mut AccessRecord,
     ) -> Result<ValidatorAccess, Refusal> {
         let request: ValidatorRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
-        let asked = self.seed_validator(&Ask::Everything, &request.signature(), record)?;
+        let asked = self.seed_validator(&VendingRequest::Everything, &request.signature(), record)?;
         let roots = self.policy().roots();
         let Some(first) = roots.first().filter(|_| roots.iter().all(|root| !root.is_empty())) else {
             return Err((StatusCode::INTERNAL_SERVER_ERROR, NO_ROOT.to_owned()));
@@ -375,7 +375,8 @@ impl Gate {
     ) -> Result<MinerAccess, Refusal> {
         let request: MinerRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let miner = account("miner_hotkey", &request.miner_hotkey)?;
-        let asked = self.seed_validator(&Ask::Miner(miner), &request.validator.signature(), record)?;
+        let asked =
+            self.seed_validator(&VendingRequest::Miner(miner), &request.validator.signature(), record)?;
         let owner = registered_miner(&asked, miner)?;
         let source = request.source.as_deref().filter(|source| !source.is_empty());
         let folders: Vec<Vec<String>> =
@@ -405,7 +406,7 @@ impl Gate {
     ) -> Result<(FolderUrls, SemaphorePermit<'_>), Refusal> {
         let request: ValidatorRequest = self.asked(arrival, record, BODY_BYTES_MAX).await?;
         let hotkey = account("hotkey", &request.hotkey)?;
-        let asked = self.seed_validator(&Ask::Folders(hotkey), &request.signature(), record)?;
+        let asked = self.seed_validator(&VendingRequest::Folders(hotkey), &request.signature(), record)?;
         let found = self
             .discover(&asked.caller, &asked.snapshot, Depth::Whole, asked.now)
             .await
@@ -459,7 +460,7 @@ impl Gate {
         }
         let miner = account("miner_hotkey", &request.miner_hotkey)?;
         let hotkey = account("hotkey", &request.validator.hotkey)?;
-        let ask = Ask::Files { miner, hotkey };
+        let ask = VendingRequest::Files { miner, hotkey };
         let asked = self.seed_validator(&ask, &request.validator.signature(), record)?;
         let owner = registered_miner(&asked, miner)?;
         let expires_at = asked.now.plus_seconds(request.expiry_hours.saturating_mul(3600));
