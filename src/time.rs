@@ -64,7 +64,8 @@ impl UnixTime {
         Self::from_timestamp(rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?)
     }
 
-    /// Reads RFC 3339, as policies of forms have it: `2026-11-21T06:48:30Z`, with or without parts of a second.
+    /// Reads RFC 3339, as policies of forms have it: `2026-11-21T06:48:30Z`, with or without parts of a
+    /// second.
     pub(crate) fn from_rfc3339(text: &str) -> Option<Self> {
         Self::from_timestamp(text.parse().ok()?)
     }

@@ -1,10 +1,11 @@
 //! From a form to a verified principal: a form carries its own signature, over its policy.
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-UsingHTTPPOST.html>. The string to sign is the policy
-//! itself, in base64. With `AWS4-SR25519-SHA256` the hotkey signs that string; such a policy has to hold the exact
-//! condition `{"host": "…"}` with a name of this server, which stands in for the signed `host` header of other
-//! requests: without it a form could be replayed from another deployment. And it has to hold the form's `x-amz-date`
-//! exactly: the signing key of HMAC binds the day, a hotkey's signature binds nothing but the policy.
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-UsingHTTPPOST.html>. The string to sign is
+//! the policy itself, in base64. With `AWS4-SR25519-SHA256` the hotkey signs that string; such a policy has
+//! to hold the exact condition `{"host": "…"}` with a name of this server, which stands in for the signed
+//! `host` header of other requests: without it a form could be replayed from another deployment. And it has
+//! to hold the form's `x-amz-date` exactly: the signing key of HMAC binds the day, a hotkey's signature binds
+//! nothing but the policy.
 //!
 //! Invariant: a [`VerifiedForm`] comes from [`Verifier::verify_form`] alone.
 
@@ -55,8 +56,9 @@ impl Verifier {
     /// Turns the fields of a form into a verified principal and its policy.
     ///
     /// # Errors
-    /// `AccessDenied` starting `Anonymous: ` for a form without a policy; `InvalidArgument` for missing or doubled
-    /// fields; those of [`Claim::check_scope`], [`Claim::check_expiry`] and of sessions; `InvalidPolicyDocument`.
+    /// `AccessDenied` starting `Anonymous: ` for a form without a policy; `InvalidArgument` for missing or
+    /// doubled fields; those of [`Claim::check_scope`], [`Claim::check_expiry`] and of sessions;
+    /// `InvalidPolicyDocument`.
     pub(crate) fn verify_form(&self, form: &PostForm<'_>, now: UnixTime) -> Result<VerifiedForm> {
         for (index, (name, _)) in form.fields.iter().enumerate() {
             if form.fields.iter().skip(index.saturating_add(1)).any(|(other, _)| other == name) {
@@ -145,8 +147,8 @@ fn prove_hotkey(form: &PostForm<'_>, claim: &Claim<'_>, policy: &str) -> Result<
 fn not_for_this_host() -> Error {
     Error::new(
         Code::AccessDenied,
-        "HostDenied: a policy that the hotkey signs itself must hold {\"host\": \"…\"} with this server's name, \
-         or it could be replayed from another deployment; the operator lists the server's names in \
+        "HostDenied: a policy that the hotkey signs itself must hold {\"host\": \"…\"} with this server's \
+         name, or it could be replayed from another deployment; the operator lists the server's names in \
          server.hosts.",
     )
 }
@@ -154,7 +156,7 @@ fn not_for_this_host() -> Error {
 fn not_of_this_date() -> Error {
     Error::new(
         Code::AccessDenied,
-        "DateDenied: a policy that the hotkey signs itself must hold {\"x-amz-date\": \"…\"} with the very date \
-         of the form, or it could be dated anew for ever; starts-with does not bind it.",
+        "DateDenied: a policy that the hotkey signs itself must hold {\"x-amz-date\": \"…\"} with the very \
+         date of the form, or it could be dated anew for ever; starts-with does not bind it.",
     )
 }

@@ -2,14 +2,15 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`verifier`], [`request`], [`verified`] | the head of a request goes in, a verified principal comes out |
+//! | [`verifier`], [`request`], [`verified`] | the head of a request in, a verified principal out |
 //! | [`form`] | the same for a form |
-//! | [`sigv4`] | Signature Version 4 as S3 has it: claims, canonical form, payloads, presigned queries, policies |
+//! | [`sigv4`] | Signature Version 4: claims, canonical form, payloads, presigned queries, POST policies |
 //! | [`session`] | session credentials: keys, tokens, issuing and proving |
 //! | [`bittensor`] | what a hotkey signs: btauth/1, the strings of the vending server, sr25519 |
 //!
-//! Invariants: [`Verified`] comes from [`Verifier::verify`] and `VerifiedForm` from [`Verifier::verify_form`] alone
-//! (P3); time is an argument, nothing here reads a clock or does I/O; what a peer can make us compute is bounded.
+//! Invariants: [`Verified`] comes from [`Verifier::verify`] and `VerifiedForm` from [`Verifier::verify_form`]
+//! alone (P3); time is an argument, nothing here reads a clock or does I/O; what a peer can make us compute
+//! is bounded.
 
 pub mod bittensor;
 pub(crate) mod form;

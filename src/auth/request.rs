@@ -1,7 +1,7 @@
 //! The head of a request as it arrived, and the search for what its signature was made over.
 //!
-//! Invariant: what a peer can make this server compute is bounded by [`ATTEMPTS_MAX`] signatures, and one sr25519
-//! verification for each of them.
+//! Invariant: what a peer can make this server compute is bounded by [`ATTEMPTS_MAX`] signatures, and one
+//! sr25519 verification for each of them.
 
 use http::{HeaderMap, Method};
 
@@ -33,14 +33,15 @@ pub struct Head<'a> {
     pub query: Option<&'a str>,
     /// The headers; `host` is not looked up here but in [`Head::hosts`].
     pub headers: &'a HeaderMap,
-    /// The host values that the client may have signed, tried in order: the `Host` header or `:authority` (where
-    /// both are there and differ, the request is to be refused before, P25), and the external names of a trusted
-    /// edge (P15).
+    /// The host values that the client may have signed, tried in order: the `Host` header or `:authority`
+    /// (where both are there and differ, the request is to be refused before, P25), and the external names of
+    /// a trusted edge (P15).
     pub hosts: &'a [&'a str],
-    /// Further values of `accept-encoding` that may have been signed, from a trusted edge that rewrites it (P27).
+    /// Further values of `accept-encoding` that may have been signed, from a trusted edge that rewrites it
+    /// (P27).
     pub accept_encodings: &'a [&'a str],
-    /// Whether a host is one of this server's own names (`server.hosts`): the only thing that binds a signature of
-    /// the hotkey itself to this deployment.
+    /// Whether a host is one of this server's own names (`server.hosts`): the only thing that binds a
+    /// signature of the hotkey itself to this deployment.
     pub is_own_host: &'a dyn Fn(&str) -> bool,
 }
 
@@ -63,8 +64,8 @@ pub(super) struct ClaimedRequest<'a, 'b> {
 }
 
 impl<'a> ClaimedRequest<'a, '_> {
-    /// The first of `hosts` with which the request was signed; `is_signed` says whether a string to sign is what the
-    /// claim's signature was made over (P15, P27).
+    /// The first of `hosts` with which the request was signed; `is_signed` says whether a string to sign is
+    /// what the claim's signature was made over (P15, P27).
     pub(super) fn find_signed_host(
         &self,
         hosts: impl Iterator<Item = &'a str>,

@@ -25,7 +25,8 @@ pub(super) enum VerifiedQuery {
     Plain(Query),
     /// Of a presigned URL.
     Presigned {
-        /// What is signed. What an SDK has put there in place of a header is still there, under the name it has there.
+        /// What is signed. What an SDK has put there in place of a header is still there, under the name it
+        /// has there.
         signed: Query,
         /// What was added behind the signature of a list, which may be paged and narrowed.
         added: Query,
@@ -53,9 +54,9 @@ impl Verified {
         &self.host
     }
 
-    /// Query and headers to authorise and to forward, of the headers that `arrived`. What an SDK has put into a
-    /// presigned query in place of a header is that header; what was added behind the signature of a presigned list
-    /// has narrowed the query.
+    /// Query and headers to authorise and to forward, of the headers that `arrived`. What an SDK has put into
+    /// a presigned query in place of a header is that header; what was added behind the signature of a
+    /// presigned list has narrowed the query.
     ///
     /// # Errors
     /// `InvalidArgument` and `AccessDenied`, see [`super::sigv4::presigned`].

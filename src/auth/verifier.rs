@@ -1,7 +1,7 @@
 //! The verifier: from a request to a verified principal, from evidence to session credentials.
 //!
-//! Invariants: [`Verified`] is made here alone (P3); path and query in it are the decoded texts that the signature
-//! covers (P20).
+//! Invariants: [`Verified`] is made here alone (P3); path and query in it are the decoded texts that the
+//! signature covers (P20).
 
 use std::fmt;
 
@@ -70,8 +70,8 @@ impl Verifier {
         }
     }
 
-    /// Issues session credentials against verified evidence. They last `ttl_seconds`, or as long as this server allows
-    /// where that is `None`.
+    /// Issues session credentials against verified evidence. They last `ttl_seconds`, or as long as this
+    /// server allows where that is `None`.
     ///
     /// # Errors
     /// `InvalidArgument` for `ttl_seconds` below 1200 or beyond this server's longest session.
@@ -95,8 +95,9 @@ impl Verifier {
         self.sessions.issue(evidence, ttl_seconds, now)
     }
 
-    /// Issues session credentials against verified evidence, to end at a time of the client's choice. They are for
-    /// signing URLs and forms here and their secret never leaves. They are bounded as every session is.
+    /// Issues session credentials against verified evidence, to end at a time of the client's choice. They
+    /// are for signing URLs and forms here and their secret never leaves. They are bounded as every session
+    /// is.
     ///
     /// # Errors
     /// `InvalidRequest` for evidence that is not of a session.
@@ -140,7 +141,8 @@ impl Verifier {
                 (prove(&query)?, VerifiedQuery::Plain(without_signature(query.clone())))
             }
             SignaturePlace::Query { .. } => {
-                // What was added behind the signature of a list is not signed; as it arrived comes first all the same.
+                // What was added behind the signature of a list is not signed; as it arrived comes first all
+                // the same.
                 let (proven, signed, added) = match (prove(&query), presigned::split(head.method, &query)) {
                     (Err(error), Some((signed, added))) if error.code == Code::SignatureDoesNotMatch => {
                         (prove(&signed)?, signed, added)

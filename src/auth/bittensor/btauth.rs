@@ -3,8 +3,8 @@
 //! Signed bytes, joined by `\n`: `btauth/1`, scheme, METHOD, path with query as sent, sha256 hex of the body,
 //! nonce (unix ns), sender, receiver or `-`.
 //!
-//! Invariant: a request is accepted only where the hotkey's signature over exactly these bytes was verified, and only
-//! within the window of 10 s past and 2 s future. That it counts once is for [`super::SpentNonces`].
+//! Invariant: a request is accepted only where the hotkey's signature over exactly these bytes was verified,
+//! and only within the window of 10 s past and 2 s future. That it counts once is for [`super::SpentNonces`].
 
 use http::{HeaderMap, StatusCode};
 

@@ -1,8 +1,8 @@
 //! What a hotkey signed when it asked for a session, kept as proof.
 //!
 //! Two wire forms make evidence: a request of btauth/1 ([`super::btauth`]) and a string of the vending server
-//! ([`super::vending`]). Invariant: an [`Evidence`] is made only where the hotkey's signature over its text was
-//! verified.
+//! ([`super::vending`]). Invariant: an [`Evidence`] is made only where the hotkey's signature over its text
+//! was verified.
 
 use std::fmt;
 

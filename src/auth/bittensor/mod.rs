@@ -1,4 +1,5 @@
-//! What a Bittensor hotkey signs: requests of btauth/1, the strings of the vending server, and sr25519 beneath both.
+//! What a Bittensor hotkey signs: requests of btauth/1, the strings of the vending server, and sr25519
+//! beneath both.
 
 pub mod btauth;
 pub(in crate::auth) mod evidence;

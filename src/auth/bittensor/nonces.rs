@@ -1,7 +1,7 @@
 //! The nonces of btauth/1 that were used already.
 //!
-//! Invariants: a (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted; memory is
-//! bounded by [`NONCES_MAX`].
+//! Invariants: a (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted;
+//! memory is bounded by [`NONCES_MAX`].
 
 use std::{
     collections::BTreeSet,
@@ -17,9 +17,9 @@ use crate::{chain::AccountId, time::UnixTime};
 /// Most nonces held at once: 5000 sessions a second over the window of 12 s, about 4 MiB.
 const NONCES_MAX: usize = 60_000;
 
-/// The nonces spent within the window, exactly. One per process: replicas that share session keys share no nonces,
-/// so a request captured within its window could be repeated at another replica, which yields one more session of
-/// the same hotkey.
+/// The nonces spent within the window, exactly. One per process: replicas that share session keys share no
+/// nonces, so a request captured within its window could be repeated at another replica, which yields one
+/// more session of the same hotkey.
 #[derive(Debug, Default)]
 pub(crate) struct SpentNonces(Mutex<Nonces>);
 
@@ -34,8 +34,8 @@ impl SpentNonces {
     /// Spends the nonce of verified evidence.
     ///
     /// # Errors
-    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `Full` where there are too
-    /// many within the window.
+    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `Full` where there are
+    /// too many within the window.
     pub(crate) fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), BtauthError> {
         self.spend_bounded(evidence, now, NONCES_MAX)
     }

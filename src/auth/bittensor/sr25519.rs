@@ -8,8 +8,8 @@ use crate::{chain::AccountId, secret::Secret};
 /// Length of a signature in bytes.
 pub const SIGNATURE_BYTES: usize = 64;
 
-/// Whether `signature` was made over `message` by `account`. [`AccountId`] is never the all-zero key, under which
-/// a forged signature would pass.
+/// Whether `signature` was made over `message` by `account`. [`AccountId`] is never the all-zero key, under
+/// which a forged signature would pass.
 pub(in crate::auth) fn verify(
     account: &AccountId,
     message: &[u8],

@@ -1,13 +1,15 @@
 //! The strings that clients of the vending server sign with their hotkey, and what they prove.
 //!
-//! Such a string names no receiver, so a server that was sent one could pass it on to another. It counts here only
-//! where [`Audience::allow_none`](super::btauth::Audience) is set, exactly like a session request that is addressed to
-//! nobody. Within its window (300 s past, 60 s ahead) a string may be sent again: it gives the same URLs for the same
-//! hotkey, and what they are worth is judged when they are used. Clients that retry rely on it, so nothing is
-//! remembered of it. Who has a young string with its signature can therefore ask in its signer's name. Neither leaves
-//! this server again: the tokens in URLs and forms hold them sealed (see [`crate::auth::session`]).
+//! Such a string names no receiver, so a server that was sent one could pass it on to another. It counts here
+//! only where [`Audience::allow_none`](super::btauth::Audience) is set, exactly like a session request that
+//! is addressed to nobody. Within its window (300 s past, 60 s ahead) a string may be sent again: it gives
+//! the same URLs for the same hotkey, and what they are worth is judged when they are used. Clients that
+//! retry rely on it, so nothing is remembered of it. Who has a young string with its signature can therefore
+//! ask in its signer's name. Neither leaves this server again: the tokens in URLs and forms hold them sealed
+//! (see [`crate::auth::session`]).
 //!
-//! In a token the evidence is the hotkey's SS58, a line end, and the string: some strings do not say who signed them.
+//! In a token the evidence is the hotkey's SS58, a line end, and the string: some strings do not say who
+//! signed them.
 
 use super::{
     evidence::{Evidence, signed_wrapped},
@@ -148,8 +150,8 @@ pub(crate) enum VendingError {
     Signature,
 }
 
-/// Verifies that `hotkey` signed the string of `request`. Costs at most two sr25519 verifications, and none out of the
-/// window. `timestamp` and `expiry` are unix seconds.
+/// Verifies that `hotkey` signed the string of `request`. Costs at most two sr25519 verifications, and none
+/// out of the window. `timestamp` and `expiry` are unix seconds.
 ///
 /// # Errors
 /// [`VendingError`].

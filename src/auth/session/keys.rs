@@ -1,7 +1,7 @@
 //! The server's session keys: they derive the secrets of sessions and seal tokens.
 //!
-//! The secret access key is base64 of 30 bytes of HKDF-SHA256(server session key, token): 40 characters, as AWS's.
-//! Tokens are sealed with AES-256-GCM-SIV under a key of its own, derived from the session key.
+//! The secret access key is base64 of 30 bytes of HKDF-SHA256(server session key, token): 40 characters, as
+//! AWS's. Tokens are sealed with AES-256-GCM-SIV under a key of its own, derived from the session key.
 
 use std::{fmt, sync::Arc};
 
@@ -150,7 +150,8 @@ impl SessionKeys {
         self.keys.iter().find(|key| key.id == id)
     }
 
-    /// A secret that belongs to no session, for a token that is refused anyway: it costs what a real one costs.
+    /// A secret that belongs to no session, for a token that is refused anyway: it costs what a real one
+    /// costs.
     pub(super) fn dummy_secret(&self, token: &str) -> Result<SecretText> {
         self.dummy.secret(token)
     }

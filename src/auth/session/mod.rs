@@ -1,12 +1,12 @@
 //! Session credentials: issued against a hotkey's signature, verified with nothing stored.
 //!
-//! [`token`] has the wire form of tokens, [`keys`] the server's keys, [`statement`] what the evidence in a token says;
-//! here sessions are issued and proven.
+//! [`token`] has the wire form of tokens, [`keys`] the server's keys, [`statement`] what the evidence in a
+//! token says; here sessions are issued and proven.
 //!
-//! Invariants (P11, P12): the server's key alone mints nothing, for the hotkey's signature is verified before a
-//! token is believed; an unproven token leaves nothing in the cache; a cached session dies with its expiry and with
-//! its key; the costly sr25519 verification comes only after the cheap HMAC has proven that the caller holds a
-//! secret which this server issued.
+//! Invariants (P11, P12): the server's key alone mints nothing, for the hotkey's signature is verified before
+//! a token is believed; an unproven token leaves nothing in the cache; a cached session dies with its expiry
+//! and with its key; the costly sr25519 verification comes only after the cheap HMAC has proven that the
+//! caller holds a secret which this server issued.
 
 mod keys;
 mod statement;
@@ -137,11 +137,12 @@ impl SessionAuthority {
         signed_at.plus_seconds(self.ttl_seconds_max).seconds()
     }
 
-    /// Proves that the caller holds the session: `find_signed` is handed the signing key of `presented.day` and gives
-    /// what it found signed with it, if anything.
+    /// Proves that the caller holds the session: `find_signed` is handed the signing key of `presented.day`
+    /// and gives what it found signed with it, if anything.
     ///
     /// # Errors
-    /// `InvalidAccessKeyId`, `InvalidToken`, `ExpiredToken` (starting `SessionExpired: `), `SignatureDoesNotMatch`.
+    /// `InvalidAccessKeyId`, `InvalidToken`, `ExpiredToken` (starting `SessionExpired: `),
+    /// `SignatureDoesNotMatch`.
     pub(super) fn prove<T>(
         &self,
         presented: &PresentedSession<'_>,

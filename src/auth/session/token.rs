@@ -1,13 +1,13 @@
 //! The wire form of session tokens.
 //!
-//! The token is base64url without padding of: version 1 (u8) · key id (u8 length, 1..=32 bytes) · kind of evidence
-//! (u8, 1 = btauth/1, 2 = a string of the vending server) · wrapped in `<Bytes>` (u8, 0 or 1) · expiry (u64, unix
-//! seconds) · evidence (u16 length, 1..=1024 bytes) · the hotkey's signature (64 bytes); integers are big-endian, and
-//! nothing follows.
+//! The token is base64url without padding of: version 1 (u8) · key id (u8 length, 1..=32 bytes) · kind of
+//! evidence (u8, 1 = btauth/1, 2 = a string of the vending server) · wrapped in `<Bytes>` (u8, 0 or 1) ·
+//! expiry (u64, unix seconds) · evidence (u16 length, 1..=1024 bytes) · the hotkey's signature (64 bytes);
+//! integers are big-endian, and nothing follows.
 //!
-//! A token with a string of the vending server stands in URLs and forms that are handed on, and whoever has that string
-//! with its signature could ask for more in its signer's name while it is young. So it is sealed: version 2 (u8) · key
-//! id (u8 length, bytes) · AES-256-GCM-SIV of the token above, see [`super::keys`].
+//! A token with a string of the vending server stands in URLs and forms that are handed on, and whoever has
+//! that string with its signature could ask for more in its signer's name while it is young. So it is sealed:
+//! version 2 (u8) · key id (u8 length, bytes) · AES-256-GCM-SIV of the token above, see [`super::keys`].
 //!
 //! Invariants: one token has one spelling; nothing of a token longer than [`TOKEN_CHARS_MAX`] is read.
 

@@ -2,8 +2,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 //!
-//! Invariant: path and query come in decoded and are encoded here and nowhere else, so that a signature covers
-//! exactly the text that was authorised (P20).
+//! Invariant: path and query come in decoded and are encoded here and nowhere else, so that a signature
+//! covers exactly the text that was authorised (P20).
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, Method};
@@ -29,7 +29,8 @@ pub(crate) struct CanonicalRequest<'a> {
     pub(crate) signed_headers: &'a str,
     /// Where the values of the signed headers are looked up.
     pub(crate) headers: &'a HeaderMap,
-    /// Values that stand in for those of `headers`, by lower-case name: `host` above all, which HTTP/2 has elsewhere.
+    /// Values that stand in for those of `headers`, by lower-case name: `host` above all, which HTTP/2 has
+    /// elsewhere.
     pub(crate) overrides: &'a [(&'a str, &'a str)],
     /// The value of `x-amz-content-sha256`, as it is sent.
     pub(crate) payload_hash: &'a str,
@@ -39,8 +40,8 @@ impl CanonicalRequest<'_> {
     /// The whole text.
     ///
     /// # Errors
-    /// `SignatureDoesNotMatch` for a signed header that is not there, `InvalidRequest` for a value that is not
-    /// UTF-8.
+    /// `SignatureDoesNotMatch` for a signed header that is not there, `InvalidRequest` for a value that is
+    /// not UTF-8.
     pub(crate) fn text(&self) -> Result<String> {
         let mut text = String::with_capacity(1024);
         text.push_str(self.method.as_str());

@@ -1,4 +1,5 @@
-//! Who says to have signed, when and for which scope: what requests and forms have in common. Nothing in it is proven.
+//! Who says to have signed, when and for which scope: what requests and forms have in common. Nothing in it
+//! is proven.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>.
 
@@ -101,8 +102,8 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Checks that the scope is the day of the claim, `region` and S3 (P9); `malformed` makes the error of the place
-    /// where the signature stands.
+    /// Checks that the scope is the day of the claim, `region` and S3 (P9); `malformed` makes the error of
+    /// the place where the signature stands.
     ///
     /// # Errors
     /// What `malformed` makes, with the right `Region` where that is what differs.

@@ -1,5 +1,5 @@
-//! AWS Signature Version 4 as S3 has it: the claim of a request, its canonical form, what it says of the body,
-//! presigned queries, POST policies, and the client's side of all that.
+//! AWS Signature Version 4 as S3 has it: the claim of a request, its canonical form, what it says of the
+//! body, presigned queries, POST policies, and the client's side of all that.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>.
 

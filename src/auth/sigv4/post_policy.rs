@@ -2,8 +2,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>.
 //!
-//! Invariants: each field but `x-amz-signature`, `file`, `policy` and `x-ignore-*` is covered by a condition; every
-//! condition is met, and every length range. Who signed a policy is for [`crate::auth::form`].
+//! Invariants: each field but `x-amz-signature`, `file`, `policy` and `x-ignore-*` is covered by a condition;
+//! every condition is met, and every length range. Who signed a policy is for [`crate::auth::form`].
 
 use std::{borrow::Cow, fmt};
 

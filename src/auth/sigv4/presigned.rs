@@ -1,12 +1,12 @@
 //! Presigned queries: headers that stand in them, and lists that go on behind their signature.
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>. Paging is this server's own:
-//! a presigned URL is one page of a list, and nobody but the signer could ask for the next. So on a presigned `GET` of
-//! ListObjectsV2 with a signed prefix, the parameters of [`Addition`] may be added *after* `X-Amz-Signature`. Where
-//! they stand says that they are not signed; nothing has to be guessed.
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>. Paging is this
+//! server's own: a presigned URL is one page of a list, and nobody but the signer could ask for the next. So
+//! on a presigned `GET` of ListObjectsV2 with a signed prefix, the parameters of [`Addition`] may be added
+//! *after* `X-Amz-Signature`. Where they stand says that they are not signed; nothing has to be guessed.
 //!
-//! Invariants: what is added only narrows what was signed, never widens or replaces it; a header that stands in the
-//! query stands nowhere else.
+//! Invariants: what is added only narrows what was signed, never widens or replaces it; a header that stands
+//! in the query stands nowhere else.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -43,8 +43,8 @@ impl Addition {
     }
 }
 
-/// The signed part of the query of a presigned list, and what was added behind the signature. `None` where nothing
-/// was added or nothing may be.
+/// The signed part of the query of a presigned list, and what was added behind the signature. `None` where
+/// nothing was added or nothing may be.
 pub(crate) fn split(method: &Method, query: &Query) -> Option<(Query, Query)> {
     if *method != Method::GET {
         return None;
@@ -65,8 +65,8 @@ pub(crate) fn split(method: &Method, query: &Query) -> Option<(Query, Query)> {
 /// The query that is authorised and forwarded: the signed one, narrowed by what was added.
 ///
 /// # Errors
-/// `AccessDenied` for a prefix or a start outside the signed prefix, or a prefix that goes past the signed delimiter;
-/// `InvalidArgument` for what is there twice and for a `max-keys` that is no number.
+/// `AccessDenied` for a prefix or a start outside the signed prefix, or a prefix that goes past the signed
+/// delimiter; `InvalidArgument` for what is there twice and for a `max-keys` that is no number.
 pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
     let mut query = signed;
     for (name, value) in added.iter() {
@@ -104,8 +104,8 @@ pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
     Ok(query)
 }
 
-/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up: where a delimiter begins
-/// in `more`, be it that the keys go on with the rest of it.
+/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up: where a
+/// delimiter begins in `more`, be it that the keys go on with the rest of it.
 fn reaches_past(more: &str, delimiter: &str) -> bool {
     let mut rests = more.char_indices().filter_map(|(at, _)| more.get(at..));
     !delimiter.is_empty() && rests.any(|rest| rest.starts_with(delimiter) || delimiter.starts_with(rest))
@@ -153,8 +153,8 @@ fn twice(name: &str) -> Error {
     )
 }
 
-/// Moves the headers that SDKs put into a presigned query (`X-Amz-Meta-…`, `X-Amz-Checksum-…`) to `headers`: they are
-/// signed as parameters, and are headers to S3. Gives the query without them.
+/// Moves the headers that SDKs put into a presigned query (`X-Amz-Meta-…`, `X-Amz-Checksum-…`) to `headers`:
+/// they are signed as parameters, and are headers to S3. Gives the query without them.
 ///
 /// # Errors
 /// `InvalidArgument` for what is not a header, and for a header that stands in two places.

@@ -1,10 +1,11 @@
-//! The claim of a request: what it says in its `Authorization` header or its query. Nothing in it is proven yet.
+//! The claim of a request: what it says in its `Authorization` header or its query. Nothing in it is proven
+//! yet.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html> and
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>.
 //!
-//! Invariants: a claim stands in the `Authorization` header or in the query, never in both (P3); each of its parts
-//! stands there once (P16); it covers `host`, a date and every `x-amz-*` header (P1, P2).
+//! Invariants: a claim stands in the `Authorization` header or in the query, never in both (P3); each of its
+//! parts stands there once (P16); it covers `host`, a date and every `x-amz-*` header (P1, P2).
 
 use std::borrow::Cow;
 
@@ -103,8 +104,8 @@ impl<'a> RequestClaim<'a> {
     /// Reads the one claim of a request.
     ///
     /// # Errors
-    /// `AccessDenied` starting `Anonymous: ` where there is none; `AccessDenied` with `HeadersNotSigned` (P1, P2);
-    /// `InvalidRequest` for SigV2, duplicates and two claims at once; `AuthorizationHeaderMalformed` or
+    /// `AccessDenied` starting `Anonymous: ` where there is none; `AccessDenied` with `HeadersNotSigned` (P1,
+    /// P2); `InvalidRequest` for SigV2, duplicates and two claims at once; `AuthorizationHeaderMalformed` or
     /// `AuthorizationQueryParametersError` for what cannot be read; those of [`Declared::parse`].
     pub(crate) fn read(headers: &'a HeaderMap, query: &'a Query) -> Result<Self> {
         refuse_duplicates(headers, query)?;
@@ -227,8 +228,8 @@ impl<'a> RequestClaim<'a> {
             Scheme::Sr25519 if payload.has_signed_chunks() => {
                 return Err(Error::new(
                     Code::InvalidRequest,
-                    "Signed chunks need a shared secret, which AWS4-SR25519-SHA256 does not have. Send a sha256, \
-                     UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER, or use session credentials.",
+                    "Signed chunks need a shared secret, which AWS4-SR25519-SHA256 does not have. Send a \
+                     sha256, UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER, or use session credentials.",
                 ));
             }
             Scheme::Sr25519 if token.is_some() => {
@@ -257,9 +258,9 @@ impl<'a> RequestClaim<'a> {
     /// Checks scope and freshness (P9). `presigned_seconds_max` narrows S3's seven days.
     ///
     /// # Errors
-    /// `AuthorizationHeaderMalformed` or `AuthorizationQueryParametersError` for another scope, with the right
-    /// `Region` where that is what differs; `RequestTimeTooSkewed` with `ServerTime`; `AccessDenied` for a
-    /// presigned query before its time or after it.
+    /// `AuthorizationHeaderMalformed` or `AuthorizationQueryParametersError` for another scope, with the
+    /// right `Region` where that is what differs; `RequestTimeTooSkewed` with `ServerTime`; `AccessDenied`
+    /// for a presigned query before its time or after it.
     pub(crate) fn check(&self, region: &str, presigned_seconds_max: u64, now: UnixTime) -> Result<()> {
         self.claim.check_scope(region, |reason| self.place.malformed(reason))?;
         match self.place {
@@ -355,7 +356,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a s
     headers.get(name).map(text).transpose()
 }
 
-/// A query parameter of the signature: SDKs differ in the case (`X-Amz-Content-Sha256`, `X-Amz-Content-SHA256`).
+/// A query parameter of the signature: SDKs differ in the case (`X-Amz-Content-Sha256`,
+/// `X-Amz-Content-SHA256`).
 fn parameter<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
     query.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }

@@ -1,6 +1,7 @@
 //! The scope of a signature, `yyyymmdd/region/s3/aws4_request`, and the signing key that is derived for it.
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>, "Calculating a signature".
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>, "Calculating a
+//! signature".
 
 use aws_sigv4::sign::v4::generate_signing_key;
 

@@ -129,8 +129,8 @@ pub struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// Signs in the `Authorization` header, adding `x-amz-date`, `x-amz-content-sha256` and the token. Gives the
-    /// seed of signed chunks; with a hotkey there is none.
+    /// Signs in the `Authorization` header, adding `x-amz-date`, `x-amz-content-sha256` and the token. Gives
+    /// the seed of signed chunks; with a hotkey there is none.
     ///
     /// # Errors
     /// Those of [`CanonicalRequest::text`].
@@ -154,7 +154,8 @@ impl Signer<'_> {
         Ok(seed)
     }
 
-    /// Signs in the query, for `expires_seconds`. A payload other than `UNSIGNED-PAYLOAD` is named in the query.
+    /// Signs in the query, for `expires_seconds`. A payload other than `UNSIGNED-PAYLOAD` is named in the
+    /// query.
     ///
     /// # Errors
     /// Those of [`CanonicalRequest::text`] and [`Query::push`].
@@ -233,8 +234,8 @@ fn trailer_signature(seed: &ChunkSeed, previous: &str, trailer: &str) -> String 
     calculate_signature(seed.signing_key.expose(), parts.join("\n").as_bytes())
 }
 
-/// Encodes `body` in aws-chunked form with chunks of `chunk_bytes`, each signed where there is a `seed`, and with
-/// `trailers` (`None`: a body without a trailer section), signed as well where there is a seed.
+/// Encodes `body` in aws-chunked form with chunks of `chunk_bytes`, each signed where there is a `seed`, and
+/// with `trailers` (`None`: a body without a trailer section), signed as well where there is a seed.
 pub fn encode_chunks(
     seed: Option<&ChunkSeed>,
     body: &[u8],
