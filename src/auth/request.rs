@@ -71,8 +71,8 @@ impl<'a> ClaimedRequest<'a, '_> {
         hosts: impl Iterator<Item = &'a str>,
         is_signed: impl Fn(&str) -> bool,
     ) -> Result<Option<&'a str>> {
-        let claim = &self.claim.claim;
         const ACCEPT_ENCODING: &str = "accept-encoding";
+        let claim = &self.claim.claim;
         let alternatives = if self.claim.signs(ACCEPT_ENCODING) { self.head.accept_encodings } else { &[] };
         // As it arrived, unless it did not arrive at all and there is something else to try.
         let as_arrived = alternatives.is_empty() || self.head.headers.contains_key(ACCEPT_ENCODING);

@@ -22,7 +22,13 @@ use super::{
     verified::VerifiedQuery,
     *,
 };
-use crate::{chain::AccountId, error::Result, s3::uri::Query, secret::Secret, time::UnixTime};
+use crate::{
+    chain::AccountId,
+    error::Result,
+    s3::uri::{self, Query},
+    secret::Secret,
+    time::UnixTime,
+};
 
 pub(super) const HOST: &str = "s3.example:8014";
 pub(super) const REGION: &str = "us-east-1";
@@ -223,6 +229,41 @@ fn p4_signed_chunks_get_the_seed_of_their_chain_and_a_hotkey_has_none() {
     let mut signed = request(Method::PUT, "/bucket/key", "");
     signer.sign(&mut signed, &Declared::UnsignedTrailer).unwrap();
     assert_eq!(arrive(&verifier, &signed, NOW).unwrap().payload(), &Payload::UnsignedTrailer);
+}
+
+#[test]
+fn a_presigned_request_is_handed_out_with_its_headers_in_place_and_its_list_narrowed() {
+    let verifier = verifier();
+    let session = session(&verifier);
+    let signer = Signer { credentials: Credentials::Session(&session), region: REGION, now: NOW };
+    let mut list = request(Method::GET, "/bucket", "list-type=2&prefix=a/&X-Amz-Meta-Note=b");
+    signer.presign(&mut list, 60, &Declared::Unsigned).unwrap();
+    let asked = |name: &str, value: &str| {
+        let mut list = list.clone();
+        list.query.push(name, value).unwrap();
+        // As on the wire: what is added stands behind the signature.
+        let pairs: Vec<_> = (list.query.iter())
+            .map(|(name, value)| format!("{}={}", uri::encode_component(name), uri::encode_component(value)))
+            .collect();
+        let head = Head {
+            method: &list.method,
+            path: "/bucket",
+            query: Some(&pairs.join("&")),
+            headers: &list.headers,
+            hosts: &[HOST],
+            accept_encodings: &[],
+            is_own_host: &|_| true,
+        };
+        verifier.verify(&head, NOW).and_then(|verified| verified.query_and_headers(&list.headers))
+    };
+    let (query, headers) = asked("prefix", "a/b").unwrap();
+    assert_eq!(query.canonical(), "list-type=2&prefix=a%2Fb");
+    assert_eq!(headers["x-amz-meta-note"], "b");
+    assert_eq!(asked("prefix", "c/").unwrap_err().code, Code::AccessDenied);
+    assert_eq!(asked("max-keys", "x").unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(asked("fetch-owner", "true").unwrap_err().code, Code::SignatureDoesNotMatch);
+    // What is signed counts wherever the signature stands: SDKs sort the query, and `prefix` comes after it.
+    assert!(arrive(&verifier, &list, NOW).is_ok());
 }
 
 #[test]

@@ -89,12 +89,12 @@ pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
                 let wanted = whole_number(value).ok_or_else(no_number)?;
                 // A signed value that is no number bounds nothing, so nothing takes its place.
                 if signed_value.is_some_and(|signed| Some(wanted) > whole_number(signed)) {
-                    return Err(twice(name));
+                    return Err(already_signed(name));
                 }
             }
             Some(Addition::StartAfter | Addition::ContinuationToken | Addition::Delimiter) | None => {
                 if signed_value.is_some() {
-                    return Err(twice(name));
+                    return Err(already_signed(name));
                 }
             }
         }
@@ -104,8 +104,8 @@ pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
     Ok(query)
 }
 
-/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up: where a
-/// delimiter begins in `more`, be it that the keys go on with the rest of it.
+/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up. That is so where
+/// a delimiter begins in `more`, even if only its beginning is there: the keys may go on with the rest of it.
 fn reaches_past(more: &str, delimiter: &str) -> bool {
     let mut rests = more.char_indices().filter_map(|(at, _)| more.get(at..));
     !delimiter.is_empty() && rests.any(|rest| rest.starts_with(delimiter) || delimiter.starts_with(rest))
@@ -113,7 +113,7 @@ fn reaches_past(more: &str, delimiter: &str) -> bool {
 
 /// A number of digits only: `parse` alone takes a sign.
 fn whole_number(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 fn no_number() -> Error {
@@ -143,7 +143,7 @@ fn outside(name: &str, prefix: &str) -> Error {
     )
 }
 
-fn twice(name: &str) -> Error {
+fn already_signed(name: &str) -> Error {
     Error::new(
         Code::InvalidArgument,
         format!(
