@@ -13,7 +13,7 @@
 //!
 //! It reads top to bottom in [`proxy`]. Each step makes the value that the next one needs, and there is no second way
 //! to get it: what is verified comes from [`auth::Verifier`] alone ([`auth::Verifier::verify`] for requests,
-//! [`auth::Verifier::verify_form`] for forms), [`policy::Permit`] from [`policy::Policy::authorise`] alone, and what a client
+//! `auth::Verifier::verify_form` for forms), [`policy::Permit`] from [`policy::Policy::authorise`] alone, and what a client
 //! sends to the store is built from a permit.
 //!
 //! # The rooms

@@ -2,13 +2,13 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`verifier`], [`request`], [`verified`] | the head of a request in, a verified principal out |
-//! | [`form`] | the same for a form |
+//! | `verifier`, `request`, `verified` | the head of a request in, a verified principal out |
+//! | `form` | the same for a form |
 //! | [`sigv4`] | Signature Version 4: claims, canonical form, payloads, presigned queries, POST policies |
-//! | [`session`] | session credentials: keys, tokens, issuing and proving |
+//! | `session` | session credentials: keys, tokens, issuing and proving |
 //! | [`bittensor`] | what a hotkey signs: btauth/1, the strings of the vending server, sr25519 |
 //!
-//! Invariants: [`Verified`] comes from [`Verifier::verify`] and `VerifiedForm` from [`Verifier::verify_form`]
+//! Invariants: [`Verified`] comes from [`Verifier::verify`] and `VerifiedForm` from `Verifier::verify_form`
 //! alone (P3); time is an argument, nothing here reads a clock or does I/O; what a peer can make us compute
 //! is bounded.
 

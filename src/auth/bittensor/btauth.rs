@@ -4,7 +4,7 @@
 //! nonce (unix ns), sender, receiver or `-`.
 //!
 //! Invariant: a request is accepted only where the hotkey's signature over exactly these bytes was verified,
-//! and only within the window of 10 s past and 2 s future. That it counts once is for [`super::SpentNonces`].
+//! and only within the window of 10 s past and 2 s future. That it counts once is for `SpentNonces`.
 
 use http::{HeaderMap, StatusCode};
 
@@ -52,7 +52,7 @@ impl Audience {
     }
 }
 
-/// Why a request is not one of btauth/1; [`BtauthError::status`] and its text make the JSON answer.
+/// Why a request is not one of btauth/1; its status and its text make the JSON answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BtauthError {
     /// A header is missing.
@@ -190,7 +190,7 @@ pub fn sign(
 }
 
 /// Verifies a request of btauth/1; `target` is the path with its query as sent. Costs at most two sr25519
-/// verifications. The nonce is not spent yet, see [`super::SpentNonces`].
+/// verifications. The nonce is not spent yet, see `SpentNonces`.
 ///
 /// # Errors
 /// Any [`BtauthError`] but `Replayed` and `Full`.

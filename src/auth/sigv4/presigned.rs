@@ -104,8 +104,9 @@ pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
     Ok(query)
 }
 
-/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up. That is so where
-/// a delimiter begins in `more`, even if only its beginning is there: the keys may go on with the rest of it.
+/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up. That is so
+/// where a delimiter begins in `more`, even if only its beginning is there: the keys may go on with the rest
+/// of it.
 fn reaches_past(more: &str, delimiter: &str) -> bool {
     let mut rests = more.char_indices().filter_map(|(at, _)| more.get(at..));
     !delimiter.is_empty() && rests.any(|rest| rest.starts_with(delimiter) || delimiter.starts_with(rest))

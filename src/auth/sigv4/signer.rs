@@ -1,6 +1,6 @@
 //! The client's side of the wire: signs requests, presigns URLs, encodes chunked bodies.
 //!
-//! For tests, benches and the commands that act as clients. Source: the pages named in [`super::sigv4`], and
+//! For tests, benches and the commands that act as clients. Source: the page named in [`super`], and
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>.
 
 use std::fmt;
@@ -133,7 +133,7 @@ impl Signer<'_> {
     /// the seed of signed chunks; with a hotkey there is none.
     ///
     /// # Errors
-    /// Those of [`CanonicalRequest::text`].
+    /// Those of `CanonicalRequest::text`.
     pub fn sign(&self, request: &mut ClientRequest, payload: &Declared) -> Result<Option<ChunkSeed>> {
         let date = self.now.to_amz();
         let headers = &mut request.headers;
@@ -158,7 +158,7 @@ impl Signer<'_> {
     /// query.
     ///
     /// # Errors
-    /// Those of [`CanonicalRequest::text`] and [`Query::push`].
+    /// Those of `CanonicalRequest::text` and [`Query::push`].
     pub fn presign(
         &self,
         request: &mut ClientRequest,
