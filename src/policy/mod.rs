@@ -226,14 +226,7 @@ impl Permit<'_> {
     }
 }
 
-/// The query name of ListObjectsV2 that a continuation takes the place of.
-pub const START_AFTER: &str = "start-after";
-
-/// Whether a listing goes on from a continuation token. S3 then takes no notice of `start-after`, and minio-py sends the
-/// token in both: it is neither judged nor forwarded.
-pub fn is_continued(query: &crate::s3::uri::Query) -> bool {
-    query.get("continuation-token").is_some_and(|token| !token.is_empty())
-}
+pub use crate::s3::listing::{START_AFTER, is_continued};
 
 fn standing_to_root(root: &str, prefix: &str) -> Standing {
     if prefix.starts_with(root) {

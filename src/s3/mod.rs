@@ -3,6 +3,7 @@
 pub mod copy_source;
 pub mod headers;
 pub mod key;
+pub mod listing;
 mod operation;
 mod request;
 pub mod uri;
