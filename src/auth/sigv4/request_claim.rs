@@ -229,7 +229,8 @@ impl<'a> RequestClaim<'a> {
                 return Err(Error::new(
                     Code::InvalidRequest,
                     "Signed chunks need a shared secret, which AWS4-SR25519-SHA256 does not have. Send a \
-                     sha256, UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER, or use session credentials.",
+                     sha256, UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER, or use session \
+                     credentials.",
                 ));
             }
             Scheme::Sr25519 if token.is_some() => {
