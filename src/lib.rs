@@ -53,18 +53,22 @@
 //! body that has begun. The TLS listener, rate limits and metrics have their places (`serve`,
 //! `policy`, `exchange`) and are not there yet.
 
+mod access;
 pub mod auth;
 pub mod body;
 pub mod chain;
 pub mod cli;
 pub mod config;
-pub mod endpoints;
+mod endpoint;
+mod endpoints;
 pub mod error;
-pub mod exchange;
+mod exchange;
+mod front;
 pub mod policy;
-pub mod proxy;
+mod proxy;
 pub mod s3;
 pub mod secret;
 pub mod serve;
-pub mod store;
+mod site;
+mod store;
 pub mod time;

@@ -20,26 +20,10 @@ pub use store::{CredentialSource, Proofs, Store, StoreAddressing, Trailers};
 
 use crate::{
     chain::AccountId,
+    endpoint::Endpoint,
     policy::{Policy, RoleRights, Template, Values},
     secret::Secret,
 };
-
-/// The first path segments of endpoints that are not S3's; no bucket may have such a name.
-pub const RESERVED_NAMES: &[&str] = &[
-    "commitment-formats",
-    "docs",
-    "get-file-presigned-urls",
-    "get-folder-access",
-    "get-folder-presigned-urls",
-    "get-miner-specific-access",
-    "get-validator-access",
-    "healthcheck",
-    "healthz",
-    "openapi.json",
-    "readyz",
-    "structure-info",
-    "v1",
-];
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -141,7 +125,7 @@ impl Bucket {
     fn read(mut section: Section) -> Self {
         let right = "a bucket name of 3 to 63 letters, digits, dots and hyphens";
         let name: String = section.required("name", right);
-        if RESERVED_NAMES.contains(&name.as_str()) {
+        if Endpoint::reserves(&name) {
             section.fault(
                 "name",
                 format_args!("{name:?} is the name of an endpoint of this server; choose another"),

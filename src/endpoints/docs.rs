@@ -9,10 +9,7 @@ use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use crate::proxy::Answer;
-
-/// Where it is.
-pub(super) const PATH: &str = "/docs";
+use crate::exchange::Answer;
 
 const PAGE: &str = include_str!("docs.html");
 

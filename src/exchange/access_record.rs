@@ -23,13 +23,11 @@ use crate::{
 
 /// What is known of one request so far.
 #[derive(Debug)]
-pub struct AccessRecord {
+pub(crate) struct AccessRecord {
     /// The id in the answer's `x-amz-request-id`.
     pub request_id: String,
     started: Instant,
-    peer: IpAddr,
-    /// Whether it came through a proxy that is believed.
-    pub from_edge: bool,
+    client: IpAddr,
     method: Method,
     /// Who called, once verified.
     pub hotkey: Option<AccountId>,
@@ -51,12 +49,11 @@ pub struct AccessRecord {
 
 impl AccessRecord {
     /// Begins the record of a request that has just arrived.
-    pub fn begin(peer: IpAddr, from_edge: bool, method: &Method) -> Self {
+    pub(crate) fn begin(client: IpAddr, method: &Method) -> Self {
         Self {
             request_id: request_id(),
             started: Instant::now(),
-            peer,
-            from_edge,
+            client,
             method: method.clone(),
             hotkey: None,
             owner: None,
@@ -70,12 +67,12 @@ impl AccessRecord {
     }
 
     /// The client's address.
-    pub fn peer(&self) -> IpAddr {
-        self.peer
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// Writes the line.
-    pub fn end(self, status: StatusCode, sent_bytes: u64, end: &End) {
+    pub(crate) fn end(self, status: StatusCode, sent_bytes: u64, end: &End) {
         let outcome = match end {
             End::Complete => "complete",
             End::Failed(_) => "failed",
@@ -93,7 +90,7 @@ impl AccessRecord {
         tracing::info!(
             target: "subgate::access",
             request_id = %self.request_id,
-            peer = %self.peer,
+            peer = %self.client,
             method = %self.method,
             operation = self.operation.map(Operation::as_str),
             key = self.key,

@@ -4,17 +4,11 @@
 //! last part and the form ends with its last boundary and a line end, for the file's length is told to the store
 //! before its first byte; and a redirect leads to the hosts of `endpoints.redirect_hosts` alone.
 
-use std::time::SystemTime;
-
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
-use hyper::body::Incoming;
 
 use super::{
-    Arrival, Gate,
-    answer::Answer,
-    check_head, host,
-    put::{Through, promised, rewrite},
+    Proxy, check_head,
+    put::{Planned, promised, rewrite},
     sizes,
 };
 use crate::{
@@ -24,13 +18,14 @@ use crate::{
         plan::Plan,
     },
     error::{Code, Error, Result},
-    exchange::AccessRecord,
+    exchange::{Answer, Exchange, RequestBody},
+    policy::UploadPermit,
     s3::{
-        Addressing, Operation, Request, headers,
+        Addressing, ForwardedHeaders, Operation, Request,
         uri::{self, Query},
         xml,
     },
-    time::UnixTime,
+    site,
 };
 
 /// The variable of a key for which the client's file name stands in.
@@ -54,7 +49,7 @@ const ANSWER_HEADERS: &[&str] = &[
 ];
 
 /// Whether a request is a form for the bucket: a POST of `multipart/form-data`, without a query, not to an object.
-pub(super) fn is_form(head: &Parts) -> bool {
+pub(crate) fn is_form(head: &Parts) -> bool {
     let path = head.uri.path();
     head.method == Method::POST
         && head.uri.query().is_none_or(str::is_empty)
@@ -72,108 +67,89 @@ enum Success {
     Redirect(String),
 }
 
-impl Gate {
-    pub(super) async fn form(
-        &self,
-        head: &Parts,
-        arrival: &mut Arrival,
-        record: &mut AccessRecord,
-    ) -> Result<Answer> {
-        check_head(head)?;
-        let mut body = Some(arrival.take()?);
-        let answer = self.form_upload(head, &mut body, arrival, record).await;
-        // Refused before the file: the client may still be sending it.
-        if let Some(body) = body {
-            *arrival = Arrival::Unread(body);
-        }
-        answer
-    }
-
-    async fn form_upload(
-        &self,
-        head: &Parts,
-        body: &mut Option<Incoming>,
-        arrival: &mut Arrival,
-        record: &mut AccessRecord,
-    ) -> Result<Answer> {
-        let now = SystemTime::now();
-        let time = UnixTime::from(now);
-        let host = host(head)?;
-        let bucket = self.form_bucket(head, host)?;
-        if head.headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS")) {
+impl Proxy {
+    /// Uploads the file of a form.
+    ///
+    /// # Errors
+    /// S3's codes for what is wrong with the form, its policy, or the caller's rights.
+    pub(crate) async fn post_form(&self, exchange: &mut Exchange, mut body: RequestBody) -> Result<Answer> {
+        let now = exchange.now;
+        check_head(&exchange.head)?;
+        let host = site::host(&exchange.head)?.to_owned();
+        let bucket = self.form_bucket(exchange, &host)?;
+        let headers = &exchange.head.headers;
+        if headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS")) {
             return Err(Error::new(
                 Code::InvalidRequest,
                 "Only one auth mechanism allowed: the Authorization header or the form's policy, not both.",
             ));
         }
-        let form_bytes = sizes::content_length(&head.headers)?;
+        let form_bytes = sizes::content_length(headers)?;
         if form_bytes > self.limits.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
-            sizes::object_size(&self.limits, form_bytes)?;
+            sizes::check_object(&self.limits, form_bytes)?;
         }
-        let boundary = Boundary::of(content_type(head).unwrap_or_default())?;
+        let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
         // The fields, within bounds, and the beginning of the file.
-        let inbound = body.as_mut().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
-        let (form_head, first) = read_head(inbound, &boundary, self.pace).await?;
+        let (form_head, first) = read_head(&mut body, &boundary, self.pace).await?;
         let file_bytes = file_bytes(form_bytes, &form_head, &boundary)?;
-        let form = PostForm { fields: &form_head.fields, host, is_own_host: self.is_own_host(host) };
+        let is_own_host = self.site.is_own_host(&host);
+        let form = PostForm { fields: &form_head.fields, host: &host, is_own_host };
 
         // Verify, and look up, as on the road.
-        let verified = self.verifier.verify_form(&form, time)?;
-        let (caller, _) = self.recognise(verified.hotkey(), now, record)?;
-        record.operation = Some(Operation::PutObject);
+        let verified = self.access.verifier().verify_form(&form, now)?;
+        let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
+        exchange.record.operation = Some(Operation::PutObject);
 
         // The policy's conditions on this form, then what this server lets the caller do.
         let key = key(&form, &form_head)?;
-        record.key = Some(key.clone());
-        verified.policy().check(&form, &key, &bucket, time)?;
+        exchange.record.key = Some(key.clone());
+        verified.policy().check(&form, &key, &bucket, now)?;
         let success = self.success(&form)?;
         let fields = object_headers(&form)?;
         let path = format!("/{bucket}/{key}");
         let request =
             Request::parse(&Method::PUT, Addressing::Path, &path, Query::default(), &HeaderMap::new())?;
-        let mut passed = headers::forwarded(Operation::PutObject, &fields)?;
-        let permit = self.policy.authorise(&caller, request)?;
+        let forwarded = ForwardedHeaders::of(Operation::PutObject, &fields)?;
+        let permit = self.access.policy().authorise(&caller, request)?;
+        let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
 
-        // Admit: the bounds of the policy, and the server's own.
+        // The bounds of the policy, and the server's own.
         verified.policy().check_length(file_bytes)?;
-        sizes::object_size(&self.limits, file_bytes)?;
+        sizes::check_object(&self.limits, file_bytes)?;
 
-        let through = self.form_body(&fields, &mut passed, body, (first, file_bytes, &boundary), arrival)?;
-        let answer = self.stream(head, &permit, passed, through, time).await?;
+        let file = FilePart::new(body, first, file_bytes, &boundary);
+        let answer = self.store_file(exchange, permit, forwarded, &fields, file, file_bytes).await?;
         if !answer.is_success() {
             return Ok(answer);
         }
-        let place = match self.host_bucket(host) {
-            Some(_) => format!("/{}", uri::encode_path(&key)),
-            None => format!("/{bucket}/{}", uri::encode_path(&key)),
-        };
-        let location = format!("{}{place}", self.public_endpoint(head, record.from_edge, host));
+        let endpoint = self.site.public_endpoint(&exchange.head, exchange.from_edge, &host);
+        let location = format!("{endpoint}{}/{}", self.site.bucket_path(&host), uri::encode_path(&key));
         form_answer(&answer, &success, &location, &bucket, &key)
     }
 
-    /// Plans the file's way through.
-    fn form_body<'a>(
+    /// Streams the file to the store.
+    async fn store_file(
         &self,
+        exchange: &Exchange,
+        permit: UploadPermit<'_>,
+        mut forwarded: ForwardedHeaders,
         fields: &HeaderMap,
-        passed: &mut HeaderMap,
-        body: &mut Option<Incoming>,
-        (first, file_bytes, boundary): (Bytes, u64, &Boundary),
-        arrival: &'a mut Arrival,
-    ) -> Result<Through<'a>> {
+        file: FilePart<RequestBody>,
+        file_bytes: u64,
+    ) -> Result<Answer> {
         let mut plan = Plan::new(&Payload::Unsigned, file_bytes);
-        promised(&mut plan, fields, self.store_settings.verifies)?;
-        let payload_hash = rewrite(passed, &plan, &Payload::Unsigned, self.store_settings.verifies)?;
-        let inbound = body.take().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
-        let part = FilePart::new(inbound, first, file_bytes, boundary);
-        Ok(Through { plan, payload_hash, body: Inbound::File(Box::new(part)), arrival })
+        promised(&mut plan, fields, self.verified_by_store)?;
+        let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned, self.verified_by_store)?;
+        let body = Inbound::File(Box::new(file));
+        self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }
 
     /// The bucket of a form: there is one, and the path names no object.
-    fn form_bucket(&self, head: &Parts, host: &str) -> Result<String> {
-        let path = uri::decode_path(head.uri.path())?;
+    fn form_bucket(&self, exchange: &Exchange, host: &str) -> Result<String> {
+        let path = uri::decode_path(exchange.path())?;
         let named = path.trim_matches('/');
-        let bucket = match (self.host_bucket(host), named) {
+        let bucket = match (self.site.host_bucket(host), named) {
             (Some(bucket), "") => bucket,
             (Some(_), _) | (None, "") => {
                 return Err(Error::new(
@@ -183,7 +159,7 @@ impl Gate {
             }
             (None, named) => named,
         };
-        self.check_bucket(bucket, host)?;
+        self.site.check_bucket(bucket, host)?;
         Ok(bucket.to_owned())
     }
 
@@ -197,11 +173,7 @@ impl Gate {
             });
             return match (&target, host) {
                 (Some(target), Some(authority))
-                    if self
-                        .endpoints
-                        .redirect_hosts
-                        .iter()
-                        .any(|own| own.eq_ignore_ascii_case(authority.as_str())) =>
+                    if self.redirect_hosts.iter().any(|own| own.eq_ignore_ascii_case(authority.as_str())) =>
                 {
                     Ok(Success::Redirect(target.to_string()))
                 }

@@ -10,5 +10,6 @@ pub mod uri;
 pub mod xml;
 
 pub use copy_source::CopySource;
+pub use headers::ForwardedHeaders;
 pub use operation::{COPY_SOURCE, Operation, SDK_QUERY_NAME};
 pub use request::{Addressing, Request};

@@ -170,6 +170,28 @@ impl Operation {
         }
     }
 
+    /// The method of its requests.
+    pub fn method(self) -> Method {
+        match self {
+            Self::ListBuckets
+            | Self::GetBucketLocation
+            | Self::ListObjects
+            | Self::ListObjectsV2
+            | Self::ListMultipartUploads
+            | Self::GetObject
+            | Self::GetObjectAttributes
+            | Self::ListParts => Method::GET,
+            Self::HeadBucket | Self::HeadObject => Method::HEAD,
+            Self::CreateBucket
+            | Self::PutObject
+            | Self::CopyObject
+            | Self::UploadPart
+            | Self::UploadPartCopy => Method::PUT,
+            Self::DeleteObjects | Self::CreateMultipartUpload | Self::CompleteMultipartUpload => Method::POST,
+            Self::AbortMultipartUpload | Self::DeleteObject => Method::DELETE,
+        }
+    }
+
     /// Whether the request body is an object's bytes; only these take the streaming forms (P7).
     pub fn streams_in(self) -> bool {
         matches!(self, Self::PutObject | Self::UploadPart)

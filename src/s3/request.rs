@@ -66,7 +66,24 @@ impl Request {
         let operation = Operation::parse(method, bucket, key, &query, headers)?;
         let copy_source = match operation {
             Operation::CopyObject | Operation::UploadPartCopy => Some(copy_source(headers)?),
-            _ => None,
+            Operation::ListBuckets
+            | Operation::HeadBucket
+            | Operation::CreateBucket
+            | Operation::GetBucketLocation
+            | Operation::ListObjects
+            | Operation::ListObjectsV2
+            | Operation::ListMultipartUploads
+            | Operation::DeleteObjects
+            | Operation::GetObject
+            | Operation::HeadObject
+            | Operation::GetObjectAttributes
+            | Operation::ListParts
+            | Operation::PutObject
+            | Operation::UploadPart
+            | Operation::CreateMultipartUpload
+            | Operation::CompleteMultipartUpload
+            | Operation::AbortMultipartUpload
+            | Operation::DeleteObject => None,
         };
         Ok(Self {
             operation,
@@ -85,6 +102,11 @@ impl Request {
     /// The key, where there is one.
     pub fn key_opt(&self) -> Option<&str> {
         self.key.as_deref()
+    }
+
+    /// The source of a copy, where the request is one.
+    pub fn copy_source_opt(&self) -> Option<&CopySource> {
+        self.copy_source.as_ref()
     }
 
     /// The source of a copy.

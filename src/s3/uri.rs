@@ -90,6 +90,12 @@ impl Query {
         Ok(query)
     }
 
+    /// A query of a few decoded pairs that are known here.
+    pub(crate) fn of<const PAIRS: usize>(pairs: [(&str, &str); PAIRS]) -> Self {
+        const { assert!(PAIRS <= QUERY_PAIRS_MAX) };
+        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    }
+
     /// Adds a decoded pair at the end.
     ///
     /// # Errors

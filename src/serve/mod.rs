@@ -23,10 +23,11 @@ use tokio::{
 use tokio_io_timeout::TimeoutWriter;
 
 use crate::{
+    access::Access,
     auth::{self, Audience, Verifier, sigv4},
     chain::{Live, Registry, RegistryFile},
     config::{self, ChainSource, Config},
-    proxy::{Gate, Rooms},
+    front::Front,
     store::Store,
     time::UnixTime,
 };
@@ -84,7 +85,7 @@ pub enum ServeFault {
 
 /// A server that has its ports and is ready to run.
 pub struct Server {
-    gate: Arc<Gate>,
+    front: Arc<Front>,
     listener: TcpListener,
     admin: Option<TcpListener>,
     settings: config::Server,
@@ -108,8 +109,9 @@ impl Server {
         };
         let store = Store::new(&config.store, &config.bucket.name).await?;
         let verifier = verifier(&config)?;
-        let gate = Arc::new(Gate::new(Rooms { config, verifier, registry, store }));
-        Ok(Self { gate, listener, admin, settings })
+        let access = Access::new(verifier, registry, config.chain.clone(), config.policy.clone());
+        let front = Arc::new(Front::new(&config, access, store));
+        Ok(Self { front, listener, admin, settings })
     }
 
     /// Where clients come in.
@@ -124,8 +126,8 @@ impl Server {
 
     /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { gate, listener, admin, settings } = self;
-        let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&gate))));
+        let Self { front, listener, admin, settings } = self;
+        let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&front))));
         let connections = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(settings.connections_max));
         let mut shutdown = std::pin::pin!(shutdown);
@@ -140,7 +142,7 @@ impl Server {
                 let open = settings.connections_max.saturating_sub(slots.available_permits());
                 let buffer_bytes = buffer_bytes(open);
                 let connection =
-                    connection(stream, peer, Arc::clone(&gate), &settings, Arc::clone(&asked), buffer_bytes);
+                    connection(stream, peer, Arc::clone(&front), &settings, Arc::clone(&asked), buffer_bytes);
                 let connection = connections.watch(connection);
                 let patience = Duration::from_secs(settings.head_seconds_max);
                 tokio::spawn(async move {
@@ -191,7 +193,7 @@ async fn served(connection: impl Future, asked: &AtomicBool, patience: Duration)
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    gate: Arc<Gate>,
+    front: Arc<Front>,
     settings: &config::Server,
     asked: Arc<AtomicBool>,
     buffer_bytes: usize,
@@ -203,8 +205,8 @@ fn connection(
     stream.set_timeout(Some(Duration::from_secs(settings.write_idle_seconds)));
     let service = service_fn(move |request| {
         asked.store(true, Ordering::Relaxed);
-        let gate = Arc::clone(&gate);
-        async move { Ok::<_, std::convert::Infallible>(gate.handle(request, peer).await) }
+        let front = Arc::clone(&front);
+        async move { Ok::<_, std::convert::Infallible>(front.handle(request, peer).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -75,7 +75,7 @@ impl Current {
 }
 
 /// Where credentials come from, and the ones that count now.
-pub struct Credentials {
+pub(crate) struct Credentials {
     current: ArcSwap<Current>,
     source: Source,
 }
@@ -90,7 +90,7 @@ type Stamp = (u64, i64, i64, u64);
 
 impl Credentials {
     /// Reads them for the first time.
-    pub async fn new(source: &CredentialSource) -> Result<Self, CredentialFault> {
+    pub(crate) async fn new(source: &CredentialSource) -> Result<Self, CredentialFault> {
         let (identity, source) = match source {
             CredentialSource::Environment => (from_environment()?, Source::Fixed),
             CredentialSource::File(path) => {
