@@ -13,13 +13,13 @@
 //!
 //! It reads top to bottom in `proxy::Proxy::road`. Each step makes the value that the next one needs, and
 //! there is no second way to get it: what is verified comes from [`auth::Verifier`] alone
-//! ([`auth::Verifier::verify`] for requests, [`auth::Verifier::verify_form`] for forms), a `Permit` from
+//! ([`auth::Verifier::verify`] for requests, `auth::Verifier::verify_form` for forms), a `Permit` from
 //! `Policy::authorise` alone, and what goes to the store from a permit's own methods alone.
 //!
 //! # The rooms
 //!
 //! Upper rooms know lower ones, never the other way round; rooms of one floor do not know each other.
-//! `tests/house.rs` holds that.
+//! `tests/house` holds that.
 //!
 //! | floor | room | what is in it |
 //! | --- | --- | --- |

@@ -20,6 +20,7 @@ mod harness;
 
 mod chain;
 mod cli;
+mod docs;
 mod doctor;
 mod endpoints;
 mod house;

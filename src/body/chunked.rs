@@ -32,7 +32,7 @@ use crate::{
     auth::ChunkSeed,
     body::incomplete,
     error::{Code, Error, Result},
-    secret::{Secret, same},
+    secret::{Secret, constant_time_eq},
 };
 
 /// The longest chunk header: 16 hex digits, `;chunk-signature=`, 64 hex digits and CRLF are 99.
@@ -299,7 +299,7 @@ impl Chain {
         let Self { times_and_scope, previous, .. } = self;
         let string_to_sign = format!("AWS4-HMAC-SHA256-{what}\n{times_and_scope}\n{previous}\n{hashes}");
         let computed = calculate_signature(self.key.expose(), string_to_sign.as_bytes());
-        if !same(computed.as_bytes(), announced) {
+        if !constant_time_eq(computed.as_bytes(), announced) {
             return Err(Error::new(
                 Code::SignatureDoesNotMatch,
                 "The signature of a chunk or trailer of the body does not match what was computed from its bytes and the signatures before it.",

@@ -6,7 +6,7 @@ use crate::{
         plan::Plan,
     },
     error::{Code, Error, Result},
-    secret::same,
+    secret::constant_time_eq,
 };
 
 /// What one body's content has to prove.
@@ -64,18 +64,18 @@ impl Proof {
 
         if let Some(signed) = self.sha256 {
             let computed = digest_of(Algorithm::Sha256)?;
-            if !same(&signed, computed) {
+            if !constant_time_eq(&signed, computed) {
                 return Err(sha256_mismatch(&signed, computed));
             }
         }
         if let Some((expected, running)) = self.md5.take() {
             let computed = running.finish();
-            if !same(&expected, &computed) {
+            if !constant_time_eq(&expected, &computed) {
                 return Err(md5_mismatch(&expected, &computed));
             }
         }
         for (algorithm, expected) in &self.checksums {
-            if !same(expected, digest_of(*algorithm)?) {
+            if !constant_time_eq(expected, digest_of(*algorithm)?) {
                 return Err(checksum_mismatch(*algorithm));
             }
         }
@@ -88,7 +88,7 @@ impl Proof {
                         format!("Value for {} trailing header is invalid.", algorithm.header()),
                     )
                 })?;
-                if same(&expected, digest_of(algorithm)?) {
+                if constant_time_eq(&expected, digest_of(algorithm)?) {
                     Ok(())
                 } else {
                     Err(checksum_mismatch(algorithm))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{attempts::Attempts, json::Refusal};
 use crate::{
     access::Access,
-    auth::{Audience, BtauthError, ReplayStore, bittensor::btauth},
+    auth::{Audience, BtauthError, bittensor::SpentNonces, bittensor::btauth},
     body::pace::Pace,
     exchange::{Exchange, RequestBody},
     site::{self, Site},
@@ -25,7 +25,7 @@ pub(super) struct SessionEndpoint {
     site: Arc<Site>,
     attempts: Arc<Attempts>,
     audience: Audience,
-    nonces: ReplayStore,
+    nonces: SpentNonces,
     pace: Pace,
 }
 
@@ -45,7 +45,7 @@ impl SessionEndpoint {
         audience: Audience,
         pace: Pace,
     ) -> Self {
-        Self { access, site, attempts, audience, nonces: ReplayStore::default(), pace }
+        Self { access, site, attempts, audience, nonces: SpentNonces::default(), pace }
     }
 
     /// Issues session credentials to the registered hotkey that has signed for them.

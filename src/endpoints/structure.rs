@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
-    auth::bittensor::vending::{Ask, FUTURE_SECONDS_MAX, PAST_SECONDS_MAX},
+    auth::bittensor::vending::{FUTURE_SECONDS_MAX, PAST_SECONDS_MAX, VendingRequest},
     config::Limits,
     policy::Policy,
 };
@@ -41,8 +41,10 @@ impl StructureInfo {
 
 /// The strings that are signed, by endpoint.
 pub(super) fn commitment_formats() -> Value {
-    let formats: serde_json::Map<String, Value> =
-        Ask::FORMATS.iter().map(|(endpoint, format)| ((*endpoint).to_owned(), json!(format))).collect();
+    let formats: serde_json::Map<String, Value> = VendingRequest::FORMATS
+        .iter()
+        .map(|(endpoint, format)| ((*endpoint).to_owned(), json!(format)))
+        .collect();
     json!({
         "formats": formats,
         "signature": "sr25519 by the hotkey over the UTF-8 string, hex, with or without 0x",

@@ -18,7 +18,6 @@ mod copy;
 mod delete;
 mod list;
 mod post_form;
-mod presigned;
 mod put;
 mod relay;
 mod request_xml;
@@ -38,7 +37,7 @@ use crate::{
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     policy::Permitted,
-    s3::{Addressing, ForwardedHeaders, Operation, Request},
+    s3::{Addressing, ForwardedHeaders, Operation, Request, uri::Query},
     site::Site,
     store::{Store, StoreBody},
 };
@@ -103,8 +102,8 @@ impl Proxy {
         let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
 
         // Parse: what is asked for.
-        let mut headers = exchange.head.headers.clone();
-        let request = self.parse(exchange, &verified, &mut headers)?;
+        let (query, headers) = verified.query_and_headers(&exchange.head.headers)?;
+        let request = self.parse(exchange, &verified, query, &headers)?;
         let operation = request.operation;
         exchange.record.operation = Some(operation);
         exchange.record.key = request.key_opt().map(str::to_owned);
@@ -145,15 +144,14 @@ impl Proxy {
         }
     }
 
-    /// Understands the verified request as S3's. What an SDK has put into a presigned query in place of a
-    /// header becomes that header, and is judged as one.
-    fn parse(&self, exchange: &Exchange, verified: &Verified, headers: &mut HeaderMap) -> Result<Request> {
-        let mut query = verified.query().clone();
-        if verified.is_presigned() {
-            presigned::hoisted(&query, headers)?;
-            query = query.without(|name| name.to_ascii_lowercase().starts_with("x-amz-"));
-        }
-        let query = presigned::effective(query, verified.unsigned_query())?;
+    /// Understands the verified request as S3's.
+    fn parse(
+        &self,
+        exchange: &Exchange,
+        verified: &Verified,
+        query: Query,
+        headers: &HeaderMap,
+    ) -> Result<Request> {
         let bucket = self.site.host_bucket(verified.host());
         let addressing = bucket.map_or(Addressing::Path, Addressing::VirtualHost);
         let request = Request::parse(&exchange.head.method, addressing, verified.path(), query, headers)?;

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{ValidatorRequest, VendedEndpoints, account, registered_miner};
 use crate::{
-    auth::bittensor::vending::Ask,
+    auth::bittensor::vending::VendingRequest,
     chain::Owner,
     endpoints::json::Refusal,
     exchange::{Exchange, RequestBody},
@@ -86,7 +86,7 @@ impl VendedEndpoints {
         }
         let miner = account("miner_hotkey", &request.miner_hotkey)?;
         let hotkey = account("hotkey", &request.validator.hotkey)?;
-        let ask = Ask::Files { miner, hotkey };
+        let ask = VendingRequest::Files { miner, hotkey };
         let verified = self.verify_validator(&ask, &request.validator.signed_fields(), exchange)?;
         let owner = registered_miner(&verified, miner)?;
         let expires_at = exchange.now.plus_seconds(request.expiry_hours.saturating_mul(3600));

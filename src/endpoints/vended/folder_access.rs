@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{BODY_BYTES_MAX, SignedFields, VendedEndpoints, account};
 use crate::{
-    auth::bittensor::vending::Ask,
+    auth::bittensor::vending::VendingRequest,
     endpoints::{json::Refusal, structure::StructureInfo},
     exchange::{Exchange, RequestBody},
 };
@@ -59,9 +59,9 @@ impl VendedEndpoints {
         let coldkey = account("coldkey", &request.coldkey)?;
         let source = request.source.as_deref().filter(|source| !source.is_empty());
         let ask = match source {
-            Some(source) if Ask::is_source(source) => Ask::Source { coldkey, source },
+            Some(source) if VendingRequest::is_source(source) => VendingRequest::Source { coldkey, source },
             Some(_) => return Err(Refusal::bad_request("Invalid source")),
-            None => Ask::Folder { coldkey, hotkey: account("hotkey", &request.hotkey)? },
+            None => VendingRequest::Folder { coldkey, hotkey: account("hotkey", &request.hotkey)? },
         };
         let fields = SignedFields {
             hotkey: &request.hotkey,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{BODY_BYTES_MAX, ValidatorRequest, VendedEndpoints, account, incomplete_list};
 use crate::{
-    auth::bittensor::vending::Ask,
+    auth::bittensor::vending::VendingRequest,
     endpoints::{discovery::Depth, json::Refusal},
     exchange::{Exchange, RequestBody},
 };
@@ -59,7 +59,7 @@ impl VendedEndpoints {
         let request: ValidatorRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
         let hotkey = account("hotkey", &request.hotkey)?;
         let fields = request.signed_fields();
-        let verified = self.verify_validator(&Ask::Folders(hotkey), &fields, exchange)?;
+        let verified = self.verify_validator(&VendingRequest::Folders(hotkey), &fields, exchange)?;
         let found = self
             .discovery
             .folders(&verified.caller, &verified.snapshot, Depth::Whole, exchange.now)

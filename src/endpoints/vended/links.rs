@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     auth::{
-        Declared, Session,
+        Declared, SessionCredentials,
         sigv4::signer::{ClientRequest, Credentials, Signer},
         sigv4::{PRESIGNED_SECONDS_MAX, SERVICE, TERMINATOR, signing_key},
     },
@@ -35,7 +35,7 @@ pub(super) struct Place {
 /// Signs for one caller.
 pub(super) struct Links<'a> {
     place: Place,
-    session: Session,
+    session: SessionCredentials,
     bucket: &'a Bucket,
     now: UnixTime,
     seconds: u64,
@@ -46,7 +46,7 @@ pub(super) type Form = (String, BTreeMap<String, String>);
 
 impl<'a> Links<'a> {
     /// Signs with `session`, for a client that reaches this server at `place`.
-    pub(super) fn new(bucket: &'a Bucket, place: Place, session: Session, now: UnixTime) -> Self {
+    pub(super) fn new(bucket: &'a Bucket, place: Place, session: SessionCredentials, now: UnixTime) -> Self {
         let seconds = session.expires_at.seconds().saturating_sub(now.seconds());
         Self { place, session, bucket, now, seconds: seconds.clamp(1, PRESIGNED_SECONDS_MAX) }
     }

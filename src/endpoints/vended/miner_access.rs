@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{BODY_BYTES_MAX, ValidatorRequest, VendedEndpoints, account, registered_miner};
 use crate::{
-    auth::bittensor::vending::Ask,
+    auth::bittensor::vending::VendingRequest,
     endpoints::json::Refusal,
     exchange::{Exchange, RequestBody},
 };
@@ -42,7 +42,7 @@ impl VendedEndpoints {
         let request: MinerRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
         let miner = account("miner_hotkey", &request.miner_hotkey)?;
         let fields = request.validator.signed_fields();
-        let verified = self.verify_validator(&Ask::Miner(miner), &fields, exchange)?;
+        let verified = self.verify_validator(&VendingRequest::Miner(miner), &fields, exchange)?;
         let owner = registered_miner(&verified, miner)?;
         let source = request.source.as_deref().filter(|source| !source.is_empty());
         let templates = self.access.policy().templates().iter();

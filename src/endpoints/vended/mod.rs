@@ -24,7 +24,7 @@ use crate::{
     access::Access,
     auth::{
         Evidence,
-        bittensor::vending::{self, Ask, SeedError},
+        bittensor::vending::{self, VendingError, VendingRequest},
     },
     body::pace::Pace,
     chain::{AccountId, Owner, Role, Snapshot},
@@ -138,7 +138,7 @@ impl VendedEndpoints {
     /// Verifies that a registered hotkey asks for that.
     fn verify(
         &self,
-        ask: &Ask<'_>,
+        ask: &VendingRequest<'_>,
         fields: &SignedFields<'_>,
         exchange: &mut Exchange,
     ) -> Result<VerifiedRequest, Refusal> {
@@ -152,8 +152,8 @@ impl VendedEndpoints {
         let hotkey = account("hotkey", fields.hotkey)?;
         let evidence = vending::verify(ask, hotkey, fields.signature, fields.timestamp, fields.expiry, now)
             .map_err(|error| match error {
-            SeedError::Timestamp => Refusal::bad_request(error.to_string()),
-            SeedError::Signature => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string()),
+            VendingError::Timestamp => Refusal::bad_request(error.to_string()),
+            VendingError::Signature => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string()),
         })?;
         let (caller, snapshot) = self.access.identify(hotkey, exchange)?;
         let wished = fields.expiry.unwrap_or_else(|| fields.timestamp.saturating_add(EXPIRY_SECONDS));
@@ -161,7 +161,7 @@ impl VendedEndpoints {
         Ok(VerifiedRequest {
             caller,
             evidence,
-            string: ask.string(fields.timestamp),
+            string: ask.signed_string(fields.timestamp),
             // What ends this second would be refused before it arrives.
             expires_at: UnixTime::from_seconds(wished.min(latest).max(now.seconds().saturating_add(1))),
             snapshot,
@@ -171,7 +171,7 @@ impl VendedEndpoints {
     /// As [`Self::verify`], for validators.
     fn verify_validator(
         &self,
-        ask: &Ask<'_>,
+        ask: &VendingRequest<'_>,
         fields: &SignedFields<'_>,
         exchange: &mut Exchange,
     ) -> Result<VerifiedRequest, Refusal> {

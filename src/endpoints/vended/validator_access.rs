@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{BODY_BYTES_MAX, ValidatorRequest, VendedEndpoints, incomplete_list};
 use crate::{
-    auth::bittensor::vending::Ask,
+    auth::bittensor::vending::VendingRequest,
     chain::Snapshot,
     endpoints::{
         discovery::{Depth, Folder},
@@ -83,7 +83,8 @@ impl VendedEndpoints {
         body: RequestBody,
     ) -> Result<ValidatorAccess, Refusal> {
         let request: ValidatorRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
-        let verified = self.verify_validator(&Ask::Everything, &request.signed_fields(), exchange)?;
+        let verified =
+            self.verify_validator(&VendingRequest::Everything, &request.signed_fields(), exchange)?;
         let policy = self.access.policy();
         let roots = policy.roots();
         let Some(first) = roots.first().filter(|_| roots.iter().all(|root| !root.is_empty())) else {

@@ -1,6 +1,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::*;
+use crate::auth::bittensor::SpentNonces;
 
 const NONCE: u64 = 1_752_076_800_000_000_000;
 const TARGET: &str = "/v1/session?a=1";
@@ -39,7 +40,7 @@ fn check(headers: &HeaderMap, expected: BtauthError) {
 #[test]
 fn the_vectors_of_the_sdk_are_verified() {
     let vectors: serde_json::Value =
-        serde_json::from_str(include_str!("../../../tests/vectors/btauth1.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../tests/vectors/btauth1.json")).unwrap();
     let audience = Audience { allow_none: true, ..audience() };
     for vector in vectors["vectors"].as_array().unwrap() {
         let text = |name: &str| vector[name].as_str().unwrap();
@@ -150,7 +151,7 @@ fn p12_the_audience_is_this_server() {
 #[test]
 fn a_signature_over_wrapped_bytes_is_taken_once_wrapped() {
     let keypair = keypair();
-    let bytes = evidence_bytes("POST", TARGET, BODY, NONCE, &keypair.account(), Some(&server()));
+    let bytes = evidence_text("POST", TARGET, BODY, NONCE, &keypair.account(), Some(&server()));
     let mut headers = signed();
     let mut sign_as = |message: String| {
         let signature = format!("0x{}", hex::encode(keypair.sign(message.as_bytes())));
@@ -164,8 +165,8 @@ fn a_signature_over_wrapped_bytes_is_taken_once_wrapped() {
 
 #[test]
 fn statements_go_round_and_nothing_else_is_one() {
-    let bytes = evidence_bytes("POST", TARGET, BODY, NONCE, &keypair().account(), None);
-    assert_eq!(Statement::parse(&bytes).unwrap().text(), bytes);
+    let bytes = evidence_text("POST", TARGET, BODY, NONCE, &keypair().account(), None);
+    assert_eq!(SignedRequest::parse(&bytes).unwrap().text(), bytes);
     for text in [
         String::new(),
         bytes.replace("btauth/1", "btauth/2"),
@@ -175,13 +176,13 @@ fn statements_go_round_and_nothing_else_is_one() {
         bytes.replace("\n-", "\n"),
         bytes.replace("17520", "+17520"),
     ] {
-        assert_eq!(Statement::parse(&text), None, "{text}");
+        assert_eq!(SignedRequest::parse(&text), None, "{text}");
     }
 }
 
 #[test]
 fn a_nonce_is_spent_once_within_the_window_and_the_store_is_bounded() {
-    let store = ReplayStore::default();
+    let store = SpentNonces::default();
     let evidence = |nonce_nanos| {
         let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), nonce_nanos));
         verify(&headers, "POST", TARGET, BODY, &audience(), UnixTime::from_nanos(nonce_nanos)).unwrap()

@@ -15,7 +15,8 @@ fn signature() -> String {
 
 fn authorization() -> String {
     format!(
-        "AWS4-HMAC-SHA256 Credential=5Abc/20261121/us-east-1/s3/aws4_request, SignedHeaders={NAMES}, Signature={}",
+        "AWS4-HMAC-SHA256 Credential=5Abc/20261121/us-east-1/s3/aws4_request, SignedHeaders={NAMES}, \
+         Signature={}",
         signature()
     )
 }
@@ -62,7 +63,9 @@ fn presigned(expires: &str) -> String {
 /// Reads and checks the claim of a request and says with what it was refused, if at all.
 fn refusal_at(headers: &HeaderMap, query: &str, now: UnixTime) -> Option<Error> {
     let query = Query::parse(Some(query)).unwrap();
-    Claim::read(headers, &query).and_then(|claim| claim.check(REGION, PRESIGNED_SECONDS_MAX, now)).err()
+    RequestClaim::read(headers, &query)
+        .and_then(|claim| claim.check(REGION, PRESIGNED_SECONDS_MAX, now))
+        .err()
 }
 
 fn check(headers: &HeaderMap, query: &str, code: Code, text: &str) {
@@ -132,8 +135,8 @@ fn p2_the_date_header_serves_where_it_is_signed() {
         headers.remove("x-amz-date");
         headers.insert("date", date.parse().unwrap());
         let query = Query::default();
-        let claim = Claim::read(&headers, &query).unwrap();
-        assert_eq!(claim.date, DATE);
+        let claim = RequestClaim::read(&headers, &query).unwrap();
+        assert_eq!(claim.claim.date, DATE);
         check_ok(&headers, "");
         headers.insert("authorization", authorization().parse().unwrap());
         check(&headers, "", Code::AccessDenied, "Date");
@@ -180,7 +183,7 @@ fn p9_a_presigned_query_has_its_own_window() {
     }
     let query = Query::parse(Some(&presigned("120"))).unwrap();
     let headers = HeaderMap::new();
-    let claim = Claim::read(&headers, &query).unwrap();
+    let claim = RequestClaim::read(&headers, &query).unwrap();
     assert!(claim.check(REGION, 119, NOW).is_err());
     assert!(claim.check(REGION, 120, NOW).is_ok());
 }
@@ -223,7 +226,7 @@ fn p10_the_payload_is_required_in_a_header_and_optional_in_a_query() {
     );
     let payload = |headers: &HeaderMap, more: &str| {
         let query = Query::parse(Some(&format!("{}{more}", presigned("60")))).unwrap();
-        Claim::read(headers, &query).map(|claim| claim.payload)
+        RequestClaim::read(headers, &query).map(|claim| claim.payload)
     };
     let none = HeaderMap::new();
     let empty = Declared::parse(EMPTY).unwrap();
@@ -317,7 +320,7 @@ proptest! {
     fn p3_no_authorization_header_panics(text in "(AWS4-HMAC-SHA256 )?[ -~]{0,200}", query in "[ -~]{0,80}") {
         let headers = with("authorization", &text);
         if let Ok(query) = Query::parse(Some(&query)) {
-            let _ = Claim::read(&headers, &query).map(|claim| claim.check(REGION, 60, NOW).is_ok());
+            let _ = RequestClaim::read(&headers, &query).map(|claim| claim.check(REGION, 60, NOW).is_ok());
         }
     }
 
@@ -335,6 +338,6 @@ proptest! {
             query.push(name, value).unwrap();
         }
         let headers = HeaderMap::new();
-        let _ = Claim::read(&headers, &query).map(|claim| claim.check(REGION, 60, NOW).is_ok());
+        let _ = RequestClaim::read(&headers, &query).map(|claim| claim.check(REGION, 60, NOW).is_ok());
     }
 }
