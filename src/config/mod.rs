@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The first path segments of endpoints that are not S3's; no bucket may have such a name.
-pub const RESERVED_NAMES: &[&str] = &[
+pub(crate) const RESERVED_NAMES: &[&str] = &[
     "commitment-formats",
     "docs",
     "get-file-presigned-urls",

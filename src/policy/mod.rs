@@ -226,7 +226,7 @@ impl Permit<'_> {
     }
 }
 
-pub use crate::s3::listing::{START_AFTER, is_continued};
+pub(crate) use crate::s3::listing::{START_AFTER, is_continued};
 
 fn standing_to_root(root: &str, prefix: &str) -> Standing {
     if prefix.starts_with(root) {

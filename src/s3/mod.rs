@@ -10,5 +10,6 @@ pub mod uri;
 pub mod xml;
 
 pub use copy_source::CopySource;
-pub use operation::{COPY_SOURCE, Operation, SDK_QUERY_NAME};
+pub use operation::Operation;
+pub(crate) use operation::{COPY_SOURCE, SDK_QUERY_NAME};
 pub use request::{Addressing, Request};
