@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use sp_core::crypto::{AccountId32, Ss58AddressFormat, Ss58Codec};
 
 /// SS58 prefix of Bittensor addresses ("generic substrate").
-pub const SS58_PREFIX: u16 = 42;
+const SS58_PREFIX: u16 = 42;
 
 /// A hotkey or a coldkey: a 32-byte public key whose text form is SS58 with prefix 42.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -49,7 +49,7 @@ pub enum SnapshotFileError {
 
 impl SnapshotFileError {
     /// Whether there just is no file yet.
-    pub fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
 }

@@ -26,7 +26,7 @@ mod subtensor;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::SystemTime};
 
-pub use account::{AccountError, AccountId, SS58_PREFIX};
+pub use account::{AccountError, AccountId};
 pub use disk::SnapshotFileError;
 pub use file::{RegistryFile, RegistryFileError};
 pub use node::{Block, BlockHash, ExpectedGenesis};
@@ -35,13 +35,13 @@ pub use snapshot::{Neuron, NotValidator, Origin, Owner, Role, Snapshot, Validato
 pub use subtensor::{ChainWatcher, SubtensorSettings, read_once};
 
 /// The genesis of the main network, "finney".
-pub const FINNEY_GENESIS: BlockHash = BlockHash([
+pub(crate) const FINNEY_GENESIS: BlockHash = BlockHash([
     0x2f, 0x05, 0x55, 0xcc, 0x76, 0xfc, 0x28, 0x40, 0xa2, 0x5a, 0x6e, 0xa3, 0xb9, 0x63, 0x71, 0x46, 0x80,
     0x6f, 0x1f, 0x44, 0xb0, 0x90, 0xc1, 0x75, 0xff, 0xde, 0x2a, 0x7e, 0x5a, 0xb3, 0x6c, 0x03,
 ]);
 
 /// Its public endpoint: one request a second.
-pub const FINNEY_ENDPOINT: &str = "wss://entrypoint-finney.opentensor.ai:443";
+pub(crate) const FINNEY_ENDPOINT: &str = "wss://entrypoint-finney.opentensor.ai:443";
 
 /// Where the snapshot comes from.
 pub enum Registry {
@@ -61,7 +61,7 @@ impl Registry {
     }
 
     /// How often each result of a refresh has occurred, by name.
-    pub fn counters(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn counters(&self) -> BTreeMap<&'static str, u64> {
         match self {
             Self::File(_) => BTreeMap::new(),
             Self::Subtensor(watcher) => watcher.counters(),
@@ -69,7 +69,7 @@ impl Registry {
     }
 
     /// Why the last refresh failed; none where it succeeded.
-    pub fn last_error(&self) -> Option<String> {
+    pub(crate) fn last_error(&self) -> Option<String> {
         match self {
             Self::File(_) => None,
             Self::Subtensor(watcher) => watcher.last_error(),
@@ -78,7 +78,7 @@ impl Registry {
 }
 
 /// The snapshot that a running server has stored on disk.
-pub fn stored_snapshot(
+pub(crate) fn stored_snapshot(
     path: &Path,
     subtensor: &SubtensorSettings,
     now: SystemTime,

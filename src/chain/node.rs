@@ -30,7 +30,7 @@ pub struct BlockHash(pub [u8; 32]);
 
 impl BlockHash {
     /// Reads `0x` and 64 hex digits.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = hex::decode(text.strip_prefix("0x")?).ok()?;
         bytes.try_into().ok().map(Self)
     }

@@ -50,7 +50,7 @@ pub struct ChainEndpoint(Uri);
 
 impl ChainEndpoint {
     /// Whether two endpoints are two machines, as far as a URL tells.
-    pub fn is_independent_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_independent_of(&self, other: &Self) -> bool {
         let place = |uri: &Uri| (uri.host().map(str::to_ascii_lowercase), uri.port_u16());
         place(&self.0) != place(&other.0)
     }

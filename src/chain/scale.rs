@@ -74,7 +74,7 @@ pub struct Metagraph {
 }
 
 /// The arguments of the call: the netuid and the fields.
-pub fn arguments(netuid: u16) -> Vec<u8> {
+pub(crate) fn arguments(netuid: u16) -> Vec<u8> {
     let mut bytes = netuid.to_le_bytes().to_vec();
     // The compact length of nine: 9 << 2.
     bytes.push(36);

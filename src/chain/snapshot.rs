@@ -64,8 +64,9 @@ impl Neuron {
     }
 
     /// The same, with its place on the subnet.
+    #[cfg(test)]
     #[must_use]
-    pub fn at_uid(mut self, uid: u16) -> Self {
+    pub(crate) fn at_uid(mut self, uid: u16) -> Self {
         self.uid = Some(uid);
         self
     }
@@ -82,7 +83,7 @@ pub enum Role {
 
 impl Role {
     /// The name in configuration, answers and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Miner => "miner",
             Self::Validator => "validator",
@@ -136,7 +137,7 @@ pub enum NotValidator {
 
 impl NotValidator {
     /// For people.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "its hotkey or coldkey is in chain.validator_deny",
             Self::NotAllowed => "neither its hotkey nor its coldkey is in chain.validator_allow",
@@ -231,7 +232,7 @@ impl Snapshot {
 
     /// The same neurons, known to be so at a later time as well.
     #[must_use]
-    pub fn seen_again(&self, taken_at: u64) -> Self {
+    pub(crate) fn seen_again(&self, taken_at: u64) -> Self {
         Self { neurons: Arc::clone(&self.neurons), taken_at, origin: self.origin.clone() }
     }
 

@@ -40,7 +40,7 @@ pub struct Edge {
 
 impl Edge {
     /// Whether `peer` is one of them.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.networks.iter().any(|network| network.contains(&peer))
     }

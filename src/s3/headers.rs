@@ -263,7 +263,7 @@ impl ForwardedHeaders {
 }
 
 /// The headers that go on to the store, as a plain map.
-pub fn forwarded(operation: Operation, headers: &HeaderMap) -> Result<HeaderMap> {
+pub(crate) fn forwarded(operation: Operation, headers: &HeaderMap) -> Result<HeaderMap> {
     ForwardedHeaders::of(operation, headers).map(ForwardedHeaders::into_map)
 }
 
@@ -287,11 +287,6 @@ fn unknown(name: &HeaderName, operation: Operation) -> Error {
     )
     .element("Header", name.as_str())
     .detail(format!("refused header {name}"))
-}
-
-/// Whether the client says that the body is framed as `aws-chunked`.
-pub fn is_aws_chunked(headers: &HeaderMap) -> bool {
-    codings(headers).any(|coding| coding.eq_ignore_ascii_case(b"aws-chunked"))
 }
 
 /// What remains of `content-encoding` when the framing of the transfer is taken away.
@@ -350,14 +345,14 @@ const STORES_OWN: &[&str] = &[
 ];
 
 /// Removes what the store says of itself.
-pub fn strip_stores_own(headers: &mut HeaderMap) {
+pub(crate) fn strip_stores_own(headers: &mut HeaderMap) {
     for name in STORES_OWN {
         headers.remove(*name);
     }
 }
 
 /// Removes what belongs to one connection, together with every header that `Connection` names.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .into_iter()

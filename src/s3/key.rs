@@ -6,17 +6,17 @@
 use crate::error::{Code, Error, Result};
 
 /// S3's own bound on a key, in bytes of UTF-8.
-pub const KEY_BYTES_MAX: usize = 1024;
+pub(crate) const KEY_BYTES_MAX: usize = 1024;
 
 /// Checks an object key: 1 to 1024 bytes, no control characters, no `.`, `..` or empty segments. One `/` at
 /// the end is a folder marker and stays.
-pub fn check_key(key: &str) -> Result<()> {
+pub(crate) fn check_key(key: &str) -> Result<()> {
     let path = key.strip_suffix('/').unwrap_or(key);
     check(key, path, "object key")
 }
 
 /// Checks a list prefix or marker: as a key, but empty is fine and the last segment may still be incomplete.
-pub fn check_prefix(prefix: &str) -> Result<()> {
+pub(crate) fn check_prefix(prefix: &str) -> Result<()> {
     match prefix.strip_suffix('/').unwrap_or(prefix) {
         "" if prefix.is_empty() => Ok(()),
         path => check(prefix, path, "prefix"),

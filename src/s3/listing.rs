@@ -5,11 +5,11 @@
 use super::uri::Query;
 
 /// The query name of ListObjectsV2 that a continuation takes the place of.
-pub const START_AFTER: &str = "start-after";
+pub(crate) const START_AFTER: &str = "start-after";
 
 /// Whether a listing goes on from a continuation token. S3 then takes no notice of [`START_AFTER`], and
 /// minio-py sends the token in both: it is neither checked nor forwarded.
-pub fn is_continued(query: &Query) -> bool {
+pub(crate) fn is_continued(query: &Query) -> bool {
     query.get("continuation-token").is_some_and(|token| !token.is_empty())
 }
 

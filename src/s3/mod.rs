@@ -11,5 +11,6 @@ pub mod xml;
 
 pub use copy_source::CopySource;
 pub use headers::ForwardedHeaders;
-pub use operation::{COPY_SOURCE, Operation, SDK_QUERY_NAME};
+pub use operation::Operation;
+pub(crate) use operation::{COPY_SOURCE, SDK_QUERY_NAME};
 pub use request::{Addressing, Request};

@@ -139,14 +139,14 @@ static TABLE: &[Row] = &[
 ];
 
 /// SDKs add the operation's name to the query for their own logs; it means nothing and goes no further.
-pub const SDK_QUERY_NAME: &str = "x-id";
+pub(crate) const SDK_QUERY_NAME: &str = "x-id";
 
 /// The header that makes a PUT a copy.
-pub const COPY_SOURCE: &str = "x-amz-copy-source";
+pub(crate) const COPY_SOURCE: &str = "x-amz-copy-source";
 
 impl Operation {
     /// S3's name of the operation, also used in logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::ListBuckets => "ListBuckets",
             Self::HeadBucket => "HeadBucket",
@@ -194,23 +194,23 @@ impl Operation {
     }
 
     /// Whether the request body is an object's bytes; only these take the streaming forms (P7).
-    pub fn streams_in(self) -> bool {
+    pub(crate) fn streams_in(self) -> bool {
         matches!(self, Self::PutObject | Self::UploadPart)
     }
 
     /// Whether the store is never asked, so that no header matters to it (rclone creates the bucket with
     /// several).
-    pub fn is_answered_here(self) -> bool {
+    pub(crate) fn is_answered_here(self) -> bool {
         matches!(self, Self::ListBuckets | Self::HeadBucket | Self::CreateBucket | Self::GetBucketLocation)
     }
 
     /// Whether the answer may be a 200 that turns out to be an error (P46).
-    pub fn fails_late(self) -> bool {
+    pub(crate) fn fails_late(self) -> bool {
         matches!(self, Self::CompleteMultipartUpload | Self::CopyObject | Self::UploadPartCopy)
     }
 
     /// Recognises the operation from the decoded request. `bucket` and `key` are what the path names.
-    pub fn parse(
+    pub(crate) fn parse(
         method: &Method,
         bucket: Option<&str>,
         key: Option<&str>,

@@ -95,12 +95,12 @@ impl Request {
     }
 
     /// The key; an error where the operation has none, which the operation table rules out.
-    pub fn key(&self) -> Result<&str> {
+    pub(crate) fn key(&self) -> Result<&str> {
         self.key.as_deref().ok_or_else(|| Error::internal("an object operation without a key"))
     }
 
     /// The key, where there is one.
-    pub fn key_opt(&self) -> Option<&str> {
+    pub(crate) fn key_opt(&self) -> Option<&str> {
         self.key.as_deref()
     }
 
@@ -110,7 +110,7 @@ impl Request {
     }
 
     /// The source of a copy.
-    pub fn copy_source(&self) -> Result<&CopySource> {
+    pub(crate) fn copy_source(&self) -> Result<&CopySource> {
         self.copy_source.as_ref().ok_or_else(|| Error::internal("a copy without a source"))
     }
 }
