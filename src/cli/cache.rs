@@ -14,7 +14,7 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{private, wallet::expand_home};
+use super::{private_file, wallet::expand_home};
 use crate::secret::Secret;
 
 /// An answer of a server is smaller than this (see `session::ANSWER_BYTES_MAX`).
@@ -40,7 +40,7 @@ pub(crate) struct Turn(#[expect(dead_code, reason = "holds the lock of the file 
 impl Entry {
     /// The entry for what `facts` tell apart; makes the directory where it is missing.
     pub(crate) fn new(dir: &Path, facts: &[&str]) -> io::Result<Self> {
-        private::create_dir(dir)?;
+        private_file::create_dir(dir)?;
         let about = fs::metadata(dir)?;
         if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & OTHERS != 0 {
             return Err(io::Error::other("it is open to others (chmod 700 it, or give another --cache-dir)"));
@@ -62,12 +62,12 @@ impl Entry {
         if !about.is_file() || !ours || about.mode() & OTHERS != 0 {
             return None;
         }
-        private::read(&self.file, ENTRY_BYTES_MAX).ok().map(Secret::new)
+        private_file::read(&self.file, ENTRY_BYTES_MAX).ok().map(Secret::new)
     }
 
     /// Replaces the cached answer.
     pub(crate) fn store(&self, answer: &[u8]) -> io::Result<()> {
-        private::write(&self.file, answer)
+        private_file::write(&self.file, answer)
     }
 
     /// Waits for this caller's turn, at most for `patience`; without a turn in time the caller goes on alone.

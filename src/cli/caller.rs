@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    fault::Fault,
+    exit::CommandError,
     session::Endpoint,
     wallet::{Location, Password, expand_home},
 };
@@ -70,7 +70,7 @@ pub(crate) struct Caller {
 
 impl CallerOptions {
     /// Checks them without touching wallet or server.
-    pub(crate) fn checked(self) -> Result<Caller, Fault> {
+    pub(crate) fn checked(self) -> Result<Caller, CommandError> {
         let receiver = self.receiver.as_deref().map(|text| address("--receiver", text)).transpose()?;
         Ok(Caller {
             wallet: Location::new(&self.wallet_path, &self.wallet_name, &self.wallet_hotkey)?,
@@ -83,6 +83,6 @@ impl CallerOptions {
 }
 
 /// The SS58 address that an option holds.
-pub(crate) fn address(option: &str, text: &str) -> Result<AccountId, Fault> {
-    text.parse().map_err(|error| Fault::usage(format!("{option} {text:?} is {error}")))
+pub(crate) fn address(option: &str, text: &str) -> Result<AccountId, CommandError> {
+    text.parse().map_err(|error| CommandError::usage(format!("{option} {text:?} is {error}")))
 }

@@ -9,9 +9,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    fault::{Exit, Fault},
-    out,
+    exit::{CommandError, Exit},
     serve::{load, runtime},
+    terminal,
 };
 use crate::{
     chain::{
@@ -83,15 +83,16 @@ struct View {
 }
 
 /// Runs `subgate chain …`.
-pub(crate) fn run(command: &Command) -> Result<(), Fault> {
+pub(crate) fn run(command: &Command) -> Result<(), CommandError> {
     match command {
         Command::Status(source) => {
             let view = view(source)?;
             print(source.json, &status(&view), &[]);
         }
         Command::Who { address, source } => {
-            let account =
-                address.parse().map_err(|error| Fault::usage(format!("SS58 {address:?} is {error}")))?;
+            let account = address
+                .parse()
+                .map_err(|error| CommandError::usage(format!("SS58 {address:?} is {error}")))?;
             let (answer, hotkeys) = who(&view(source)?, account);
             print(source.json, &answer, &hotkeys);
         }
@@ -103,7 +104,7 @@ fn print(as_json: bool, answer: &[(&str, Value)], more: &[String]) {
     if as_json {
         let object: serde_json::Map<String, Value> =
             answer.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        out::line(Value::Object(object));
+        terminal::print_line(Value::Object(object));
         return;
     }
     let width = answer.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
@@ -115,10 +116,10 @@ fn print(as_json: bool, answer: &[(&str, Value)], more: &[String]) {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        out::line(format_args!("{:<width$}  {text}", name.replace('_', " ")));
+        terminal::print_line(format_args!("{:<width$}  {text}", name.replace('_', " ")));
     }
     for line in more {
-        out::line(line);
+        terminal::print_line(line);
     }
 }
 
@@ -215,7 +216,7 @@ fn why(neuron: &Neuron, rule: &ValidatorRule) -> String {
     }
 }
 
-fn view(source: &Source) -> Result<View, Fault> {
+fn view(source: &Source) -> Result<View, CommandError> {
     let now = SystemTime::now();
     let given = source.endpoint.is_empty() && source.netuid.is_none() && source.genesis.is_none();
     let (snapshot, name, mut rule) = match &source.config {
@@ -241,11 +242,11 @@ fn view(source: &Source) -> Result<View, Fault> {
 fn configured(
     chain: config::Chain,
     now: SystemTime,
-) -> Result<(Snapshot, Option<String>, ValidatorRule), Fault> {
+) -> Result<(Snapshot, Option<String>, ValidatorRule), CommandError> {
     let settings = match chain.source {
         ChainSource::File(path) => {
             let file = RegistryFile::open(&path, now)
-                .map_err(|fault| Fault::data(format!("chain.file: {fault}")))?;
+                .map_err(|fault| CommandError::data(format!("chain.file: {fault}")))?;
             let snapshot = Snapshot::clone(&file.snapshot(now));
             return Ok((snapshot, Some(path.display().to_string()), chain.validator));
         }
@@ -262,31 +263,34 @@ fn configured(
         (Ok(snapshot), _) => Ok((snapshot, None, chain.validator)),
         (Err(faults), Some(snapshot)) => {
             for fault in faults {
-                out::complain(fault);
+                terminal::print_remark(fault);
             }
-            out::complain("the chain cannot be read now; this is the last snapshot of the server");
+            terminal::print_remark("the chain cannot be read now; this is the last snapshot of the server");
             Ok((snapshot, None, chain.validator))
         }
         (Err(faults), None) => Err(unread(faults)),
     }
 }
 
-fn by_options(source: &Source) -> Result<Subtensor, Fault> {
+fn by_options(source: &Source) -> Result<Subtensor, CommandError> {
     let texts = match source.endpoint.is_empty() {
         true => vec![FINNEY_ENDPOINT.to_owned()],
         false => source.endpoint.clone(),
     };
     let endpoint = |text: &String| {
         text.parse::<Endpoint>().map_err(|()| {
-            Fault::usage(format!(
+            CommandError::usage(format!(
                 "--endpoint {text:?} is not a URL that starts with http://, https://, ws:// or wss://"
             ))
         })
     };
-    let netuid = source.netuid.ok_or_else(|| Fault::usage("--netuid is missing (or give --config FILE)"))?;
+    let netuid =
+        source.netuid.ok_or_else(|| CommandError::usage("--netuid is missing (or give --config FILE)"))?;
     let genesis = source.genesis.as_deref().unwrap_or("finney");
     let genesis: Option<BlockHash> = parse_genesis(genesis).ok_or_else(|| {
-        Fault::usage(format!("--genesis {genesis:?} is not \"finney\", \"any\", or 0x and 64 hex digits"))
+        CommandError::usage(format!(
+            "--genesis {genesis:?} is not \"finney\", \"any\", or 0x and 64 hex digits"
+        ))
     })?;
     Ok(Subtensor {
         endpoints: texts.iter().map(endpoint).collect::<Result<_, _>>()?,
@@ -301,6 +305,6 @@ fn by_options(source: &Source) -> Result<Subtensor, Fault> {
     })
 }
 
-fn unread(faults: Vec<String>) -> Fault {
-    Fault::new(Exit::Unavailable, format!("the chain cannot be read: {}", faults.join("; ")))
+fn unread(faults: Vec<String>) -> CommandError {
+    CommandError::unavailable(format!("the chain cannot be read: {}", faults.join("; ")))
 }

@@ -8,9 +8,9 @@ use jiff::{Timestamp, ToSpan};
 use super::{
     cache::{self, Entry, Turn},
     caller::{Caller, CallerOptions},
-    fault::{Exit, Fault},
-    out,
+    exit::{CommandError, Exit},
     session::{self, Ask, Session},
+    terminal,
     wallet::{Keyfile, expand_home},
 };
 use crate::{chain::AccountId, secret::Secret};
@@ -67,7 +67,7 @@ struct Job {
 }
 
 /// Runs the command.
-pub(crate) fn run(options: Options) -> Result<(), Fault> {
+pub(crate) fn run(options: Options) -> Result<(), CommandError> {
     let job = options.checked()?;
     let keyfile = job.caller.wallet.read()?;
     let hotkey = keyfile.address();
@@ -85,13 +85,13 @@ pub(crate) fn run(options: Options) -> Result<(), Fault> {
     }
     let session = job.fresh(&keyfile)?;
     if let Some(Err(error)) = entry.map(|entry| entry.store(session.json.expose())) {
-        out::complain(format_args!("the answer is not cached: {error}"));
+        terminal::print_remark(format_args!("the answer is not cached: {error}"));
     }
     print(&session.json)
 }
 
 impl Options {
-    fn checked(self) -> Result<Job, Fault> {
+    fn checked(self) -> Result<Job, CommandError> {
         let caller = self.caller.checked()?;
         let cache_dir = self.cache_dir.map(|dir| expand_home(&dir)).or_else(cache::default_dir);
         Ok(Job {
@@ -113,12 +113,12 @@ impl Job {
         let ttl = self.ask.ttl_seconds.map(|ttl| ttl.to_string()).unwrap_or_default();
         Entry::new(dir, &[&self.caller.endpoint.canonical(), &who, &receiver, &ttl])
             .inspect_err(|error| {
-                out::complain(format_args!("nothing is cached in {}: {error}", dir.display()));
+                terminal::print_remark(format_args!("nothing is cached in {}: {error}", dir.display()));
             })
             .ok()
     }
 
-    fn fresh(&self, keyfile: &Keyfile) -> Result<Session, Fault> {
+    fn fresh(&self, keyfile: &Keyfile) -> Result<Session, CommandError> {
         let Caller { password, endpoint, ca_file, .. } = &self.caller;
         let key = keyfile.open(password)?;
         let client = session::http_client(ca_file.as_deref())?;
@@ -134,9 +134,9 @@ fn usable(entry: &Entry, hotkey: Option<&AccountId>) -> Option<Secret> {
     (ours && Timestamp::now() < last_use).then_some(session.json)
 }
 
-fn print(json: &Secret) -> Result<(), Fault> {
-    let text = std::str::from_utf8(json.expose())
-        .map_err(|_| Fault::new(Exit::Software, "the answer is not UTF-8"))?;
-    out::line(text);
+fn print(json: &Secret) -> Result<(), CommandError> {
+    let text =
+        std::str::from_utf8(json.expose()).map_err(|_| CommandError::software("the answer is not UTF-8"))?;
+    terminal::print_line(text);
     Ok(())
 }

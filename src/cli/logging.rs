@@ -13,7 +13,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::{fault::Fault, out};
+use super::{exit::CommandError, terminal};
 
 /// Directives such as `info,subgate::chain=debug`.
 const VARIABLE: &str = "SUBGATE_LOG";
@@ -45,18 +45,20 @@ pub(crate) enum LogFormat {
 }
 
 /// Starts the log; the format is text on a terminal and JSON elsewhere, if nothing is asked for.
-pub(crate) fn start(format: Option<LogFormat>) -> Result<(), Fault> {
+pub(crate) fn start(format: Option<LogFormat>) -> Result<(), CommandError> {
     let terminal = io::stderr().is_terminal();
     let directives = std::env::var(VARIABLE).unwrap_or_default();
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse(&directives)
-        .map_err(|error| Fault::usage(format!("{VARIABLE}={directives:?}: {error}")))?
+        .map_err(|error| CommandError::usage(format!("{VARIABLE}={directives:?}: {error}")))?
         .and(filter_fn(within_cap));
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let layer = match format {
-        LogFormat::Text => layer.with_ansi(terminal && out::colours_wanted()).with_filter(filter).boxed(),
+        LogFormat::Text => {
+            layer.with_ansi(terminal && terminal::colours_allowed()).with_filter(filter).boxed()
+        }
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     };
     // A second start (tests in one process) keeps the first.

@@ -1,6 +1,6 @@
 //! What a person calls: `dev`, `serve`, `check`, `credentials`, `doctor`, `chain`.
 //!
-//! Each command is a function from its options to `Result<(), Fault>`; this file alone knows arguments and exit codes.
+//! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows arguments and exit codes.
 //! Product goes to standard output, everything else to standard error.
 
 mod cache;
@@ -10,13 +10,13 @@ mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
 mod doctor;
-mod fault;
+mod exit;
 mod logging;
-#[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
-mod out;
-mod private;
+mod private_file;
 mod serve;
 mod session;
+#[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
+mod terminal;
 #[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
 mod wallet;
 
@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::{
-    fault::{EXIT_CODES_HELP, Exit, Fault},
+    exit::{CommandError, EXIT_CODES_HELP, Exit},
     logging::LogFormat,
 };
 
@@ -85,13 +85,13 @@ pub fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            out::complain(&fault);
+            terminal::print_remark(&fault);
             fault.exit.into()
         }
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Fault> {
+fn run(arguments: Arguments) -> Result<(), CommandError> {
     logging::start(arguments.log_format)?;
     match arguments.command {
         #[cfg(feature = "dev-store")]
@@ -119,8 +119,8 @@ fn explain(error: &clap::Error) -> ExitCode {
             let text = error.render().to_string();
             // clap appends its tips and the usage after an empty line.
             let first = text.split("\n\n").next().unwrap_or_default();
-            let fault = Fault::usage(first.strip_prefix("error: ").unwrap_or(first));
-            out::complain(format_args!("{fault} (see subgate --help)"));
+            let fault = CommandError::usage(first.strip_prefix("error: ").unwrap_or(first));
+            terminal::print_remark(format_args!("{fault} (see subgate --help)"));
             fault.exit.into()
         }
     }

@@ -8,8 +8,8 @@ use std::{
 use clap::Args;
 
 use super::{
-    fault::{Exit, Fault},
-    out,
+    exit::{CommandError, Exit},
+    terminal,
 };
 use crate::{
     config::{Config, Faults},
@@ -44,7 +44,7 @@ pub(crate) struct CheckOptions {
 }
 
 /// Runs `subgate serve` until it is told to stop.
-pub(crate) fn serve(options: &ServeOptions) -> Result<(), Fault> {
+pub(crate) fn serve(options: &ServeOptions) -> Result<(), CommandError> {
     let config = load(&options.config)?;
     runtime()?.block_on(async {
         let server = bind(config).await?;
@@ -55,25 +55,25 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), Fault> {
 }
 
 /// Runs `subgate check`.
-pub(crate) fn check(options: &CheckOptions) -> Result<(), Fault> {
+pub(crate) fn check(options: &CheckOptions) -> Result<(), CommandError> {
     load(&options.config)?;
-    out::line(format_args!("{}: no faults", options.config.display()));
+    terminal::print_line(format_args!("{}: no faults", options.config.display()));
     Ok(())
 }
 
 /// The runtime of the commands that serve.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Fault::new(Exit::Software, format!("the runtime cannot start: {error}")))
+        .map_err(|error| CommandError::software(format!("the runtime cannot start: {error}")))
 }
 
 /// Resolves at Ctrl-C or SIGTERM.
-pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, Fault> {
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, CommandError> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| {
-        signal(kind).map_err(|error| Fault::new(Exit::Software, format!("signals cannot be caught: {error}")))
+        signal(kind).map_err(|error| CommandError::software(format!("signals cannot be caught: {error}")))
     };
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
@@ -85,20 +85,24 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static,
 }
 
 /// Reads and checks a configuration; where it has faults each is a line on standard error of its own.
-pub(crate) fn load(path: &Path) -> Result<Config, Fault> {
+pub(crate) fn load(path: &Path) -> Result<Config, CommandError> {
     // A missing file is not a faulty one.
     std::fs::metadata(path)
-        .map_err(|error| Fault::new(Exit::NoInput, format!("--config {}: {error}", path.display())))?;
+        .map_err(|error| CommandError::no_input(format!("--config {}: {error}", path.display())))?;
     Config::load(path).map_err(|Faults(faults)| {
         for fault in &faults {
-            out::complain(fault);
+            terminal::print_remark(fault);
         }
         let count = faults.len();
-        Fault::usage(format!("{}: {count} {}", path.display(), if count == 1 { "fault" } else { "faults" }))
+        CommandError::usage(format!(
+            "{}: {count} {}",
+            path.display(),
+            if count == 1 { "fault" } else { "faults" }
+        ))
     })
 }
 
 /// Opens the sockets.
-pub(crate) async fn bind(config: Config) -> Result<Server, Fault> {
-    Server::bind(config).await.map_err(Fault::cannot_create)
+pub(crate) async fn bind(config: Config) -> Result<Server, CommandError> {
+    Server::bind(config).await.map_err(CommandError::cannot_create)
 }

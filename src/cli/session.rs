@@ -23,7 +23,7 @@ use rustls::{
 };
 use serde::Deserialize;
 
-use super::fault::{Exit, Fault};
+use super::exit::{CommandError, Exit};
 use crate::{
     auth::{bittensor::btauth, bittensor::sr25519::Keypair},
     chain::AccountId,
@@ -49,8 +49,8 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// `https://HOST[:PORT]`, or `http://` to this machine, or anywhere where `insecure_http` allows it.
-    pub(crate) fn new(text: &str, insecure_http: bool) -> Result<Self, Fault> {
-        let fault = |what: &str| Fault::usage(format!("--endpoint {text:?}: {what}"));
+    pub(crate) fn new(text: &str, insecure_http: bool) -> Result<Self, CommandError> {
+        let fault = |what: &str| CommandError::usage(format!("--endpoint {text:?}: {what}"));
         let uri: Uri =
             text.parse().map_err(|_| fault("a URL is expected, such as https://s3.example.com"))?;
         let host = uri.host().ok_or_else(|| fault("a URL is expected, such as https://s3.example.com"))?;
@@ -133,18 +133,18 @@ impl Session {
 pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A client that trusts the system's roots and those of `ca_file`.
-pub(crate) fn http_client(ca_file: Option<&Path>) -> Result<HttpClient, Fault> {
+pub(crate) fn http_client(ca_file: Option<&Path>) -> Result<HttpClient, CommandError> {
     let tls = tls_config(ca_file)?;
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
 /// The runtime of the commands that act as clients.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Fault::new(Exit::Software, format!("the runtime cannot start: {error}")))
+        .map_err(|error| CommandError::software(format!("the runtime cannot start: {error}")))
 }
 
 /// Asks `endpoint` for a session of `pair`.
@@ -153,22 +153,25 @@ pub(crate) async fn ask(
     endpoint: &Endpoint,
     pair: &Keypair,
     ask: Ask,
-) -> Result<Session, Fault> {
+) -> Result<Session, CommandError> {
     let server = endpoint.canonical();
     let exchange = exchange(client, endpoint, pair, ask);
     let (status, body) = tokio::time::timeout(TOTAL_TIMEOUT, exchange).await.map_err(|_| {
-        Fault::unavailable(format!("{server} did not answer within {} seconds", TOTAL_TIMEOUT.as_secs()))
+        CommandError::unavailable(format!(
+            "{server} did not answer within {} seconds",
+            TOTAL_TIMEOUT.as_secs()
+        ))
     })??;
     if status != StatusCode::OK {
         return Err(refusal(&server, status, body.expose()));
     }
     let session = Session::from_json(body.expose()).ok_or_else(|| {
-        Fault::unavailable(format!(
+        CommandError::unavailable(format!(
             "{server} answered 200 with something that is not a session: is it Subgate?"
         ))
     })?;
     if session.hotkey != pair.account() {
-        return Err(Fault::unavailable(format!("{server} answered with a session of another hotkey")));
+        return Err(CommandError::unavailable(format!("{server} answered with a session of another hotkey")));
     }
     Ok(session)
 }
@@ -178,17 +181,16 @@ async fn exchange(
     endpoint: &Endpoint,
     pair: &Keypair,
     ask: Ask,
-) -> Result<(StatusCode, Secret), Fault> {
+) -> Result<(StatusCode, Secret), CommandError> {
     let server = endpoint.canonical();
     let body = body_of(ask);
     let request = signed_request(endpoint, pair, ask.receiver.as_ref(), body)?;
-    let response = client
-        .request(request)
-        .await
-        .map_err(|error| Fault::unavailable(format!("{server} cannot be reached: {}", root_cause(&error))))?;
+    let response = client.request(request).await.map_err(|error| {
+        CommandError::unavailable(format!("{server} cannot be reached: {}", root_cause(&error)))
+    })?;
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| {
-        Fault::unavailable(format!("{server} broke off its answer: {}", root_cause(error.as_ref())))
+        CommandError::unavailable(format!("{server} broke off its answer: {}", root_cause(error.as_ref())))
     })?;
     Ok((status, Secret::new(body.to_bytes().to_vec())))
 }
@@ -202,7 +204,7 @@ fn signed_request(
     pair: &Keypair,
     receiver: Option<&AccountId>,
     body: Bytes,
-) -> Result<Request<Full<Bytes>>, Fault> {
+) -> Result<Request<Full<Bytes>>, CommandError> {
     let nonce_nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let nonce_nanos = u64::try_from(nonce_nanos).unwrap_or(u64::MAX);
     let mut request = Request::builder()
@@ -218,16 +220,16 @@ fn signed_request(
     }
     request
         .body(Full::new(body))
-        .map_err(|error| Fault::new(Exit::Software, format!("the request cannot be built: {error}")))
+        .map_err(|error| CommandError::software(format!("the request cannot be built: {error}")))
 }
 
-fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
+fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, CommandError> {
     let mut roots = RootCertStore::empty();
     // A root of the system that cannot be read is one fewer; a wrong --ca-file is a fault.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
         let fault = |what: &dyn std::fmt::Display| {
-            Fault::new(Exit::NoInput, format!("--ca-file (AWS_CA_BUNDLE) {}: {what}", path.display()))
+            CommandError::no_input(format!("--ca-file (AWS_CA_BUNDLE) {}: {what}", path.display()))
         };
         let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect)
@@ -239,12 +241,12 @@ fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::new(Exit::Software, format!("TLS: {error}")))?;
+        .map_err(|error| CommandError::software(format!("TLS: {error}")))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// What the server said, and what to do next.
-fn refusal(server: &str, status: StatusCode, body: &[u8]) -> Fault {
+fn refusal(server: &str, status: StatusCode, body: &[u8]) -> CommandError {
     #[derive(Deserialize)]
     struct Detail {
         detail: String,
@@ -268,7 +270,7 @@ fn refusal(server: &str, status: StatusCode, body: &[u8]) -> Fault {
     };
     // A 403 of this server says itself what to do.
     let next = if next.is_empty() { String::new() } else { format!(" ({next})") };
-    Fault::new(exit, format!("{server} answered {}{said}{next}", status.as_u16()))
+    CommandError::new(exit, format!("{server} answered {}{said}{next}", status.as_u16()))
 }
 
 /// The innermost reason of an error chain: "connection refused" rather than "client error (Connect)".

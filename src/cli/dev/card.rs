@@ -4,12 +4,12 @@ use super::{
     Addresses, BUCKET, REGION,
     data::{Data, Identity, Role, shell_quote},
 };
-use crate::cli::out::{self, Paint};
+use crate::cli::terminal::{self, Paint};
 
 /// Prints the card.
 pub(crate) fn print(data: &Data, addresses: &Addresses) {
     for line in lines(data, addresses, Paint::for_stdout()) {
-        out::line(line);
+        terminal::print_line(line);
     }
 }
 

@@ -15,8 +15,8 @@ use super::{Addresses, BUCKET, REGION, SOURCES};
 use crate::{
     chain::AccountId,
     cli::{
-        fault::{Exit, Fault},
-        private,
+        exit::{CommandError, Exit},
+        private_file,
         wallet::{Location, Password, expand_home, keyfile::Key},
     },
     secret::SecretText,
@@ -113,17 +113,18 @@ pub(crate) struct Places {
 
 impl Places {
     /// Makes the directory where it is missing, and takes it for this process.
-    pub(crate) fn open(data: &Path) -> Result<Self, Fault> {
-        let fault =
-            |what: &dyn std::fmt::Display| Fault::cannot_create(format!("--data {}: {what}", data.display()));
+    pub(crate) fn open(data: &Path) -> Result<Self, CommandError> {
+        let fault = |what: &dyn std::fmt::Display| {
+            CommandError::cannot_create(format!("--data {}: {what}", data.display()))
+        };
         let root = std::path::absolute(expand_home(data)).map_err(|error| fault(&error))?;
         // The path stands in an INI file and in TOML, where a line break cannot be written for every reader.
         if root.to_str().is_none_or(|text| text.contains(char::is_control)) {
-            return Err(Fault::usage(format!(
+            return Err(CommandError::usage(format!(
                 "--data {data:?}: UTF-8 without control characters is expected"
             )));
         }
-        private::create_dir(&root).map_err(|error| fault(&error))?;
+        private_file::create_dir(&root).map_err(|error| fault(&error))?;
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
         let lock = options.open(root.join(".lock")).map_err(|error| fault(&error))?;
@@ -191,20 +192,20 @@ pub(crate) struct Data {
 
 impl Data {
     /// Makes what is missing and reads what is there.
-    pub(crate) fn prepare(places: Places) -> Result<Self, Fault> {
+    pub(crate) fn prepare(places: Places) -> Result<Self, CommandError> {
         remove(&places.dev_json());
         let identities = identities(&places)?;
         write_registry(&places.registry(), &identities)?;
         make_session_key(&places)?;
         let store_keys = store_keys(&places.store_file())?;
         for dir in [places.store(), places.at("aws")] {
-            private::create_dir(&dir).map_err(|error| cannot_create(&dir, &error))?;
+            private_file::create_dir(&dir).map_err(|error| cannot_create(&dir, &error))?;
         }
         Ok(Self { places, identities, store_keys })
     }
 
     /// `store.json`: the keys as they were, and where the store listens this time.
-    pub(crate) fn write_store_file(&self, store: SocketAddr) -> Result<(), Fault> {
+    pub(crate) fn write_store_file(&self, store: SocketAddr) -> Result<(), CommandError> {
         write_json(
             &self.places.store_file(),
             &StoreFile {
@@ -218,7 +219,11 @@ impl Data {
     }
 
     /// `proxy.toml`.
-    pub(crate) fn write_proxy_config(&self, listen: SocketAddr, store: SocketAddr) -> Result<(), Fault> {
+    pub(crate) fn write_proxy_config(
+        &self,
+        listen: SocketAddr,
+        store: SocketAddr,
+    ) -> Result<(), CommandError> {
         let quote = |path: PathBuf| toml::Value::String(path.display().to_string()).to_string();
         let sources = SOURCES.map(|source| format!("\"{source}\"")).join(", ");
         let text = format!(
@@ -240,9 +245,9 @@ impl Data {
     }
 
     /// `aws/config`: a profile for each identity.
-    pub(crate) fn write_aws_config(&self, proxy: SocketAddr) -> Result<(), Fault> {
+    pub(crate) fn write_aws_config(&self, proxy: SocketAddr) -> Result<(), CommandError> {
         let program = std::env::current_exe()
-            .map_err(|error| Fault::new(Exit::Software, format!("this program's own path: {error}")))?;
+            .map_err(|error| CommandError::software(format!("this program's own path: {error}")))?;
         let text: String =
             self.identities.iter().map(|identity| self.aws_profile(identity.name, &program, proxy)).collect();
         write(&self.places.aws_config(), text.as_bytes())
@@ -262,7 +267,7 @@ impl Data {
     }
 
     /// `dev.json`: for scripts that wait for it.
-    pub(crate) fn write_dev_json(&self, addresses: &Addresses) -> Result<(), Fault> {
+    pub(crate) fn write_dev_json(&self, addresses: &Addresses) -> Result<(), CommandError> {
         let identities: Vec<_> = self
             .identities
             .iter()
@@ -298,7 +303,7 @@ impl Data {
     }
 }
 
-fn identities(places: &Places) -> Result<Vec<Identity>, Fault> {
+fn identities(places: &Places) -> Result<Vec<Identity>, CommandError> {
     let mut identities: Vec<Identity> = Vec::new();
     for (name, role, shares) in CAST {
         let wallet = Location::new(&places.wallets(), name, HOTKEY)?;
@@ -313,7 +318,7 @@ fn identities(places: &Places) -> Result<Vec<Identity>, Fault> {
         }
         let hotkey = wallet.read()?.open(&Password::Ask)?.pair.account();
         let coldkey = wallet.coldkey().ok_or_else(|| {
-            Fault::data(format!(
+            CommandError::data(format!(
                 "wallet {}: coldkeypub.txt is missing or not a public keyfile",
                 wallet.label()
             ))
@@ -323,24 +328,24 @@ fn identities(places: &Places) -> Result<Vec<Identity>, Fault> {
     Ok(identities)
 }
 
-fn new_key() -> Result<Key, Fault> {
+fn new_key() -> Result<Key, CommandError> {
     let mut seed = Zeroizing::new([0; 32]);
     random(seed.as_mut_slice())?;
-    Key::from_seed(&seed).map_err(|fault| Fault::new(Exit::Software, fault))
+    Key::from_seed(&seed).map_err(|fault| CommandError::software(fault))
 }
 
-fn random(bytes: &mut [u8]) -> Result<(), Fault> {
-    aws_lc_rs::rand::fill(bytes).map_err(|_| Fault::new(Exit::Software, "the system gives no random numbers"))
+fn random(bytes: &mut [u8]) -> Result<(), CommandError> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| CommandError::software("the system gives no random numbers"))
 }
 
-fn random_hex(bytes: usize) -> Result<SecretText, Fault> {
+fn random_hex(bytes: usize) -> Result<SecretText, CommandError> {
     let mut buffer = Zeroizing::new(vec![0; bytes]);
     random(&mut buffer)?;
     Ok(SecretText::new(hex::encode(buffer.as_slice())))
 }
 
 /// Written once: from then on it is the user's.
-fn write_registry(path: &Path, identities: &[Identity]) -> Result<(), Fault> {
+fn write_registry(path: &Path, identities: &[Identity]) -> Result<(), CommandError> {
     if path.exists() {
         return Ok(());
     }
@@ -361,7 +366,7 @@ fn write_registry(path: &Path, identities: &[Identity]) -> Result<(), Fault> {
     write_json(path, &serde_json::json!({ "identities": entries }))
 }
 
-fn make_session_key(places: &Places) -> Result<(), Fault> {
+fn make_session_key(places: &Places) -> Result<(), CommandError> {
     let path = places.session_key();
     if path.exists() {
         return Ok(());
@@ -371,7 +376,7 @@ fn make_session_key(places: &Places) -> Result<(), Fault> {
     write(&path, random_hex(32)?.expose().as_bytes())
 }
 
-fn store_keys(path: &Path) -> Result<StoreKeys, Fault> {
+fn store_keys(path: &Path) -> Result<StoreKeys, CommandError> {
     if let Some(file) = read_json::<StoreFile>(path)? {
         return Ok(StoreKeys { access_key: file.access_key, secret_key: SecretText::new(file.secret_key) });
     }
@@ -379,25 +384,25 @@ fn store_keys(path: &Path) -> Result<StoreKeys, Fault> {
     Ok(StoreKeys { access_key, secret_key: random_hex(32)? })
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Fault> {
-    match private::read(path, FILE_BYTES_MAX) {
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CommandError> {
+    match private_file::read(path, FILE_BYTES_MAX) {
         Ok(content) => serde_json::from_slice(&content).map(Some).map_err(|error| {
-            Fault::data(format!("{}: {error} (remove it to make a new one)", path.display()))
+            CommandError::data(format!("{}: {error} (remove it to make a new one)", path.display()))
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Fault::new(Exit::NoInput, format!("{}: {error}", path.display()))),
+        Err(error) => Err(CommandError::no_input(format!("{}: {error}", path.display()))),
     }
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Fault> {
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), CommandError> {
     let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|error| Fault::new(Exit::Software, format!("{}: {error}", path.display())))?;
+        .map_err(|error| CommandError::software(format!("{}: {error}", path.display())))?;
     text.push(b'\n');
     write(path, &text)
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), Fault> {
-    private::write(path, content).map_err(|error| cannot_create(path, &error))
+fn write(path: &Path, content: &[u8]) -> Result<(), CommandError> {
+    private_file::write(path, content).map_err(|error| cannot_create(path, &error))
 }
 
 fn remove(path: &Path) {
@@ -405,8 +410,8 @@ fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-fn cannot_create(path: &Path, error: &io::Error) -> Fault {
-    Fault::cannot_create(format!("{}: {error}", path.display()))
+fn cannot_create(path: &Path, error: &io::Error) -> CommandError {
+    CommandError::cannot_create(format!("{}: {error}", path.display()))
 }
 
 /// `text` as one word of a command line, for `sh` and for Python's `shlex` alike: AWS clients use either.

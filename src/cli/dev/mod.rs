@@ -12,7 +12,7 @@ use clap::Args;
 
 use self::data::{Data, Places};
 use self::store::EmbeddedStore;
-use super::{fault::Fault, out, serve};
+use super::{exit::CommandError, serve, terminal};
 
 /// The bucket of the development server.
 const BUCKET: &str = "data-universe";
@@ -56,9 +56,9 @@ struct Addresses {
 }
 
 /// Runs until it is told to stop.
-pub(crate) fn run(options: &Options) -> Result<(), Fault> {
+pub(crate) fn run(options: &Options) -> Result<(), CommandError> {
     if !options.listen.ip().is_loopback() {
-        return Err(Fault::usage(format!(
+        return Err(CommandError::usage(format!(
             "--listen {}: a development server listens on this machine alone (127.0.0.1); see `subgate serve`",
             options.listen
         )));
@@ -68,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Fault> {
     serve::runtime()?.block_on(start(options, &data))
 }
 
-async fn start(options: &Options, data: &Data) -> Result<(), Fault> {
+async fn start(options: &Options, data: &Data) -> Result<(), CommandError> {
     // Before anything can fail: a signal from now on ends the program in order.
     let stop = serve::stop_signal()?;
     let store = start_store(data).await?;
@@ -82,16 +82,17 @@ async fn start(options: &Options, data: &Data) -> Result<(), Fault> {
     // Connections wait in the socket's queue from `bind` on, so what is announced here is true.
     data.write_dev_json(&addresses)?;
     card::print(data, &addresses);
-    out::line(format_args!("ready http://{}", addresses.proxy));
+    terminal::print_line(format_args!("ready http://{}", addresses.proxy));
     server.run(stop).await;
     data.remove_dev_json();
     store.stop().await;
     Ok(())
 }
 
-async fn start_store(data: &Data) -> Result<EmbeddedStore, Fault> {
+async fn start_store(data: &Data) -> Result<EmbeddedStore, CommandError> {
     let dir = data.places.store();
-    let fault = |error: std::io::Error| Fault::cannot_create(format!("store {}: {error}", dir.display()));
+    let fault =
+        |error: std::io::Error| CommandError::cannot_create(format!("store {}: {error}", dir.display()));
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let keys = &data.store_keys;
     let store =

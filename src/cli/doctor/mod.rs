@@ -29,7 +29,7 @@ use self::{
 };
 use super::{
     caller::{Caller, CallerOptions, address},
-    fault::{Exit, Fault},
+    exit::{CommandError, Exit},
     serve,
     session::{self, Ask, HttpClient},
 };
@@ -84,7 +84,7 @@ pub(crate) struct Options {
 }
 
 /// Runs the command.
-pub(crate) fn run(options: Options) -> Result<(), Fault> {
+pub(crate) fn run(options: Options) -> Result<(), CommandError> {
     let other_owner = match options.other_coldkey.as_deref() {
         Some(text) => address("--other-coldkey", text)?,
         None => made_up()?,
@@ -101,11 +101,11 @@ async fn examine(
     client: HttpClient,
     other_owner: &AccountId,
     as_json: bool,
-) -> Result<(), Fault> {
+) -> Result<(), CommandError> {
     let ask = Ask { receiver: caller.receiver, ttl_seconds: Some(SESSION_SECONDS) };
     let answer = session::ask(&client, &caller.endpoint, pair, ask).await?;
     let issued: Issued = serde_json::from_slice(answer.json.expose()).map_err(|_| {
-        Fault::unavailable(format!(
+        CommandError::unavailable(format!(
             "{} gave a session without bucket, role or folders",
             caller.endpoint.canonical()
         ))
@@ -229,17 +229,17 @@ impl Doctor<'_> {
 }
 
 /// An address which nobody has the key of.
-fn made_up() -> Result<AccountId, Fault> {
-    AccountId::from_bytes(random::<32>()?).map_err(|error| Fault::new(Exit::Software, error))
+fn made_up() -> Result<AccountId, CommandError> {
+    AccountId::from_bytes(random::<32>()?).map_err(|error| CommandError::software(error))
 }
 
-fn random_hex() -> Result<String, Fault> {
+fn random_hex() -> Result<String, CommandError> {
     Ok(hex::encode(random::<8>()?))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Fault> {
+fn random<const N: usize>() -> Result<[u8; N], CommandError> {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| Fault::new(Exit::Software, "there is no randomness"))?;
+    rand::fill(&mut bytes).map_err(|_| CommandError::software("there is no randomness"))?;
     Ok(bytes)
 }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Instant};
 use serde::Serialize;
 
 use super::super::{
-    fault::{Exit, Fault},
-    out::{self, Paint, Progress},
+    exit::{CommandError, Exit},
+    terminal::{self, Paint, Progress},
 };
 
 /// How one thing turned out.
@@ -163,7 +163,7 @@ impl Report {
         self.progress.show("");
         // A validator's reads are tried between the writes that it must not do.
         self.rows.sort_by_key(|row| row.group);
-        if as_json { out::line(self.json(subject)) } else { self.table(subject) }
+        if as_json { terminal::print_line(self.json(subject)) } else { self.table(subject) }
     }
 
     fn json(&self, subject: &Subject) -> serde_json::Value {
@@ -186,8 +186,9 @@ impl Report {
 
     fn table(&self, subject: &Subject) {
         let paint = Paint::for_stdout();
-        let fact = |name: &str, value: &str| out::line(format_args!("  {} {value}", paint.dim(name)));
-        out::line(paint.bold(&format!("Subgate doctor: {}", subject.endpoint)));
+        let fact =
+            |name: &str, value: &str| terminal::print_line(format_args!("  {} {value}", paint.dim(name)));
+        terminal::print_line(paint.bold(&format!("Subgate doctor: {}", subject.endpoint)));
         fact("hotkey      ", &format!("{}, a {}", subject.hotkey, subject.role));
         fact("own folder  ", subject.folder.as_deref().unwrap_or("none"));
         fact("other folder", subject.other_folder.as_deref().unwrap_or("none"));
@@ -196,13 +197,18 @@ impl Report {
         for row in &self.rows {
             if group != Some(row.group) {
                 group = Some(row.group);
-                out::line("");
-                out::line(paint.bold(row.group.title()));
+                terminal::print_line("");
+                terminal::print_line(paint.bold(row.group.title()));
             }
-            out::line(format_args!("  {} {:<width$}  {}", row.verdict.paint(paint), row.name, row.detail));
+            terminal::print_line(format_args!(
+                "  {} {:<width$}  {}",
+                row.verdict.paint(paint),
+                row.name,
+                row.detail
+            ));
         }
-        out::line("");
-        out::line(format_args!(
+        terminal::print_line("");
+        terminal::print_line(format_args!(
             "{} passed, {} refused as they should be, {} open, {} failed, {} skipped, in {:.1} s",
             self.count(Verdict::Passed),
             self.count(Verdict::Refused),
@@ -214,11 +220,11 @@ impl Report {
     }
 
     /// The worst of it as the command's end; none where all is as it should be.
-    pub(super) fn fault(&self) -> Option<Fault> {
+    pub(super) fn fault(&self) -> Option<CommandError> {
         let of = |verdict: Verdict, exit: Exit, what: &str| {
             let rows = self.rows.iter().filter(|row| row.verdict == verdict);
             let names: Vec<_> = rows.map(|row| format!("{}: {}", row.group.name(), row.name)).collect();
-            (!names.is_empty()).then(|| Fault::new(exit, format!("{what}: {}", names.join("; "))))
+            (!names.is_empty()).then(|| CommandError::new(exit, format!("{what}: {}", names.join("; "))))
         };
         of(Verdict::Open, Exit::Open, "OPEN, which must be refused")
             .or_else(|| of(Verdict::Failed, Exit::Failed, "failed"))

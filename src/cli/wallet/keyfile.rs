@@ -27,7 +27,7 @@ pub(crate) struct Key {
 
 /// Why a keyfile cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeyfileFault {
+pub(crate) enum KeyfileError {
     /// Not the JSON of a keyfile; the text says where.
     #[error("not a keyfile: {0}")]
     NotAKeyfile(String),
@@ -87,24 +87,24 @@ struct Written<'a> {
     crypto_type: u8,
 }
 
-fn raw(text: &[u8]) -> Result<Raw, KeyfileFault> {
+fn raw(text: &[u8]) -> Result<Raw, KeyfileError> {
     if text.starts_with(b"$ANSIBLE_VAULT") {
-        return Err(KeyfileFault::OldEncryption("Ansible Vault"));
+        return Err(KeyfileError::OldEncryption("Ansible Vault"));
     }
     if text.starts_with(b"gAAAAA") {
-        return Err(KeyfileFault::OldEncryption("Fernet"));
+        return Err(KeyfileError::OldEncryption("Fernet"));
     }
     // serde_json's text may quote what it read, which may be a secret: the place is all that is told.
     serde_json::from_slice(text).map_err(|error| {
-        KeyfileFault::NotAKeyfile(format!("JSON expected, line {} column {}", error.line(), error.column()))
+        KeyfileError::NotAKeyfile(format!("JSON expected, line {} column {}", error.line(), error.column()))
     })
 }
 
 impl Raw {
     /// The address that the file states, by any of its three names.
-    fn stated(&self) -> Result<Option<AccountId>, KeyfileFault> {
+    fn stated(&self) -> Result<Option<AccountId>, KeyfileError> {
         if let Some(text) = &self.ss58_address {
-            let account = text.parse().map_err(|_| KeyfileFault::Field("ss58Address", "an SS58 address"))?;
+            let account = text.parse().map_err(|_| KeyfileError::Field("ss58Address", "an SS58 address"))?;
             return Ok(Some(account));
         }
         let named = [("publicKey", &self.public_key), ("accountId", &self.account_id)];
@@ -112,31 +112,31 @@ impl Raw {
         else {
             return Ok(None);
         };
-        let bytes = hex_bytes::<32>(text).ok_or(KeyfileFault::Field(name, "0x and 64 hex digits"))?;
-        AccountId::from_bytes(*bytes).map(Some).map_err(|_| KeyfileFault::Field(name, "anyone's key"))
+        let bytes = hex_bytes::<32>(text).ok_or(KeyfileError::Field(name, "0x and 64 hex digits"))?;
+        AccountId::from_bytes(*bytes).map(Some).map_err(|_| KeyfileError::Field(name, "anyone's key"))
     }
 
-    fn checked_crypto_type(&self) -> Result<(), KeyfileFault> {
+    fn checked_crypto_type(&self) -> Result<(), KeyfileError> {
         match self.crypto_type {
             // Wallets from before the field are sr25519.
             None | Some(CRYPTO_TYPE_SR25519) => Ok(()),
-            Some(other) => Err(KeyfileFault::CryptoType(other)),
+            Some(other) => Err(KeyfileError::CryptoType(other)),
         }
     }
 
     /// Every key that the secrets of the file give, in the order in which the tools trust them, and why the others
     /// give none: bittensor-wallet 4.1 writes a `secretSeed` that is not hex for a key that was made from a seed, and
     /// a good `privateKey` beside it.
-    fn keys(&self) -> (Vec<Key>, Option<KeyfileFault>) {
+    fn keys(&self) -> (Vec<Key>, Option<KeyfileError>) {
         let from_seed = self.secret_seed.as_ref().map(|Hidden(text)| {
             let bytes = hex_bytes::<32>(text.expose());
-            Key::from_seed(&*bytes.ok_or(KeyfileFault::Field("secretSeed", "0x and 64 hex digits"))?)
+            Key::from_seed(&*bytes.ok_or(KeyfileError::Field("secretSeed", "0x and 64 hex digits"))?)
         });
         let from_private_key = self.private_key.as_ref().map(|Hidden(text)| {
             let bytes = hex_bytes::<64>(text.expose())
-                .ok_or(KeyfileFault::Field("privateKey", "0x and 128 hex digits"))?;
+                .ok_or(KeyfileError::Field("privateKey", "0x and 128 hex digits"))?;
             let pair = Keypair::from_secret_bytes(&bytes)
-                .map_err(|_| KeyfileFault::Field("privateKey", "an sr25519 secret key"))?;
+                .map_err(|_| KeyfileError::Field("privateKey", "an sr25519 secret key"))?;
             Ok(Key { pair, seed: None })
         });
         let (mut keys, mut fault) = (Vec::new(), None);
@@ -159,28 +159,28 @@ impl Raw {
 
 impl Key {
     /// From a mini secret.
-    pub(crate) fn from_seed(seed: &[u8; 32]) -> Result<Self, KeyfileFault> {
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Result<Self, KeyfileError> {
         let pair = Keypair::from_mini_secret(seed)
-            .map_err(|_| KeyfileFault::Field("secretSeed", "an sr25519 mini secret"))?;
+            .map_err(|_| KeyfileError::Field("secretSeed", "an sr25519 mini secret"))?;
         Ok(Self { pair, seed: Some(Secret::new(*seed)) })
     }
 
     /// From an English BIP39 phrase, the way substrate does: from its entropy, without a password.
-    fn from_phrase(phrase: &SecretText) -> Result<Self, KeyfileFault> {
+    fn from_phrase(phrase: &SecretText) -> Result<Self, KeyfileError> {
         let (_, seed) = substrate::Pair::from_phrase(phrase.expose(), None)
-            .map_err(|_| KeyfileFault::Field("secretPhrase", "an English BIP39 phrase"))?;
+            .map_err(|_| KeyfileError::Field("secretPhrase", "an English BIP39 phrase"))?;
         Self::from_seed(&Zeroizing::new(seed))
     }
 
     /// From the JSON of a plain or decrypted keyfile.
-    pub(crate) fn from_json(text: &[u8]) -> Result<Self, KeyfileFault> {
+    pub(crate) fn from_json(text: &[u8]) -> Result<Self, KeyfileError> {
         let raw = raw(text)?;
         raw.checked_crypto_type()?;
         let stated = raw.stated()?;
         let (keys, fault) = raw.keys();
-        let derived = keys.first().ok_or_else(|| fault.unwrap_or(KeyfileFault::NoSecret))?.pair.account();
+        let derived = keys.first().ok_or_else(|| fault.unwrap_or(KeyfileError::NoSecret))?.pair.account();
         let matching = keys.into_iter().find(|key| stated.is_none_or(|stated| key.pair.account() == stated));
-        matching.ok_or(KeyfileFault::OtherAddress { derived, stated: stated.unwrap_or(derived) })
+        matching.ok_or(KeyfileError::OtherAddress { derived, stated: stated.unwrap_or(derived) })
     }
 
     /// The JSON of a plain keyfile with every field that is known.
@@ -201,8 +201,8 @@ impl Key {
 }
 
 /// The address in a public keyfile (`coldkeypub.txt`, `defaultpub.txt`) or in a plain keyfile.
-pub(crate) fn address(text: &[u8]) -> Result<AccountId, KeyfileFault> {
-    raw(text)?.stated()?.ok_or(KeyfileFault::Field("ss58Address", "there"))
+pub(crate) fn address(text: &[u8]) -> Result<AccountId, KeyfileError> {
+    raw(text)?.stated()?.ok_or(KeyfileError::Field("ss58Address", "there"))
 }
 
 /// The JSON of a public keyfile.
@@ -238,7 +238,7 @@ mod tests {
     const SEED: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
     const ADDRESS: &str = "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi";
 
-    fn check(json: serde_json::Value, expected: Result<&str, KeyfileFault>) {
+    fn check(json: serde_json::Value, expected: Result<&str, KeyfileError>) {
         let account = Key::from_json(json.to_string().as_bytes()).map(|key| key.pair.account().to_ss58());
         assert_eq!(account, expected.map(str::to_owned), "{json}");
     }
@@ -261,7 +261,7 @@ mod tests {
         check(serde_json::json!({"secretSeed": SEED, "ss58Address": ADDRESS, "cryptoType": 1}), Ok(ADDRESS));
         let other = "5FXD2EGvYFKpbTWhfyRQBbmGMoXJDXezufPbNYgmfo3kygde";
         let fault =
-            KeyfileFault::OtherAddress { derived: ADDRESS.parse().unwrap(), stated: other.parse().unwrap() };
+            KeyfileError::OtherAddress { derived: ADDRESS.parse().unwrap(), stated: other.parse().unwrap() };
         check(serde_json::json!({"secretSeed": SEED, "ss58Address": other}), Err(fault.clone()));
         let public = hex::encode(other.parse::<AccountId>().unwrap().as_bytes());
         check(
@@ -273,16 +273,16 @@ mod tests {
 
     #[test]
     fn what_cannot_sign_says_why() {
-        check(serde_json::json!({"secretSeed": SEED, "cryptoType": 0}), Err(KeyfileFault::CryptoType(0)));
-        check(serde_json::json!({"ss58Address": ADDRESS}), Err(KeyfileFault::NoSecret));
-        let seed = KeyfileFault::Field("secretSeed", "0x and 64 hex digits");
+        check(serde_json::json!({"secretSeed": SEED, "cryptoType": 0}), Err(KeyfileError::CryptoType(0)));
+        check(serde_json::json!({"ss58Address": ADDRESS}), Err(KeyfileError::NoSecret));
+        let seed = KeyfileError::Field("secretSeed", "0x and 64 hex digits");
         check(serde_json::json!({"secretSeed": "0x11"}), Err(seed.clone()));
         check(serde_json::json!({"secretSeed": "0x\u{11}", "privateKey": "0x22"}), Err(seed));
-        let phrase = KeyfileFault::Field("secretPhrase", "an English BIP39 phrase");
+        let phrase = KeyfileError::Field("secretPhrase", "an English BIP39 phrase");
         check(serde_json::json!({"secretPhrase": "one two"}), Err(phrase));
         assert_eq!(
             Key::from_json(b"$ANSIBLE_VAULT;1.1").unwrap_err(),
-            KeyfileFault::OldEncryption("Ansible Vault")
+            KeyfileError::OldEncryption("Ansible Vault")
         );
     }
 

@@ -10,12 +10,12 @@ use std::{
 };
 
 use self::{
-    keyfile::{Key, KeyfileFault},
-    nacl::SealFault,
+    keyfile::{Key, KeyfileError},
+    nacl::DecryptError,
 };
 use super::{
-    fault::{Exit, Fault},
-    private,
+    exit::{CommandError, Exit},
+    private_file,
 };
 use crate::{
     chain::AccountId,
@@ -48,16 +48,16 @@ pub(crate) enum Password {
 
 impl Location {
     /// `path/name/hotkeys/hotkey`; a leading `~` is the home directory. Names are names, never paths.
-    pub(crate) fn new(path: &Path, name: &str, hotkey: &str) -> Result<Self, Fault> {
+    pub(crate) fn new(path: &Path, name: &str, hotkey: &str) -> Result<Self, CommandError> {
         for (option, value) in [("--wallet-name", name), ("--wallet-hotkey", hotkey)] {
             if value.is_empty() || value.contains(['/', '\0']) || value == "." || value == ".." {
-                return Err(Fault::usage(format!(
+                return Err(CommandError::usage(format!(
                     "{option} {value:?}: the name of a wallet or hotkey is expected"
                 )));
             }
         }
         let path = std::path::absolute(expand_home(path))
-            .map_err(|error| Fault::usage(format!("--wallet-path {}: {error}", path.display())))?;
+            .map_err(|error| CommandError::usage(format!("--wallet-path {}: {error}", path.display())))?;
         Ok(Self { dir: path.join(name), name: name.to_owned(), hotkey: hotkey.to_owned() })
     }
 
@@ -76,34 +76,34 @@ impl Location {
 
     /// The coldkey's address, where `coldkeypub.txt` tells it.
     pub(crate) fn coldkey(&self) -> Option<AccountId> {
-        keyfile::address(&private::read(&self.coldkey_public_keyfile(), KEYFILE_BYTES_MAX).ok()?).ok()
+        keyfile::address(&private_file::read(&self.coldkey_public_keyfile(), KEYFILE_BYTES_MAX).ok()?).ok()
     }
 
     /// Reads the keyfile, without a password.
-    pub(crate) fn read(&self) -> Result<Keyfile, Fault> {
+    pub(crate) fn read(&self) -> Result<Keyfile, CommandError> {
         let path = self.keyfile();
-        let content = private::read(&path, KEYFILE_BYTES_MAX).map_err(|error| {
+        let content = private_file::read(&path, KEYFILE_BYTES_MAX).map_err(|error| {
             let what = if error.kind() == io::ErrorKind::NotFound {
                 "there is no such keyfile (see --wallet-path, --wallet-name, --wallet-hotkey)".to_owned()
             } else {
                 error.to_string()
             };
-            Fault::new(Exit::NoInput, format!("hotkey {}: {what}", path.display()))
+            CommandError::no_input(format!("hotkey {}: {what}", path.display()))
         })?;
         Ok(Keyfile { location: self.clone(), content: Secret::new(content) })
     }
 
     /// Writes a plain wallet as the Bittensor tools do: hotkey, its public file, the coldkey's public file.
-    pub(crate) fn write(&self, hotkey: &Key, coldkey: &AccountId) -> Result<(), Fault> {
+    pub(crate) fn write(&self, hotkey: &Key, coldkey: &AccountId) -> Result<(), CommandError> {
         let put = || -> io::Result<()> {
-            private::create_dir(&self.dir.join("hotkeys"))?;
+            private_file::create_dir(&self.dir.join("hotkeys"))?;
             let hotkey_address = hotkey.pair.account();
-            private::write(&self.coldkey_public_keyfile(), keyfile::public_json(coldkey).expose())?;
-            private::write(&self.public_keyfile(), keyfile::public_json(&hotkey_address).expose())?;
+            private_file::write(&self.coldkey_public_keyfile(), keyfile::public_json(coldkey).expose())?;
+            private_file::write(&self.public_keyfile(), keyfile::public_json(&hotkey_address).expose())?;
             // Last: whoever finds the hotkey finds the whole wallet.
-            private::write(&self.keyfile(), hotkey.to_json().expose())
+            private_file::write(&self.keyfile(), hotkey.to_json().expose())
         };
-        put().map_err(|error| Fault::cannot_create(format!("wallet {}: {error}", self.dir.display())))
+        put().map_err(|error| CommandError::cannot_create(format!("wallet {}: {error}", self.dir.display())))
     }
 }
 
@@ -119,7 +119,7 @@ impl Keyfile {
         if !self.is_encrypted() {
             return keyfile::address(self.content.expose()).ok();
         }
-        keyfile::address(&private::read(&self.location.public_keyfile(), KEYFILE_BYTES_MAX).ok()?).ok()
+        keyfile::address(&private_file::read(&self.location.public_keyfile(), KEYFILE_BYTES_MAX).ok()?).ok()
     }
 
     fn is_encrypted(&self) -> bool {
@@ -127,7 +127,7 @@ impl Keyfile {
     }
 
     /// The key; asks for the password where the file is encrypted.
-    pub(crate) fn open(&self, password: &Password) -> Result<Key, Fault> {
+    pub(crate) fn open(&self, password: &Password) -> Result<Key, CommandError> {
         let key = if self.is_encrypted() {
             let plain = match password {
                 Password::Ask => self.ask()?,
@@ -140,12 +140,12 @@ impl Keyfile {
         key.map_err(|fault| self.fault(&fault))
     }
 
-    fn ask(&self) -> Result<Secret, Fault> {
+    fn ask(&self) -> Result<Secret, CommandError> {
         let prompt = format!("Password of hotkey {}: ", self.location.keyfile().display());
         let mut tries_left = PASSWORD_TRIES;
         loop {
             let password = rpassword::prompt_password(&prompt).map_err(|_| {
-                Fault::usage(format!(
+                CommandError::usage(format!(
                     "hotkey {}: it is encrypted and there is no terminal to ask for its password (see --password-file)",
                     self.location.keyfile().display()
                 ))
@@ -153,25 +153,25 @@ impl Keyfile {
             tries_left = tries_left.saturating_sub(1);
             match nacl::open(self.content.expose(), &SecretText::new(password)) {
                 Ok(plain) => return Ok(plain),
-                Err(SealFault::Password) if tries_left > 0 => {
-                    super::out::complain(format_args!("wrong password, try again"));
+                Err(DecryptError::Password) if tries_left > 0 => {
+                    super::terminal::print_remark(format_args!("wrong password, try again"));
                 }
                 Err(fault) => return Err(self.seal_fault(fault)),
             }
         }
     }
 
-    fn unseal(&self, password: &SecretText) -> Result<Secret, Fault> {
+    fn unseal(&self, password: &SecretText) -> Result<Secret, CommandError> {
         nacl::open(self.content.expose(), password).map_err(|fault| self.seal_fault(fault))
     }
 
-    fn seal_fault(&self, fault: SealFault) -> Fault {
-        let exit = if fault == SealFault::Memory { Exit::Unavailable } else { Exit::Data };
-        Fault::new(exit, format!("hotkey {}: {fault}", self.location.keyfile().display()))
+    fn seal_fault(&self, fault: DecryptError) -> CommandError {
+        let exit = if fault == DecryptError::Memory { Exit::Unavailable } else { Exit::Data };
+        CommandError::new(exit, format!("hotkey {}: {fault}", self.location.keyfile().display()))
     }
 
-    fn fault(&self, fault: &KeyfileFault) -> Fault {
-        Fault::data(format!("hotkey {}: {fault}", self.location.keyfile().display()))
+    fn fault(&self, fault: &KeyfileError) -> CommandError {
+        CommandError::data(format!("hotkey {}: {fault}", self.location.keyfile().display()))
     }
 }
 
@@ -190,11 +190,11 @@ pub(crate) fn expand_home(path: &Path) -> PathBuf {
     }
 }
 
-fn password_from(path: &Path) -> Result<SecretText, Fault> {
+fn password_from(path: &Path) -> Result<SecretText, CommandError> {
     let fault = |what: &dyn std::fmt::Display| {
-        Fault::new(Exit::NoInput, format!("--password-file {}: {what}", path.display()))
+        CommandError::no_input(format!("--password-file {}: {what}", path.display()))
     };
-    let content = private::read(path, KEYFILE_BYTES_MAX).map_err(|error| fault(&error))?;
+    let content = private_file::read(path, KEYFILE_BYTES_MAX).map_err(|error| fault(&error))?;
     let content = Secret::new(content);
     let text = std::str::from_utf8(content.expose()).map_err(|_| fault(&"not UTF-8"))?;
     Ok(SecretText::new(text.lines().next().unwrap_or_default()))

@@ -24,7 +24,7 @@ const SALT: [u8; 16] = *b"\x13q\x83\xdf\xf1Z\t\xbc\x9c\x90\xb5Q\x879\xe9\xb1";
 
 /// Why a keyfile stays closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SealFault {
+pub(crate) enum DecryptError {
     /// The file ends before a nonce and a tag fit.
     #[error("the encrypted keyfile is cut short")]
     Short,
@@ -37,26 +37,26 @@ pub(crate) enum SealFault {
 }
 
 /// The JSON inside `keyfile`, which starts with [`MAGIC`]. Takes about a second and 512 MiB.
-pub(crate) fn open(keyfile: &[u8], password: &SecretText) -> Result<Secret, SealFault> {
-    let sealed = keyfile.strip_prefix(MAGIC).ok_or(SealFault::Short)?;
-    let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES).ok_or(SealFault::Short)?;
+pub(crate) fn open(keyfile: &[u8], password: &SecretText) -> Result<Secret, DecryptError> {
+    let sealed = keyfile.strip_prefix(MAGIC).ok_or(DecryptError::Short)?;
+    let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES).ok_or(DecryptError::Short)?;
     let mut key = derive_key(password)?;
-    let cipher = XSalsa20Poly1305::new_from_slice(&key).map_err(|_| SealFault::Short);
+    let cipher = XSalsa20Poly1305::new_from_slice(&key).map_err(|_| DecryptError::Short);
     key.zeroize();
-    let plain = cipher?.decrypt(nonce.into(), ciphertext).map_err(|_| SealFault::Password)?;
+    let plain = cipher?.decrypt(nonce.into(), ciphertext).map_err(|_| DecryptError::Password)?;
     Ok(Secret::new(plain))
 }
 
-fn derive_key(password: &SecretText) -> Result<[u8; KEY_BYTES], SealFault> {
+fn derive_key(password: &SecretText) -> Result<[u8; KEY_BYTES], DecryptError> {
     let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES, Some(KEY_BYTES))
-        .map_err(|_| SealFault::Memory)?;
+        .map_err(|_| DecryptError::Memory)?;
     let mut memory = Vec::new();
-    memory.try_reserve_exact(params.block_count()).map_err(|_| SealFault::Memory)?;
+    memory.try_reserve_exact(params.block_count()).map_err(|_| DecryptError::Memory)?;
     memory.resize(params.block_count(), Block::default());
     let mut key = [0; KEY_BYTES];
     Argon2::new(Algorithm::Argon2i, Version::V0x13, params)
         .hash_password_into_with_memory(password.expose().as_bytes(), &SALT, &mut key, &mut memory)
-        .map_err(|_| SealFault::Memory)?;
+        .map_err(|_| DecryptError::Memory)?;
     Ok(key)
 }
 
@@ -68,7 +68,7 @@ mod tests {
     fn a_short_file_costs_no_key_derivation() {
         for length in 0..NONCE_BYTES {
             let file = [MAGIC, &vec![7; length]].concat();
-            assert_eq!(open(&file, &SecretText::new("x")), Err(SealFault::Short));
+            assert_eq!(open(&file, &SecretText::new("x")), Err(DecryptError::Short));
         }
     }
 }
