@@ -65,8 +65,8 @@ pub(crate) struct CommandError {
 }
 
 impl CommandError {
-    /// An error with its message. Line breaks and other control characters become spaces, because parts of the
-    /// message may come from a file or a server.
+    /// An error with its message. Line breaks and other control characters become spaces, because parts of
+    /// the message may come from a file or a server.
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
         let message = message.to_string();
         let parts = message.split(char::is_control).map(str::trim).filter(|part| !part.is_empty());

@@ -17,7 +17,8 @@ pub(crate) fn print_remark(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "subgate: {text}");
 }
 
-/// A progress line on standard error that the next one replaces. Nothing is shown where that is not a terminal.
+/// A progress line on standard error that the next one replaces. Nothing is shown where that is not a
+/// terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     is_shown: bool,

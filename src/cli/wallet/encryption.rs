@@ -1,7 +1,8 @@
-//! Encrypted keyfiles: `$NACL`, a nonce of 24 bytes, and what libsodium's `crypto_secretbox` made of the JSON.
+//! Encrypted keyfiles: `$NACL`, a nonce of 24 bytes, and the JSON encrypted by libsodium's
+//! `crypto_secretbox`.
 //!
-//! The key is Argon2i 1.3 of the password with libsodium's SENSITIVE costs and one salt for all wallets, as
-//! bittensor-wallet has it through PyNaCl.
+//! The key is Argon2i 1.3 of the password, with libsodium's SENSITIVE costs and one salt for all wallets:
+//! bittensor-wallet does the same through PyNaCl.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crypto_secretbox::{
@@ -22,26 +23,26 @@ const ARGON2_PASSES: u32 = 8;
 const ARGON2_LANES: u32 = 1;
 const SALT: [u8; 16] = *b"\x13q\x83\xdf\xf1Z\t\xbc\x9c\x90\xb5Q\x879\xe9\xb1";
 
-/// Why a keyfile stays closed.
+/// Why a keyfile cannot be decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecryptError {
-    /// The file ends before a nonce and a tag fit.
-    #[error("the encrypted keyfile is cut short")]
-    Short,
-    /// Another password, or damaged bytes: the cipher cannot tell which.
+    /// The file ends within the nonce.
+    #[error("the encrypted keyfile is truncated")]
+    Truncated,
+    /// A wrong password or damaged bytes: the cipher cannot tell which.
     #[error("wrong password (or a damaged keyfile)")]
     Password,
-    /// Argon2 needs half a GiB.
-    #[error("opening an encrypted keyfile takes 512 MiB of memory, which this machine does not give")]
+    /// Argon2 needs 512 MiB.
+    #[error("decrypting a keyfile takes 512 MiB of memory, which this machine does not have")]
     Memory,
 }
 
-/// The JSON inside `keyfile`, which starts with [`MAGIC`]. Takes about a second and 512 MiB.
-pub(crate) fn open(keyfile: &[u8], password: &SecretText) -> Result<Secret, DecryptError> {
-    let sealed = keyfile.strip_prefix(MAGIC).ok_or(DecryptError::Short)?;
-    let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES).ok_or(DecryptError::Short)?;
+/// Decrypts the JSON of `keyfile`, which starts with [`MAGIC`]. Takes about a second and 512 MiB.
+pub(crate) fn decrypt(keyfile: &[u8], password: &SecretText) -> Result<Secret, DecryptError> {
+    let sealed = keyfile.strip_prefix(MAGIC).ok_or(DecryptError::Truncated)?;
+    let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES).ok_or(DecryptError::Truncated)?;
     let mut key = derive_key(password)?;
-    let cipher = XSalsa20Poly1305::new_from_slice(&key).map_err(|_| DecryptError::Short);
+    let cipher = XSalsa20Poly1305::new_from_slice(&key).map_err(|_| DecryptError::Truncated);
     key.zeroize();
     let plain = cipher?.decrypt(nonce.into(), ciphertext).map_err(|_| DecryptError::Password)?;
     Ok(Secret::new(plain))
@@ -68,7 +69,7 @@ mod tests {
     fn a_short_file_costs_no_key_derivation() {
         for length in 0..NONCE_BYTES {
             let file = [MAGIC, &vec![7; length]].concat();
-            assert_eq!(open(&file, &SecretText::new("x")), Err(DecryptError::Short));
+            assert_eq!(decrypt(&file, &SecretText::new("x")), Err(DecryptError::Truncated));
         }
     }
 }
