@@ -1,5 +1,5 @@
-//! The program as a person or `aws` calls it: exit codes, lines on standard error, and `subgate credentials` before a
-//! scripted server.
+//! The program as a person or `aws` calls it: exit codes, lines on standard error, and `subgate credentials`
+//! before a scripted server.
 
 #![allow(
     clippy::unwrap_used,
@@ -130,7 +130,8 @@ impl Server {
             200,
             format!(
                 "{{\"Version\": 1, \"AccessKeyId\": \"{hotkey}\", \"SecretAccessKey\": \"secret\",\n\
-             \"SessionToken\": \"token\", \"Expiration\": \"{expiration:.0}\", \"bucket\": \"b\", \"folders\": []}}"
+                 \"SessionToken\": \"token\", \"Expiration\": \"{expiration:.0}\",\n\
+                 \"bucket\": \"b\", \"folders\": []}}"
             ),
         )
     }

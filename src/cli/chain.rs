@@ -1,72 +1,72 @@
-//! `subgate chain status` and `subgate chain who`: the snapshot, and what it says of one address, for a person.
+//! `subgate chain status` and `subgate chain who`: print the snapshot of the chain, or what it says of one
+//! address.
 //!
-//! With a configuration file it is the snapshot of the server of that file as long as it is fresh on disk; otherwise,
-//! and without a file, the chain is read once.
+//! With a configuration file, that is the snapshot which the server of that file keeps on disk, as long as it
+//! is fresh. Otherwise the chain is read once.
 
 use std::{path::PathBuf, time::SystemTime};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{
-    fault::{Exit, Fault},
-    out,
-    serve::{load, runtime},
-};
+use super::{client_options::parse_address, exit::CommandError, runtime, serve, terminal};
 use crate::{
     chain::{
         AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, Neuron, RegistryFile, Snapshot,
         SubtensorSettings, ValidatorRule, read_once, stored_snapshot,
     },
     config::{self, ChainSource},
+    time::UnixTime,
 };
 
-/// A server that runs has put a snapshot on disk within so many of its refreshes.
-const REFRESHES_FRESH: u64 = 3;
+/// A snapshot on disk is fresh for so many refreshes: a running server has replaced it by then.
+const FRESH_REFRESHES: u64 = 3;
 
-/// What is asked of the chain.
+/// The commands of `subgate chain`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Show the snapshot: age, block, counts
+pub(crate) enum ChainCommand {
+    /// Show the snapshot: its block, its age, how many neurons and validators there are
     #[command(after_help = "\
 Examples:
   subgate chain status --config proxy.toml
   subgate chain status --endpoint wss://entrypoint-finney.opentensor.ai:443 --netuid 13
   subgate chain status --endpoint ws://127.0.0.1:9944 --netuid 2 --genesis any --json")]
-    Status(Source),
-    /// Show what the snapshot says of a hotkey or a coldkey
+    Status(ChainOptions),
+    /// Show the role, stake and uid of a hotkey or a coldkey, and why it has that role
     #[command(after_help = "\
 Examples:
   subgate chain who 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY --config proxy.toml
   subgate chain who 5Grwva… --netuid 13 --json
 
-Of a coldkey it shows the hotkey with the most rights, and names the others in `why`. An address that is not there has
-no role; that is an answer as well, with exit code 0.")]
+For a coldkey it shows the hotkey with the most rights and names the others in `why`.
+An address that is not registered has no role; the exit code is 0 then, too.")]
     Who {
-        /// The address of a hotkey or a coldkey
+        /// Address of a hotkey or a coldkey
         #[arg(value_name = "SS58")]
         address: String,
         #[command(flatten)]
-        source: Source,
+        options: ChainOptions,
     },
 }
 
-/// Where to look.
+/// Which chain is read, and how the answer is printed.
 #[derive(Debug, Args)]
-pub(crate) struct Source {
-    /// The configuration file of a server
+pub(crate) struct ChainOptions {
+    /// Configuration file of a server
     #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A node of the chain, in place of a configuration file: http://, https://, ws:// or wss:// [default: finney's public one]
+    /// URL of a node, in place of a configuration file; may be given several times
+    ///
+    /// It starts with http://, https://, ws:// or wss://. [default: finney's public node]
     #[arg(long, value_name = "URL")]
     endpoint: Vec<String>,
-    /// The subnet
+    /// Number of the subnet
     #[arg(long, value_name = "N")]
     netuid: Option<u16>,
-    /// The first block of the right chain: finney, any, or 0x… [default: finney]
+    /// Hash of the chain's first block: finney, any, or 0x… [default: finney]
     #[arg(long, value_name = "HASH")]
     genesis: Option<String>,
-    /// Least total stake of a validator [default: 10000]
+    /// Smallest total stake that makes a validator [default: the configuration file's, or 10000]
     #[arg(long, value_name = "STAKE")]
     stake_min: Option<f64>,
     /// Print JSON
@@ -74,40 +74,42 @@ pub(crate) struct Source {
     json: bool,
 }
 
-/// A snapshot, and what is needed to speak of it.
-struct View {
+/// A snapshot, where it comes from, and the rule that says who is a validator.
+struct SnapshotReading {
     snapshot: Snapshot,
     source: String,
     rule: ValidatorRule,
     age_seconds: u64,
 }
 
+/// The lines of an answer: names and values.
+type Fields = Vec<(&'static str, Value)>;
+
 /// Runs `subgate chain …`.
-pub(crate) fn run(command: &Command) -> Result<(), Fault> {
+pub(crate) fn run(command: &ChainCommand) -> Result<(), CommandError> {
     match command {
-        Command::Status(source) => {
-            let view = view(source)?;
-            print(source.json, &status(&view), &[]);
+        ChainCommand::Status(options) => {
+            let reading = read(options)?;
+            print(options.json, &status(&reading), &[]);
         }
-        Command::Who { address, source } => {
-            let account =
-                address.parse().map_err(|error| Fault::usage(format!("SS58 {address:?} is {error}")))?;
-            let (answer, hotkeys) = who(&view(source)?, account);
-            print(source.json, &answer, &hotkeys);
+        ChainCommand::Who { address, options } => {
+            let account = parse_address("SS58", address)?;
+            let (fields, hotkey_lines) = who(&read(options)?, account);
+            print(options.json, &fields, &hotkey_lines);
         }
     }
     Ok(())
 }
 
-fn print(as_json: bool, answer: &[(&str, Value)], more: &[String]) {
+fn print(as_json: bool, fields: &[(&str, Value)], hotkey_lines: &[String]) {
     if as_json {
         let object: serde_json::Map<String, Value> =
-            answer.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        out::line(Value::Object(object));
+            fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        terminal::print_line(Value::Object(object));
         return;
     }
-    let width = answer.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    for (name, value) in answer {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, value) in fields {
         let text = match value {
             Value::Null => "-".to_owned(),
             Value::Bool(true) => "yes".to_owned(),
@@ -115,43 +117,43 @@ fn print(as_json: bool, answer: &[(&str, Value)], more: &[String]) {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        out::line(format_args!("{:<width$}  {text}", name.replace('_', " ")));
+        terminal::print_line(format_args!("{:<width$}  {text}", name.replace('_', " ")));
     }
-    for line in more {
-        out::line(line);
+    for line in hotkey_lines {
+        terminal::print_line(line);
     }
 }
 
-fn status(view: &View) -> Vec<(&'static str, Value)> {
-    let snapshot = &view.snapshot;
+fn status(reading: &SnapshotReading) -> Fields {
+    let snapshot = &reading.snapshot;
     let spec_version = snapshot.origin.as_ref().map(|origin| origin.spec_version);
     vec![
         ("block", json!(snapshot.block())),
-        ("age_seconds", json!(view.age_seconds)),
-        ("source", json!(view.source)),
+        ("age_seconds", json!(reading.age_seconds)),
+        ("source", json!(reading.source)),
         ("spec_version", json!(spec_version)),
         ("neurons", json!(snapshot.len())),
         ("permits", json!(snapshot.permits())),
-        ("validators", json!(snapshot.validators(&view.rule))),
+        ("validators", json!(snapshot.validators(&reading.rule))),
     ]
 }
 
-/// What is said of an address, and for a coldkey the lines of its hotkeys.
-fn who(view: &View, account: AccountId) -> (Vec<(&'static str, Value)>, Vec<String>) {
-    let rule = &view.rule;
-    let at = view.snapshot.block().map_or(String::new(), |block| format!(" at block {block}"));
-    if let Some(neuron) = view.snapshot.neuron(&account) {
-        return (answer(neuron, rule, &why(neuron, rule)), Vec::new());
+/// What the snapshot says of an address, and for a coldkey a line for each of its hotkeys.
+fn who(reading: &SnapshotReading, account: AccountId) -> (Fields, Vec<String>) {
+    let rule = &reading.rule;
+    let at_block = reading.snapshot.block().map_or(String::new(), |block| format!(" at block {block}"));
+    if let Some(neuron) = reading.snapshot.neuron(&account) {
+        return (neuron_fields(neuron, rule, &why(neuron, rule)), Vec::new());
     }
     let mut owned: Vec<&Neuron> =
-        view.snapshot.neurons().filter(|neuron| neuron.coldkey == account).collect();
+        reading.snapshot.neurons().filter(|neuron| neuron.coldkey == account).collect();
     owned.sort_by(|a, b| {
         let rank =
             |neuron: &Neuron| (rule.role(neuron), if neuron.stake.is_nan() { -1.0 } else { neuron.stake });
         rank(b).partial_cmp(&rank(a)).unwrap_or(std::cmp::Ordering::Equal).then(a.uid.cmp(&b.uid))
     });
     let Some(first) = owned.first() else {
-        let why = format!("not registered on the subnet{at}: neither a hotkey nor a coldkey there");
+        let why = format!("not registered on the subnet{at_block}: neither a hotkey nor a coldkey there");
         let nobody = [
             ("hotkey", json!(account)),
             ("coldkey", Value::Null),
@@ -180,10 +182,10 @@ fn who(view: &View, account: AccountId) -> (Vec<(&'static str, Value)>, Vec<Stri
             neuron.stake
         )
     });
-    (answer(first, rule, &why), lines.collect())
+    (neuron_fields(first, rule, &why), lines.collect())
 }
 
-fn answer(neuron: &Neuron, rule: &ValidatorRule, why: &str) -> Vec<(&'static str, Value)> {
+fn neuron_fields(neuron: &Neuron, rule: &ValidatorRule, why: &str) -> Fields {
     vec![
         ("hotkey", json!(neuron.hotkey)),
         ("coldkey", json!(neuron.coldkey)),
@@ -210,84 +212,87 @@ fn why(neuron: &Neuron, rule: &ValidatorRule) -> String {
                 false => neuron.stake.to_string(),
             };
             let why = refusal.as_str();
-            format!("a miner, not a validator: {why} (stake {stake}, bound {})", rule.stake_min)
+            format!("a miner, not a validator: {why} (stake {stake}, required {})", rule.stake_min)
         }
     }
 }
 
-fn view(source: &Source) -> Result<View, Fault> {
+fn read(options: &ChainOptions) -> Result<SnapshotReading, CommandError> {
     let now = SystemTime::now();
-    let given = source.endpoint.is_empty() && source.netuid.is_none() && source.genesis.is_none();
-    let (snapshot, name, mut rule) = match &source.config {
-        // Options that name a chain win over the environment's configuration file.
-        Some(path) if given => configured(load(path)?.chain, now)?,
-        _ => {
-            let settings = by_options(source)?;
-            let rule = settings.validator.clone();
-            let snapshot = runtime()?.block_on(read_once(&settings)).map_err(unread)?;
-            (snapshot, None, rule)
+    // Options that name a chain win over a configuration file, which may be the environment's.
+    let names_chain = !options.endpoint.is_empty() || options.netuid.is_some() || options.genesis.is_some();
+    let (snapshot, source, mut rule) = match options.config.as_deref().filter(|_| !names_chain) {
+        Some(path) => read_configured(serve::load(path)?.chain, now)?,
+        None => {
+            let settings = settings_of(options)?;
+            let snapshot = runtime::current_thread()?.block_on(read_once(&settings)).map_err(unavailable)?;
+            let source = source_of(&snapshot);
+            (snapshot, source, settings.validator)
         }
     };
-    if let Some(stake_min) = source.stake_min {
+    if let Some(stake_min) = options.stake_min {
         rule.stake_min = stake_min;
     }
-    let source = name.unwrap_or_else(|| {
-        snapshot.origin.as_ref().map_or_else(|| "file".to_owned(), |origin| origin.source.to_string())
-    });
-    let age_seconds = snapshot.age_seconds(crate::time::UnixTime::from(now).seconds());
-    Ok(View { snapshot, source, rule, age_seconds })
+    let age_seconds = snapshot.age_seconds(UnixTime::from(now).seconds());
+    Ok(SnapshotReading { snapshot, source, rule, age_seconds })
 }
 
-fn configured(
+fn read_configured(
     chain: config::Chain,
     now: SystemTime,
-) -> Result<(Snapshot, Option<String>, ValidatorRule), Fault> {
+) -> Result<(Snapshot, String, ValidatorRule), CommandError> {
     let settings = match chain.source {
         ChainSource::File(path) => {
             let file = RegistryFile::open(&path, now)
-                .map_err(|fault| Fault::data(format!("chain.file: {fault}")))?;
+                .map_err(|error| CommandError::data(format!("chain.file: {error}")))?;
             let snapshot = Snapshot::clone(&file.snapshot(now));
-            return Ok((snapshot, Some(path.display().to_string()), chain.validator));
+            return Ok((snapshot, path.display().to_string(), chain.validator));
         }
         ChainSource::Subtensor(settings) => settings,
     };
-    let on_disk =
-        settings.snapshot_file.as_deref().and_then(|path| stored_snapshot(path, &settings, now).ok());
-    let fresh_seconds = REFRESHES_FRESH.saturating_mul(settings.refresh_seconds);
-    let seconds = crate::time::UnixTime::from(now).seconds();
-    if let Some(snapshot) = on_disk.as_ref().filter(|snapshot| snapshot.age_seconds(seconds) <= fresh_seconds)
-    {
-        return Ok((snapshot.clone(), None, chain.validator));
-    }
-    match (runtime()?.block_on(read_once(&settings)), on_disk) {
-        (Ok(snapshot), _) => Ok((snapshot, None, chain.validator)),
-        (Err(faults), Some(snapshot)) => {
-            for fault in faults {
-                out::complain(fault);
+    let on_disk = settings.snapshot_file.as_deref().and_then(|path| stored_snapshot(path, &settings, now).ok());
+    let fresh_seconds = FRESH_REFRESHES.saturating_mul(settings.refresh_seconds);
+    let now_seconds = UnixTime::from(now).seconds();
+    let is_fresh = |snapshot: &Snapshot| snapshot.age_seconds(now_seconds) <= fresh_seconds;
+    let snapshot = match on_disk {
+        Some(snapshot) if is_fresh(&snapshot) => snapshot,
+        stale => match (runtime::current_thread()?.block_on(read_once(&settings)), stale) {
+            (Ok(snapshot), _) => snapshot,
+            (Err(errors), Some(snapshot)) => {
+                for error in errors {
+                    terminal::print_remark(error);
+                }
+                terminal::print_remark(
+                    "the chain cannot be read now; this is the last snapshot of the server",
+                );
+                snapshot
             }
-            out::complain("the chain cannot be read now; this is the last snapshot of the server");
-            Ok((snapshot, None, chain.validator))
-        }
-        (Err(faults), None) => Err(unread(faults)),
-    }
+            (Err(errors), None) => return Err(unavailable(errors)),
+        },
+    };
+    let source = source_of(&snapshot);
+    Ok((snapshot, source, chain.validator))
 }
 
-fn by_options(source: &Source) -> Result<SubtensorSettings, Fault> {
-    let texts = match source.endpoint.is_empty() {
+fn settings_of(options: &ChainOptions) -> Result<SubtensorSettings, CommandError> {
+    let texts = match options.endpoint.is_empty() {
         true => vec![FINNEY_ENDPOINT.to_owned()],
-        false => source.endpoint.clone(),
+        false => options.endpoint.clone(),
     };
     let endpoint = |text: &String| {
         text.parse::<ChainEndpoint>().map_err(|()| {
-            Fault::usage(format!(
+            CommandError::usage(format!(
                 "--endpoint {text:?} is not a URL that starts with http://, https://, ws:// or wss://"
             ))
         })
     };
-    let netuid = source.netuid.ok_or_else(|| Fault::usage("--netuid is missing (or give --config FILE)"))?;
-    let genesis = source.genesis.as_deref().unwrap_or("finney");
+    let netuid =
+        options.netuid.ok_or_else(|| CommandError::usage("--netuid is missing (or give --config FILE)"))?;
+    let genesis = options.genesis.as_deref().unwrap_or("finney");
     let genesis: ExpectedGenesis = genesis.parse().map_err(|()| {
-        Fault::usage(format!("--genesis {genesis:?} is not \"finney\", \"any\", or 0x and 64 hex digits"))
+        CommandError::usage(format!(
+            "--genesis {genesis:?} is not \"finney\", \"any\", or 0x and 64 hex digits"
+        ))
     })?;
     Ok(SubtensorSettings {
         endpoints: texts.iter().map(endpoint).collect::<Result<_, _>>()?,
@@ -302,6 +307,11 @@ fn by_options(source: &Source) -> Result<SubtensorSettings, Fault> {
     })
 }
 
-fn unread(faults: Vec<String>) -> Fault {
-    Fault::new(Exit::Unavailable, format!("the chain cannot be read: {}", faults.join("; ")))
+/// The node that gave the snapshot.
+fn source_of(snapshot: &Snapshot) -> String {
+    snapshot.origin.as_ref().map_or_else(|| "file".to_owned(), |origin| origin.source.to_string())
+}
+
+fn unavailable(errors: Vec<String>) -> CommandError {
+    CommandError::unavailable(format!("the chain cannot be read: {}", errors.join("; ")))
 }

@@ -1,4 +1,6 @@
-//! `subgate credentials`: a wallet in, the JSON of AWS's `credential_process` out.
+//! `subgate credentials`: reads a wallet and prints S3 credentials as AWS's `credential_process` wants them.
+//!
+//! The format: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,45 +8,49 @@ use clap::Args;
 use jiff::{Timestamp, ToSpan};
 
 use super::{
-    cache::{self, Entry, Turn},
-    caller::{Caller, CallerOptions},
-    fault::{Exit, Fault},
-    out,
-    session::{self, Ask, Session},
+    client_options::{ClientOptions, ClientSettings},
+    exit::CommandError,
+    http_client, runtime,
+    session_cache::{self, CacheEntry, EntryLock},
+    session_client::{self, IssuedSession, SessionRequest},
+    terminal,
     wallet::{Keyfile, expand_home},
 };
 use crate::{chain::AccountId, secret::Secret};
 
-/// boto3 asks for new credentials at each request when fewer than 10 to 15 minutes are left.
+/// A cached session is used until so many minutes before its end. boto3 asks for new credentials at each
+/// request once fewer than 10 to 15 minutes are left.
 const MINUTES_LEFT_MIN: i64 = 20;
 
-/// The one who has the turn is done, or has failed, after the server's whole timeout.
-const TURN_PATIENCE: Duration = Duration::from_secs(session::TOTAL_TIMEOUT.as_secs() + 5);
+/// By then, whoever holds the lock has its answer or has given up.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(session_client::TOTAL_TIMEOUT.as_secs() + 5);
 
 /// Options of `subgate credentials`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  # ~/.aws/config: from now on `aws --profile miner s3 …`, boto3, rclone (env_auth) just work
+  # In ~/.aws/config. `aws --profile miner s3 …`, boto3 and rclone (env_auth) then work as they are:
   [profile miner]
   credential_process = subgate credentials --wallet-name miner --endpoint https://s3.example.com
   endpoint_url = https://s3.example.com
   region = us-east-1
 
-  # see who the server thinks you are, and your folders
+  # Show how the server knows you, and your folders:
   subgate credentials --wallet-name miner --endpoint https://s3.example.com --no-cache
 
-  # an encrypted hotkey, where nobody sits at a terminal
-  subgate credentials --wallet-name miner --endpoint https://s3.example.com --password-file /run/secrets/hotkey")]
-pub(crate) struct Options {
+  # An encrypted hotkey where nobody can type its password:
+  subgate credentials --wallet-name miner --endpoint https://s3.example.com \\
+    --password-file /run/secrets/hotkey")]
+pub(crate) struct CredentialsOptions {
     #[command(flatten)]
-    caller: CallerOptions,
+    client: ClientOptions,
 
-    /// Lifetime of the session (the server's default: 24 hours)
+    /// Lifetime of the session [default: the server's, usually 24 hours]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1200..=86400))]
     ttl_seconds: Option<u64>,
 
-    /// Where answers are kept until 20 minutes before they expire (default: $XDG_CACHE_HOME/subgate)
+    /// Directory where sessions are kept until 20 minutes before they expire [default:
+    /// $XDG_CACHE_HOME/subgate]
     #[arg(
         long,
         env = "SUBGATE_CACHE_DIR",
@@ -54,89 +60,92 @@ pub(crate) struct Options {
     )]
     cache_dir: Option<PathBuf>,
 
-    /// Always ask the server, and keep nothing
+    /// Request a new session and do not keep it
     #[arg(long)]
     no_cache: bool,
 }
 
 /// The options, checked.
-struct Job {
-    caller: Caller,
-    ask: Ask,
+struct Settings {
+    client: ClientSettings,
+    request: SessionRequest,
     cache_dir: Option<PathBuf>,
 }
 
 /// Runs the command.
-pub(crate) fn run(options: Options) -> Result<(), Fault> {
-    let job = options.checked()?;
-    let keyfile = job.caller.wallet.read()?;
+pub(crate) fn run(options: CredentialsOptions) -> Result<(), CommandError> {
+    let settings = options.checked()?;
+    let keyfile = settings.client.wallet.read()?;
     let hotkey = keyfile.address();
-    let entry = job.entry(hotkey.as_ref());
-    let mut _turn: Option<Turn> = None;
+    let entry = settings.cache_entry(hotkey.as_ref());
+    let mut _lock: Option<EntryLock> = None;
     if let Some(entry) = &entry {
-        if let Some(cached) = usable(entry, hotkey.as_ref()) {
-            return print(&cached);
+        if let Some(json) = cached_session(entry, hotkey.as_ref()) {
+            return print(&json);
         }
-        _turn = entry.turn(TURN_PATIENCE);
-        // Whoever had the turn before has stored what he got.
-        if let Some(cached) = usable(entry, hotkey.as_ref()) {
-            return print(&cached);
+        _lock = entry.lock(LOCK_TIMEOUT);
+        // The previous holder of the lock may have stored a session.
+        if let Some(json) = cached_session(entry, hotkey.as_ref()) {
+            return print(&json);
         }
     }
-    let session = job.fresh(&keyfile)?;
+    let session = settings.new_session(&keyfile)?;
     if let Some(Err(error)) = entry.map(|entry| entry.store(session.json.expose())) {
-        out::complain(format_args!("the answer is not cached: {error}"));
+        terminal::print_remark(format_args!("the session cannot be cached: {error}"));
     }
     print(&session.json)
 }
 
-impl Options {
-    fn checked(self) -> Result<Job, Fault> {
-        let caller = self.caller.checked()?;
-        let cache_dir = self.cache_dir.map(|dir| expand_home(&dir)).or_else(cache::default_dir);
-        Ok(Job {
-            ask: Ask { receiver: caller.receiver, ttl_seconds: self.ttl_seconds },
-            caller,
+impl CredentialsOptions {
+    fn checked(self) -> Result<Settings, CommandError> {
+        let client = self.client.checked()?;
+        let cache_dir = self.cache_dir.map(|dir| expand_home(&dir)).or_else(session_cache::default_dir);
+        Ok(Settings {
+            request: SessionRequest { receiver: client.receiver, ttl_seconds: self.ttl_seconds },
+            client,
             cache_dir: cache_dir.filter(|_| !self.no_cache),
         })
     }
 }
 
-impl Job {
-    /// The cache entry, or none with a remark: a command that works slowly is better than one that does not.
-    fn entry(&self, hotkey: Option<&AccountId>) -> Option<Entry> {
+impl Settings {
+    /// The cache entry of this request. Without a usable cache there is a remark and no entry: credentials
+    /// that take longer are better than none.
+    fn cache_entry(&self, hotkey: Option<&AccountId>) -> Option<CacheEntry> {
         let dir = self.cache_dir.as_ref()?;
-        // Where no address is known without a password, the keyfile's place stands for it.
-        let who =
-            hotkey.map_or_else(|| self.caller.wallet.keyfile().display().to_string(), AccountId::to_ss58);
-        let receiver = self.ask.receiver.as_ref().map(AccountId::to_ss58).unwrap_or_default();
-        let ttl = self.ask.ttl_seconds.map(|ttl| ttl.to_string()).unwrap_or_default();
-        Entry::new(dir, &[&self.caller.endpoint.canonical(), &who, &receiver, &ttl])
+        // Where the address is not known without a password, the path of the keyfile stands for it.
+        let identity =
+            hotkey.map_or_else(|| self.client.wallet.keyfile().display().to_string(), AccountId::to_ss58);
+        let receiver = self.request.receiver.as_ref().map(AccountId::to_ss58).unwrap_or_default();
+        let ttl = self.request.ttl_seconds.map(|ttl| ttl.to_string()).unwrap_or_default();
+        CacheEntry::new(dir, &[&self.client.server.canonical(), &identity, &receiver, &ttl])
             .inspect_err(|error| {
-                out::complain(format_args!("nothing is cached in {}: {error}", dir.display()));
+                let dir = dir.display();
+                terminal::print_remark(format_args!("sessions cannot be cached in {dir}: {error}"));
             })
             .ok()
     }
 
-    fn fresh(&self, keyfile: &Keyfile) -> Result<Session, Fault> {
-        let Caller { password, endpoint, ca_file, .. } = &self.caller;
+    fn new_session(&self, keyfile: &Keyfile) -> Result<IssuedSession, CommandError> {
+        let ClientSettings { password, server, ca_file, .. } = &self.client;
         let key = keyfile.open(password)?;
-        let client = session::http_client(ca_file.as_deref())?;
-        session::runtime()?.block_on(session::ask(&client, endpoint, &key.pair, self.ask))
+        let client = http_client::new(ca_file.as_deref())?;
+        let session = session_client::request_session(&client, server, &key, self.request);
+        runtime::current_thread()?.block_on(session)
     }
 }
 
-/// The cached answer, if it is this hotkey's and lasts long enough.
-fn usable(entry: &Entry, hotkey: Option<&AccountId>) -> Option<Secret> {
-    let session = Session::from_json(entry.load()?.expose())?;
+/// The JSON of the cached session, if it is this hotkey's and lasts long enough.
+fn cached_session(entry: &CacheEntry, hotkey: Option<&AccountId>) -> Option<Secret> {
+    let session = IssuedSession::from_json(entry.load()?.expose())?;
     let last_use = session.expiration.checked_sub(MINUTES_LEFT_MIN.minutes()).ok()?;
-    let ours = hotkey.is_none_or(|hotkey| session.hotkey == *hotkey);
-    (ours && Timestamp::now() < last_use).then_some(session.json)
+    let is_this_hotkeys = hotkey.is_none_or(|hotkey| session.hotkey == *hotkey);
+    (is_this_hotkeys && Timestamp::now() < last_use).then_some(session.json)
 }
 
-fn print(json: &Secret) -> Result<(), Fault> {
+fn print(json: &Secret) -> Result<(), CommandError> {
     let text = std::str::from_utf8(json.expose())
-        .map_err(|_| Fault::new(Exit::Software, "the answer is not UTF-8"))?;
-    out::line(text);
+        .map_err(|_| CommandError::software("the server's answer is not UTF-8"))?;
+    terminal::print_line(text);
     Ok(())
 }

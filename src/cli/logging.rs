@@ -1,6 +1,6 @@
-//! The log: standard error, text for a person or JSON for a machine, filtered by `SUBGATE_LOG`.
+//! The log: text for a person or JSON for a machine, on standard error, filtered by `SUBGATE_LOG`.
 //!
-//! Invariant: a library that can log secrets or every byte at TRACE never does, whatever the filter asks for.
+//! Invariant: a library that can log secrets or every byte at TRACE never does, whatever the filter says.
 
 use std::io::{self, IsTerminal};
 
@@ -13,13 +13,13 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::{fault::Fault, out};
+use super::{exit::CommandError, terminal};
 
-/// Directives such as `info,subgate::chain=debug`.
+/// The environment variable with the filter, in tracing's form: `info,subgate::chain=debug`.
 const VARIABLE: &str = "SUBGATE_LOG";
 
-/// Libraries that log no more than [`Level::INFO`]: `aws_sigv4` writes canonical requests and keys at TRACE, the
-/// others write what peers sent and the targets of requests, which may hold an operator's key at a provider.
+/// Libraries that log up to [`Level::INFO`] only. At TRACE `aws_sigv4` logs canonical requests and keys; the
+/// others log what peers sent and the targets of requests, which may contain an operator's key at a provider.
 const CAPPED_AT_INFO: &[&str] = &[
     "aws_sigv4",
     "aws_config",
@@ -32,31 +32,33 @@ const CAPPED_AT_INFO: &[&str] = &[
     "tokio_tungstenite",
 ];
 
-/// Libraries whose spans hold whole requests, credentials included.
+/// Libraries that log up to [`Level::WARN`] only: their spans contain whole requests, credentials included.
 const CAPPED_AT_WARN: &[&str] = &["s3s", "s3s_fs"];
 
-/// How a log line looks.
+/// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For a person.
+    /// Text for a person.
     Text,
-    /// One JSON object for each line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts the log; the format is text on a terminal and JSON elsewhere, if nothing is asked for.
-pub(crate) fn start(format: Option<LogFormat>) -> Result<(), Fault> {
-    let terminal = io::stderr().is_terminal();
+/// Starts the log. If no format is given, it is text on a terminal and JSON elsewhere.
+pub(crate) fn start(format: Option<LogFormat>) -> Result<(), CommandError> {
+    let on_terminal = io::stderr().is_terminal();
     let directives = std::env::var(VARIABLE).unwrap_or_default();
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse(&directives)
-        .map_err(|error| Fault::usage(format!("{VARIABLE}={directives:?}: {error}")))?
-        .and(filter_fn(within_cap));
-    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+        .map_err(|error| CommandError::usage(format!("{VARIABLE}={directives:?}: {error}")))?
+        .and(filter_fn(is_within_cap));
+    let format = format.unwrap_or(if on_terminal { LogFormat::Text } else { LogFormat::Json });
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let layer = match format {
-        LogFormat::Text => layer.with_ansi(terminal && out::colours_wanted()).with_filter(filter).boxed(),
+        LogFormat::Text => {
+            layer.with_ansi(on_terminal && terminal::colours_allowed()).with_filter(filter).boxed()
+        }
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     };
     // A second start (tests in one process) keeps the first.
@@ -64,14 +66,14 @@ pub(crate) fn start(format: Option<LogFormat>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn within_cap(metadata: &Metadata<'_>) -> bool {
+fn is_within_cap(metadata: &Metadata<'_>) -> bool {
     let library = metadata.target().split("::").next().unwrap_or_default();
     let in_list = |list: &[&str]| {
         list.iter().any(|name| {
             library.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
         })
     };
-    // In tracing's order the louder level is the greater.
+    // tracing orders levels by how much is logged: TRACE is the greatest.
     if in_list(CAPPED_AT_WARN) {
         *metadata.level() <= Level::WARN
     } else if in_list(CAPPED_AT_INFO) {
@@ -108,7 +110,7 @@ mod tests {
         let filter = EnvFilter::builder()
             .parse("trace,aws_sigv4::http_request=trace,s3s_fs=trace")
             .unwrap()
-            .and(filter_fn(within_cap));
+            .and(filter_fn(is_within_cap));
         let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_filter(filter);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::trace!(target: "aws_sigv4::http_request", "secret 1");

@@ -1,23 +1,24 @@
-//! What a person calls: `dev`, `serve`, `check`, `credentials`, `doctor`, `chain`.
+//! The commands: `dev`, `serve`, `check`, `credentials`, `doctor`, `chain`.
 //!
-//! Each command is a function from its options to `Result<(), Fault>`; this file alone knows arguments and exit codes.
-//! Product goes to standard output, everything else to standard error.
+//! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
+//! arguments of the program. Results go to standard output, everything else to standard error.
 
-mod cache;
-mod caller;
 mod chain;
+mod client_options;
 mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
 mod doctor;
-mod fault;
+mod exit;
+mod http_client;
 mod logging;
-#[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
-mod out;
-mod private;
+mod private_file;
+mod runtime;
 mod serve;
-mod session;
-#[cfg_attr(not(feature = "dev-store"), allow(dead_code, reason = "`dev` needs more of it than the others"))]
+mod server_url;
+mod session_cache;
+mod session_client;
+mod terminal;
 mod wallet;
 
 use std::process::ExitCode;
@@ -25,32 +26,40 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::{
-    fault::{EXIT_CODES_HELP, Exit, Fault},
+    exit::{CommandError, EXIT_CODES_HELP, Exit},
     logging::LogFormat,
 };
+
+/// The first line of the examples: only with the development store is there a `subgate dev`.
+#[cfg(feature = "dev-store")]
+const DEV_EXAMPLE: &str = "
+  subgate dev
+      start a store, identities and a server on this machine, and print commands to try them";
+#[cfg(not(feature = "dev-store"))]
+const DEV_EXAMPLE: &str = "";
 
 /// An S3 reverse proxy that makes a Bittensor hotkey an S3 identity
 #[derive(Debug, Parser)]
 #[command(
     version,
-    max_term_width = 110,
+    max_term_width = 100,
     after_help = format!("\
-Examples:
-  subgate dev                          a store, identities and a server, to try it all
-  subgate serve --config proxy.toml    the server before your own store
+Examples:{DEV_EXAMPLE}
+  subgate serve --config proxy.toml
+      serve your own store
   subgate credentials --wallet-name miner --endpoint https://s3.example.com
-                                       what credential_process in ~/.aws/config calls
+      print S3 credentials; `credential_process` in ~/.aws/config calls this
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
-                                       whether that server keeps folders apart
+      check that a server keeps folders apart
   subgate chain who 5F… --config proxy.toml
-                                       who an address is, and why it is or is not a validator
+      show who an address is, and why it is or is not a validator
 
 {EXIT_CODES_HELP}
 
-The log goes to standard error; SUBGATE_LOG filters it (for example: info,subgate::chain=debug).")
+The log goes to standard error. SUBGATE_LOG filters it, for example: info,subgate::chain=debug")
 )]
 struct Arguments {
-    /// Form of the log: text on a terminal and json elsewhere, if not given
+    /// Format of the log [default: text on a terminal, json elsewhere]
     #[arg(long, global = true, env = "SUBGATE_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 
@@ -60,38 +69,38 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a store on disk, development identities and Subgate in front, and print commands to paste
+    /// Start a store, test identities and a server on this machine, and print commands to try them
     #[cfg(feature = "dev-store")]
-    Dev(dev::Options),
-    /// Serve as a configuration file says
+    Dev(dev::DevOptions),
+    /// Run the server that a configuration file describes
     Serve(serve::ServeOptions),
-    /// Print every fault of a configuration file at once
+    /// Check a configuration file and print all its faults
     Check(serve::CheckOptions),
-    /// Print S3 credentials for a wallet, as AWS's `credential_process` wants them
-    Credentials(Box<credentials::Options>),
-    /// Try a live server as one of its miners or validators: what must work, and what must be refused
-    Doctor(Box<doctor::Options>),
-    /// Show what the chain says: the snapshot, or one address
+    /// Print S3 credentials for a wallet, in the format of AWS's `credential_process`
+    Credentials(Box<credentials::CredentialsOptions>),
+    /// Test a live server with a wallet: what must work works, and what must be refused is refused
+    Doctor(Box<doctor::DoctorOptions>),
+    /// Show what the chain says of a subnet or of one address
     #[command(subcommand)]
-    Chain(chain::Command),
+    Chain(chain::ChainCommand),
 }
 
-/// Runs the program.
+/// Runs the command that the arguments of this process name.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return explain(&error),
+        Err(error) => return help_or_usage_error(&error),
     };
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            out::complain(&fault);
-            fault.exit.into()
+        Err(error) => {
+            terminal::print_remark(&error);
+            error.exit.into()
         }
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Fault> {
+fn run(arguments: Arguments) -> Result<(), CommandError> {
     logging::start(arguments.log_format)?;
     match arguments.command {
         #[cfg(feature = "dev-store")]
@@ -104,8 +113,8 @@ fn run(arguments: Arguments) -> Result<(), Fault> {
     }
 }
 
-/// Help and version as they are; a wrong option as one line.
-fn explain(error: &clap::Error) -> ExitCode {
+/// Prints help and version as they are, and a wrong option as one line.
+fn help_or_usage_error(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
@@ -119,9 +128,9 @@ fn explain(error: &clap::Error) -> ExitCode {
             let text = error.render().to_string();
             // clap appends its tips and the usage after an empty line.
             let first = text.split("\n\n").next().unwrap_or_default();
-            let fault = Fault::usage(first.strip_prefix("error: ").unwrap_or(first));
-            out::complain(format_args!("{fault} (see subgate --help)"));
-            fault.exit.into()
+            let error = CommandError::usage(first.strip_prefix("error: ").unwrap_or(first));
+            terminal::print_remark(format_args!("{error} (see subgate --help)"));
+            error.exit.into()
         }
     }
 }

@@ -262,11 +262,6 @@ impl ForwardedHeaders {
     }
 }
 
-/// The headers that go on to the store, as a plain map.
-pub(crate) fn forwarded(operation: Operation, headers: &HeaderMap) -> Result<HeaderMap> {
-    ForwardedHeaders::of(operation, headers).map(ForwardedHeaders::into_map)
-}
-
 fn widens(name: &HeaderName) -> Error {
     Error::new(
         Code::AccessDenied,

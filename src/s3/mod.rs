@@ -12,5 +12,5 @@ pub mod xml;
 pub use copy_source::CopySource;
 pub use headers::ForwardedHeaders;
 pub use operation::Operation;
-pub(crate) use operation::{COPY_SOURCE, SDK_QUERY_NAME};
+pub(crate) use operation::SDK_QUERY_NAME;
 pub use request::{Addressing, Request};

@@ -1,58 +1,108 @@
-//! What `subgate dev` says once it runs: where things are, who is who, and commands to paste.
+//! The card that `subgate dev` prints once it runs: addresses, identities, and commands to paste.
 
 use super::{
-    Addresses, BUCKET, REGION,
-    data::{Data, Identity, Role, shell_quote},
+    Addresses, BUCKET, REGION, Workspace,
+    files::shell_quote,
+    identities::{DevRole, Identity},
 };
-use crate::cli::out::{self, Paint};
+use crate::cli::terminal::{self, Paint};
 
-/// Prints the card.
-pub(crate) fn print(data: &Data, addresses: &Addresses) {
-    for line in lines(data, addresses, Paint::for_stdout()) {
-        out::line(line);
+/// Prints the card, and as its last line `ready URL`, for which scripts may wait.
+pub(super) fn print(workspace: &Workspace, addresses: &Addresses) {
+    for line in lines(workspace, addresses, Paint::for_stdout()) {
+        terminal::print_line(line);
     }
+    terminal::print_line(format_args!("ready http://{}", addresses.server));
 }
 
-fn lines(data: &Data, addresses: &Addresses, paint: Paint) -> Vec<String> {
-    let fact = |name: &str, value: String| format!("  {} {value}", paint.dim(&format!("{name:<9}")));
-    let mut lines = vec![
-        paint.bold("Subgate dev"),
-        fact("endpoint", format!("http://{}   bucket {BUCKET}, region {REGION}", addresses.proxy)),
-        fact("store", format!("http://{}   keys in {}", addresses.store, data.places.store_file().display())),
-        fact("registry", format!("{}   edits count at the next request", data.places.registry().display())),
-    ];
-    lines.extend(addresses.admin.map(|admin| fact("admin", format!("http://{admin}"))));
-    lines.push(String::new());
-    lines.extend(data.identities.iter().map(|identity| {
-        let folders = match identity.role {
-            Role::Miner => identity.folders().join("  "),
-            Role::Validator => "reads everything".to_owned(),
-            Role::Stranger => "is not registered".to_owned(),
-        };
-        format!("  {} {folders}", paint.bold(&format!("{:<9}", identity.name)))
+fn lines(workspace: &Workspace, addresses: &Addresses, paint: Paint) -> Vec<String> {
+    let mut lines = vec![paint.bold("Subgate dev")];
+    lines.extend(facts(workspace, addresses).into_iter().map(|(name, value)| {
+        let name = paint.dim(&format!("{name:<8}"));
+        format!("  {name}  {value}")
     }));
     lines.push(String::new());
-    lines.extend(commands(data, addresses).into_iter().map(|command| format!("  {}", paint.green(&command))));
+    lines.push(paint.bold("Identities and their folders"));
+    for identity in &workspace.identities {
+        let mut name = identity.name;
+        for text in identity_lines(identity, &workspace.identities) {
+            lines.push(format!("  {}  {text}", paint.bold(&format!("{name:<9}"))));
+            name = "";
+        }
+    }
+    lines.push(String::new());
+    lines.push(paint.bold("Try it: paste this into another terminal (with the AWS CLI)"));
+    for (title, command) in commands(workspace, addresses) {
+        lines.push(String::new());
+        lines.push(paint.dim(&format!("  # {title}")));
+        lines.extend(command.iter().map(|line| format!("  {}", paint.green(line))));
+    }
+    lines.push(String::new());
+    lines.push("Ctrl-C stops it. What you upload is kept for the next start.".to_owned());
     lines.push(String::new());
     lines
 }
 
-/// An upload, a list, and a refusal.
-fn commands(data: &Data, addresses: &Addresses) -> Vec<String> {
-    let config = shell_quote(&data.places.aws_config().display().to_string());
-    let aws = |profile: &str, rest: &str| {
-        format!("aws --profile {profile} --endpoint-url http://{} s3 {rest}", addresses.proxy)
+fn facts(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, String)> {
+    let layout = &workspace.layout;
+    let Addresses { server, admin, store } = addresses;
+    let mut facts = vec![
+        ("server", format!("http://{server}   bucket {BUCKET}, region {REGION}")),
+        ("API", format!("http://{server}/docs   to read in a browser")),
+    ];
+    facts.extend(admin.map(|admin| ("admin", format!("http://{admin}"))));
+    facts.extend([
+        ("store", format!("http://{store}   keys in {}", layout.store_file().display())),
+        ("registry", format!("{}   edits take effect at the next request", layout.registry().display())),
+        ("data", format!("{}   delete it to start afresh", layout.root().display())),
+    ]);
+    facts
+}
+
+fn identity_lines(identity: &Identity, all: &[Identity]) -> Vec<String> {
+    match identity.role {
+        DevRole::Miner => {
+            let same_coldkey = all.iter().find(|other| other.coldkey == identity.coldkey);
+            match same_coldkey {
+                Some(first) if first.name != identity.name => {
+                    vec![format!("the folders of {}: another hotkey of the same coldkey", first.name)]
+                }
+                Some(_) | None => identity.folders(),
+            }
+        }
+        DevRole::Validator => vec!["reads every folder".to_owned()],
+        DevRole::Stranger => vec!["is not registered, so it is refused".to_owned()],
+    }
+}
+
+/// An upload, a list, and a refusal: each with its title and the lines of its command.
+fn commands(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, Vec<String>)> {
+    let config = shell_quote(&workspace.layout.aws_config().display().to_string());
+    let aws = |profile: &str, command: &str, target: String| {
+        let server = addresses.server;
+        vec![
+            format!("aws --profile {profile} --endpoint-url http://{server} s3 {command} \\"),
+            format!("  {target}"),
+        ]
     };
-    let folder = |name: &str| {
-        let identity = data.identities.iter().find(|identity| identity.name == name);
-        let folder = identity.and_then(|identity: &Identity| identity.folders().into_iter().next());
+    let folder_of = |name: &str| {
+        let identity = workspace.identities.iter().find(|identity| identity.name == name);
+        let folder = identity.and_then(|identity| identity.folders().into_iter().next());
         format!("s3://{BUCKET}/{}", folder.unwrap_or_default())
     };
     vec![
-        format!("export AWS_CONFIG_FILE={config}"),
-        "head -c 100000 /dev/urandom > first.bin".to_owned(),
-        aws("miner-a", &format!("cp first.bin {}", folder("miner-a"))),
-        aws("validator", &format!("ls --recursive s3://{BUCKET}/data/")),
-        format!("{}   # refused", aws("miner-b", &format!("ls {}", folder("miner-a")))),
+        (
+            "the profiles of all identities, and a file",
+            vec![
+                format!("export AWS_CONFIG_FILE={config}"),
+                "head -c 100000 /dev/urandom > first.bin".to_owned(),
+            ],
+        ),
+        ("miner-a uploads it into its folder", aws("miner-a", "cp first.bin", folder_of("miner-a"))),
+        (
+            "the validator lists all folders",
+            aws("validator", "ls --recursive", format!("s3://{BUCKET}/data/")),
+        ),
+        ("miner-b is refused in the folder of miner-a", aws("miner-b", "ls", folder_of("miner-a"))),
     ]
 }

@@ -1,26 +1,31 @@
-//! `subgate dev`: a store on disk, development identities and Subgate in front, in one process on this machine.
+//! `subgate dev`: a store on disk, test identities and Subgate in front of it, in one process on this
+//! machine.
 //!
-//! Everything lies under one directory, and a second start finds what the first one made: keys, registry, objects.
+//! Everything is kept in one directory: the second start finds the keys, the registry and the objects of the
+//! first.
 
 mod card;
-mod data;
+mod data_file;
+mod files;
+mod identities;
+mod keys;
+mod layout;
 mod store;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use self::data::{Data, Places};
-use self::store::EmbeddedStore;
-use super::{fault::Fault, out, serve};
+use self::{identities::Identity, keys::StoreKeys, layout::Layout, store::DevStore};
+use super::{exit::CommandError, runtime, serve};
 
-/// The bucket of the development server.
+/// The bucket.
 const BUCKET: &str = "data-universe";
 
 /// Its region.
 const REGION: &str = "us-east-1";
 
-/// The values of `{source}` in the default folder template.
+/// The values of `{source}` in the folder template.
 const SOURCES: [&str; 2] = ["x", "reddit"];
 
 /// Options of `subgate dev`.
@@ -28,74 +33,130 @@ const SOURCES: [&str; 2] = ["x", "reddit"];
 #[command(after_help = "\
 Examples:
   subgate dev
-  subgate dev --listen 127.0.0.1:0 --data /tmp/subgate     a free port, another place
+  subgate dev --listen 127.0.0.1:0 --data /tmp/subgate     with a free port, in another directory
 
-What it makes under --data, at the first start alone:
-  wallets/NAME/hotkeys/default   wallets of miner-a, miner-b, miner-a2, validator, stranger, as Bittensor's tools have them
-  registry.json                  who is registered; edit it, and access changes at the next request
-  store/                         the objects; store.json has the keys of the embedded store
-And at each start:
+It prints commands to paste, with which the AWS CLI uploads a file, lists it and is refused.
+Ctrl-C stops it. All data stays in --data for the next start; delete that directory to start afresh.
+
+Made at the first start, and kept:
+  wallets/NAME/hotkeys/default   wallets of miner-a, miner-b, miner-a2, validator and stranger, as the
+                                 Bittensor tools have them
+  registry.json                  who is registered: an edit takes effect at the next request
+  store/                         the objects
+Written anew at each start:
   aws/config                     an AWS profile for each identity: export AWS_CONFIG_FILE=…/aws/config
   proxy.toml                     the server's configuration, a start for your own `subgate serve`
-  dev.json                       addresses and identities for scripts, once connections are accepted")]
-pub(crate) struct Options {
-    /// Where Subgate listens, on this machine alone; port 0 picks a free one
+  store.json                     address and keys of the store (the keys are kept)
+  dev.json                       addresses and identities for scripts, while connections are accepted")]
+pub(crate) struct DevOptions {
+    /// Address of the server, on this machine only; port 0 takes a free port
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8014")]
     listen: SocketAddr,
 
-    /// Directory for everything that is kept
+    /// Directory of all data; it is created if it is missing
     #[arg(long, value_name = "DIR", default_value = ".subgate")]
     data: PathBuf,
 }
 
-/// Where things listen.
+/// The addresses that accept connections.
 struct Addresses {
-    proxy: SocketAddr,
+    server: SocketAddr,
     admin: Option<SocketAddr>,
     store: SocketAddr,
 }
 
-/// Runs until it is told to stop.
-pub(crate) fn run(options: &Options) -> Result<(), Fault> {
+/// The data directory with all that is kept in it.
+#[derive(Debug)]
+struct Workspace {
+    layout: Layout,
+    identities: Vec<Identity>,
+    store_keys: StoreKeys,
+}
+
+impl Workspace {
+    /// Reads what is there and makes what is missing.
+    fn prepare(layout: Layout) -> Result<Self, CommandError> {
+        // Of a process that was killed.
+        data_file::remove(&layout.dev_json());
+        let identities = identities::open_wallets(&layout)?;
+        identities::make_registry(&layout.registry(), &identities)?;
+        keys::make_session_key(&layout)?;
+        let store_keys = keys::store_keys(&layout.store_file())?;
+        data_file::create_dir(&layout.store())?;
+        if let Some(dir) = layout.aws_config().parent() {
+            data_file::create_dir(dir)?;
+        }
+        Ok(Self { layout, identities, store_keys })
+    }
+}
+
+/// Runs the command until a signal stops it.
+pub(crate) fn run(options: &DevOptions) -> Result<(), CommandError> {
     if !options.listen.ip().is_loopback() {
-        return Err(Fault::usage(format!(
-            "--listen {}: a development server listens on this machine alone (127.0.0.1); see `subgate serve`",
+        return Err(CommandError::usage(format!(
+            "--listen {}: a development server listens on this machine only, as on 127.0.0.1:8014; \
+             `subgate serve` is for others",
             options.listen
         )));
     }
-    let places = Places::open(&options.data)?;
-    let data = Data::prepare(places)?;
-    serve::runtime()?.block_on(start(options, &data))
+    let workspace = Workspace::prepare(Layout::open(&options.data)?)?;
+    runtime::multi_thread()?.block_on(run_servers(options, &workspace))
 }
 
-async fn start(options: &Options, data: &Data) -> Result<(), Fault> {
-    // Before anything can fail: a signal from now on ends the program in order.
-    let stop = serve::stop_signal()?;
-    let store = start_store(data).await?;
-    let store_address = store.address();
-    data.write_store_file(store_address)?;
-    data.write_proxy_config(options.listen, store_address)?;
-    let server = serve::bind(serve::load(&data.places.proxy_config())?).await?;
+async fn run_servers(options: &DevOptions, workspace: &Workspace) -> Result<(), CommandError> {
+    // First of all: from here on a signal stops the servers in order.
+    let stop = runtime::stop_signal()?;
+    let store = start_store(workspace).await?;
+    workspace.write_store_file(store.address())?;
+    workspace.write_proxy_config(options.listen, store.address())?;
+    let server = serve::bind(serve::load(&workspace.layout.proxy_config())?).await?;
     let addresses =
-        Addresses { proxy: server.address(), admin: server.admin_address(), store: store_address };
-    data.write_aws_config(addresses.proxy)?;
-    // Connections wait in the socket's queue from `bind` on, so what is announced here is true.
-    data.write_dev_json(&addresses)?;
-    card::print(data, &addresses);
-    out::line(format_args!("ready http://{}", addresses.proxy));
+        Addresses { server: server.address(), admin: server.admin_address(), store: store.address() };
+    workspace.write_aws_config(addresses.server)?;
+    // The socket is open since `bind`, so a client that reads this now can connect.
+    workspace.write_dev_json(&addresses)?;
+    card::print(workspace, &addresses);
     server.run(stop).await;
-    data.remove_dev_json();
+    workspace.remove_dev_json();
     store.stop().await;
     Ok(())
 }
 
-async fn start_store(data: &Data) -> Result<EmbeddedStore, Fault> {
-    let dir = data.places.store();
-    let fault = |error: std::io::Error| Fault::cannot_create(format!("store {}: {error}", dir.display()));
+async fn start_store(workspace: &Workspace) -> Result<DevStore, CommandError> {
+    let dir = workspace.layout.store();
+    let error = |cause: io::Error| CommandError::cannot_create(format!("store {}: {cause}", dir.display()));
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let keys = &data.store_keys;
-    let store =
-        EmbeddedStore::start(&dir, &keys.access_key, &keys.secret_key, listen).await.map_err(fault)?;
-    store.create_bucket(BUCKET).map_err(fault)?;
+    let StoreKeys { access_key, secret_key } = &workspace.store_keys;
+    let store = DevStore::start(&dir, access_key, secret_key, listen).await.map_err(error)?;
+    store.create_bucket(BUCKET).map_err(error)?;
     Ok(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn a_second_start_keeps_keys_and_the_edited_registry() {
+        let open = |dir: &Path| Workspace::prepare(Layout::open(dir).unwrap()).unwrap();
+        let hotkeys = |workspace: &Workspace| -> Vec<String> {
+            workspace.identities.iter().map(|identity| identity.hotkey.to_ss58()).collect()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("a b");
+        let first = open(&dir);
+        first.write_store_file("127.0.0.1:1".parse().unwrap()).unwrap();
+        let (first_hotkeys, secret) = (hotkeys(&first), first.store_keys.secret_key.clone());
+        let session_key = fs::read(first.layout.session_key()).unwrap();
+        assert_eq!(session_key.len(), 64);
+        fs::write(first.layout.registry(), "{\"identities\": []}").unwrap();
+        drop(first);
+        let second = open(&dir);
+        assert_eq!(hotkeys(&second), first_hotkeys);
+        assert_eq!(second.store_keys.secret_key, secret);
+        assert_eq!(fs::read(second.layout.session_key()).unwrap(), session_key);
+        assert_eq!(fs::read_to_string(second.layout.registry()).unwrap(), "{\"identities\": []}");
+    }
 }

@@ -1,17 +1,18 @@
-//! `subgate doctor`: tries a live server as one of its miners or validators, and tells what works, what is refused as
-//! it must be, and what is open. \[IO\]
+//! `subgate doctor`: tests a live server as one of its miners or validators, and reports what works, what is
+//! refused and what is open. \[IO\]
 //!
-//! Invariants: everything it writes lies below `<own folder>/subgate-doctor-<random>/` and is removed at the end,
-//! however the trial ends; the other folder is that of an address which nobody has, so nobody's data is touched even
-//! by a server that lets everything through; every wait ends.
+//! Invariants: everything it writes is below `<own folder>/subgate-doctor-<random>/` and is removed at the
+//! end, however the trial ends; the other folder belongs to an address that nobody has, so nobody's data is
+//! touched even if the server allows everything; every wait ends.
 
 mod cleanup;
-mod cross;
-mod form;
-mod judge;
-mod own;
+mod finding;
+mod folder_access;
+mod other_folder;
+mod own_folder;
 mod report;
-mod s3;
+mod s3_client;
+mod tampering;
 mod traversal;
 
 use std::{
@@ -24,14 +25,16 @@ use clap::Args;
 use serde::Deserialize;
 
 use self::{
-    report::{Group, Report, Subject, Verdict},
-    s3::Server,
+    finding::Finding,
+    report::{Group, Report, Subject},
+    s3_client::S3Client,
 };
 use super::{
-    caller::{Caller, CallerOptions, address},
-    fault::{Exit, Fault},
-    serve,
-    session::{self, Ask, HttpClient},
+    client_options::{ClientOptions, ClientSettings, parse_address},
+    exit::CommandError,
+    http_client::{self, HttpClient},
+    runtime,
+    session_client::{self, SessionRequest},
 };
 use crate::{
     auth::{SessionCredentials, bittensor::sr25519::Keypair},
@@ -40,13 +43,13 @@ use crate::{
     time::UnixTime,
 };
 
-/// The shortest session a server gives: the trial takes seconds.
+/// The shortest session that a server issues; the trial takes seconds.
 const SESSION_SECONDS: u64 = 1200;
 
-/// The whole trial; a server that answers slowly ends it, and what was not tried is said.
+/// The time of the whole trial. If a slow server needs more, the report says that not everything was tried.
 const TRIAL_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// What a validator is called in a session.
+/// The role of a validator in the answer of `/v1/session`.
 const VALIDATOR: &str = "validator";
 
 /// Options of `subgate doctor`.
@@ -57,107 +60,106 @@ Examples:
   subgate doctor --wallet-name validator --endpoint https://s3.example.com --json | jq .summary
 
 What it tries:
-  own folder      upload by PUT, presigned PUT, multipart and form; copy, list by pages, download, compare
-  other folder    every operation there; as a validator, reading must work and writing must be refused
-  tampered        presigned URLs, forms and list URLs, changed after they were signed
+  own folder      upload by PUT, presigned PUT, multipart and form; copy, list, download, compare
+  other folder    every operation there: all must be refused, but a validator must be able to read
+  tampered        presigned URLs, forms and list URLs that were changed after they were signed
   traversal       paths out of the own folder: .., %2e%2e, encoded twice, //, backslashes, %00
 
-It writes below OWN_FOLDER/subgate-doctor-RANDOM/ and removes that again. The other folder is that of a made-up
-coldkey, so nobody's data is touched.
+It writes below YOUR_FOLDER/subgate-doctor-RANDOM/ and removes that again. The other folder is that of
+a random coldkey, so nobody's data is touched.
 
 Exit codes:
-  0   all as it should be (what is skipped is no fault)
+  0   all is as it should be (a skipped check is no fault)
   1   something that must work does not, or an answer says nothing about access
   2   something that must be refused is OPEN
-  77  the server gives this hotkey no session; and the others of `subgate --help`")]
-pub(crate) struct Options {
+  77  the server refuses this hotkey a session
+  and those of `subgate --help`")]
+pub(crate) struct DoctorOptions {
     #[command(flatten)]
-    caller: CallerOptions,
+    client: ClientOptions,
 
-    /// A coldkey whose folder is tried in place of a made-up one: one that is yours, to see the store's side of it
+    /// Coldkey whose folder must be out of reach, in place of a random one; take one of your own
     #[arg(long, value_name = "SS58")]
     other_coldkey: Option<String>,
 
-    /// Print the findings as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Runs the command.
-pub(crate) fn run(options: Options) -> Result<(), Fault> {
+pub(crate) fn run(options: DoctorOptions) -> Result<(), CommandError> {
     let other_owner = match options.other_coldkey.as_deref() {
-        Some(text) => address("--other-coldkey", text)?,
-        None => made_up()?,
+        Some(text) => parse_address("--other-coldkey", text)?,
+        None => random_account()?,
     };
-    let caller = options.caller.checked()?;
-    let key = caller.wallet.read()?.open(&caller.password)?;
-    let client = session::http_client(caller.ca_file.as_deref())?;
-    session::runtime()?.block_on(examine(&caller, &key.pair, client, &other_owner, options.json))
+    let settings = options.client.checked()?;
+    let pair = settings.wallet.read()?.open(&settings.password)?;
+    let http = http_client::new(settings.ca_file.as_deref())?;
+    runtime::current_thread()?.block_on(examine(&settings, &pair, http, &other_owner, options.json))
 }
 
 async fn examine(
-    caller: &Caller,
+    settings: &ClientSettings,
     pair: &Keypair,
-    client: HttpClient,
+    http: HttpClient,
     other_owner: &AccountId,
     as_json: bool,
-) -> Result<(), Fault> {
-    let ask = Ask { receiver: caller.receiver, ttl_seconds: Some(SESSION_SECONDS) };
-    let answer = session::ask(&client, &caller.endpoint, pair, ask).await?;
-    let issued: Issued = serde_json::from_slice(answer.json.expose()).map_err(|_| {
-        Fault::unavailable(format!(
-            "{} gave a session without bucket, role or folders",
-            caller.endpoint.canonical()
-        ))
+) -> Result<(), CommandError> {
+    let request = SessionRequest { receiver: settings.receiver, ttl_seconds: Some(SESSION_SECONDS) };
+    let session = session_client::request_session(&http, &settings.server, pair, request).await?;
+    let server = settings.server.canonical();
+    let session: SessionAnswer = serde_json::from_slice(session.json.expose()).map_err(|_| {
+        CommandError::unavailable(format!("{server} answered with a session without bucket, role or folders"))
     })?;
-    // From here on there may be something to clean up.
-    let stop = serve::stop_signal()?;
-    let run = format!("subgate-doctor-{}", random_hex()?);
-    let folder = issued.folders.first().map(|folder| without_variables(folder));
-    let other = folder.as_deref().and_then(|folder| folder_of(folder, other_owner));
+    // From here on there may be something to clean up, so a signal must not end the process.
+    let stop = runtime::stop_signal()?;
+    let folder = session.folders.first().map(|folder| fill_variables(folder));
+    let other_folder = folder.as_deref().and_then(|folder| folder_of(folder, other_owner));
     let subject = Subject {
-        endpoint: caller.endpoint.canonical(),
+        endpoint: server.clone(),
         hotkey: pair.account().to_ss58(),
-        role: issued.role.clone(),
+        role: session.role.clone(),
         folder: folder.clone(),
-        other_folder: other.clone(),
+        other_folder: other_folder.clone(),
     };
     let mut report = Report::new();
-    if let (Some(folder), Some(other)) = (folder, other) {
+    if let (Some(folder), Some(other_folder)) = (folder, other_folder) {
+        let trial = format!("subgate-doctor-{}", hex::encode(random::<8>()?));
         let doctor = Doctor {
-            coldkey: caller.wallet.coldkey().or_else(|| owner_in(&folder)),
+            coldkey: settings.wallet.coldkey().or_else(|| owner_of(&folder)),
             other_owner: *other_owner,
-            is_validator: issued.role == VALIDATOR,
-            server: issued.into_server(client, subject.endpoint.clone()),
+            is_validator: session.role == VALIDATOR,
+            client: session.into_client(http, server),
             pair,
-            own: Place::new(folder, &run),
-            other: Place::new(other, &run),
-            uploads: RefCell::default(),
-            strays: RefCell::default(),
+            own: TestFolder::new(folder, &trial),
+            other: TestFolder::new(other_folder, &trial),
+            open_uploads: RefCell::default(),
+            unexpected_keys: RefCell::default(),
         };
         let cut_short = tokio::select! {
             () = Box::pin(doctor.try_everything(&mut report)) => None,
             () = stop => Some("interrupted".to_owned()),
             () = tokio::time::sleep(TRIAL_TIME_MAX) => {
-                Some(format!("not done within {} minutes", TRIAL_TIME_MAX.as_secs() / 60))
+                Some(format!("not finished within {} minutes", TRIAL_TIME_MAX.as_secs() / 60))
             }
         };
-        if let Some(why) = cut_short {
-            report.note(Group::CleanUp, "everything is tried", (Verdict::Failed, why));
+        if let Some(reason) = cut_short {
+            report.add(Group::CleanUp, "everything is tried", Finding::failed(reason));
         }
         doctor.clean_up(&mut report).await;
     } else {
-        let why =
-            "the server names no folder of this hotkey's that holds its address, so there is nothing to try";
-        report.note(Group::OwnFolder, "own folder", (Verdict::Failed, why.to_owned()));
+        let reason =
+            "the server names no folder of this hotkey that contains an address, so nothing can be tried";
+        report.add(Group::OwnFolder, "own folder", Finding::failed(reason));
     }
     report.print(&subject, as_json);
-    report.fault().map_or(Ok(()), Err)
+    report.error().map_or(Ok(()), Err)
 }
 
-/// A session's answer, beyond what AWS's clients read of it.
+/// The answer of `/v1/session` with all that AWS's clients do not read.
 #[derive(Deserialize)]
-struct Issued {
+struct SessionAnswer {
     #[serde(rename = "AccessKeyId")]
     access_key_id: String,
     #[serde(rename = "SecretAccessKey")]
@@ -170,105 +172,102 @@ struct Issued {
     folders: Vec<String>,
 }
 
-impl Issued {
-    fn into_server(self, client: HttpClient, base: String) -> Server {
+impl SessionAnswer {
+    fn into_client(self, http: HttpClient, base_url: String) -> S3Client {
         let session = SessionCredentials {
             access_key_id: self.access_key_id,
             secret_access_key: SecretText::new(self.secret_access_key),
             session_token: SecretText::new(self.session_token),
-            // The server's to watch; nothing here depends on it.
+            // Only the server checks this.
             expires_at: UnixTime::from_seconds(0),
         };
-        let retries_left = Cell::new(s3::RETRIES_MAX);
-        Server { client, base, bucket: self.bucket, region: self.region, session, retries_left }
+        let retries_left = Cell::new(s3_client::RETRIES_MAX);
+        S3Client { http, base_url, bucket: self.bucket, region: self.region, session, retries_left }
     }
 }
 
-/// A folder, and the doctor's own part of it.
-struct Place {
-    /// With its `/`.
+/// A folder, and the part of it that this trial uses.
+struct TestFolder {
+    /// The folder, with its last `/`.
     folder: String,
-    /// Where the doctor writes, with its `/`.
-    run: String,
+    /// The prefix of all keys of this trial, with its last `/`.
+    prefix: String,
 }
 
-impl Place {
-    fn new(folder: String, run: &str) -> Self {
-        let run = format!("{folder}{run}/");
-        Self { folder, run }
+impl TestFolder {
+    fn new(folder: String, trial: &str) -> Self {
+        let prefix = format!("{folder}{trial}/");
+        Self { folder, prefix }
     }
 
     fn key(&self, name: &str) -> String {
-        format!("{}{name}", self.run)
+        format!("{}{name}", self.prefix)
     }
 }
 
-/// Everything that a trial needs, and what it has to clean up.
+/// All that the checks need, and what must be cleaned up.
 struct Doctor<'a> {
-    server: Server,
+    client: S3Client,
     pair: &'a Keypair,
     coldkey: Option<AccountId>,
     other_owner: AccountId,
     is_validator: bool,
-    own: Place,
-    other: Place,
-    /// Key and id of the uploads that were begun and are not completed.
-    uploads: RefCell<Vec<(String, String)>>,
-    /// Keys outside the own folder that a server let through.
-    strays: RefCell<Vec<String>>,
+    own: TestFolder,
+    other: TestFolder,
+    /// Key and id of the multipart uploads that were created and are not completed.
+    open_uploads: RefCell<Vec<(String, String)>>,
+    /// Keys outside the own folder that the server should have refused.
+    unexpected_keys: RefCell<Vec<String>>,
 }
 
 impl Doctor<'_> {
     async fn try_everything(&self, report: &mut Report) {
-        let access = self.try_own(report).await;
+        let access = self.try_own_folder(report).await;
         self.try_reading_all(report).await;
-        self.try_other(report).await;
-        self.try_tampered(report, access.as_ref()).await;
+        self.try_other_folder(report).await;
+        self.try_tampering(report, access.as_ref()).await;
         self.try_traversal(report, access.as_ref()).await;
     }
 }
 
-/// An address which nobody has the key of.
-fn made_up() -> Result<AccountId, Fault> {
-    AccountId::from_bytes(random::<32>()?).map_err(|error| Fault::new(Exit::Software, error))
+/// A random address: nobody has its key.
+fn random_account() -> Result<AccountId, CommandError> {
+    AccountId::from_bytes(random::<32>()?).map_err(|error| CommandError::software(error))
 }
 
-fn random_hex() -> Result<String, Fault> {
-    Ok(hex::encode(random::<8>()?))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], Fault> {
+fn random<const N: usize>() -> Result<[u8; N], CommandError> {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| Fault::new(Exit::Software, "there is no randomness"))?;
+    rand::fill(&mut bytes).map_err(|_| CommandError::software("the system gives no random numbers"))?;
     Ok(bytes)
 }
 
-/// A folder whose open variables have a value.
-fn without_variables(folder: &str) -> String {
+/// A folder with a value for each variable that is left in it.
+fn fill_variables(folder: &str) -> String {
     let filled = |segment: &str| match (segment.find('{'), segment.rfind('}')) {
         (Some(start), Some(end)) if start < end => {
             let before = segment.get(..start).unwrap_or_default();
             let after = segment.get(end.saturating_add(1)..).unwrap_or_default();
             format!("{before}subgate-doctor{after}")
         }
-        _ => segment.to_owned(),
+        (Some(_) | None, _) => segment.to_owned(),
     };
     folder.split('/').map(filled).collect::<Vec<_>>().join("/")
 }
 
-/// The address in a segment such as `5F…` or `hotkey=5F…`, with what stands before it.
+/// The address in a segment such as `5F…` or `hotkey=5F…`, and the text before it.
 fn address_in(segment: &str) -> Option<(&str, AccountId)> {
     let value = segment.rsplit('=').next()?;
     Some((segment.strip_suffix(value)?, value.parse().ok()?))
 }
 
-fn owner_in(folder: &str) -> Option<AccountId> {
+/// The first address in a folder.
+fn owner_of(folder: &str) -> Option<AccountId> {
     folder.split('/').find_map(address_in).map(|(_, account)| account)
 }
 
-/// The same folder of another owner; none where no address is in it.
+/// The same folder of another owner; `None` if it contains no address.
 fn folder_of(folder: &str, owner: &AccountId) -> Option<String> {
-    owner_in(folder)?;
+    owner_of(folder)?;
     let replaced = |segment: &str| {
         address_in(segment).map_or_else(|| segment.to_owned(), |(before, _)| format!("{before}{owner}"))
     };
@@ -290,19 +289,19 @@ mod tests {
             (format!("data/hotkey={ONES}/job_id=j/"), format!("data/hotkey={TWOS}/job_id=j/")),
         ] {
             assert_eq!(folder_of(&own, &twos), Some(other));
-            assert_eq!(owner_in(&own).unwrap().to_ss58(), ONES);
+            assert_eq!(owner_of(&own).unwrap().to_ss58(), ONES);
         }
         assert_eq!(folder_of("data/x/everybody/", &twos), None);
     }
 
     #[test]
     fn open_variables_get_a_value() {
-        assert_eq!(without_variables("data/h=5F/job_id={job_id}/"), "data/h=5F/job_id=subgate-doctor/");
-        assert_eq!(without_variables("data/x/5F/"), "data/x/5F/");
+        assert_eq!(fill_variables("data/h=5F/job_id={job_id}/"), "data/h=5F/job_id=subgate-doctor/");
+        assert_eq!(fill_variables("data/x/5F/"), "data/x/5F/");
     }
 
     #[test]
-    fn made_up_addresses_differ() {
-        assert_ne!(made_up().unwrap(), made_up().unwrap());
+    fn random_addresses_differ() {
+        assert_ne!(random_account().unwrap(), random_account().unwrap());
     }
 }

@@ -1,32 +1,20 @@
-//! What was found: a row for each thing that was tried, as a table or as JSON.
+//! The report: one row for each check, printed as a table or as JSON.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use serde::Serialize;
 
-use super::super::{
-    fault::{Exit, Fault},
-    out::{self, Paint, Progress},
+use super::{
+    super::{
+        exit::{CommandError, Exit},
+        terminal::{self, Paint, Progress},
+    },
+    finding::{Finding, Verdict},
 };
 
-/// How one thing turned out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
-    /// It could not be tried, and that is no fault.
-    Skipped,
-    /// It must work, and it does.
-    Passed,
-    /// It must be refused, and it is.
-    Refused,
-    /// It must work and does not, or the answer says nothing about access.
-    Failed,
-    /// It must be refused, and it is let through.
-    Open,
-}
-
 impl Verdict {
-    fn name(self) -> &'static str {
+    /// The verdict in the table, in capitals where it demands attention.
+    fn label(self) -> &'static str {
         match self {
             Self::Skipped => "skipped",
             Self::Passed => "passed",
@@ -37,50 +25,47 @@ impl Verdict {
     }
 
     fn paint(self, paint: Paint) -> String {
-        let name = format!("{:<7}", self.name());
+        let label = format!("{:<7}", self.label());
         match self {
-            Self::Skipped => paint.dim(&name),
-            Self::Passed | Self::Refused => paint.green(&name),
-            Self::Failed => paint.yellow(&name),
-            Self::Open => paint.red(&name),
+            Self::Skipped => paint.dim(&label),
+            Self::Passed | Self::Refused => paint.green(&label),
+            Self::Failed => paint.yellow(&label),
+            Self::Open => paint.red(&label),
         }
     }
 }
 
-/// A verdict with its reason.
-pub(super) type Finding = (Verdict, String);
-
-/// In which part of the table a row stands.
+/// The part of the report that a check belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Group {
-    /// The caller's own folder.
+    /// Everything a client does in its own folder.
     OwnFolder,
-    /// Reading what is not the caller's own, as a validator.
+    /// Reading other folders as a validator.
     ReadAll,
-    /// Another identity's folder, called by its name.
+    /// Another folder, by its name.
     OtherFolder,
     /// Signatures and forms that were changed after they were made.
     Tampered,
-    /// Another identity's folder, by way of a path that begins in the caller's own.
+    /// Another folder, by a path that begins in the own one.
     Traversal,
-    /// What the doctor leaves behind.
+    /// Removing what the trial wrote.
     CleanUp,
 }
 
 impl Group {
     fn title(self) -> &'static str {
         match self {
-            Self::OwnFolder => "The own folder: must work",
-            Self::ReadAll => "Everybody's folders, read by a validator: must work",
+            Self::OwnFolder => "Your own folder: must work",
+            Self::ReadAll => "All folders, read by a validator: must work",
             Self::OtherFolder => "Another folder, by its name: must be refused",
-            Self::Tampered => "Signatures and forms, changed afterwards: must be refused",
-            Self::Traversal => "Another folder, by a path out of the own one: must be refused",
+            Self::Tampered => "Signatures and forms that were changed: must be refused",
+            Self::Traversal => "Another folder, by a path out of your own: must be refused",
             Self::CleanUp => "Cleaning up",
         }
     }
 
-    /// The group in a line of its own findings.
+    /// The group in an error message.
     fn name(self) -> &'static str {
         match self {
             Self::OwnFolder => "own folder",
@@ -94,7 +79,7 @@ impl Group {
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
+struct Check {
     group: Group,
     name: String,
     verdict: Verdict,
@@ -102,68 +87,69 @@ struct Row {
     milliseconds: u64,
 }
 
-/// Who was tried where.
+/// What was tested: a server, as one of its hotkeys.
 #[derive(Debug, Serialize)]
 pub(super) struct Subject {
-    /// The server.
+    /// URL of the server.
     pub(super) endpoint: String,
-    /// The caller.
+    /// The hotkey.
     pub(super) hotkey: String,
-    /// What the server takes the caller for.
+    /// The role that the server gives it.
     pub(super) role: String,
-    /// The own folder that was used; none where the caller has none.
+    /// Its folder that was used; none if it has none.
     pub(super) folder: Option<String>,
-    /// The other folder.
+    /// The other folder, which must be out of its reach.
     pub(super) other_folder: Option<String>,
 }
 
-/// All rows so far.
+/// The checks so far.
 pub(super) struct Report {
-    rows: Vec<Row>,
+    checks: Vec<Check>,
     progress: Progress,
-    began: Instant,
+    started: Instant,
 }
 
 impl Report {
     pub(super) fn new() -> Self {
-        Self { rows: Vec::new(), progress: Progress::new(), began: Instant::now() }
+        Self { checks: Vec::new(), progress: Progress::new(), started: Instant::now() }
     }
 
-    /// Waits for a finding and adds it.
-    pub(super) async fn try_out(
+    /// Shows the name of a check, waits for its finding and adds it.
+    pub(super) async fn check(
         &mut self,
         group: Group,
         name: &str,
         finding: impl Future<Output = Finding>,
     ) -> Verdict {
-        self.progress.show(format_args!("{}. {name} …", self.rows.len().saturating_add(1)));
-        let began = Instant::now();
+        self.progress.show(format_args!("{}. {name} …", self.checks.len().saturating_add(1)));
+        let started = Instant::now();
         let finding = finding.await;
-        let verdict = finding.0;
-        self.add(group, name, began, finding);
+        let verdict = finding.verdict;
+        self.push(group, name, started, finding);
         verdict
     }
 
-    /// Adds what took no time.
-    pub(super) fn note(&mut self, group: Group, name: &str, finding: Finding) {
-        self.add(group, name, Instant::now(), finding);
+    /// Adds a finding that took no time.
+    pub(super) fn add(&mut self, group: Group, name: &str, finding: Finding) {
+        self.push(group, name, Instant::now(), finding);
     }
 
-    fn add(&mut self, group: Group, name: &str, began: Instant, (verdict, detail): Finding) {
-        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.rows.push(Row { group, name: name.to_owned(), verdict, detail, milliseconds });
+    fn push(&mut self, group: Group, name: &str, started: Instant, finding: Finding) {
+        let Finding { verdict, detail } = finding;
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.checks.push(Check { group, name: name.to_owned(), verdict, detail, milliseconds });
     }
 
     fn count(&self, verdict: Verdict) -> usize {
-        self.rows.iter().filter(|row| row.verdict == verdict).count()
+        self.checks.iter().filter(|check| check.verdict == verdict).count()
     }
 
     /// Prints the table, or JSON on one line.
     pub(super) fn print(&mut self, subject: &Subject, as_json: bool) {
         self.progress.show("");
-        // A validator's reads are tried between the writes that it must not do.
-        self.rows.sort_by_key(|row| row.group);
-        if as_json { out::line(self.json(subject)) } else { self.table(subject) }
+        // The reads of a validator are tried between the writes that must be refused.
+        self.checks.sort_by_key(|check| check.group);
+        if as_json { terminal::print_line(self.json(subject)) } else { self.table(subject) }
     }
 
     fn json(&self, subject: &Subject) -> serde_json::Value {
@@ -178,50 +164,57 @@ impl Report {
         .into();
         serde_json::json!({
             "subject": subject,
-            "sound": self.fault().is_none(),
+            "sound": self.error().is_none(),
             "summary": summary,
-            "checks": self.rows,
+            "checks": self.checks,
         })
     }
 
     fn table(&self, subject: &Subject) {
         let paint = Paint::for_stdout();
-        let fact = |name: &str, value: &str| out::line(format_args!("  {} {value}", paint.dim(name)));
-        out::line(paint.bold(&format!("Subgate doctor: {}", subject.endpoint)));
+        let fact =
+            |name: &str, value: &str| terminal::print_line(format_args!("  {} {value}", paint.dim(name)));
+        terminal::print_line(paint.bold(&format!("Subgate doctor: {}", subject.endpoint)));
         fact("hotkey      ", &format!("{}, a {}", subject.hotkey, subject.role));
         fact("own folder  ", subject.folder.as_deref().unwrap_or("none"));
         fact("other folder", subject.other_folder.as_deref().unwrap_or("none"));
-        let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
+        let width = self.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or_default();
         let mut group = None;
-        for row in &self.rows {
-            if group != Some(row.group) {
-                group = Some(row.group);
-                out::line("");
-                out::line(paint.bold(row.group.title()));
+        for check in &self.checks {
+            if group != Some(check.group) {
+                group = Some(check.group);
+                terminal::print_line("");
+                terminal::print_line(paint.bold(check.group.title()));
             }
-            out::line(format_args!("  {} {:<width$}  {}", row.verdict.paint(paint), row.name, row.detail));
+            terminal::print_line(format_args!(
+                "  {} {:<width$}  {}",
+                check.verdict.paint(paint),
+                check.name,
+                check.detail
+            ));
         }
-        out::line("");
-        out::line(format_args!(
+        terminal::print_line("");
+        terminal::print_line(format_args!(
             "{} passed, {} refused as they should be, {} open, {} failed, {} skipped, in {:.1} s",
             self.count(Verdict::Passed),
             self.count(Verdict::Refused),
             self.count(Verdict::Open),
             self.count(Verdict::Failed),
             self.count(Verdict::Skipped),
-            self.began.elapsed().as_secs_f64(),
+            self.started.elapsed().as_secs_f64(),
         ));
     }
 
-    /// The worst of it as the command's end; none where all is as it should be.
-    pub(super) fn fault(&self) -> Option<Fault> {
-        let of = |verdict: Verdict, exit: Exit, what: &str| {
-            let rows = self.rows.iter().filter(|row| row.verdict == verdict);
-            let names: Vec<_> = rows.map(|row| format!("{}: {}", row.group.name(), row.name)).collect();
-            (!names.is_empty()).then(|| Fault::new(exit, format!("{what}: {}", names.join("; "))))
+    /// The error of the worst findings; none if all is as it should be.
+    pub(super) fn error(&self) -> Option<CommandError> {
+        let error_of = |verdict: Verdict, exit: Exit, what: &str| {
+            let checks = self.checks.iter().filter(|check| check.verdict == verdict);
+            let names: Vec<_> =
+                checks.map(|check| format!("{}: {}", check.group.name(), check.name)).collect();
+            (!names.is_empty()).then(|| CommandError::new(exit, format!("{what}: {}", names.join("; "))))
         };
-        of(Verdict::Open, Exit::Open, "OPEN, which must be refused")
-            .or_else(|| of(Verdict::Failed, Exit::Failed, "failed"))
+        error_of(Verdict::Open, Exit::Open, "OPEN, but must be refused")
+            .or_else(|| error_of(Verdict::Failed, Exit::Failed, "failed"))
     }
 }
 
@@ -232,7 +225,11 @@ mod tests {
     fn report(verdicts: &[Verdict]) -> Report {
         let mut report = Report::new();
         for verdict in verdicts {
-            report.note(Group::OtherFolder, verdict.name(), (*verdict, String::new()));
+            report.add(
+                Group::OtherFolder,
+                verdict.label(),
+                Finding { verdict: *verdict, detail: String::new() },
+            );
         }
         report
     }
@@ -240,9 +237,9 @@ mod tests {
     #[test]
     fn the_worst_finding_decides() {
         use Verdict::{Failed, Open, Passed, Refused, Skipped};
-        assert_eq!(report(&[Passed, Refused, Skipped]).fault(), None);
-        assert_eq!(report(&[Failed, Passed]).fault().map(|fault| fault.exit), Some(Exit::Failed));
-        let fault = report(&[Failed, Open, Open]).fault().unwrap();
-        assert_eq!((fault.exit, fault.to_string().matches("OPEN").count()), (Exit::Open, 3));
+        assert_eq!(report(&[Passed, Refused, Skipped]).error(), None);
+        assert_eq!(report(&[Failed, Passed]).error().map(|error| error.exit), Some(Exit::Failed));
+        let error = report(&[Failed, Open, Open]).error().unwrap();
+        assert_eq!((error.exit, error.to_string().matches("OPEN").count()), (Exit::Open, 3));
     }
 }

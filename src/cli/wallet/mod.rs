@@ -1,23 +1,25 @@
-//! Bittensor wallets on disk: `PATH/NAME/hotkeys/HOTKEY`, with addresses in the clear in `HOTKEYpub.txt` and
-//! `coldkeypub.txt` beside them. The coldkey's own file is never opened. \[IO\]
+//! Bittensor wallets on disk: the hotkey in `PATH/NAME/hotkeys/HOTKEY`, and public keyfiles with addresses in
+//! the clear, `hotkeys/HOTKEYpub.txt` and `coldkeypub.txt`. \[IO\]
+//!
+//! Invariant: the file of the coldkey itself is never opened.
 
-pub(crate) mod keyfile;
-mod nacl;
+mod encryption;
+mod keyfile;
+#[cfg(feature = "dev-store")]
+mod new_wallet;
 
 use std::{
+    fmt::Display,
     io,
     path::{Path, PathBuf},
 };
 
-use self::{
-    keyfile::{Key, KeyfileFault},
-    nacl::SealFault,
-};
-use super::{
-    fault::{Exit, Fault},
-    private,
-};
+use self::encryption::DecryptError;
+#[cfg(feature = "dev-store")]
+pub(crate) use self::new_wallet::NewHotkey;
+use super::{exit::CommandError, private_file, terminal};
 use crate::{
+    auth::bittensor::sr25519::Keypair,
     chain::AccountId,
     secret::{Secret, SecretText},
 };
@@ -25,43 +27,43 @@ use crate::{
 /// A keyfile has about 600 bytes.
 const KEYFILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// How often a password is asked.
-const PASSWORD_TRIES: u32 = 3;
+/// How often the terminal asks for a password.
+const PASSWORD_TRIES_MAX: u32 = 3;
 
-/// Where a hotkey lies.
+/// Where the files of a hotkey are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Location {
-    /// The directory of one wallet: `PATH/NAME`.
+pub(crate) struct WalletLocation {
+    /// The directory of the wallet: `PATH/NAME`.
     dir: PathBuf,
-    name: String,
     hotkey: String,
 }
 
 /// Where the password of an encrypted keyfile comes from.
 #[derive(Debug, Clone)]
-pub(crate) enum Password {
-    /// Asked on the terminal.
-    Ask,
+pub(crate) enum PasswordSource {
+    /// The terminal asks for it.
+    Terminal,
     /// The first line of a file.
     File(PathBuf),
 }
 
-impl Location {
-    /// `path/name/hotkeys/hotkey`; a leading `~` is the home directory. Names are names, never paths.
-    pub(crate) fn new(path: &Path, name: &str, hotkey: &str) -> Result<Self, Fault> {
+impl WalletLocation {
+    /// `path/name/hotkeys/hotkey`, where a leading `~` is the home directory; `name` and `hotkey` are no
+    /// paths.
+    pub(crate) fn new(path: &Path, name: &str, hotkey: &str) -> Result<Self, CommandError> {
         for (option, value) in [("--wallet-name", name), ("--wallet-hotkey", hotkey)] {
             if value.is_empty() || value.contains(['/', '\0']) || value == "." || value == ".." {
-                return Err(Fault::usage(format!(
-                    "{option} {value:?}: the name of a wallet or hotkey is expected"
+                return Err(CommandError::usage(format!(
+                    "{option} {value:?}: a name is expected, not a path"
                 )));
             }
         }
         let path = std::path::absolute(expand_home(path))
-            .map_err(|error| Fault::usage(format!("--wallet-path {}: {error}", path.display())))?;
-        Ok(Self { dir: path.join(name), name: name.to_owned(), hotkey: hotkey.to_owned() })
+            .map_err(|error| CommandError::usage(format!("--wallet-path {}: {error}", path.display())))?;
+        Ok(Self { dir: path.join(name), hotkey: hotkey.to_owned() })
     }
 
-    /// The keyfile.
+    /// The path of the keyfile.
     pub(crate) fn keyfile(&self) -> PathBuf {
         self.dir.join("hotkeys").join(&self.hotkey)
     }
@@ -70,133 +72,122 @@ impl Location {
         self.dir.join("hotkeys").join(format!("{}pub.txt", self.hotkey))
     }
 
-    fn coldkey_public_keyfile(&self) -> PathBuf {
+    /// The path of the coldkey's public keyfile.
+    pub(crate) fn coldkey_public_keyfile(&self) -> PathBuf {
         self.dir.join("coldkeypub.txt")
     }
 
-    /// The coldkey's address, where `coldkeypub.txt` tells it.
+    /// The address of the coldkey, if its public keyfile can be read.
     pub(crate) fn coldkey(&self) -> Option<AccountId> {
-        keyfile::address(&private::read(&self.coldkey_public_keyfile(), KEYFILE_BYTES_MAX).ok()?).ok()
+        let text = private_file::read(&self.coldkey_public_keyfile(), KEYFILE_BYTES_MAX).ok()?;
+        keyfile::read_address(&text).ok()
     }
 
-    /// Reads the keyfile, without a password.
-    pub(crate) fn read(&self) -> Result<Keyfile, Fault> {
+    /// Reads the keyfile; this needs no password.
+    pub(crate) fn read(&self) -> Result<Keyfile, CommandError> {
         let path = self.keyfile();
-        let content = private::read(&path, KEYFILE_BYTES_MAX).map_err(|error| {
-            let what = if error.kind() == io::ErrorKind::NotFound {
+        let content = private_file::read(&path, KEYFILE_BYTES_MAX).map_err(|error| {
+            let reason = if error.kind() == io::ErrorKind::NotFound {
                 "there is no such keyfile (see --wallet-path, --wallet-name, --wallet-hotkey)".to_owned()
             } else {
                 error.to_string()
             };
-            Fault::new(Exit::NoInput, format!("hotkey {}: {what}", path.display()))
+            CommandError::no_input(format!("hotkey {}: {reason}", path.display()))
         })?;
         Ok(Keyfile { location: self.clone(), content: Secret::new(content) })
     }
-
-    /// Writes a plain wallet as the Bittensor tools do: hotkey, its public file, the coldkey's public file.
-    pub(crate) fn write(&self, hotkey: &Key, coldkey: &AccountId) -> Result<(), Fault> {
-        let put = || -> io::Result<()> {
-            private::create_dir(&self.dir.join("hotkeys"))?;
-            let hotkey_address = hotkey.pair.account();
-            private::write(&self.coldkey_public_keyfile(), keyfile::public_json(coldkey).expose())?;
-            private::write(&self.public_keyfile(), keyfile::public_json(&hotkey_address).expose())?;
-            // Last: whoever finds the hotkey finds the whole wallet.
-            private::write(&self.keyfile(), hotkey.to_json().expose())
-        };
-        put().map_err(|error| Fault::cannot_create(format!("wallet {}: {error}", self.dir.display())))
-    }
 }
 
-/// A keyfile that was read, and may still be closed.
+/// The content of a keyfile, which may be encrypted.
 pub(crate) struct Keyfile {
-    location: Location,
+    location: WalletLocation,
     content: Secret,
 }
 
 impl Keyfile {
-    /// The address as far as it is known without a password: from the file itself, or from the public file beside it.
+    /// The address, as far as it is known without a password: from the keyfile or from the public keyfile
+    /// beside it.
     pub(crate) fn address(&self) -> Option<AccountId> {
         if !self.is_encrypted() {
-            return keyfile::address(self.content.expose()).ok();
+            return keyfile::read_address(self.content.expose()).ok();
         }
-        keyfile::address(&private::read(&self.location.public_keyfile(), KEYFILE_BYTES_MAX).ok()?).ok()
+        let text = private_file::read(&self.location.public_keyfile(), KEYFILE_BYTES_MAX).ok()?;
+        keyfile::read_address(&text).ok()
     }
 
     fn is_encrypted(&self) -> bool {
-        self.content.expose().starts_with(nacl::MAGIC)
+        self.content.expose().starts_with(encryption::MAGIC)
     }
 
-    /// The key; asks for the password where the file is encrypted.
-    pub(crate) fn open(&self, password: &Password) -> Result<Key, Fault> {
+    /// The key; `password` is used if the file is encrypted.
+    pub(crate) fn open(&self, password: &PasswordSource) -> Result<Keypair, CommandError> {
         let key = if self.is_encrypted() {
             let plain = match password {
-                Password::Ask => self.ask()?,
-                Password::File(path) => self.unseal(&password_from(path)?)?,
+                PasswordSource::Terminal => self.decrypt_by_terminal()?,
+                PasswordSource::File(path) => {
+                    self.decrypt(&password_of(path)?).map_err(|error| self.decrypt_error(error))?
+                }
             };
-            Key::from_json(plain.expose())
+            keyfile::read_key(plain.expose())
         } else {
-            Key::from_json(self.content.expose())
+            keyfile::read_key(self.content.expose())
         };
-        key.map_err(|fault| self.fault(&fault))
+        key.map_err(|error| CommandError::data(self.message(&error)))
     }
 
-    fn ask(&self) -> Result<Secret, Fault> {
+    fn decrypt_by_terminal(&self) -> Result<Secret, CommandError> {
         let prompt = format!("Password of hotkey {}: ", self.location.keyfile().display());
-        let mut tries_left = PASSWORD_TRIES;
+        let mut tries_left = PASSWORD_TRIES_MAX;
         loop {
             let password = rpassword::prompt_password(&prompt).map_err(|_| {
-                Fault::usage(format!(
-                    "hotkey {}: it is encrypted and there is no terminal to ask for its password (see --password-file)",
-                    self.location.keyfile().display()
+                CommandError::usage(self.message(
+                    &"it is encrypted, and there is no terminal to ask for its password \
+                      (see --password-file)",
                 ))
             })?;
             tries_left = tries_left.saturating_sub(1);
-            match nacl::open(self.content.expose(), &SecretText::new(password)) {
+            match self.decrypt(&SecretText::new(password)) {
                 Ok(plain) => return Ok(plain),
-                Err(SealFault::Password) if tries_left > 0 => {
-                    super::out::complain(format_args!("wrong password, try again"));
+                Err(DecryptError::Password) if tries_left > 0 => {
+                    terminal::print_remark("wrong password, try again");
                 }
-                Err(fault) => return Err(self.seal_fault(fault)),
+                Err(error) => return Err(self.decrypt_error(error)),
             }
         }
     }
 
-    fn unseal(&self, password: &SecretText) -> Result<Secret, Fault> {
-        nacl::open(self.content.expose(), password).map_err(|fault| self.seal_fault(fault))
+    fn decrypt(&self, password: &SecretText) -> Result<Secret, DecryptError> {
+        encryption::decrypt(self.content.expose(), password)
     }
 
-    fn seal_fault(&self, fault: SealFault) -> Fault {
-        let exit = if fault == SealFault::Memory { Exit::Unavailable } else { Exit::Data };
-        Fault::new(exit, format!("hotkey {}: {fault}", self.location.keyfile().display()))
+    fn decrypt_error(&self, error: DecryptError) -> CommandError {
+        let message = self.message(&error);
+        match error {
+            DecryptError::Memory => CommandError::unavailable(message),
+            DecryptError::Truncated | DecryptError::Password => CommandError::data(message),
+        }
     }
 
-    fn fault(&self, fault: &KeyfileFault) -> Fault {
-        Fault::data(format!("hotkey {}: {fault}", self.location.keyfile().display()))
-    }
-}
-
-impl Location {
-    /// `NAME/HOTKEY`, for people.
-    pub(crate) fn label(&self) -> String {
-        format!("{}/{}", self.name, self.hotkey)
+    fn message(&self, reason: &dyn Display) -> String {
+        format!("hotkey {}: {reason}", self.location.keyfile().display())
     }
 }
 
-/// `~` and `~/…` as the home directory of the caller.
+/// Replaces a leading `~` by the caller's home directory.
 pub(crate) fn expand_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
+        (Err(_), _) | (_, None) => path.to_owned(),
     }
 }
 
-fn password_from(path: &Path) -> Result<SecretText, Fault> {
-    let fault = |what: &dyn std::fmt::Display| {
-        Fault::new(Exit::NoInput, format!("--password-file {}: {what}", path.display()))
+fn password_of(path: &Path) -> Result<SecretText, CommandError> {
+    let error = |reason: &dyn Display| {
+        CommandError::no_input(format!("--password-file {}: {reason}", path.display()))
     };
-    let content = private::read(path, KEYFILE_BYTES_MAX).map_err(|error| fault(&error))?;
+    let content = private_file::read(path, KEYFILE_BYTES_MAX).map_err(|cause| error(&cause))?;
     let content = Secret::new(content);
-    let text = std::str::from_utf8(content.expose()).map_err(|_| fault(&"not UTF-8"))?;
+    let text = std::str::from_utf8(content.expose()).map_err(|_| error(&"it is not UTF-8"))?;
     Ok(SecretText::new(text.lines().next().unwrap_or_default()))
 }
 
@@ -204,19 +195,19 @@ fn password_from(path: &Path) -> Result<SecretText, Fault> {
 mod tests {
     use super::*;
 
-    fn fixture(wallet: &str, hotkey: &str) -> Location {
+    fn fixture(wallet: &str, hotkey: &str) -> WalletLocation {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wallets");
-        Location::new(&path, wallet, hotkey).unwrap()
+        WalletLocation::new(&path, wallet, hotkey).unwrap()
     }
 
     fn open(wallet: &str, hotkey: &str, password: Option<&str>) -> Result<String, String> {
-        let file = fixture(wallet, hotkey).read().map_err(|fault| fault.to_string())?;
+        let file = fixture(wallet, hotkey).read().map_err(|error| error.to_string())?;
         let dir = tempfile::tempdir().unwrap();
-        let password = password.map_or(Password::Ask, |password| {
+        let password = password.map_or(PasswordSource::Terminal, |password| {
             std::fs::write(dir.path().join("p"), format!("{password}\n")).unwrap();
-            Password::File(dir.path().join("p"))
+            PasswordSource::File(dir.path().join("p"))
         });
-        file.open(&password).map(|key| key.pair.account().to_ss58()).map_err(|fault| fault.to_string())
+        file.open(&password).map(|key| key.account().to_ss58()).map_err(|error| error.to_string())
     }
 
     const ONES: &str = "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi";
@@ -244,8 +235,8 @@ mod tests {
         ] {
             assert_eq!(open(wallet, hotkey, Some(password)).as_deref(), Ok(address));
         }
-        let fault = open("pynacl", "default", Some("Pass")).unwrap_err();
-        assert!(fault.ends_with("wrong password (or a damaged keyfile)"), "{fault}");
+        let error = open("pynacl", "default", Some("Pass")).unwrap_err();
+        assert!(error.ends_with("wrong password (or a damaged keyfile)"), "{error}");
     }
 
     #[test]
@@ -259,24 +250,12 @@ mod tests {
 
     #[test]
     fn what_is_not_a_usable_hotkey_is_refused_by_name() {
-        let fault = open("sdk11", "ed25519", None).unwrap_err();
-        assert!(fault.contains("cryptoType 0"), "{fault}");
-        let fault = open("nobody", "default", None).unwrap_err();
-        assert!(fault.contains("no such keyfile"), "{fault}");
-        assert!(Location::new(Path::new("/w"), "../x", "default").is_err());
-        assert!(Location::new(Path::new("/w"), "x", "..").is_err());
-        assert!(Location::new(Path::new("/w"), "", "default").is_err());
-    }
-
-    #[test]
-    fn a_written_wallet_reads_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let location = Location::new(dir.path(), "miner", "default").unwrap();
-        let (hotkey, coldkey) = (Key::from_seed(&[1; 32]).unwrap(), Key::from_seed(&[2; 32]).unwrap());
-        location.write(&hotkey, &coldkey.pair.account()).unwrap();
-        let file = location.read().unwrap();
-        assert_eq!(file.address(), Some(hotkey.pair.account()));
-        assert_eq!(file.open(&Password::Ask).unwrap().pair.account(), hotkey.pair.account());
-        assert_eq!(location.coldkey(), Some(coldkey.pair.account()));
+        let error = open("sdk11", "ed25519", None).unwrap_err();
+        assert!(error.contains("cryptoType 0"), "{error}");
+        let error = open("nobody", "default", None).unwrap_err();
+        assert!(error.contains("no such keyfile"), "{error}");
+        assert!(WalletLocation::new(Path::new("/w"), "../x", "default").is_err());
+        assert!(WalletLocation::new(Path::new("/w"), "x", "..").is_err());
+        assert!(WalletLocation::new(Path::new("/w"), "", "default").is_err());
     }
 }

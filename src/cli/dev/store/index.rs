@@ -1,8 +1,8 @@
-//! The table of contents of the embedded store: names, sizes, ETags and unfinished uploads, in memory and in a
+//! The index of the development store: names, sizes, ETags and unfinished uploads. It is in memory, and in a
 //! journal of one JSON line for each change.
 //!
-//! Invariant: what the journal says was there before the program ended is there after it starts. A last line that
-//! was cut short is forgotten, as is the blob that it was about.
+//! Invariant: a change that is in the journal is there after a restart. A last line that was cut short is
+//! ignored, as is the blob it was about.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +14,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// An object: where its bytes are, and what a listing tells.
+/// An object: which blob has its bytes, and what a listing says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct ObjectEntry {
     /// The name of the blob.
     pub(super) blob: String,
     pub(super) size: u64,
-    /// Seconds since 1970: S3 tells no more in `Last-Modified`.
+    /// Seconds since 1970; `Last-Modified` is no finer.
     pub(super) modified: u64,
     /// Without quotes.
     pub(super) etag: String,
@@ -28,7 +28,7 @@ pub(super) struct Entry {
 
 /// A part of an unfinished upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Part {
+pub(super) struct PartEntry {
     pub(super) size: u64,
     pub(super) modified: u64,
     pub(super) etag: String,
@@ -36,48 +36,48 @@ pub(super) struct Part {
 
 /// An unfinished upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Upload {
+pub(super) struct UploadEntry {
     pub(super) bucket: String,
     pub(super) key: String,
-    /// The blob that it will become.
+    /// The blob that will have the object's bytes.
     pub(super) blob: String,
     pub(super) initiated: u64,
-    pub(super) parts: BTreeMap<i32, Part>,
+    pub(super) parts: BTreeMap<i32, PartEntry>,
 }
 
-/// One change.
+/// A change of the index: one line of the journal.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {
-    Put { bucket: String, key: String, entry: Entry },
+    Put { bucket: String, key: String, entry: ObjectEntry },
     Delete { bucket: String, key: String },
     Begin { upload: String, bucket: String, key: String, blob: String, initiated: u64 },
-    Part { upload: String, number: i32, part: Part },
+    Part { upload: String, number: i32, part: PartEntry },
     End { upload: String },
 }
 
 /// One page of a listing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
-    pub(super) objects: Vec<(String, Entry)>,
+    pub(super) objects: Vec<(String, ObjectEntry)>,
     pub(super) prefixes: Vec<String>,
-    /// The last name of the page, where more follow.
+    /// The last name of the page, if more names follow.
     pub(super) next: Option<String>,
 }
 
 /// Names of one bucket, in the order of their UTF-8 bytes.
-type Names = BTreeMap<String, Entry>;
+type Names = BTreeMap<String, ObjectEntry>;
 
-/// All names.
+/// All objects and unfinished uploads.
 #[derive(Debug)]
 pub(super) struct Index {
     buckets: BTreeMap<String, Names>,
-    uploads: BTreeMap<String, Upload>,
+    uploads: BTreeMap<String, UploadEntry>,
     journal: File,
 }
 
 impl Index {
-    /// Reads the journal, and writes it anew without what is over.
+    /// Reads the journal and writes it anew, with only what still exists.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let fresh = path.with_extension("new");
         let mut index =
@@ -113,7 +113,7 @@ impl Index {
             }
         }
         for (id, upload) in &self.uploads {
-            let Upload { bucket, key, blob, initiated, parts } = upload.clone();
+            let UploadEntry { bucket, key, blob, initiated, parts } = upload.clone();
             write_line(&mut out, &Change::Begin { upload: id.clone(), bucket, key, blob, initiated })?;
             for (number, part) in parts {
                 write_line(&mut out, &Change::Part { upload: id.clone(), number, part })?;
@@ -122,18 +122,19 @@ impl Index {
         out.flush()
     }
 
-    /// Makes a change, on disk first; gives back the object that it replaced.
-    pub(super) fn record(&mut self, change: Change) -> io::Result<Option<Entry>> {
+    /// Makes a change, in the journal first. Returns the object that it replaced or deleted.
+    pub(super) fn record(&mut self, change: Change) -> io::Result<Option<ObjectEntry>> {
         write_line(&mut &self.journal, &change)?;
         Ok(self.apply(change))
     }
 
-    fn apply(&mut self, change: Change) -> Option<Entry> {
+    fn apply(&mut self, change: Change) -> Option<ObjectEntry> {
         match change {
             Change::Put { bucket, key, entry } => self.buckets.entry(bucket).or_default().insert(key, entry),
             Change::Delete { bucket, key } => self.buckets.get_mut(&bucket)?.remove(&key),
             Change::Begin { upload, bucket, key, blob, initiated } => {
-                self.uploads.insert(upload, Upload { bucket, key, blob, initiated, parts: BTreeMap::new() });
+                self.uploads
+                    .insert(upload, UploadEntry { bucket, key, blob, initiated, parts: BTreeMap::new() });
                 None
             }
             Change::Part { upload, number, part } => {
@@ -147,7 +148,7 @@ impl Index {
         }
     }
 
-    pub(super) fn object(&self, bucket: &str, key: &str) -> Option<&Entry> {
+    pub(super) fn object(&self, bucket: &str, key: &str) -> Option<&ObjectEntry> {
         self.buckets.get(bucket)?.get(key)
     }
 
@@ -155,12 +156,12 @@ impl Index {
         self.buckets.get(bucket).is_none_or(BTreeMap::is_empty)
     }
 
-    pub(super) fn upload(&self, id: &str) -> Option<&Upload> {
+    pub(super) fn upload(&self, id: &str) -> Option<&UploadEntry> {
         self.uploads.get(id)
     }
 
-    /// Unfinished uploads of a bucket by key, then by id.
-    pub(super) fn uploads(&self, bucket: &str, prefix: &str) -> Vec<(&str, &Upload)> {
+    /// The unfinished uploads of a bucket, sorted by key and then by id.
+    pub(super) fn uploads(&self, bucket: &str, prefix: &str) -> Vec<(&str, &UploadEntry)> {
         let mut found: Vec<_> = self
             .uploads
             .iter()
@@ -182,7 +183,7 @@ impl Index {
         bucket: &str,
         prefix: &str,
         delimiter: &str,
-        after: &After,
+        after: &PageStart,
         max: usize,
     ) -> Page {
         self.buckets
@@ -193,24 +194,26 @@ impl Index {
 
 /// Where a page starts.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum After {
-    /// At the beginning.
-    Nothing,
+pub(super) enum PageStart {
+    /// At the first name.
+    Beginning,
     /// After this name.
-    Name(String),
-    /// After every name that begins so: the last page ended with this common prefix.
-    Prefix(String),
+    After(String),
+    /// After every name with this prefix: the page before ended with that common prefix.
+    AfterPrefix(String),
 }
 
-fn page(names: &Names, prefix: &str, delimiter: &str, after: &After, max: usize) -> Page {
+fn page(names: &Names, prefix: &str, delimiter: &str, after: &PageStart, max: usize) -> Page {
     let mut page = Page::default();
     let mut start = match after {
-        After::Name(name) if name.as_str() >= prefix => Bound::Excluded(name.clone()),
-        After::Prefix(passed) if passed.as_str() >= prefix => match successor(passed) {
+        PageStart::After(name) if name.as_str() >= prefix => Bound::Excluded(name.clone()),
+        PageStart::AfterPrefix(passed) if passed.as_str() >= prefix => match successor(passed) {
             Some(next) => Bound::Included(next),
             None => return page,
         },
-        After::Nothing | After::Name(_) | After::Prefix(_) => Bound::Included(prefix.to_owned()),
+        PageStart::Beginning | PageStart::After(_) | PageStart::AfterPrefix(_) => {
+            Bound::Included(prefix.to_owned())
+        }
     };
     let mut last = None;
     while let Some((key, entry)) = names.range((start.clone(), Bound::Unbounded)).next() {
@@ -221,7 +224,7 @@ fn page(names: &Names, prefix: &str, delimiter: &str, after: &After, max: usize)
         }
         let common = match rest.split_once(delimiter) {
             Some((head, _)) if !delimiter.is_empty() => Some(format!("{prefix}{head}{delimiter}")),
-            _ => None,
+            Some(_) | None => None,
         };
         match common {
             Some(common) => {
@@ -242,7 +245,7 @@ fn page(names: &Names, prefix: &str, delimiter: &str, after: &After, max: usize)
     page
 }
 
-/// The first name behind all that begin with `prefix`.
+/// The first name after all names with `prefix`; `None` if there is none.
 fn successor(prefix: &str) -> Option<String> {
     let mut name = prefix.to_owned();
     loop {
@@ -263,7 +266,7 @@ fn write_line(out: &mut impl Write, change: &Change) -> io::Result<()> {
     out.write_all(&line)
 }
 
-/// The journal's place under the store's directory.
+/// The journal in the store's directory.
 pub(super) fn journal_path(root: &Path) -> PathBuf {
     root.join(".index.jsonl")
 }
@@ -274,8 +277,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(blob: &str) -> Entry {
-        Entry { blob: blob.to_owned(), size: 1, modified: 2, etag: "e".to_owned() }
+    fn entry(blob: &str) -> ObjectEntry {
+        ObjectEntry { blob: blob.to_owned(), size: 1, modified: 2, etag: "e".to_owned() }
     }
 
     fn names(keys: &[&str]) -> Names {
@@ -283,7 +286,7 @@ mod tests {
     }
 
     fn all(names: &Names, prefix: &str, delimiter: &str, max: usize) -> Vec<String> {
-        let (mut found, mut after) = (Vec::new(), After::Nothing);
+        let (mut found, mut after) = (Vec::new(), PageStart::Beginning);
         loop {
             let page = page(names, prefix, delimiter, &after, max);
             let mut here: Vec<_> =
@@ -293,8 +296,10 @@ mod tests {
             found.extend(here);
             after = match page.next {
                 None => return found,
-                Some(next) if !delimiter.is_empty() && next.ends_with(delimiter) => After::Prefix(next),
-                Some(next) => After::Name(next),
+                Some(next) if !delimiter.is_empty() && next.ends_with(delimiter) => {
+                    PageStart::AfterPrefix(next)
+                }
+                Some(next) => PageStart::After(next),
             };
         }
     }
@@ -307,8 +312,8 @@ mod tests {
             assert_eq!(all(&names, "b/", "/", max), ["b/1/", "b/2"]);
             assert_eq!(all(&names, "a", "", max), ["a", "a/1", "a/2", "a0"]);
         }
-        assert_eq!(page(&names, "", "/", &After::Nothing, 0), Page::default());
-        assert_eq!(page(&names, "x", "/", &After::Name("a".to_owned()), 5), Page::default());
+        assert_eq!(page(&names, "", "/", &PageStart::Beginning, 0), Page::default());
+        assert_eq!(page(&names, "x", "/", &PageStart::After("a".to_owned()), 5), Page::default());
     }
 
     #[test]
@@ -331,7 +336,7 @@ mod tests {
         };
         index.record(begin("u")).unwrap();
         index.record(begin("over")).unwrap();
-        let part = Part { size: 1, modified: 2, etag: "p".into() };
+        let part = PartEntry { size: 1, modified: 2, etag: "p".into() };
         index.record(Change::Part { upload: "u".into(), number: 3, part: part.clone() }).unwrap();
         index.record(Change::End { upload: "over".into() }).unwrap();
         drop(index);

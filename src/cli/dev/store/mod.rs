@@ -1,6 +1,7 @@
-//! The store of `subgate dev` and of the tests: s3s-fs on a directory, served on loopback. \[IO\]
+//! The development store: S3 on a directory, served on loopback to the holder of one key pair. \[IO\]
 //!
-//! `objects` stands between s3s and s3s-fs and says what it mends; `index` is its table of contents.
+//! s3s speaks S3, and s3s-fs keeps the bytes. `objects` stands between them and says what it adds; `index`
+//! knows which objects there are.
 
 mod index;
 mod objects;
@@ -17,30 +18,31 @@ use s3s::{
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use self::objects::Objects;
+use self::objects::{Objects, Operations};
 use crate::secret::SecretText;
 
-/// What hyper may hold of one connection's body. Its default, 400 KB, is what 32 uploads would each take.
+/// How much of a body hyper may hold for each connection. By its default each of 32 uploads would take 400
+/// KB.
 const CONNECTION_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// How long a stop waits for what is under way.
+/// How long a stop waits for requests that are under way.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After a failed accept (no file descriptor left): time for connections to end.
+/// Pause after a failed accept, for example for want of a file descriptor: connections may end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running store.
 #[derive(Debug)]
-pub(crate) struct EmbeddedStore {
+pub(super) struct DevStore {
     address: SocketAddr,
     objects: Arc<Objects>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl EmbeddedStore {
-    /// Serves the objects under `dir`, which must not be served twice, to the holder of one key pair.
-    pub(crate) async fn start(
+impl DevStore {
+    /// Serves the objects in `dir`, which no other store may serve at the same time.
+    pub(super) async fn start(
         dir: &Path,
         access_key: &str,
         secret_key: &SecretText,
@@ -48,7 +50,7 @@ impl EmbeddedStore {
     ) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let objects = Arc::new(Objects::open(dir)?);
-        let mut service = S3ServiceBuilder::new(objects::Handle(Arc::clone(&objects)));
+        let mut service = S3ServiceBuilder::new(Operations::new(Arc::clone(&objects)));
         service.set_auth(SimpleAuth::from_single(access_key, secret_key.expose()));
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
@@ -57,19 +59,19 @@ impl EmbeddedStore {
         Ok(Self { address, objects, stop, task })
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// The address it listens on.
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Makes a bucket; one that is there is kept.
-    pub(crate) fn create_bucket(&self, name: &str) -> io::Result<()> {
+    /// Creates a bucket. One that exists is kept with its objects.
+    pub(super) fn create_bucket(&self, name: &str) -> io::Result<()> {
         self.objects.make_bucket(name)
     }
 
-    /// Lets what is under way end, for a bounded time, and stops.
-    pub(crate) async fn stop(self) {
-        // The task has ended by itself only if it panicked, and then there is nothing to stop.
+    /// Stops, once the requests that are under way have ended or a bounded time has passed.
+    pub(super) async fn stop(self) {
+        // The task ends by itself only if it panics; there is nothing to stop then.
         let _ = self.stop.send(());
         let _ = self.task.await;
     }
@@ -89,13 +91,13 @@ async fn accept(listener: TcpListener, service: S3Service, mut stopped: oneshot:
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // With Nagle's algorithm a small answer on a kept connection takes 44 ms.
+        // With Nagle's algorithm, a small answer on a connection that is kept open takes 44 ms.
         let _ = socket.set_nodelay(true);
         let connection = server.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error, "embedded store: connection");
+                tracing::debug!(error, "development store: connection failed");
             }
         });
     }

@@ -1,17 +1,19 @@
 //! S3 on s3s-fs, with what s3s-fs 0.14.1 lacks.
 //!
-//! s3s-fs keeps an object under its key as a path, so that `a` and `a/b` cannot both be, a key of more than 156 bytes
-//! has no place for its side files, `dir/` is no object, and a checksum that turns out wrong has replaced the object
-//! already. It lists without ETags, ignores `encoding-type`, walks the whole bucket for each page, lists no uploads,
-//! forgets conditions on reads, and keeps an old object's checksums when a multipart upload replaces it.
+//! s3s-fs keeps an object in a file whose path is its key. So `a` and `a/b` cannot both exist, a key of more
+//! than 156 bytes leaves no room for the names of its side files, `dir/` is no object, and an upload with a
+//! wrong checksum has already replaced the object. It lists without ETags, ignores `encoding-type`, reads the
+//! whole bucket for each page, does not list uploads, ignores conditions of reads, and keeps the checksums of
+//! an object that a multipart upload has replaced.
 //!
-//! Here s3s-fs holds blobs alone, each under a name of its own that is never reused; [`Index`] says which blob is
-//! which object. An object changes by one change of the index, after its blob is whole and checked. So a reader has
-//! the old object or the new one, and a failed upload changes nothing.
+//! Here s3s-fs keeps blobs only, each under a name of its own that is never used again; [`Index`] knows which
+//! blob is which object. An object changes by one change of the index, once its blob is complete and checked.
+//! So a reader gets the old object or the new one, and a failed upload changes nothing.
 
 mod condition;
+mod listing;
 mod multipart;
-mod service;
+mod operations;
 
 use std::{
     collections::HashSet,
@@ -29,16 +31,13 @@ use s3s_fs::FileSystem;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use self::condition::{ReadCondition, WriteCondition};
-pub(super) use self::service::Handle;
-use super::index::{After, Change, Entry, Index, Page, journal_path};
+pub(super) use self::operations::Operations;
+use super::index::{Change, Index, ObjectEntry, journal_path};
 
-/// S3's bound on a key.
+/// S3's limit for a key.
 const KEY_BYTES_MAX: usize = 1024;
 
-/// S3's bound on a page.
-const PAGE_NAMES_MAX: i32 = 1000;
-
-/// s3s-fs reads 4 KiB at a time, which makes a GET cost more than the proxy in front of it.
+/// Bytes of one read. With the 4 KiB of s3s-fs, a GET costs more than the proxy in front of it.
 const READ_BYTES: usize = 128 * 1024;
 
 /// The objects of one directory.
@@ -49,7 +48,7 @@ pub(super) struct Objects {
     index: Mutex<Index>,
 }
 
-/// A blob that is removed unless an object takes it: an upload that fails or is dropped leaves nothing.
+/// A new blob. It is removed on drop unless it became an object, so a failed upload leaves nothing.
 struct NewBlob<'a> {
     objects: &'a Objects,
     bucket: String,
@@ -66,7 +65,7 @@ impl Drop for NewBlob<'_> {
 }
 
 impl Objects {
-    /// Opens the directory, and clears away what an unfinished change left.
+    /// Opens the directory and removes blobs that belong to no object.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         let root = dir.canonicalize()?;
         let blobs = FileSystem::new(&root).map_err(|error| io::Error::other(format!("{error:?}")))?;
@@ -95,7 +94,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Makes a bucket, if it is not there.
+    /// Creates a bucket, if it does not exist.
     pub(super) fn make_bucket(&self, name: &str) -> io::Result<()> {
         fs::create_dir_all(self.root.join(name))
     }
@@ -104,12 +103,12 @@ impl Objects {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn demand_bucket(&self, bucket: &str) -> S3Result<()> {
+    fn check_bucket(&self, bucket: &str) -> S3Result<()> {
         if self.root.join(bucket).is_dir() { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
     }
 
-    fn object(&self, bucket: &str, key: &str) -> S3Result<Entry> {
-        self.demand_bucket(bucket)?;
+    fn object(&self, bucket: &str, key: &str) -> S3Result<ObjectEntry> {
+        self.check_bucket(bucket)?;
         self.index().object(bucket, key).cloned().ok_or_else(|| s3_error!(NoSuchKey))
     }
 
@@ -119,31 +118,31 @@ impl Objects {
         Ok(NewBlob { objects: self, bucket: bucket.to_owned(), name: hex::encode(name), kept: false })
     }
 
-    /// The place that s3s-fs gives a blob.
+    /// The file of a blob, as s3s-fs names it.
     fn blob_path(&self, bucket: &str, blob: &str) -> PathBuf {
         self.root.join(bucket).join(blob)
     }
 
-    /// Removes a blob and the files that s3s-fs keeps beside it.
+    /// Removes a blob and its side files.
     fn remove_blob(&self, bucket: &str, blob: &str) {
         let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
-        let beside = format!(".bucket-{}.object-{}", encode(bucket), encode(blob));
-        // What is not there need not go.
+        let side_file = format!(".bucket-{}.object-{}", encode(bucket), encode(blob));
+        // Some of them may not exist.
         let _ = fs::remove_file(self.blob_path(bucket, blob));
-        let _ = fs::remove_file(self.root.join(format!("{beside}.metadata.json")));
-        let _ = fs::remove_file(self.root.join(format!("{beside}.internal.json")));
+        let _ = fs::remove_file(self.root.join(format!("{side_file}.metadata.json")));
+        let _ = fs::remove_file(self.root.join(format!("{side_file}.internal.json")));
     }
 
-    /// Makes a whole blob the object `key`, if the object that is there lets it.
+    /// Makes a complete blob the object `key`, if the present object meets `condition`.
     fn commit(
         &self,
         mut blob: NewBlob<'_>,
         key: &str,
         etag: String,
         condition: &WriteCondition,
-    ) -> S3Result<Entry> {
+    ) -> S3Result<ObjectEntry> {
         let size = fs::metadata(self.blob_path(&blob.bucket, &blob.name)).map_err(internal)?.len();
-        let entry = Entry { blob: blob.name.clone(), size, modified: now(), etag };
+        let entry = ObjectEntry { blob: blob.name.clone(), size, modified: now(), etag };
         let replaced = {
             let mut index = self.index();
             condition.check(index.object(&blob.bucket, key))?;
@@ -172,33 +171,22 @@ impl Objects {
         Ok(())
     }
 
-    async fn read(&self, bucket: &str, entry: &Entry, start: u64, length: u64) -> S3Result<StreamingBlob> {
+    async fn read(
+        &self,
+        bucket: &str,
+        entry: &ObjectEntry,
+        start: u64,
+        length: u64,
+    ) -> S3Result<StreamingBlob> {
         let mut file = tokio::fs::File::open(self.blob_path(bucket, &entry.blob))
             .await
             .map_err(|_| s3_error!(NoSuchKey))?;
         file.seek(io::SeekFrom::Start(start)).await.map_err(internal)?;
         Ok(StreamingBlob::wrap(chunks(file, length)))
     }
-
-    /// One page, for either version of the operation; `names` are what the client calls.
-    fn list(&self, ask: &ListObjectsV2Input, after: &After) -> S3Result<Page> {
-        self.demand_bucket(&ask.bucket)?;
-        let max = ask.max_keys.unwrap_or(PAGE_NAMES_MAX).min(PAGE_NAMES_MAX);
-        let max =
-            usize::try_from(max).map_err(|_| s3_error!(InvalidArgument, "max-keys must not be negative"))?;
-        let (prefix, delimiter) = (ask.prefix.as_deref(), ask.delimiter.as_deref());
-        let page = self.index().page(
-            &ask.bucket,
-            prefix.unwrap_or_default(),
-            delimiter.unwrap_or_default(),
-            after,
-            max,
-        );
-        Ok(page)
-    }
 }
 
-/// `length` bytes of `file` from where it stands.
+/// The next `length` bytes of `file`.
 fn chunks(file: tokio::fs::File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
     stream::try_unfold((file, length), |(mut file, left)| async move {
         if left == 0 {
@@ -235,15 +223,15 @@ fn size_of(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-fn etag_of(entry: &Entry) -> ETag {
+fn etag_of(entry: &ObjectEntry) -> ETag {
     ETag::Strong(entry.etag.clone())
 }
 
-fn demand_key(key: &str) -> S3Result<()> {
+fn check_key(key: &str) -> S3Result<()> {
     if key.len() > KEY_BYTES_MAX { Err(s3_error!(KeyTooLongError)) } else { Ok(()) }
 }
 
-/// `aws-chunked` is the transfer's, not the object's.
+/// The content encoding without `aws-chunked`, which is of the transfer and not of the object.
 fn without_aws_chunked(encoding: Option<String>) -> Option<String> {
     let kept: Vec<_> =
         encoding.as_deref()?.split(',').map(str::trim).filter(|name| *name != "aws-chunked").collect();

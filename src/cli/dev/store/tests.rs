@@ -1,11 +1,11 @@
-//! What the wrapper adds to s3s-fs, called as s3s calls it.
+//! What the development store adds to s3s-fs, called as s3s calls it.
 
 use http::{Extensions, HeaderMap, Method, Uri};
 use s3s::{S3, S3Error, S3Request, S3Result, dto::*};
 
 use super::{
-    EmbeddedStore,
-    objects::{Handle, Objects},
+    DevStore,
+    objects::{Objects, Operations},
 };
 use crate::secret::SecretText;
 
@@ -13,10 +13,10 @@ const BUCKET: &str = "bucket";
 
 struct Bench {
     dir: tempfile::TempDir,
-    store: Handle,
+    store: Operations,
 }
 
-fn ask<T>(input: T) -> S3Request<T> {
+fn request<T>(input: T) -> S3Request<T> {
     S3Request {
         input,
         method: Method::GET,
@@ -43,12 +43,12 @@ impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Self::open(dir.path());
-        store.0.make_bucket(BUCKET).unwrap();
+        std::fs::create_dir_all(dir.path().join(BUCKET)).unwrap();
         Self { dir, store }
     }
 
-    fn open(dir: &std::path::Path) -> Handle {
-        Handle(std::sync::Arc::new(Objects::open(dir).unwrap()))
+    fn open(dir: &std::path::Path) -> Operations {
+        Operations::new(std::sync::Arc::new(Objects::open(dir).unwrap()))
     }
 
     fn restart(&mut self) {
@@ -65,7 +65,7 @@ impl Bench {
             PutObjectInput { bucket: BUCKET.into(), key: key.into(), ..PutObjectInput::default() };
         input.body = blob(content);
         change(&mut input);
-        let answer = self.store.put_object(ask(input)).await?;
+        let answer = self.store.put_object(request(input)).await?;
         Ok(answer.output.e_tag.unwrap().into_value())
     }
 
@@ -77,7 +77,7 @@ impl Bench {
         let mut input =
             GetObjectInput { bucket: BUCKET.into(), key: key.into(), ..GetObjectInput::default() };
         change(&mut input);
-        let body = self.store.get_object(ask(input)).await?.output.body.unwrap();
+        let body = self.store.get_object(request(input)).await?.output.body.unwrap();
         let chunks: Vec<_> = futures_util::TryStreamExt::try_collect(body).await.unwrap();
         Ok(chunks.concat())
     }
@@ -89,7 +89,7 @@ impl Bench {
     async fn keys(&self, change: impl FnOnce(&mut ListObjectsV2Input)) -> Vec<String> {
         let mut input = ListObjectsV2Input { bucket: BUCKET.into(), ..ListObjectsV2Input::default() };
         change(&mut input);
-        let page = self.store.list_objects_v2(ask(input)).await.unwrap().output;
+        let page = self.store.list_objects_v2(request(input)).await.unwrap().output;
         let keys = page.contents.unwrap_or_default().into_iter().map(|object| object.key.unwrap());
         let prefixes =
             page.common_prefixes.unwrap_or_default().into_iter().map(|common| common.prefix.unwrap());
@@ -99,7 +99,7 @@ impl Bench {
     async fn begin(&self, key: &str) -> String {
         let input =
             CreateMultipartUploadInput { bucket: BUCKET.into(), key: key.into(), ..Default::default() };
-        self.store.create_multipart_upload(ask(input)).await.unwrap().output.upload_id.unwrap()
+        self.store.create_multipart_upload(request(input)).await.unwrap().output.upload_id.unwrap()
     }
 
     async fn part(&self, key: &str, upload: &str, number: i32, content: &[u8]) -> S3Result<CompletedPart> {
@@ -111,7 +111,7 @@ impl Bench {
             part_number: number,
             ..UploadPartInput::default()
         };
-        let e_tag = self.store.upload_part(ask(input)).await?.output.e_tag;
+        let e_tag = self.store.upload_part(request(input)).await?.output.e_tag;
         Ok(CompletedPart { e_tag, part_number: Some(number), ..CompletedPart::default() })
     }
 
@@ -123,7 +123,7 @@ impl Bench {
             multipart_upload: Some(CompletedMultipartUpload { parts: Some(parts) }),
             ..CompleteMultipartUploadInput::default()
         };
-        let answer = self.store.complete_multipart_upload(ask(input)).await?.output;
+        let answer = self.store.complete_multipart_upload(request(input)).await?.output;
         assert_eq!(answer.key.as_deref(), Some(key));
         Ok(answer.e_tag.unwrap().into_value())
     }
@@ -235,10 +235,10 @@ async fn a_multipart_upload_is_listed_checked_and_replaces_the_object_whole() {
         max_parts: Some(max),
         ..ListPartsInput::default()
     };
-    let page = bench.store.list_parts(ask(list(2))).await.unwrap().output;
+    let page = bench.store.list_parts(request(list(2))).await.unwrap().output;
     assert_eq!((page.is_truncated, page.next_part_number_marker), (Some(true), Some(5)));
     let uploads = ListMultipartUploadsInput { bucket: BUCKET.into(), ..Default::default() };
-    let uploads = bench.store.list_multipart_uploads(ask(uploads)).await.unwrap().output.uploads.unwrap();
+    let uploads = bench.store.list_multipart_uploads(request(uploads)).await.unwrap().output.uploads.unwrap();
     assert_eq!(uploads.len(), 1);
     assert_eq!(code(bench.part("other", &upload, 1, b"x").await), "NoSuchUpload");
 
@@ -255,10 +255,10 @@ async fn a_multipart_upload_is_listed_checked_and_replaces_the_object_whole() {
     assert_eq!(content.len(), (10 << 20) + 3);
     assert!(content.ends_with(b"end"));
     let head = HeadObjectInput { bucket: BUCKET.into(), key: "k".into(), ..HeadObjectInput::default() };
-    let head = bench.store.head_object(ask(head)).await.unwrap().output;
+    let head = bench.store.head_object(request(head)).await.unwrap().output;
     assert_ne!(head.checksum_sha256, Some(old_sha));
     assert_eq!(head.checksum_sha256, None);
-    assert_eq!(code(bench.store.list_parts(ask(list(2))).await), "NoSuchUpload");
+    assert_eq!(code(bench.store.list_parts(request(list(2))).await), "NoSuchUpload");
     assert_eq!(bench.files(), 1);
 }
 
@@ -266,7 +266,7 @@ async fn a_multipart_upload_is_listed_checked_and_replaces_the_object_whole() {
 async fn the_server_answers_and_stops() {
     let dir = tempfile::tempdir().unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let store = EmbeddedStore::start(dir.path(), "key", &SecretText::new("secret"), listen).await.unwrap();
+    let store = DevStore::start(dir.path(), "key", &SecretText::new("secret"), listen).await.unwrap();
     let address = store.address();
     store.create_bucket(BUCKET).unwrap();
     store.create_bucket(BUCKET).unwrap();

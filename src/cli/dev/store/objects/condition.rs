@@ -1,12 +1,12 @@
-//! Conditions of readers and writers, which s3s-fs checks for writers alone and not in one step with the change.
+//! Conditions of reads and writes. s3s-fs checks those of writes only, and not in one step with the change.
 
 use http::{HeaderMap, header};
 use s3s::{S3Result, dto::*, s3_error};
 
 use super::{etag_of, time_of};
-use crate::cli::dev::store::index::Entry;
+use crate::cli::dev::store::index::ObjectEntry;
 
-/// What a writer demands of the object that is there.
+/// What a write requires of the present object.
 #[derive(Default)]
 pub(super) struct WriteCondition {
     pub(super) if_match: Option<ETagCondition>,
@@ -14,7 +14,7 @@ pub(super) struct WriteCondition {
 }
 
 impl WriteCondition {
-    pub(super) fn check(&self, current: Option<&Entry>) -> S3Result<()> {
+    pub(super) fn check(&self, current: Option<&ObjectEntry>) -> S3Result<()> {
         let holds = match (&self.if_match, &self.if_none_match) {
             (Some(condition), _) => match current {
                 Some(entry) => matches(condition, entry),
@@ -27,7 +27,7 @@ impl WriteCondition {
     }
 }
 
-/// What a reader demands of the object that is there.
+/// What a read requires of the present object.
 #[derive(Default)]
 pub(super) struct ReadCondition {
     pub(super) if_match: Option<ETagCondition>,
@@ -37,8 +37,8 @@ pub(super) struct ReadCondition {
 }
 
 impl ReadCondition {
-    /// RFC 9110, section 13.2.2: the ETag of each pair decides where it is given.
-    pub(super) fn check(&self, entry: &Entry) -> S3Result<()> {
+    /// The order of RFC 9110, section 13.2.2: of each pair, the condition on the ETag wins.
+    pub(super) fn check(&self, entry: &ObjectEntry) -> S3Result<()> {
         let modified = time_of(entry.modified);
         let unmet = match (&self.if_match, &self.if_unmodified_since) {
             (Some(condition), _) => !matches(condition, entry),
@@ -64,7 +64,7 @@ impl ReadCondition {
     }
 }
 
-fn matches(condition: &ETagCondition, entry: &Entry) -> bool {
+fn matches(condition: &ETagCondition, entry: &ObjectEntry) -> bool {
     match condition {
         ETagCondition::Any => true,
         ETagCondition::ETag(etag) => etag.value() == entry.etag,

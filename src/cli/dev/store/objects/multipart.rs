@@ -1,37 +1,39 @@
-//! Uploads in parts: s3s-fs keeps and joins the parts; which upload has which parts is the index's.
+//! Multipart uploads: s3s-fs keeps and joins the parts; the index knows which upload has which parts.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
-    Objects, WriteCondition, demand_key, etag_of, internal, now, size_of, time_of, without_aws_chunked,
+    Objects, WriteCondition, check_key, etag_of, internal, now, size_of, time_of, without_aws_chunked,
 };
-use crate::cli::dev::store::index::{Change, Entry, Part as StoredPart, Upload};
+use crate::cli::dev::store::index::{Change, ObjectEntry, PartEntry, UploadEntry};
 
-/// Every part but the last, as S3 has it.
+/// S3's limit for every part but the last.
 const PART_BYTES_MIN: u64 = 5 << 20;
 
-/// S3's bound on parts and on a page of them or of uploads.
-const PARTS_MAX: i32 = 10_000;
-const PAGE_MAX: i32 = 1000;
+/// S3's limit for the number of a part.
+const PART_NUMBER_MAX: i32 = 10_000;
+
+/// S3's limit for a page of parts or of uploads.
+const PAGE_ITEMS_MAX: i32 = 1000;
 
 impl Objects {
-    /// The upload of that id, for that very key.
-    fn upload(&self, bucket: &str, key: &str, id: &str) -> S3Result<Upload> {
-        self.demand_bucket(bucket)?;
+    /// The upload with that id, if it is one of that key.
+    fn upload(&self, bucket: &str, key: &str, id: &str) -> S3Result<UploadEntry> {
+        self.check_bucket(bucket)?;
         let index = self.index();
         let upload = index.upload(id).filter(|upload| upload.bucket == bucket && upload.key == key);
         upload.cloned().ok_or_else(|| s3_error!(NoSuchUpload))
     }
 
-    /// The place that s3s-fs gives a part.
+    /// The file of a part, as s3s-fs names it.
     fn part_path(&self, upload: &str, number: i32) -> PathBuf {
         self.root.join(format!(".upload_id-{upload}.part-{number}"))
     }
 
-    /// Replaces the key of a copy's source by its blob.
-    pub(super) fn name_source(&self, source: &mut CopySource) -> S3Result<Entry> {
+    /// Replaces the key of a copy's source by the name of its blob.
+    pub(super) fn resolve_copy_source(&self, source: &mut CopySource) -> S3Result<ObjectEntry> {
         let CopySource::Bucket { bucket, key, .. } = source else { return Err(s3_error!(NotImplemented)) };
         let entry = self.object(bucket, key)?;
         *key = entry.blob.clone().into();
@@ -43,8 +45,8 @@ impl Objects {
         mut req: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = &mut req.input;
-        self.demand_bucket(&input.bucket)?;
-        demand_key(&input.key)?;
+        self.check_bucket(&input.bucket)?;
+        check_key(&input.key)?;
         input.content_encoding = without_aws_chunked(input.content_encoding.take());
         let bucket = input.bucket.clone();
         let mut blob = self.new_blob(&bucket)?;
@@ -64,7 +66,7 @@ impl Objects {
     ) -> S3Result<S3Response<UploadPartOutput>> {
         let UploadPartInput { bucket, key, upload_id, part_number: number, .. } = &req.input;
         self.upload(bucket, key, upload_id)?;
-        demand_part_number(*number)?;
+        check_part_number(*number)?;
         let (upload, number) = (upload_id.clone(), *number);
         let answer = self.blobs.upload_part(req).await?;
         self.keep_part(upload, number, answer.output.e_tag.clone())?;
@@ -77,8 +79,8 @@ impl Objects {
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let input = &mut req.input;
         self.upload(&input.bucket, &input.key, &input.upload_id)?;
-        demand_part_number(input.part_number)?;
-        self.name_source(&mut input.copy_source)?;
+        check_part_number(input.part_number)?;
+        self.resolve_copy_source(&mut input.copy_source)?;
         let (upload, number) = (input.upload_id.clone(), input.part_number);
         let mut answer = self.blobs.upload_part_copy(req).await?;
         let result = answer.output.copy_part_result.as_mut().ok_or_else(|| s3_error!(InternalError))?;
@@ -87,10 +89,10 @@ impl Objects {
         Ok(answer)
     }
 
-    fn keep_part(&self, upload: String, number: i32, etag: Option<ETag>) -> S3Result<StoredPart> {
+    fn keep_part(&self, upload: String, number: i32, etag: Option<ETag>) -> S3Result<PartEntry> {
         let size = fs::metadata(self.part_path(&upload, number)).map_err(internal)?.len();
         let etag = etag.ok_or_else(|| s3_error!(InternalError))?.into_value();
-        let part = StoredPart { size, modified: now(), etag };
+        let part = PartEntry { size, modified: now(), etag };
         self.index().record(Change::Part { upload, number, part: part.clone() }).map_err(internal)?;
         Ok(part)
     }
@@ -104,9 +106,9 @@ impl Objects {
         let condition =
             WriteCondition { if_match: input.if_match.take(), if_none_match: input.if_none_match.take() };
         condition.check(self.index().object(&input.bucket, &input.key))?;
-        let asked = input.multipart_upload.take().and_then(|asked| asked.parts).unwrap_or_default();
-        let numbers = chosen_parts(&upload.parts, &asked)?;
-        // From here on the upload is over, whatever becomes of it: s3s-fs uses the parts up.
+        let requested = input.multipart_upload.take().and_then(|upload| upload.parts).unwrap_or_default();
+        let numbers = chosen_parts(&upload.parts, &requested)?;
+        // From here on the upload has ended, even if this fails: s3s-fs moves its parts.
         let id = input.upload_id.clone();
         self.index().record(Change::End { upload: id.clone() }).map_err(internal)?;
         self.renumber(&id, &numbers)?;
@@ -134,8 +136,8 @@ impl Objects {
         }))
     }
 
-    /// s3s-fs joins parts 1, 2, 3 alone. The n-th chosen part has a number of n or more, so no rename hits a part that
-    /// is still to come.
+    /// Renames the chosen parts to 1, 2, 3 …, which is all that s3s-fs joins. The n-th chosen part has a
+    /// number of at least n, so no rename overwrites a part that is still to be renamed.
     fn renumber(&self, upload: &str, numbers: &[i32]) -> S3Result<()> {
         for (wanted, number) in (1..).zip(numbers) {
             if wanted != *number {
@@ -146,8 +148,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Parts that nobody chose.
-    fn remove_parts(&self, upload: &str, parts: &BTreeMap<i32, StoredPart>) {
+    /// Removes parts that were not chosen.
+    fn remove_parts(&self, upload: &str, parts: &BTreeMap<i32, PartEntry>) {
         for number in parts.keys() {
             let _ = fs::remove_file(self.part_path(upload, *number));
         }
@@ -164,10 +166,10 @@ impl Objects {
         self.blobs.abort_multipart_upload(req).await
     }
 
-    pub(super) fn list_parts(&self, ask: ListPartsInput) -> S3Result<ListPartsOutput> {
-        let upload = self.upload(&ask.bucket, &ask.key, &ask.upload_id)?;
-        let marker = ask.part_number_marker.unwrap_or(0);
-        let max = ask.max_parts.unwrap_or(PAGE_MAX).clamp(0, PAGE_MAX);
+    pub(super) fn list_parts(&self, input: ListPartsInput) -> S3Result<ListPartsOutput> {
+        let upload = self.upload(&input.bucket, &input.key, &input.upload_id)?;
+        let marker = input.part_number_marker.unwrap_or(0);
+        let max = input.max_parts.unwrap_or(PAGE_ITEMS_MAX).clamp(0, PAGE_ITEMS_MAX);
         let mut rest = upload.parts.iter().filter(|(number, _)| **number > marker).peekable();
         let page = rest.by_ref().take(usize::try_from(max).unwrap_or(0)).map(|(number, part)| Part {
             e_tag: Some(ETag::Strong(part.etag.clone())),
@@ -184,9 +186,9 @@ impl Objects {
             parts: Some(page),
             part_number_marker: Some(marker),
             max_parts: Some(max),
-            bucket: Some(ask.bucket),
-            key: Some(ask.key),
-            upload_id: Some(ask.upload_id),
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(input.upload_id),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
             ..ListPartsOutput::default()
         })
@@ -194,61 +196,64 @@ impl Objects {
 
     pub(super) fn list_uploads(
         &self,
-        ask: ListMultipartUploadsInput,
+        input: ListMultipartUploadsInput,
     ) -> S3Result<ListMultipartUploadsOutput> {
-        self.demand_bucket(&ask.bucket)?;
-        let naming = super::service::Naming::new(ask.encoding_type.as_ref());
-        let max = usize::try_from(ask.max_uploads.unwrap_or(PAGE_MAX).clamp(0, PAGE_MAX)).unwrap_or(0);
-        let (key_marker, id_marker) =
-            (ask.key_marker.clone().unwrap_or_default(), ask.upload_id_marker.clone().unwrap_or_default());
+        self.check_bucket(&input.bucket)?;
+        let encoding = super::listing::NameEncoding::new(input.encoding_type.as_ref());
+        let max = usize::try_from(input.max_uploads.unwrap_or(PAGE_ITEMS_MAX).clamp(0, PAGE_ITEMS_MAX))
+            .unwrap_or(0);
+        let (key_marker, id_marker) = (
+            input.key_marker.clone().unwrap_or_default(),
+            input.upload_id_marker.clone().unwrap_or_default(),
+        );
         let behind = |key: &str, id: &str| {
             key_marker.is_empty()
                 || key > key_marker.as_str()
                 || (key == key_marker && !id_marker.is_empty() && id > id_marker.as_str())
         };
         let index = self.index();
-        let found = index.uploads(&ask.bucket, ask.prefix.as_deref().unwrap_or_default());
+        let found = index.uploads(&input.bucket, input.prefix.as_deref().unwrap_or_default());
         let mut rest = found.into_iter().filter(|(id, upload)| behind(&upload.key, id)).peekable();
         let page: Vec<_> = rest.by_ref().take(max).collect();
         let last = page.last().filter(|_| rest.peek().is_some());
-        let upload = |(id, upload): &(&str, &Upload)| MultipartUpload {
+        let upload = |(id, upload): &(&str, &UploadEntry)| MultipartUpload {
             initiated: Some(time_of(upload.initiated)),
-            key: Some(naming.name(upload.key.clone())),
+            key: Some(encoding.name(upload.key.clone())),
             upload_id: Some((*id).to_owned()),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
             ..MultipartUpload::default()
         };
         Ok(ListMultipartUploadsOutput {
             is_truncated: Some(last.is_some()),
-            next_key_marker: last.map(|(_, upload)| naming.name(upload.key.clone())),
+            next_key_marker: last.map(|(_, upload)| encoding.name(upload.key.clone())),
             next_upload_id_marker: last.map(|(id, _)| (*id).to_owned()),
             uploads: Some(page.iter().map(upload).collect()),
-            bucket: Some(ask.bucket),
-            encoding_type: ask.encoding_type,
-            key_marker: ask.key_marker.map(|marker| naming.name(marker)),
-            max_uploads: ask.max_uploads,
-            prefix: ask.prefix.map(|prefix| naming.name(prefix)),
-            upload_id_marker: ask.upload_id_marker,
+            bucket: Some(input.bucket),
+            encoding_type: input.encoding_type,
+            key_marker: input.key_marker.map(|marker| encoding.name(marker)),
+            max_uploads: input.max_uploads,
+            prefix: input.prefix.map(|prefix| encoding.name(prefix)),
+            upload_id_marker: input.upload_id_marker,
             ..ListMultipartUploadsOutput::default()
         })
     }
 }
 
-fn demand_part_number(number: i32) -> S3Result<()> {
-    if (1..=PARTS_MAX).contains(&number) {
+fn check_part_number(number: i32) -> S3Result<()> {
+    if (1..=PART_NUMBER_MAX).contains(&number) {
         Ok(())
     } else {
         Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive"))
     }
 }
 
-/// The numbers of the parts that make the object: in order, all there, with their ETags, and large enough.
-fn chosen_parts(stored: &BTreeMap<i32, StoredPart>, asked: &[CompletedPart]) -> S3Result<Vec<i32>> {
-    if asked.is_empty() {
+/// The numbers of the requested parts, which must be in order, exist, have these ETags and be large enough.
+fn chosen_parts(stored: &BTreeMap<i32, PartEntry>, requested: &[CompletedPart]) -> S3Result<Vec<i32>> {
+    if requested.is_empty() {
         return Err(s3_error!(MalformedXML, "You must specify at least one part"));
     }
-    let mut numbers: Vec<i32> = Vec::with_capacity(asked.len());
-    for (left, part) in (0..asked.len()).rev().zip(asked) {
+    let mut numbers: Vec<i32> = Vec::with_capacity(requested.len());
+    for (left, part) in (0..requested.len()).rev().zip(requested) {
         let number = part.part_number.ok_or_else(|| s3_error!(MalformedXML))?;
         if numbers.last().is_some_and(|last| *last >= number) {
             return Err(s3_error!(InvalidPartOrder));

@@ -1,7 +1,8 @@
-//! Answers of `/v1/session` kept between two `aws` commands, each of which is a process of its own. \[IO\]
+//! Sessions kept in files between two `aws` commands, each of which starts `subgate credentials` anew. \[IO\]
 //!
-//! Invariants: a cached answer is read only from a file and a directory that belong to the caller and that nobody
-//! else can open; it is replaced in one step; and of many callers at once one asks the server and the others wait.
+//! Invariants: a session is read only from a file and a directory that belong to the caller and that nobody
+//! else can open; it is replaced in one step; and of many callers at once one asks the server while the
+//! others wait.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -14,40 +15,40 @@ use std::{
 
 use aws_lc_rs::digest;
 
-use super::{private, wallet::expand_home};
+use super::{private_file, wallet::expand_home};
 use crate::secret::Secret;
 
-/// An answer of a server is smaller than this (see `session::ANSWER_BYTES_MAX`).
+/// The largest answer of a server: see [`super::session_client::ANSWER_BYTES_MAX`].
 const ENTRY_BYTES_MAX: u64 = 64 * 1024;
 
-/// Others than the owner.
-const OTHERS: u32 = 0o077;
+/// Permission bits of everybody but the owner.
+const MODE_OF_OTHERS: u32 = 0o077;
 
-/// How often a waiting caller looks whether the lock is free.
+/// How often a waiting caller tries the lock.
 const LOCK_POLL: Duration = Duration::from_millis(25);
 
-/// One cached answer.
+/// The place of one cached session.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct CacheEntry {
     file: PathBuf,
     lock: PathBuf,
 }
 
-/// The right to ask the server and to store its answer; given back on drop.
+/// The lock of an entry: its holder asks the server and stores the answer. Released on drop.
 #[derive(Debug)]
-pub(crate) struct Turn(#[expect(dead_code, reason = "holds the lock of the file until it is dropped")] File);
+pub(crate) struct EntryLock(#[expect(dead_code, reason = "holds the lock until it is dropped")] File);
 
-impl Entry {
-    /// The entry for what `facts` tell apart; makes the directory where it is missing.
+impl CacheEntry {
+    /// The entry whose name is the hash of `facts`; creates the directory if it is missing.
     pub(crate) fn new(dir: &Path, facts: &[&str]) -> io::Result<Self> {
-        private::create_dir(dir)?;
-        let about = fs::metadata(dir)?;
-        if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & OTHERS != 0 {
-            return Err(io::Error::other("it is open to others (chmod 700 it, or give another --cache-dir)"));
+        private_file::create_dir(dir)?;
+        let metadata = fs::metadata(dir)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & MODE_OF_OTHERS != 0 {
+            return Err(io::Error::other("others can open it (chmod 700 it, or give another --cache-dir)"));
         }
         let mut hash = digest::Context::new(&digest::SHA256);
         for fact in facts {
-            // Length first, so that no two lists of facts run into the same bytes.
+            // With its length first, so that no two lists of facts give the same bytes.
             hash.update(&fact.len().to_be_bytes());
             hash.update(fact.as_bytes());
         }
@@ -55,37 +56,37 @@ impl Entry {
         Ok(Self { file: dir.join(format!("{name}.json")), lock: dir.join(format!("{name}.lock")) })
     }
 
-    /// The cached answer, if it is the caller's own; whether it is still good is for the reader to say.
+    /// The cached session, if the file belongs to the caller alone. Whether it is still valid is not checked.
     pub(crate) fn load(&self) -> Option<Secret> {
-        let about = fs::symlink_metadata(&self.file).ok()?;
-        let ours = about.uid() == rustix::process::geteuid().as_raw();
-        if !about.is_file() || !ours || about.mode() & OTHERS != 0 {
+        let metadata = fs::symlink_metadata(&self.file).ok()?;
+        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !metadata.is_file() || !ours || metadata.mode() & MODE_OF_OTHERS != 0 {
             return None;
         }
-        private::read(&self.file, ENTRY_BYTES_MAX).ok().map(Secret::new)
+        private_file::read(&self.file, ENTRY_BYTES_MAX).ok().map(Secret::new)
     }
 
-    /// Replaces the cached answer.
+    /// Replaces the cached session.
     pub(crate) fn store(&self, answer: &[u8]) -> io::Result<()> {
-        private::write(&self.file, answer)
+        private_file::write(&self.file, answer)
     }
 
-    /// Waits for this caller's turn, at most for `patience`; without a turn in time the caller goes on alone.
-    pub(crate) fn turn(&self, patience: Duration) -> Option<Turn> {
+    /// Waits for the lock, for at most `timeout`. A caller that does not get it goes on without.
+    pub(crate) fn lock(&self, timeout: Duration) -> Option<EntryLock> {
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&self.lock).ok()?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Some(Turn(file)),
-                Err(TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(LOCK_POLL),
+                Ok(()) => return Some(EntryLock(file)),
+                Err(TryLockError::WouldBlock) if start.elapsed() < timeout => thread::sleep(LOCK_POLL),
                 Err(_) => return None,
             }
         }
     }
 }
 
-/// `$XDG_CACHE_HOME/subgate`, or `~/.cache/subgate`.
+/// `$XDG_CACHE_HOME/subgate`, otherwise `~/.cache/subgate`; `None` where neither is an absolute path.
 pub(crate) fn default_dir() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = expand_home(Path::new("~"));
@@ -106,19 +107,19 @@ mod tests {
     fn an_entry_is_private_and_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("cache");
-        let entry = Entry::new(&dir, &["a", "b"]).unwrap();
+        let entry = CacheEntry::new(&dir, &["a", "b"]).unwrap();
         assert_eq!(entry.load(), None);
         entry.store(b"{}").unwrap();
         assert_eq!(entry.load(), Some(Secret::new(*b"{}")));
         assert_eq!((mode(&dir), mode(&entry.file)), (0o700, 0o600));
-        assert_eq!(Entry::new(&dir, &["ab", ""]).unwrap().load(), None);
+        assert_eq!(CacheEntry::new(&dir, &["ab", ""]).unwrap().load(), None);
     }
 
     #[test]
     fn an_entry_that_others_can_read_does_not_count_and_is_made_private_again() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("cache");
-        let entry = Entry::new(&dir, &["a"]).unwrap();
+        let entry = CacheEntry::new(&dir, &["a"]).unwrap();
         entry.store(b"{}").unwrap();
         fs::set_permissions(&entry.file, Permissions::from_mode(0o644)).unwrap();
         assert_eq!(entry.load(), None);
@@ -129,17 +130,17 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, &entry.file).unwrap();
         assert_eq!(entry.load(), None);
         fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
-        assert!(Entry::new(&dir, &["a"]).is_err());
+        assert!(CacheEntry::new(&dir, &["a"]).is_err());
     }
 
     #[test]
-    fn one_has_the_turn_and_the_next_waits_no_longer_than_his_patience() {
+    fn one_caller_holds_the_lock_and_the_next_waits_no_longer_than_its_timeout() {
         let dir = tempfile::tempdir().unwrap();
-        let entry = Entry::new(&dir.path().join("cache"), &["a"]).unwrap();
-        let turn = entry.turn(Duration::ZERO);
-        assert!(turn.is_some());
-        assert!(entry.turn(Duration::from_millis(60)).is_none());
-        drop(turn);
-        assert!(entry.turn(Duration::ZERO).is_some());
+        let entry = CacheEntry::new(&dir.path().join("cache"), &["a"]).unwrap();
+        let lock = entry.lock(Duration::ZERO);
+        assert!(lock.is_some());
+        assert!(entry.lock(Duration::from_millis(60)).is_none());
+        drop(lock);
+        assert!(entry.lock(Duration::ZERO).is_some());
     }
 }

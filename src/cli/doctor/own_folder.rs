@@ -1,30 +1,30 @@
-//! The caller's own folder: every way of uploading, then list, download and compare. And what a validator reads.
+//! Checks: the own folder, with every way of uploading, then list, download and compare; and what a validator
+//! reads.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::{
-    Doctor, Group, Report, Verdict,
-    form::Access,
-    judge,
-    report::Finding,
-    s3::{Call, Reply},
+    Doctor, Group, Report,
+    finding::{Finding, Verdict},
+    folder_access::FolderAccess,
+    s3_client::{Call, Reply},
 };
 use crate::s3::uri;
 
-/// Above the smallest object that a server takes (1024), with room for an operator's own bound.
+/// Larger than the smallest object that a server accepts: 1024 bytes, or an operator's own limit.
 const SMALL_BYTES: usize = 4096;
 
-/// The smallest part that S3 takes, but for the last.
+/// S3's limit for every part but the last.
 const PART_BYTES: usize = 5 << 20;
 
-/// So few that the objects of one trial need several pages.
+/// So few that the objects of a trial need several pages.
 const PAGE_KEYS: usize = 2;
 
-/// A listing of what one trial writes ends long before this.
+/// The objects of a trial need far fewer pages.
 const PAGES_MAX: usize = 50;
 
-/// The name of the object that is a copy.
+/// Name of the object that is a copy.
 const COPY: &str = "copy.bin";
 
 /// An object as it was uploaded.
@@ -34,10 +34,10 @@ struct Object {
 }
 
 impl Doctor<'_> {
-    /// Uploads, lists and reads back; gives the form that the server handed out, if it did.
-    pub(super) async fn try_own(&self, report: &mut Report) -> Option<Access> {
+    /// Uploads, lists and reads back. Returns the form that the server handed out, if it did.
+    pub(super) async fn try_own_folder(&self, report: &mut Report) -> Option<FolderAccess> {
         let group = Group::OwnFolder;
-        let object = |name: &str, bytes| Object { key: self.own.key(name), body: pattern(name, bytes) };
+        let object = |name: &str, bytes| Object { key: self.own.key(name), body: test_bytes(name, bytes) };
         let mut objects = Vec::new();
         let mut keep = |object: Object, verdict| {
             if verdict == Verdict::Passed {
@@ -47,69 +47,69 @@ impl Doctor<'_> {
 
         let put = object("put.bin", SMALL_BYTES);
         let verdict =
-            report.try_out(group, "upload by PUT", async { judge::success(self.put(&put).await) }).await;
+            report.check(group, "upload by PUT", async { Finding::of_result(self.put(&put).await) }).await;
         let copy = Object { key: self.own.key(COPY), body: put.body.clone() };
         let source = put.key.clone();
         keep(put, verdict);
 
         let presigned = object("presigned.bin", SMALL_BYTES);
-        let trial = async { judge::success(self.put_presigned(&presigned).await) };
-        let verdict = report.try_out(group, "upload by a presigned PUT", trial).await;
+        let check = async { Finding::of_result(self.put_presigned(&presigned).await) };
+        let verdict = report.check(group, "upload by a presigned PUT", check).await;
         keep(presigned, verdict);
 
         let multipart = object("multipart.bin", PART_BYTES + SMALL_BYTES);
-        let trial = async { judge::success(self.put_multipart(&multipart).await) };
-        let verdict = report.try_out(group, "upload by multipart (5 MiB and a rest)", trial).await;
+        let check = async { Finding::of_result(self.put_multipart(&multipart).await) };
+        let verdict = report.check(group, "upload by multipart (5 MiB and a rest)", check).await;
         keep(multipart, verdict);
 
-        let access = self.try_access(report).await;
+        let access = self.try_folder_access(report).await;
         let form = object("form.bin", SMALL_BYTES);
-        let trial = async {
+        let check = async {
             match &access {
                 Some(access) => self.put_form(access, &form.key, &form.body).await,
-                None => (Verdict::Skipped, "the server handed out no form".to_owned()),
+                None => Finding::skipped("the server handed out no form"),
             }
         };
-        let verdict = report.try_out(group, "upload by form", trial).await;
+        let verdict = report.check(group, "upload by form", check).await;
         keep(form, verdict);
 
-        let trial = async { judge::success(self.copy(&source).await) };
-        let verdict = report.try_out(group, "copy within the folder", trial).await;
+        let check = async { Finding::of_result(self.copy(&source).await) };
+        let verdict = report.check(group, "copy within the folder", check).await;
         keep(copy, verdict);
 
         objects.sort();
         report
-            .try_out(group, "list (ListObjectsV2), page by page", async {
-                judge::success(self.list_all(&objects).await)
+            .check(group, "list (ListObjectsV2), page by page", async {
+                Finding::of_result(self.list_all(&objects).await)
             })
             .await;
         for (key, body) in &objects {
             let name = key.rsplit('/').next().unwrap_or_default();
             report
-                .try_out(group, &format!("download and compare {name}"), async {
-                    judge::success(self.compare(key, body).await)
+                .check(group, &format!("download and compare {name}"), async {
+                    Finding::of_result(self.compare(key, body).await)
                 })
                 .await;
         }
         report
-            .try_out(group, "download a range", async { judge::success(self.compare_range(&objects).await) })
+            .check(group, "download a range", async {
+                Finding::of_result(self.compare_range(&objects).await)
+            })
             .await;
         report
-            .try_out(group, "download by a presigned URL", async {
-                judge::success(self.compare_presigned(&objects).await)
+            .check(group, "download by a presigned URL", async {
+                Finding::of_result(self.compare_presigned(&objects).await)
             })
             .await;
         if let Some(access) = &access {
             report
-                .try_out(group, "list by the list_url, two pages", async {
-                    self.follow_list_url(access).await
-                })
+                .check(group, "list by the list_url, two pages", async { self.follow_list_url(access).await })
                 .await;
         }
         report
-            .try_out(group, "delete", async {
-                let reply = self.server.send(&Call::object(Method::DELETE, &self.own.key(COPY))).await;
-                judge::success(status(reply, StatusCode::NO_CONTENT))
+            .check(group, "delete", async {
+                let reply = self.client.send(&Call::object(Method::DELETE, &self.own.key(COPY))).await;
+                Finding::of_result(expect_status(reply, StatusCode::NO_CONTENT))
             })
             .await;
         access
@@ -117,17 +117,17 @@ impl Doctor<'_> {
 
     async fn put(&self, object: &Object) -> Result<String, String> {
         let call = Call::object(Method::PUT, &object.key).body(object.body.clone());
-        status(self.server.send(&call).await, StatusCode::OK)
+        expect_status(self.client.send(&call).await, StatusCode::OK)
     }
 
     async fn put_presigned(&self, object: &Object) -> Result<String, String> {
-        let target = self.server.presign(&Call::object(Method::PUT, &object.key))?;
-        let reply = self.server.fetch(&Method::PUT, &target, &HeaderMap::new(), &object.body).await;
-        status(reply, StatusCode::OK)
+        let target = self.client.presign(&Call::object(Method::PUT, &object.key))?;
+        let reply = self.client.send_unsigned(&Method::PUT, &target, &HeaderMap::new(), &object.body).await;
+        expect_status(reply, StatusCode::OK)
     }
 
     async fn put_multipart(&self, object: &Object) -> Result<String, String> {
-        let id = self.begin_upload(&object.key).await?;
+        let id = self.create_upload(&object.key).await?;
         let mut parts = String::new();
         for (index, part) in object.body.chunks(PART_BYTES).enumerate() {
             let number = index.saturating_add(1).to_string();
@@ -135,7 +135,7 @@ impl Doctor<'_> {
                 .query("partNumber", &number)
                 .query("uploadId", &id)
                 .body(Bytes::copy_from_slice(part));
-            let reply = self.server.send(&call).await?.expect(StatusCode::OK)?;
+            let reply = self.client.send(&call).await?.expect(StatusCode::OK)?;
             let etag = reply.header(header::ETAG).ok_or("a part's answer has no ETag")?.trim_matches('"');
             parts.push_str(&format!(
                 "<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>"
@@ -144,28 +144,28 @@ impl Doctor<'_> {
         let call = Call::object(Method::POST, &object.key)
             .query("uploadId", &id)
             .body(format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>"));
-        let said = status(self.server.send(&call).await, StatusCode::OK)?;
-        self.uploads.borrow_mut().retain(|(_, begun)| *begun != id);
-        Ok(said)
+        let answer = expect_status(self.client.send(&call).await, StatusCode::OK)?;
+        self.open_uploads.borrow_mut().retain(|(_, open)| *open != id);
+        Ok(answer)
     }
 
-    async fn begin_upload(&self, key: &str) -> Result<String, String> {
-        let reply = self.server.send(&Call::object(Method::POST, key).query("uploads", "")).await?;
+    async fn create_upload(&self, key: &str) -> Result<String, String> {
+        let reply = self.client.send(&Call::object(Method::POST, key).query("uploads", "")).await?;
         let reply = reply.expect(StatusCode::OK)?;
         let root = reply.xml().ok_or("the answer is not XML")?;
         let id = root.text_of("UploadId").ok_or("the answer has no UploadId")?.to_owned();
-        self.uploads.borrow_mut().push((key.to_owned(), id.clone()));
+        self.open_uploads.borrow_mut().push((key.to_owned(), id.clone()));
         Ok(id)
     }
 
     async fn copy(&self, source: &str) -> Result<String, String> {
         let call = Call::object(Method::PUT, &self.own.key(COPY))
-            .header("x-amz-copy-source", self.server.copy_source(&uri::encode_path(source)));
-        status(self.server.send(&call).await, StatusCode::OK)
+            .header("x-amz-copy-source", self.client.copy_source(&uri::encode_path(source)));
+        expect_status(self.client.send(&call).await, StatusCode::OK)
     }
 
     async fn list_all(&self, objects: &[(String, Bytes)]) -> Result<String, String> {
-        let (keys, pages) = self.list_run(PAGE_KEYS).await?;
+        let (keys, pages) = self.list_own(PAGE_KEYS).await?;
         let expected: Vec<_> = objects.iter().map(|(key, _)| key.clone()).collect();
         if keys == expected {
             return Ok(format!("{} keys on {pages} pages", keys.len()));
@@ -178,45 +178,45 @@ impl Doctor<'_> {
         ))
     }
 
-    /// The keys below the own part of the folder, and on how many pages they came.
-    pub(super) async fn list_run(&self, page_keys: usize) -> Result<(Vec<String>, usize), String> {
+    /// The keys of this trial, and on how many pages they were listed.
+    pub(super) async fn list_own(&self, page_keys: usize) -> Result<(Vec<String>, usize), String> {
         let (mut keys, mut token) = (Vec::new(), None::<String>);
         for page in 1..=PAGES_MAX {
-            let mut call = Call::list(&self.own.run).query("max-keys", &page_keys.to_string());
+            let mut call = Call::list(&self.own.prefix).query("max-keys", &page_keys.to_string());
             if let Some(token) = &token {
                 call = call.query("continuation-token", token);
             }
-            let reply = self.server.send(&call).await?.expect(StatusCode::OK)?;
+            let reply = self.client.send(&call).await?.expect(StatusCode::OK)?;
             keys.extend(reply.keys());
             let root = reply.xml().ok_or("the answer is not XML")?;
             if root.text_of("IsTruncated") != Some("true") {
                 return Ok((keys, page));
             }
-            let next = root.text_of("NextContinuationToken").ok_or("a page that is cut has no token")?;
+            let next = root.text_of("NextContinuationToken").ok_or("a truncated page has no token")?;
             token = Some(next.to_owned());
         }
         Err(format!("the listing does not end within {PAGES_MAX} pages"))
     }
 
     async fn compare(&self, key: &str, body: &Bytes) -> Result<String, String> {
-        let reply = self.server.send(&Call::object(Method::GET, key)).await?;
-        same(reply, StatusCode::OK, body)
+        let reply = self.client.send(&Call::object(Method::GET, key)).await?;
+        expect_body(reply, StatusCode::OK, body)
     }
 
     async fn compare_range(&self, objects: &[(String, Bytes)]) -> Result<String, String> {
         let (key, body) = objects.first().ok_or("there is no object")?;
         let call = Call::object(Method::GET, key).header("range", "bytes=1024-2047");
         let part = body.slice(1024..2048);
-        same(self.server.send(&call).await?, StatusCode::PARTIAL_CONTENT, &part)
+        expect_body(self.client.send(&call).await?, StatusCode::PARTIAL_CONTENT, &part)
     }
 
     async fn compare_presigned(&self, objects: &[(String, Bytes)]) -> Result<String, String> {
         let (key, body) = objects.first().ok_or("there is no object")?;
-        let target = self.server.presign(&Call::object(Method::GET, key))?;
-        same(self.server.get(&target).await?, StatusCode::OK, body)
+        let target = self.client.presign(&Call::object(Method::GET, key))?;
+        expect_body(self.client.get(&target).await?, StatusCode::OK, body)
     }
 
-    /// What a validator may do beyond its own folders; nothing to try for a miner.
+    /// Reads other folders, if the hotkey is a validator's.
     pub(super) async fn try_reading_all(&self, report: &mut Report) {
         if !self.is_validator {
             return;
@@ -225,36 +225,36 @@ impl Doctor<'_> {
         let root = self.own.folder.split_inclusive('/').next().unwrap_or_default();
         let mut found = None;
         report
-            .try_out(group, &format!("list {root}, two pages"), async {
-                let outcome = self.first_pages(root).await;
-                found = outcome
+            .check(group, &format!("list {root}, two pages"), async {
+                let result = self.first_pages(root).await;
+                found = result
                     .as_ref()
                     .ok()
                     .and_then(|keys| keys.iter().find(|key| !key.starts_with(&self.own.folder)).cloned());
-                judge::success(outcome.map(|keys| format!("{} keys", keys.len())))
+                Finding::of_result(result.map(|keys| format!("{} keys", keys.len())))
             })
             .await;
         let Some(key) = found else {
-            let why = "no miner's object is on the first pages".to_owned();
-            report.note(group, "download of a miner's object", (Verdict::Skipped, why));
+            let skipped = Finding::skipped("no miner's object is on the first pages");
+            report.add(group, "download of a miner's object", skipped);
             return;
         };
         report
-            .try_out(group, "download of a miner's object", async {
+            .check(group, "download of a miner's object", async {
                 let call = Call::object(Method::GET, &key).header("range", "bytes=0-1023");
-                judge::success(status(self.server.send(&call).await, StatusCode::PARTIAL_CONTENT))
+                Finding::of_result(expect_status(self.client.send(&call).await, StatusCode::PARTIAL_CONTENT))
             })
             .await;
     }
 
     async fn first_pages(&self, prefix: &str) -> Result<Vec<String>, String> {
         let call = Call::list(prefix).query("max-keys", "100");
-        let first = self.server.send(&call).await?.expect(StatusCode::OK)?;
+        let first = self.client.send(&call).await?.expect(StatusCode::OK)?;
         let mut keys = first.keys();
         let token = first.xml().and_then(|root| root.text_of("NextContinuationToken").map(str::to_owned));
         if let Some(token) = token {
             let call = call.query("continuation-token", &token);
-            let more = self.server.send(&call).await?.expect(StatusCode::OK)?.keys();
+            let more = self.client.send(&call).await?.expect(StatusCode::OK)?.keys();
             if more.is_empty() {
                 return Err("the second page is empty".to_owned());
             }
@@ -263,43 +263,43 @@ impl Doctor<'_> {
         Ok(keys)
     }
 
-    /// Two pages: a folder may hold very many keys, and the second page is what a presigned list once lacked.
-    async fn follow_list_url(&self, access: &Access) -> Finding {
+    /// Lists two pages by the list URL: the second needs a token that is added to the presigned URL.
+    async fn follow_list_url(&self, access: &FolderAccess) -> Finding {
         let followed = async {
-            let target = self.server.own_target(&access.list_url)?;
-            let first = self.server.get(&format!("{target}&max-keys={PAGE_KEYS}")).await?;
+            let target = self.client.target_of(&access.list_url)?;
+            let first = self.client.get(&format!("{target}&max-keys={PAGE_KEYS}")).await?;
             let first = first.expect(StatusCode::OK)?;
             let root = first.xml().ok_or("the answer is not XML")?;
-            let token = root.text_of("NextContinuationToken").ok_or("the first page is not cut")?;
+            let token = root.text_of("NextContinuationToken").ok_or("the first page is not truncated")?;
             let token = uri::encode_component(token);
             let second =
-                self.server.get(&format!("{target}&max-keys={PAGE_KEYS}&continuation-token={token}")).await?;
+                self.client.get(&format!("{target}&max-keys={PAGE_KEYS}&continuation-token={token}")).await?;
             let keys = [first.keys(), second.expect(StatusCode::OK)?.keys()].concat();
             match keys.iter().all(|key| key.starts_with(&access.folder)) {
                 true => Ok(format!("{} keys on 2 pages", keys.len())),
                 false => Err("it shows keys of another folder".to_owned()),
             }
         };
-        judge::success(followed.await)
+        Finding::of_result(followed.await)
     }
 }
 
-/// Bytes that differ from one object to the next, and from one place in it to another.
-pub(super) fn pattern(name: &str, bytes: usize) -> Bytes {
+/// The content of a test object: different for each name, and at each place.
+pub(super) fn test_bytes(name: &str, bytes: usize) -> Bytes {
     let line = |number: usize| format!("{name} {number:012}\n").into_bytes();
     let mut body: Vec<u8> = (0..).flat_map(line).take(bytes).collect();
     body.shrink_to_fit();
     body.into()
 }
 
-fn status(reply: Result<Reply, String>, expected: StatusCode) -> Result<String, String> {
-    Ok(reply?.expect(expected)?.said())
+fn expect_status(reply: Result<Reply, String>, expected: StatusCode) -> Result<String, String> {
+    Ok(reply?.expect(expected)?.summary())
 }
 
-fn same(reply: Reply, expected: StatusCode, body: &Bytes) -> Result<String, String> {
+fn expect_body(reply: Reply, expected: StatusCode, body: &Bytes) -> Result<String, String> {
     let reply = reply.expect(expected)?;
     if reply.body == body {
-        return Ok(format!("{} bytes, the same", body.len()));
+        return Ok(format!("{} bytes, as uploaded", body.len()));
     }
     Err(format!("{} bytes came back, and not the {} that were uploaded", reply.body.len(), body.len()))
 }

@@ -1,4 +1,4 @@
-//! Files and directories that are their owner's alone. \[IO\]
+//! Files and directories that only their owner can open. \[IO\]
 
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -7,12 +7,13 @@ use std::{
     path::Path,
 };
 
-/// Makes `dir` and what is missing above it, each 0700; one that is there keeps its mode.
+/// Creates `dir` and its missing parents with mode 0700. A directory that exists keeps its mode.
 pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Puts `content` into the 0600 file `path` in one step: a reader sees the old content or the new, never a part.
+/// Replaces the file `path` (mode 0600) by `content` in one step: a reader sees the old content or the new,
+/// never a part.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
@@ -22,7 +23,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The whole of a file of at most `bytes_max`.
+/// Reads a whole file of at most `bytes_max` bytes.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = fs::File::open(path)?;
     if !file.metadata()?.is_file() {

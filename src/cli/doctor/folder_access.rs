@@ -1,6 +1,8 @@
-//! The endpoints beside S3: `/get-folder-access` with the form it hands out, and `/get-validator-access`.
+//! Checks of two vending endpoints: `/get-folder-access`, which hands out a form, and
+//! `/get-validator-access`.
 //!
-//! Requests are those of the clients that exist. A server that has none of it is not at fault: that is skipped.
+//! Requests are those of existing clients. A server without these endpoints is sound: their checks are
+//! skipped.
 
 use std::time::SystemTime;
 
@@ -9,32 +11,32 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
-    Doctor, Group, Report, Verdict, address_in, judge,
-    report::Finding,
-    s3::{NoAnswer, Reply},
+    Doctor, Group, Report, address_in,
+    finding::Finding,
+    s3_client::{NoAnswer, Reply},
 };
 use crate::{chain::AccountId, time::UnixTime};
 
 const FOLDER_ACCESS: &str = "/get-folder-access";
 const VALIDATOR_ACCESS: &str = "/get-validator-access";
 
-/// It stands in no body here.
+/// No body of a form contains it.
 const BOUNDARY: &str = "subgate-doctor-5b0f7f0c9e1d";
 
-/// What `/get-folder-access` hands out.
+/// The answer of `/get-folder-access`.
 #[derive(Clone)]
-pub(super) struct Access {
-    /// Where the form lets one write.
+pub(super) struct FolderAccess {
+    /// The folder that the form writes to.
     pub(super) folder: String,
-    /// Where the form goes.
+    /// The URL that the form is posted to.
     pub(super) url: String,
-    /// Its fields, `key` among them.
+    /// The fields of the form, `key` among them.
     pub(super) fields: Vec<(String, String)>,
-    /// Lists the folder.
+    /// A presigned URL that lists the folder.
     pub(super) list_url: String,
 }
 
-impl Access {
+impl FolderAccess {
     fn parse(answer: &Value) -> Option<Self> {
         let text = |name: &str| answer.get(name)?.as_str().map(str::to_owned);
         let fields = answer.get("fields")?.as_object()?.iter();
@@ -65,44 +67,46 @@ impl Access {
 }
 
 impl Doctor<'_> {
-    /// Asks for the form of the own folder.
-    pub(super) async fn try_access(&self, report: &mut Report) -> Option<Access> {
+    /// Requests the form of the own folder.
+    pub(super) async fn try_folder_access(&self, report: &mut Report) -> Option<FolderAccess> {
         let mut access = None;
-        let trial = async {
+        let check = async {
             let Some(coldkey) = &self.coldkey else {
-                return (Verdict::Skipped, "the wallet's coldkey address is not known".to_owned());
+                return Finding::skipped("the address of the wallet's coldkey is not known");
             };
             match self.folder_access(coldkey).await {
                 Err(finding) => finding,
-                Ok(reply) => match self.checked_access(&reply) {
+                Ok(reply) => match self.parse_access(&reply) {
                     Ok(found) => {
                         let folder = found.folder.clone();
                         access = Some(found);
-                        (Verdict::Passed, folder)
+                        Finding::passed(folder)
                     }
-                    Err(why) => (Verdict::Failed, why),
+                    Err(why) => Finding::failed(why),
                 },
             }
         };
-        report.try_out(Group::OwnFolder, "form from /get-folder-access", trial).await;
+        report.check(Group::OwnFolder, "form from /get-folder-access", check).await;
         access
     }
 
-    fn checked_access(&self, reply: &Reply) -> Result<Access, String> {
+    fn parse_access(&self, reply: &Reply) -> Result<FolderAccess, String> {
         if reply.status != StatusCode::OK {
-            return Err(detail(reply));
+            return Err(summary(reply));
         }
         let answer: Value = serde_json::from_slice(&reply.body).map_err(|_| "the answer is not JSON")?;
-        let access = Access::parse(&answer).ok_or("the answer lacks folder, url, fields or list_url")?;
-        self.server.own_target(&access.url)?;
-        self.server.own_target(&access.list_url)?;
+        let access =
+            FolderAccess::parse(&answer).ok_or("the answer lacks folder, url, fields or list_url")?;
+        self.client.target_of(&access.url)?;
+        self.client.target_of(&access.list_url)?;
         if !self.own.folder.starts_with(&access.folder) {
-            return Err(format!("the folder is another one: {}", access.folder));
+            return Err(format!("it is the form of another folder: {}", access.folder));
         }
         Ok(access)
     }
 
-    /// Asks for the folder of `coldkey`, signed by the caller's hotkey; a finding where this is not served.
+    /// Requests the folder of `coldkey`, signed by the caller's hotkey; a finding if the server does not
+    /// serve this.
     async fn folder_access(&self, coldkey: &AccountId) -> Result<Reply, Finding> {
         let timestamp = UnixTime::from(SystemTime::now()).seconds();
         let hotkey = self.pair.account();
@@ -114,15 +118,16 @@ impl Doctor<'_> {
             "coldkey": coldkey.to_ss58(),
             "hotkey": hotkey.to_ss58(),
             "timestamp": timestamp,
-            "signature": self.signed(&message),
+            "signature": self.signature_of(&message),
         });
         if let (Some(source), Some(fields)) = (source, body.as_object_mut()) {
             fields.insert("source".to_owned(), source.into());
         }
-        served(self.post_json(FOLDER_ACCESS, &body).await)
+        reply_if_served(self.post_json(FOLDER_ACCESS, &body).await)
     }
 
-    /// The `source` of a request: what stands before the coldkey in folders of the form `…/{source}/{coldkey}/`.
+    /// The `source` of a request: the segment before the coldkey in folders of the form
+    /// `…/{source}/{coldkey}/`.
     fn source(&self) -> Option<&str> {
         let segments: Vec<_> = self.own.folder.split('/').collect();
         let at = segments
@@ -131,23 +136,23 @@ impl Doctor<'_> {
         segments.get(at.checked_sub(1)?).copied()
     }
 
-    /// What must be refused of the endpoints beside S3.
-    pub(super) async fn try_other_access(&self, report: &mut Report) {
-        let trial = async {
+    /// Requests that the vending endpoints must refuse.
+    pub(super) async fn try_access_of_others(&self, report: &mut Report) {
+        let check = async {
             match self.folder_access(&self.other_owner).await {
                 Err(finding) => finding,
-                Ok(reply) => refused_json(&reply),
+                Ok(reply) => refusal_of(&reply),
             }
         };
-        report.try_out(Group::OtherFolder, "form from /get-folder-access for another coldkey", trial).await;
+        report.check(Group::OtherFolder, "form from /get-folder-access for another coldkey", check).await;
         if !self.is_validator {
-            let trial = async {
-                match served(self.validator_access().await) {
+            let check = async {
+                match reply_if_served(self.validator_access().await) {
                     Err(finding) => finding,
-                    Ok(reply) => refused_json(&reply),
+                    Ok(reply) => refusal_of(&reply),
                 }
             };
-            report.try_out(Group::OtherFolder, "/get-validator-access as a miner", trial).await;
+            report.check(Group::OtherFolder, "/get-validator-access as a miner", check).await;
         }
     }
 
@@ -156,42 +161,44 @@ impl Doctor<'_> {
         let body = json!({
             "hotkey": self.pair.account().to_ss58(),
             "timestamp": timestamp,
-            "signature": self.signed(&format!("s3:validator:access:{timestamp}")),
+            "signature": self.signature_of(&format!("s3:validator:access:{timestamp}")),
         });
         self.post_json(VALIDATOR_ACCESS, &body).await
     }
 
-    /// `/get-validator-access`, and its list of everything followed.
+    /// Requests `/get-validator-access` and follows the URL that lists everything.
     pub(super) async fn follow_validator_access(&self) -> Finding {
-        let reply = match served(self.validator_access().await) {
+        let reply = match reply_if_served(self.validator_access().await) {
             Err(finding) => return finding,
-            Ok(reply) if reply.status != StatusCode::OK => return (Verdict::Failed, detail(&reply)),
+            Ok(reply) if reply.status != StatusCode::OK => return Finding::failed(summary(&reply)),
             Ok(reply) => reply,
         };
         let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let Some(url) = answer.pointer("/urls/global/list_all_data").and_then(Value::as_str) else {
-            return (Verdict::Failed, "the answer has no urls.global.list_all_data".to_owned());
+            return Finding::failed("the answer has no urls.global.list_all_data");
         };
         let followed = async {
-            let reply = self.server.get(self.server.own_target(url)?).await?;
+            let reply = self.client.get(self.client.target_of(url)?).await?;
             Ok(format!("{} keys on its first page", reply.expect(StatusCode::OK)?.keys().len()))
         };
-        judge::success(followed.await)
+        Finding::of_result(followed.await)
     }
 
-    /// Uploads by the form; what is not served is skipped.
-    pub(super) async fn put_form(&self, access: &Access, key: &str, body: &Bytes) -> Finding {
+    /// Uploads by the form.
+    pub(super) async fn put_form(&self, access: &FolderAccess, key: &str, body: &Bytes) -> Finding {
         match self.post_form(&access.with("key", key), "doctor.bin", body).await {
-            Ok(reply) if is_not_served(&reply) => judge::not_served(&reply.said()),
-            Ok(reply) => judge::success(reply.expect(StatusCode::NO_CONTENT).map(|reply| reply.said())),
-            Err(no_answer) => (Verdict::Failed, no_answer),
+            Ok(reply) if is_not_served(&reply) => Finding::not_served(&reply.summary()),
+            Ok(reply) => {
+                Finding::of_result(reply.expect(StatusCode::NO_CONTENT).map(|reply| reply.summary()))
+            }
+            Err(no_answer) => Finding::failed(no_answer),
         }
     }
 
-    /// Posts the form as browsers and Python's `requests` do: its fields, then the file.
+    /// Posts the form as browsers and Python's `requests` do: the fields, then the file.
     pub(super) async fn post_form(
         &self,
-        access: &Access,
+        access: &FolderAccess,
         file_name: &str,
         file: &Bytes,
     ) -> Result<Reply, NoAnswer> {
@@ -202,16 +209,18 @@ impl Doctor<'_> {
             body.extend_from_slice(part.as_bytes());
         }
         let part = format!(
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\nContent-Type: application/octet-stream\r\n\r\n"
+            "--{BOUNDARY}\r\n\
+             Content-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
         );
         body.extend_from_slice(part.as_bytes());
         body.extend_from_slice(file);
         body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
         let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
-        self.post(self.server.own_target(&access.url)?, &content_type, body.into()).await
+        self.post(self.client.target_of(&access.url)?, &content_type, body.into()).await
     }
 
-    fn signed(&self, message: &str) -> String {
+    fn signature_of(&self, message: &str) -> String {
         hex::encode(self.pair.sign(message.as_bytes()))
     }
 
@@ -222,16 +231,19 @@ impl Doctor<'_> {
     async fn post(&self, target: &str, content_type: &str, body: Bytes) -> Result<Reply, NoAnswer> {
         let content_type = HeaderValue::from_str(content_type).map_err(|error| error.to_string())?;
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        self.server.fetch(&Method::POST, target, &headers, &body).await
+        self.client.send_unsigned(&Method::POST, target, &headers, &body).await
     }
 }
 
-/// The reply of an endpoint in JSON. A server without it takes the path for a bucket's, and answers in S3's XML.
-fn served(reply: Result<Reply, NoAnswer>) -> Result<Reply, Finding> {
+/// The reply of a vending endpoint. A server without it takes the path for that of a bucket and answers in
+/// XML.
+fn reply_if_served(reply: Result<Reply, NoAnswer>) -> Result<Reply, Finding> {
     match reply {
-        Ok(reply) if is_not_served(&reply) || reply.code().is_some() => Err(judge::not_served(&reply.said())),
+        Ok(reply) if is_not_served(&reply) || reply.code().is_some() => {
+            Err(Finding::not_served(&reply.summary()))
+        }
         Ok(reply) => Ok(reply),
-        Err(no_answer) => Err((Verdict::Failed, no_answer)),
+        Err(no_answer) => Err(Finding::failed(no_answer)),
     }
 }
 
@@ -239,21 +251,21 @@ fn is_not_served(reply: &Reply) -> bool {
     matches!(reply.status.as_u16(), 404 | 405 | 501)
 }
 
-/// What must be refused by an endpoint in JSON.
-fn refused_json(reply: &Reply) -> Finding {
+/// The finding for what a vending endpoint must refuse.
+fn refusal_of(reply: &Reply) -> Finding {
     match reply.status.as_u16() {
-        400 | 401 | 403 => (Verdict::Refused, detail(reply)),
-        200..=299 => (Verdict::Open, reply.status.as_u16().to_string()),
-        _ => (Verdict::Failed, format!("{} says nothing about access", detail(reply))),
+        400 | 401 | 403 => Finding::refused(summary(reply)),
+        200..=299 => Finding::open(reply.status.as_u16().to_string()),
+        _ => Finding::inconclusive(&summary(reply)),
     }
 }
 
 /// Status and `detail`, for a person.
-fn detail(reply: &Reply) -> String {
+fn summary(reply: &Reply) -> String {
     let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let said = answer.get("detail").and_then(Value::as_str).unwrap_or_default();
-    let said: String = said.chars().filter(|c| !c.is_control()).take(120).collect();
-    format!("{} {said}", reply.status.as_u16()).trim_end().to_owned()
+    let detail = answer.get("detail").and_then(Value::as_str).unwrap_or_default();
+    let detail: String = detail.chars().filter(|c| !c.is_control()).take(120).collect();
+    format!("{} {detail}", reply.status.as_u16()).trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -266,10 +278,10 @@ mod tests {
             "folder": "data/x/5F/", "url": "http://h/b", "list_url": "http://h/b?l",
             "fields": {"key": "data/x/5F/${filename}", "policy": "e30="}, "expiry": "…",
         });
-        let access = Access::parse(&answer).unwrap().with("key", "k");
+        let access = FolderAccess::parse(&answer).unwrap().with("key", "k");
         assert_eq!((access.field("key"), access.field("policy")), (Some("k"), Some("e30=")));
         assert!(
-            Access::parse(&json!({"folder": "f", "url": "u", "list_url": "l", "fields": {"key": 1}}))
+            FolderAccess::parse(&json!({"folder": "f", "url": "u", "list_url": "l", "fields": {"key": 1}}))
                 .is_none()
         );
     }

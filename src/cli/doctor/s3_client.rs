@@ -1,6 +1,6 @@
-//! S3 as the doctor speaks it: calls signed with one session, presigned URLs, answers read to their end. \[IO\]
+//! The doctor's S3 client: calls signed with one session, presigned URLs, answers read to their end. \[IO\]
 //!
-//! A call keeps the path as it goes onto the wire, because what is tried here is how paths are written.
+//! A call keeps its path as it is sent, because the ways of writing a path are tested here.
 
 use std::{
     cell::Cell,
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 
-use super::super::session::{HttpClient, root_cause};
+use super::super::http_client::{HttpClient, root_cause};
 use crate::{
     auth::{
         Declared, SessionCredentials,
@@ -25,31 +25,31 @@ use crate::{
     time::UnixTime,
 };
 
-/// From the first packet to the last byte of an answer; the largest body here has 5 MiB.
+/// From the first packet to the last byte of an answer; the largest body has 5 MiB.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// The largest object that is read back has little over 5 MiB.
+/// The largest object that is read back has a little more than 5 MiB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
-/// A 503 is an outage or a limit, and says nothing about access: it is tried again so often in the whole trial, so that
-/// a limit is waited for and an outage is not …
+/// How often a 503 is tried again, in the whole trial: it says nothing about access. So many retries wait for
+/// a limit, but not for an outage.
 pub(super) const RETRIES_MAX: u32 = 10;
 
-/// … after this pause.
+/// The pause before a retry.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
-/// Life of the URLs that are presigned here.
+/// Lifetime of the URLs that are presigned here.
 const PRESIGNED_SECONDS: u64 = 300;
 
-/// The server, its bucket, and the session towards it.
-pub(super) struct Server {
-    pub(super) client: HttpClient,
+/// A server, its bucket and a session.
+pub(super) struct S3Client {
+    pub(super) http: HttpClient,
     /// `scheme://host[:port]`
-    pub(super) base: String,
+    pub(super) base_url: String,
     pub(super) bucket: String,
     pub(super) region: String,
     pub(super) session: SessionCredentials,
-    /// Of [`RETRIES_MAX`].
+    /// Starts at [`RETRIES_MAX`].
     pub(super) retries_left: Cell<u32>,
 }
 
@@ -57,40 +57,40 @@ pub(super) struct Server {
 #[derive(Clone)]
 pub(super) struct Call {
     method: Method,
-    /// Below the bucket, encoded as it is to be sent.
+    /// The path below the bucket, encoded as it is sent.
     wire_path: String,
     query: Vec<(String, String)>,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
 }
 
-/// An answer, read to its end.
+/// An answer that was read to its end.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
-/// A call that got no answer, in words for a person.
+/// Why a call got no answer, for a person.
 pub(super) type NoAnswer = String;
 
 impl Call {
-    /// A call about an object.
+    /// A call for an object.
     pub(super) fn object(method: Method, key: &str) -> Self {
         Self::wire(method, uri::encode_path(key))
     }
 
-    /// A call about the bucket.
+    /// A call for the bucket.
     pub(super) fn bucket(method: Method) -> Self {
         Self::wire(method, String::new())
     }
 
-    /// A call about whatever the server takes `wire_path` for.
+    /// A call for whatever the server reads in `wire_path`.
     pub(super) fn wire(method: Method, wire_path: String) -> Self {
         Self { method, wire_path, query: Vec::new(), headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// A page of ListObjectsV2.
+    /// A call for a page of ListObjectsV2.
     pub(super) fn list(prefix: &str) -> Self {
         Self::bucket(Method::GET).query("list-type", "2").query("prefix", prefix)
     }
@@ -111,10 +111,10 @@ impl Call {
     }
 }
 
-impl Server {
+impl S3Client {
     /// `host[:port]`
     pub(super) fn host(&self) -> &str {
-        self.base.split_once("://").map_or("", |(_, host)| host)
+        self.base_url.split_once("://").map_or("", |(_, host)| host)
     }
 
     /// The value of `x-amz-copy-source` for an encoded path below the bucket.
@@ -137,37 +137,38 @@ impl Server {
         }
     }
 
-    /// The call as the signer knows it. What is signed is the decoded path, whatever its form on the wire.
+    /// The call as the signer takes it: what is signed is the decoded path, however it is sent.
     fn unsigned(&self, call: &Call) -> Result<ClientRequest, NoAnswer> {
         let wire = self.wire_path(call);
         let path = uri::decode_path(&wire).unwrap_or(wire);
-        let mut request = ClientRequest::new(call.method.clone(), self.host(), path).map_err(told)?;
+        let mut request =
+            ClientRequest::new(call.method.clone(), self.host(), path).map_err(signing_error)?;
         for (name, value) in &call.headers {
-            request = request.header(name, value).map_err(told)?;
+            request = request.header(name, value).map_err(signing_error)?;
         }
         for (name, value) in &call.query {
-            request.query.push(name.as_str(), value.as_str()).map_err(told)?;
+            request.query.push(name.as_str(), value.as_str()).map_err(signing_error)?;
         }
         Ok(request)
     }
 
-    /// Signs the call in its header and sends it.
+    /// Signs the call in its `Authorization` header and sends it.
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, NoAnswer> {
         let mut request = self.unsigned(call)?;
-        self.signer().sign(&mut request, &Declared::Sha256(sha256(&call.body))).map_err(told)?;
+        self.signer().sign(&mut request, &Declared::Sha256(sha256(&call.body))).map_err(signing_error)?;
         let target = target(&self.wire_path(call), &request.query);
-        self.fetch(&call.method, &target, &request.headers, &call.body).await
+        self.send_unsigned(&call.method, &target, &request.headers, &call.body).await
     }
 
-    /// Path and query of the call, presigned.
+    /// Presigns the call: its path and query.
     pub(super) fn presign(&self, call: &Call) -> Result<String, NoAnswer> {
         let mut request = self.unsigned(call)?;
-        self.signer().presign(&mut request, PRESIGNED_SECONDS, &Declared::Unsigned).map_err(told)?;
+        self.signer().presign(&mut request, PRESIGNED_SECONDS, &Declared::Unsigned).map_err(signing_error)?;
         Ok(target(&self.wire_path(call), &request.query))
     }
 
-    /// Sends a request without signing anything; tries again while the server says 503.
-    pub(super) async fn fetch(
+    /// Sends a request as it is; tries again while the server answers 503.
+    pub(super) async fn send_unsigned(
         &self,
         method: &Method,
         target: &str,
@@ -175,7 +176,7 @@ impl Server {
         body: &Bytes,
     ) -> Result<Reply, NoAnswer> {
         loop {
-            let exchange = self.exchange(method, target, headers, body);
+            let exchange = self.send_once(method, target, headers, body);
             let reply = tokio::time::timeout(REQUEST_TIME_MAX, exchange)
                 .await
                 .map_err(|_| format!("no answer within {} s", REQUEST_TIME_MAX.as_secs()))??;
@@ -188,26 +189,26 @@ impl Server {
         }
     }
 
-    /// Gets a path and query that carries its own signature, or none.
+    /// Sends a GET of a path and query, which may be presigned.
     pub(super) async fn get(&self, target: &str) -> Result<Reply, NoAnswer> {
-        self.fetch(&Method::GET, target, &HeaderMap::new(), &Bytes::new()).await
+        self.send_unsigned(&Method::GET, target, &HeaderMap::new(), &Bytes::new()).await
     }
 
-    /// Path and query of a URL that the server handed out; an error where it leads elsewhere than to the server.
-    pub(super) fn own_target<'a>(&self, url: &'a str) -> Result<&'a str, String> {
+    /// Path and query of a URL that the server handed out; an error if it is the URL of another server.
+    pub(super) fn target_of<'a>(&self, url: &'a str) -> Result<&'a str, String> {
         let rest =
-            url.strip_prefix(&self.base).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+            url.strip_prefix(&self.base_url).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
         match rest {
             Some("") => Ok("/"),
             Some(rest) => Ok(rest),
             None => {
                 let shown: String = url.split('?').next().unwrap_or_default().chars().take(120).collect();
-                Err(format!("the URL leads elsewhere than to this server: {shown}"))
+                Err(format!("the URL is not one of this server: {shown}"))
             }
         }
     }
 
-    async fn exchange(
+    async fn send_once(
         &self,
         method: &Method,
         target: &str,
@@ -216,7 +217,7 @@ impl Server {
     ) -> Result<Reply, NoAnswer> {
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{target}", self.base))
+            .uri(format!("{}{target}", self.base_url))
             .body(Full::new(body.clone()))
             .map_err(|error| format!("the request cannot be built: {error}"))?;
         headers.clone_into(request.headers_mut());
@@ -224,16 +225,13 @@ impl Server {
             header::USER_AGENT,
             HeaderValue::from_static(concat!("subgate-doctor/", env!("CARGO_PKG_VERSION"))),
         );
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| format!("no answer: {}", root_cause(&error)))?;
+        let response =
+            self.http.request(request).await.map_err(|error| format!("no answer: {}", root_cause(&error)))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX)
             .collect()
             .await
-            .map_err(|error| format!("the answer broke off: {}", root_cause(error.as_ref())))?;
+            .map_err(|error| format!("the answer ended early: {}", root_cause(error.as_ref())))?;
         Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 }
@@ -244,15 +242,16 @@ impl Reply {
         Element::parse(&self.body).ok()
     }
 
-    /// S3's error code, where the body is an error; an upload may end with one under a 200.
+    /// S3's error code, if the body is an error; that of a completed upload may be one although its status is
+    /// 200.
     pub(super) fn code(&self) -> Option<String> {
         let root = self.xml().filter(|root| root.name == "Error")?;
         root.text_of("Code").map(str::to_owned)
     }
 
     /// Status and code, for a person.
-    pub(super) fn said(&self) -> String {
-        // The code comes from elsewhere: a word of letters, or not shown.
+    pub(super) fn summary(&self) -> String {
+        // The code comes from the server: it is shown only if it is a word.
         let code = self.code().filter(|code| code.len() <= 64 && code.chars().all(char::is_alphanumeric));
         code.map_or_else(
             || self.status.as_u16().to_string(),
@@ -260,12 +259,12 @@ impl Reply {
         )
     }
 
-    /// The answer, if it has that status and is not an error under it.
+    /// The answer, if it has that status and its body is no error.
     pub(super) fn expect(self, status: StatusCode) -> Result<Self, String> {
-        if self.status == status && self.code().is_none() { Ok(self) } else { Err(self.said()) }
+        if self.status == status && self.code().is_none() { Ok(self) } else { Err(self.summary()) }
     }
 
-    /// The keys of a listing, and its common prefixes, in order.
+    /// The keys and the common prefixes of a listing, in its order.
     pub(super) fn keys(&self) -> Vec<String> {
         let Some(root) = self.xml() else { return Vec::new() };
         let shown = root.children.iter().filter_map(|child| match child.name.as_str() {
@@ -276,7 +275,7 @@ impl Reply {
         shown.map(str::to_owned).collect()
     }
 
-    /// A header as text.
+    /// A header, if it is text.
     pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -286,7 +285,7 @@ fn target(wire_path: &str, query: &Query) -> String {
     if query.is_empty() { wire_path.to_owned() } else { format!("{wire_path}?{}", query.canonical()) }
 }
 
-fn told(error: crate::error::Error) -> NoAnswer {
+fn signing_error(error: crate::error::Error) -> NoAnswer {
     format!("the request cannot be signed: {error}")
 }
 

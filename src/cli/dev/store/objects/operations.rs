@@ -1,32 +1,34 @@
-//! The operations as s3s calls them.
+//! S3's operations as s3s calls them.
 
 use std::sync::Arc;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 
 use super::{
-    Objects, PAGE_NAMES_MAX, ReadCondition, WriteCondition, demand_key, etag_of, size_of, time_of,
-    without_aws_chunked,
+    Objects, ReadCondition, WriteCondition, check_key, etag_of,
+    listing::{NameEncoding, PAGE_NAMES_MAX, name_of_token, start_after, token_of},
+    size_of, time_of, without_aws_chunked,
 };
-use crate::cli::dev::store::index::{After, Entry};
+use crate::cli::dev::store::index::PageStart;
 
-/// What `encoding-type=url` leaves as it is.
-const URL_ENCODED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-
-/// What s3s calls.
+/// The implementation of s3s's trait.
 #[derive(Debug, Clone)]
-pub(in crate::cli::dev::store) struct Handle(pub(in crate::cli::dev::store) Arc<Objects>);
+pub(in crate::cli::dev::store) struct Operations(Arc<Objects>);
+
+impl Operations {
+    /// The operations on these objects.
+    pub(in crate::cli::dev::store) fn new(objects: Arc<Objects>) -> Self {
+        Self(objects)
+    }
+}
 
 #[async_trait::async_trait]
-impl S3 for Handle {
+impl S3 for Operations {
     async fn create_bucket(
         &self,
         req: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
-        if self.0.demand_bucket(&req.input.bucket).is_ok() {
+        if self.0.check_bucket(&req.input.bucket).is_ok() {
             return Err(s3_error!(BucketAlreadyOwnedByYou));
         }
         self.0.blobs.create_bucket(req).await
@@ -62,8 +64,8 @@ impl S3 for Handle {
 
     async fn put_object(&self, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let input = &mut req.input;
-        self.0.demand_bucket(&input.bucket)?;
-        demand_key(&input.key)?;
+        self.0.check_bucket(&input.bucket)?;
+        check_key(&input.key)?;
         let condition =
             WriteCondition { if_match: input.if_match.take(), if_none_match: input.if_none_match.take() };
         condition.check(self.0.index().object(&input.bucket, &input.key))?;
@@ -81,9 +83,9 @@ impl S3 for Handle {
         mut req: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         let input = &mut req.input;
-        self.0.demand_bucket(&input.bucket)?;
-        demand_key(&input.key)?;
-        self.0.name_source(&mut input.copy_source)?;
+        self.0.check_bucket(&input.bucket)?;
+        check_key(&input.key)?;
+        self.0.resolve_copy_source(&mut input.copy_source)?;
         input.content_encoding = without_aws_chunked(input.content_encoding.take());
         let blob = self.0.new_blob(&input.bucket)?;
         let key = std::mem::replace(&mut input.key, blob.name.clone());
@@ -146,7 +148,7 @@ impl S3 for Handle {
         req: S3Request<GetObjectAttributesInput>,
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
         let wanted = req.input.object_attributes.clone();
-        // Clients send one header with commas, which s3s gives as one attribute.
+        // Clients send one header with commas, which s3s takes for one attribute.
         let wants = |name: &str| {
             wanted.iter().any(|list| list.as_str().split(',').any(|attribute| attribute.trim() == name))
         };
@@ -183,7 +185,7 @@ impl S3 for Handle {
         &self,
         req: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        self.0.demand_bucket(&req.input.bucket)?;
+        self.0.check_bucket(&req.input.bucket)?;
         self.0.delete(&req.input.bucket, &req.input.key)?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
@@ -193,7 +195,7 @@ impl S3 for Handle {
         req: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let DeleteObjectsInput { bucket, delete, .. } = req.input;
-        self.0.demand_bucket(&bucket)?;
+        self.0.check_bucket(&bucket)?;
         let mut deleted = Vec::new();
         for object in delete.objects {
             self.0.delete(&bucket, &object.key)?;
@@ -208,21 +210,23 @@ impl S3 for Handle {
         req: S3Request<ListObjectsInput>,
     ) -> S3Result<S3Response<ListObjectsOutput>> {
         let marker = req.input.marker.clone().filter(|marker| !marker.is_empty());
-        let ask = ListObjectsV2Input::from(req.input);
-        let start = marker.clone().map_or(After::Nothing, |marker| after(marker, ask.delimiter.as_deref()));
-        let page = self.0.list(&ask, &start)?;
-        let naming = Naming::new(ask.encoding_type.as_ref());
+        let input = ListObjectsV2Input::from(req.input);
+        let start = marker
+            .clone()
+            .map_or(PageStart::Beginning, |marker| start_after(marker, input.delimiter.as_deref()));
+        let page = self.0.list(&input, &start)?;
+        let encoding = NameEncoding::new(input.encoding_type.as_ref());
         Ok(S3Response::new(ListObjectsOutput {
             is_truncated: Some(page.next.is_some()),
-            next_marker: page.next.map(|next| naming.name(next)),
-            contents: Some(naming.contents(page.objects)),
-            common_prefixes: Some(naming.prefixes(page.prefixes)),
-            delimiter: ask.delimiter.map(|delimiter| naming.name(delimiter)),
-            encoding_type: ask.encoding_type,
-            marker: Some(naming.name(marker.unwrap_or_default())),
-            max_keys: Some(ask.max_keys.unwrap_or(PAGE_NAMES_MAX)),
-            name: Some(ask.bucket),
-            prefix: Some(naming.name(ask.prefix.unwrap_or_default())),
+            next_marker: page.next.map(|next| encoding.name(next)),
+            contents: Some(encoding.contents(page.objects)),
+            common_prefixes: Some(encoding.prefixes(page.prefixes)),
+            delimiter: input.delimiter.map(|delimiter| encoding.name(delimiter)),
+            encoding_type: input.encoding_type,
+            marker: Some(encoding.name(marker.unwrap_or_default())),
+            max_keys: Some(input.max_keys.unwrap_or(PAGE_NAMES_MAX)),
+            name: Some(input.bucket),
+            prefix: Some(encoding.name(input.prefix.unwrap_or_default())),
             ..ListObjectsOutput::default()
         }))
     }
@@ -231,28 +235,28 @@ impl S3 for Handle {
         &self,
         req: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        let ask = req.input;
-        let start = match (&ask.continuation_token, &ask.start_after) {
-            (Some(token), _) => after(name_of(token)?, ask.delimiter.as_deref()),
-            (None, Some(name)) if !name.is_empty() => After::Name(name.clone()),
-            (None, _) => After::Nothing,
+        let input = req.input;
+        let start = match (&input.continuation_token, &input.start_after) {
+            (Some(token), _) => start_after(name_of_token(token)?, input.delimiter.as_deref()),
+            (None, Some(name)) if !name.is_empty() => PageStart::After(name.clone()),
+            (None, _) => PageStart::Beginning,
         };
-        let page = self.0.list(&ask, &start)?;
-        let naming = Naming::new(ask.encoding_type.as_ref());
+        let page = self.0.list(&input, &start)?;
+        let encoding = NameEncoding::new(input.encoding_type.as_ref());
         let count = page.objects.len().saturating_add(page.prefixes.len());
         Ok(S3Response::new(ListObjectsV2Output {
             key_count: Some(i32::try_from(count).unwrap_or(PAGE_NAMES_MAX)),
             is_truncated: Some(page.next.is_some()),
             next_continuation_token: page.next.as_deref().map(token_of),
-            contents: Some(naming.contents(page.objects)),
-            common_prefixes: Some(naming.prefixes(page.prefixes)),
-            continuation_token: ask.continuation_token,
-            delimiter: ask.delimiter.map(|delimiter| naming.name(delimiter)),
-            encoding_type: ask.encoding_type,
-            max_keys: Some(ask.max_keys.unwrap_or(PAGE_NAMES_MAX)),
-            name: Some(ask.bucket),
-            prefix: Some(naming.name(ask.prefix.unwrap_or_default())),
-            start_after: ask.start_after.map(|name| naming.name(name)),
+            contents: Some(encoding.contents(page.objects)),
+            common_prefixes: Some(encoding.prefixes(page.prefixes)),
+            continuation_token: input.continuation_token,
+            delimiter: input.delimiter.map(|delimiter| encoding.name(delimiter)),
+            encoding_type: input.encoding_type,
+            max_keys: Some(input.max_keys.unwrap_or(PAGE_NAMES_MAX)),
+            name: Some(input.bucket),
+            prefix: Some(encoding.name(input.prefix.unwrap_or_default())),
+            start_after: input.start_after.map(|name| encoding.name(name)),
             ..ListObjectsV2Output::default()
         }))
     }
@@ -301,7 +305,7 @@ impl S3 for Handle {
     }
 }
 
-/// The headers that a GET asks for in its query, which s3s-fs ignores.
+/// The headers of the answer that a GET chooses in its query; s3s-fs ignores them.
 struct ResponseHeaders {
     cache_control: Option<String>,
     content_disposition: Option<String>,
@@ -327,53 +331,5 @@ impl ResponseHeaders {
         output.content_encoding = self.content_encoding.or(output.content_encoding.take());
         output.content_language = self.content_language.or(output.content_language.take());
         output.content_type = self.content_type.or(output.content_type.take());
-    }
-}
-
-/// A token that any XML and any URL carries.
-fn token_of(last: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(last)
-}
-
-fn name_of(token: &str) -> S3Result<String> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    bytes.ok_or_else(|| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))
-}
-
-/// Behind the last name of a page, which may be a common prefix.
-fn after(last: String, delimiter: Option<&str>) -> After {
-    match delimiter {
-        Some(delimiter) if !delimiter.is_empty() && last.ends_with(delimiter) => After::Prefix(last),
-        _ => After::Name(last),
-    }
-}
-
-/// Writes names as `encoding-type` asks.
-#[derive(Clone, Copy)]
-pub(super) struct Naming(bool);
-
-impl Naming {
-    pub(super) fn new(encoding: Option<&EncodingType>) -> Self {
-        Self(encoding.is_some_and(|encoding| encoding.as_str() == EncodingType::URL))
-    }
-
-    pub(super) fn name(self, name: String) -> String {
-        if self.0 { utf8_percent_encode(&name, URL_ENCODED).to_string() } else { name }
-    }
-
-    fn contents(self, objects: Vec<(String, Entry)>) -> Vec<Object> {
-        let object = |(key, entry): (String, Entry)| Object {
-            e_tag: Some(etag_of(&entry)),
-            key: Some(self.name(key)),
-            last_modified: Some(time_of(entry.modified)),
-            size: Some(size_of(entry.size)),
-            storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
-            ..Object::default()
-        };
-        objects.into_iter().map(object).collect()
-    }
-
-    fn prefixes(self, prefixes: Vec<String>) -> Vec<CommonPrefix> {
-        prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(self.name(prefix)) }).collect()
     }
 }

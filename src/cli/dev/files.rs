@@ -1,0 +1,171 @@
+//! The files that `subgate dev` writes at each start: `store.json`, `proxy.toml`, `aws/config`, `dev.json`.
+//! \[IO\]
+
+use std::{net::SocketAddr, path::Path};
+
+use super::{
+    Addresses, BUCKET, REGION, SOURCES, Workspace,
+    data_file::{remove, write, write_json},
+    identities::HOTKEY,
+    keys::StoreFile,
+};
+use crate::cli::exit::CommandError;
+
+impl Workspace {
+    /// `store.json`: the keys, which are kept, and where the store listens this time.
+    pub(super) fn write_store_file(&self, store: SocketAddr) -> Result<(), CommandError> {
+        write_json(
+            &self.layout.store_file(),
+            &StoreFile {
+                access_key: self.store_keys.access_key.clone(),
+                secret_key: self.store_keys.secret_key.expose().to_owned(),
+                endpoint: format!("http://{store}"),
+                bucket: BUCKET.to_owned(),
+                region: REGION.to_owned(),
+            },
+        )
+    }
+
+    /// `proxy.toml`: the server's configuration.
+    pub(super) fn write_proxy_config(
+        &self,
+        listen: SocketAddr,
+        store: SocketAddr,
+    ) -> Result<(), CommandError> {
+        let quote = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
+        let sources = SOURCES.map(|source| format!("\"{source}\"")).join(", ");
+        let text = format!(
+            "# Written by `subgate dev` at each start, so edits here are lost.\n\
+             # Copy it as a start for your own `subgate serve`.\n\
+             [server]\n\
+             listen = \"{listen}\"\n\
+             admin = \"127.0.0.1:0\"\n\n\
+             [bucket]\n\
+             name = \"{BUCKET}\"\n\
+             region = \"{REGION}\"\n\n\
+             [store]\n\
+             endpoint = \"http://{store}\"\n\
+             bucket = \"{BUCKET}\"\n\
+             region = \"{REGION}\"\n\
+             addressing = \"path\"\n\
+             credentials = {{ file = {store_file} }}\n\
+             trailers = \"forward\"\n\
+             verifies = []\n\n\
+             [session]\n\
+             issue_with = \"dev\"\n\
+             allow_no_receiver = true\n\n\
+             [[session.keys]]\n\
+             id = \"dev\"\n\
+             file = {session_key}\n\n\
+             [chain]\n\
+             source = \"file\"\n\
+             file = {registry}\n\n\
+             [policy]\n\
+             folders = [\"data/{{source}}/{{coldkey}}/\"]\n\n\
+             [policy.variables]\n\
+             source = [{sources}]\n",
+            store_file = quote(&self.layout.store_file()),
+            session_key = quote(&self.layout.session_key()),
+            registry = quote(&self.layout.registry()),
+        );
+        write(&self.layout.proxy_config(), text.as_bytes())
+    }
+
+    /// `aws/config`: a profile for each identity.
+    pub(super) fn write_aws_config(&self, server: SocketAddr) -> Result<(), CommandError> {
+        let program = std::env::current_exe()
+            .map_err(|error| CommandError::software(format!("the path of this program: {error}")))?;
+        let profiles = self.identities.iter().map(|identity| self.profile(identity.name, &program, server));
+        write(&self.layout.aws_config(), profiles.collect::<String>().as_bytes())
+    }
+
+    fn profile(&self, name: &str, program: &Path, server: SocketAddr) -> String {
+        let quote = |path: &Path| shell_quote(&path.display().to_string());
+        format!(
+            "[profile {name}]\n\
+             region = {REGION}\n\
+             endpoint_url = http://{server}\n\
+             credential_process = {program} credentials --wallet-path {wallets} --wallet-name {name} \
+             --wallet-hotkey {HOTKEY} --endpoint http://{server} --cache-dir {cache}\n\
+             s3 =\n  addressing_style = path\n  signature_version = s3v4\n\n",
+            program = quote(program),
+            wallets = quote(&self.layout.wallets()),
+            cache = quote(&self.layout.session_cache()),
+        )
+    }
+
+    /// `dev.json`: addresses and identities, for scripts that wait for the server.
+    pub(super) fn write_dev_json(&self, addresses: &Addresses) -> Result<(), CommandError> {
+        let identities: Vec<_> = self
+            .identities
+            .iter()
+            .map(|identity| {
+                serde_json::json!({
+                    "name": identity.name,
+                    "role": identity.role.name(),
+                    "hotkey": identity.hotkey,
+                    "coldkey": identity.coldkey,
+                    "folders": identity.folders(),
+                })
+            })
+            .collect();
+        write_json(
+            &self.layout.dev_json(),
+            &serde_json::json!({
+                "endpoint": format!("http://{}", addresses.server),
+                "bucket": BUCKET,
+                "region": REGION,
+                "admin": addresses.admin.map(|admin| format!("http://{admin}")),
+                "store_endpoint": format!("http://{}", addresses.store),
+                "aws_config": self.layout.aws_config(),
+                "wallets": self.layout.wallets(),
+                "registry": self.layout.registry(),
+                "identities": identities,
+            }),
+        )
+    }
+
+    /// Removes `dev.json`: the server has stopped.
+    pub(super) fn remove_dev_json(&self) {
+        remove(&self.layout.dev_json());
+    }
+}
+
+/// `text` as one word of a command line, for `sh` and for Python's `shlex` alike: AWS clients use either.
+pub(super) fn shell_quote(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::dev::layout::Layout;
+
+    #[test]
+    fn the_configuration_is_toml_with_the_paths_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::open(&dir.path().join("it's \"here\"")).unwrap();
+        let workspace = Workspace::prepare(layout).unwrap();
+        let address = "127.0.0.1:1".parse().unwrap();
+        workspace.write_proxy_config(address, address).unwrap();
+        let layout = &workspace.layout;
+        let text = std::fs::read_to_string(layout.proxy_config()).unwrap();
+        let config: toml::Table = text.parse().unwrap();
+        assert_eq!(config["chain"]["file"].as_str(), layout.registry().to_str());
+        assert_eq!(config["session"]["keys"][0]["file"].as_str(), layout.session_key().to_str());
+        assert_eq!(config["policy"]["folders"][0].as_str(), Some("data/{source}/{coldkey}/"));
+    }
+
+    #[test]
+    fn command_words_are_quoted_for_every_shell() {
+        for (text, quoted) in
+            [("/a/b-c", "/a/b-c"), ("/a b", "'/a b'"), ("", "''"), ("it's", r"'it'\''s'"), ("$x", "'$x'")]
+        {
+            assert_eq!(shell_quote(text), quoted);
+        }
+    }
+}
