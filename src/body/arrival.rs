@@ -17,16 +17,13 @@ use http_body::Body;
 
 use crate::{
     body::{
-        BoxError,
-        chunked::{self, Decoder},
-        client_failure,
+        chunked::Decoder,
         digest::Algorithm,
-        incomplete,
+        failure::{BoxError, client_failure, incomplete, too_long, too_slow},
         outcome::Outcome,
         pace::{Pace, Stop, Watch},
         plan::{Framing, Output, Plan},
         proof::Proof,
-        too_slow,
         upload::Upload,
     },
     error::{Code, Error, Result},
@@ -196,7 +193,7 @@ where
     fn admit(&mut self, content: Bytes) -> Result<Option<Bytes>> {
         let decoded_bytes = self.decoded_bytes.saturating_add(content.len() as u64);
         if decoded_bytes > self.plan.decoded_bytes {
-            return Err(chunked::too_large());
+            return Err(too_long());
         }
         self.decoded_bytes = decoded_bytes;
         self.outcome.decoded(decoded_bytes);

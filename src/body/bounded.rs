@@ -7,9 +7,8 @@ use http_body::Body;
 
 use crate::{
     body::{
-        BoxError, client_failure,
+        failure::{BoxError, client_failure, too_slow},
         pace::{Pace, Stop, Watch},
-        too_slow,
     },
     error::{Code, Error, Result},
 };

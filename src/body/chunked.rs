@@ -30,7 +30,7 @@ use bytes::Bytes;
 
 use crate::{
     auth::ChunkSeed,
-    body::incomplete,
+    body::failure::{incomplete, too_long},
     error::{Code, Error, Result},
     secret::{Secret, same},
 };
@@ -196,7 +196,7 @@ impl Decoder {
             ));
         }
         self.short_chunk_seen = size_bytes < CHUNK_BYTES_MIN;
-        self.undeclared_bytes = self.undeclared_bytes.checked_sub(size_bytes).ok_or_else(too_large)?;
+        self.undeclared_bytes = self.undeclared_bytes.checked_sub(size_bytes).ok_or_else(too_long)?;
         Ok(State::Data { left_bytes: size_bytes })
     }
 
@@ -391,18 +391,9 @@ fn bad_trailer(what: &'static str) -> Error {
     )
 }
 
-/// More content than was declared.
-pub(super) fn too_large() -> Error {
-    Error::new(
-        Code::EntityTooLarge,
-        "The body is longer than its Content-Length or x-amz-decoded-content-length header says.",
-    )
-}
-
 fn already_failed() -> Error {
     Error::internal("a chunk decoder was used after its failure")
 }
 
 #[cfg(test)]
-#[path = "chunked_tests.rs"]
 mod tests;

@@ -23,9 +23,8 @@ use memchr::memmem;
 
 use crate::{
     body::{
-        BoxError, client_failure, incomplete,
+        failure::{BoxError, client_failure, incomplete, too_slow},
         pace::{Pace, Stop, Watch},
-        too_slow,
     },
     error::{Code, Error, Result},
 };
@@ -528,5 +527,4 @@ fn no_file() -> Error {
 }
 
 #[cfg(test)]
-#[path = "form_tests.rs"]
 mod tests;

@@ -240,5 +240,4 @@ fn markup(rest: &[u8]) -> Markup {
 }
 
 #[cfg(test)]
-#[path = "late_error_tests.rs"]
 mod tests;

@@ -14,6 +14,7 @@ pub mod arrival;
 pub mod bounded;
 pub mod chunked;
 pub mod digest;
+pub mod failure;
 pub mod form;
 pub mod frame;
 pub mod late_error;
@@ -26,40 +27,3 @@ pub mod upload;
 
 #[cfg(test)]
 mod testing;
-
-use crate::error::{Code, Error};
-
-/// Any error of a peer's body.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a failure while reading from the client means; an [`Error`] of ours stays what it is.
-fn client_failure(error: impl Into<BoxError>) -> Error {
-    match error.into().downcast::<Error>() {
-        Ok(ours) => *ours,
-        Err(other) => incomplete().detail(other),
-    }
-}
-
-/// What a failure while reading from the store means; an [`Error`] of ours stays what it is.
-fn store_failure(error: impl Into<BoxError>) -> Error {
-    match error.into().downcast::<Error>() {
-        Ok(ours) => *ours,
-        Err(other) => Error::store_unavailable(other),
-    }
-}
-
-/// The body ended too soon.
-fn incomplete() -> Error {
-    Error::new(
-        Code::IncompleteBody,
-        "You did not provide the number of bytes specified by the Content-Length or x-amz-decoded-content-length header; send the whole body again.",
-    )
-}
-
-/// The client sends nothing, or too little.
-pub(crate) fn too_slow() -> Error {
-    Error::new(
-        Code::RequestTimeout,
-        "The request body did not arrive within the timeout period; idle or very slow connections are closed. Please send it again.",
-    )
-}

@@ -16,9 +16,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     body::{
-        BoxError,
+        failure::{BoxError, store_failure},
         pace::{Pace, Stop, Watch},
-        store_failure,
     },
     error::Error,
 };

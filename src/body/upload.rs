@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
-    body::{BoxError, arrival::Arriving, frame::Framer, outcome::Outcome},
+    body::{arrival::Arriving, failure::BoxError, frame::Framer, outcome::Outcome},
     error::Error,
 };
 
@@ -88,5 +88,4 @@ where
 }
 
 #[cfg(test)]
-#[path = "upload_tests.rs"]
 mod tests;

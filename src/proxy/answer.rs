@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 use super::Gate;
 use crate::{
     body::{
-        BoxError,
         bounded::collect_bounded,
+        failure::BoxError,
         late_error::LateError,
         pace::Pace,
         relay::{End, Relay},

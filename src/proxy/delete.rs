@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use super::{Arrival, Gate, answer::Answer, put};
 use crate::{
     auth::{Payload, sigv4::canonical::sha256_hex},
-    body::{bounded::collect_bounded, pace::Pace, plan::Plan, too_slow},
+    body::{bounded::collect_bounded, failure::too_slow, pace::Pace, plan::Plan},
     config::Proofs,
     error::{Code, Error, Result},
     exchange::AccessRecord,
