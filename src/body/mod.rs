@@ -1,29 +1,40 @@
-//! Bodies that stream: decoded, bounded, and held back at the end until they are proven.
+//! Bodies that stream: decoded, bounded, and held back at the end until they are verified.
 //!
-//! A request's body goes `hyper::body::Incoming` → [`arrival::Arriving`] (decodes, digests, holds the last bytes) →
-//! [`upload::Upload`] (framed for the store). The answer comes back through [`late_error::LateError`], where a 200 may
-//! still turn out to be an error, and [`relay::Relay`], which ends the request's ticket and access record.
+//! ```text
+//! from the client    ClientBody ─ VerifyingBody ─ Upload     to the store
+//!                    or a form's  decodes, checks,  in the form
+//!                    file         holds the end     it takes
+//!
+//! to the client      AnswerStream ─ LateError                from the store
+//!                    reports how    a 200 may still
+//!                    it ended       be an error
+//! ```
+//!
+//! [`plan::Plan`] says how a client's body arrives, what its content must be, and how it leaves;
+//! the `UploadReport` says how far it came.
 //!
 //! Invariants:
-//! - No byte that completes an object leaves before every proof that the request promised has been seen to hold.
+//! - No byte that completes an object leaves before every check of what the request promised has held.
 //! - No memory is taken by a size that a peer declares; what is buffered has a named bound.
 //! - Every decoder gives the same result however its input is split.
 //! - Bytes of a large body are never copied here.
+//! - The modules use one another in one direction only; [`failure`] uses none of them.
 
-pub mod arrival;
-pub mod bounded;
+pub(crate) mod answer_stream;
+pub(crate) mod bounded;
 pub mod chunked;
+pub(crate) mod client_body;
+pub mod content_check;
 pub mod digest;
 pub mod failure;
 pub mod form;
-pub mod frame;
-pub mod late_error;
-pub mod outcome;
+pub(crate) mod late_error;
+pub(crate) mod output;
 pub mod pace;
 pub mod plan;
-pub mod proof;
-pub mod relay;
+pub(crate) mod report;
 pub mod upload;
+pub mod verifying;
 
 #[cfg(test)]
 mod testing;

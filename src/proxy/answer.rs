@@ -18,11 +18,11 @@ use hyper::body::Incoming;
 use super::Gate;
 use crate::{
     body::{
+        answer_stream::{AnswerEnd, AnswerStream},
         bounded::collect_bounded,
         failure::BoxError,
         late_error::LateError,
         pace::Pace,
-        relay::{End, Relay},
     },
     error::{Code, Error, Result},
     exchange::AccessRecord,
@@ -46,7 +46,7 @@ const REFUSAL_HEADERS: &[&str] = &["content-range", "retry-after", "x-amz-delete
 pub(super) struct OwnRequestId(pub(super) String);
 
 /// The body of an answer; its end writes the access record.
-pub type AnswerBody = Relay<Content, (), Box<dyn FnOnce(u64, End) + Send>>;
+pub(crate) type AnswerBody = AnswerStream<Content, Box<dyn FnOnce(u64, AnswerEnd) + Send>>;
 
 /// An answer on its way out.
 pub(crate) struct Answer {
@@ -60,7 +60,7 @@ pub(crate) struct Answer {
 type Replace = Box<dyn FnOnce(Bytes) -> Bytes + Send>;
 
 /// What an answer consists of.
-pub enum Content {
+pub(crate) enum Content {
     /// All of it; none once it has been given out.
     Whole(Option<Bytes>),
     /// The store's, as it comes.
@@ -158,18 +158,17 @@ impl Answer {
         {
             headers.insert(REQUEST_ID, id);
         }
-        let finish = move |sent_bytes: u64, end: End| {
+        let finish = move |sent_bytes: u64, end: AnswerEnd| {
             let mut record = record;
             if let Some(error) = late.as_ref().and_then(|late| late.get()) {
                 record.error = Some(error.clone());
             }
             record.end(status, sent_bytes, &end);
         };
-        let mut response = Response::new(Relay::new(
+        let mut response = Response::new(AnswerStream::new(
             content,
             idle,
-            (),
-            Box::new(finish) as Box<dyn FnOnce(u64, End) + Send>,
+            Box::new(finish) as Box<dyn FnOnce(u64, AnswerEnd) + Send>,
         ));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

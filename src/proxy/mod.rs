@@ -33,15 +33,15 @@ use hyper::body::{Body as _, Incoming};
 use tokio::sync::Semaphore;
 
 pub(crate) use answer::Answer;
-pub use answer::AnswerBody;
+pub(crate) use answer::AnswerBody;
 
 use crate::{
     auth::{self, Head, Verified, Verifier},
     body::{
         bounded::{collect_bounded, drain},
-        form::Inbound,
-        outcome::Outcome,
+        client_body::ClientBody,
         pace::Pace,
+        report::UploadReport,
     },
     chain::{AccountId, Registry, Snapshot},
     config::{self, Config},
@@ -92,7 +92,7 @@ pub(crate) enum Arrival {
     /// Nobody has begun to read it.
     Unread(Incoming),
     /// An upload reads it, or has read it.
-    Taken(Arc<Outcome<Inbound<Incoming>>>),
+    Taken(Arc<UploadReport<ClientBody<Incoming>>>),
     /// Read to its end, or not worth keeping.
     Gone,
 }
@@ -122,8 +122,8 @@ impl Arrival {
     fn rest(self) -> Option<Incoming> {
         match self {
             Self::Unread(body) => Some(body).filter(|body| !body.is_end_stream()),
-            Self::Taken(outcome) => {
-                outcome.take_rest().map(Inbound::into_inner).filter(|body| !body.is_end_stream())
+            Self::Taken(report) => {
+                report.take_unread().map(ClientBody::into_inner).filter(|body| !body.is_end_stream())
             }
             Self::Gone => None,
         }
@@ -213,7 +213,7 @@ impl Gate {
     }
 
     /// Answers one request; whatever happens, it is an answer.
-    pub async fn handle(
+    pub(crate) async fn handle(
         self: Arc<Self>,
         request: http::Request<Incoming>,
         peer: SocketAddr,
@@ -235,8 +235,8 @@ impl Gate {
                 Err(error) => answer::Answer::refusal(error, &head, &mut record),
             },
         };
-        if let Arrival::Taken(outcome) = &arrival {
-            record.received_bytes = outcome.received_bytes();
+        if let Arrival::Taken(report) = &arrival {
+            record.received_bytes = report.received_bytes();
         }
         let untouched = record.received_bytes == 0;
         let mut response = sets_out.into_response(record, self.store.idle_timeout());

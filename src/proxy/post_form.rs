@@ -14,14 +14,15 @@ use super::{
     Arrival, Gate,
     answer::Answer,
     check_head, host,
-    put::{Through, promised, rewrite},
+    put::{Through, expected_digests, rewrite},
     sizes,
 };
 use crate::{
     auth::{Payload, sigv4::post_policy::PostForm},
     body::{
-        form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, Inbound, file_bytes, read_head},
-        plan::Plan,
+        client_body::ClientBody,
+        form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, file_bytes, read_head},
+        plan::{Framing, Plan},
     },
     error::{Code, Error, Result},
     exchange::AccessRecord,
@@ -161,12 +162,12 @@ impl Gate {
         (first, file_bytes, boundary): (Bytes, u64, &Boundary),
         arrival: &'a mut Arrival,
     ) -> Result<Through<'a>> {
-        let mut plan = Plan::new(&Payload::Unsigned, file_bytes);
-        promised(&mut plan, fields, self.store_settings.verifies)?;
+        let expected = expected_digests(&Payload::Unsigned, fields, self.store_settings.verifies)?;
+        let plan = Plan::new(Framing::Plain, file_bytes, expected);
         let payload_hash = rewrite(passed, &plan, &Payload::Unsigned, self.store_settings.verifies)?;
         let inbound = body.take().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
         let part = FilePart::new(inbound, first, file_bytes, boundary);
-        Ok(Through { plan, payload_hash, body: Inbound::File(Box::new(part)), arrival })
+        Ok(Through { plan, payload_hash, body: ClientBody::FormFile(Box::new(part)), arrival })
     }
 
     /// The bucket of a form: there is one, and the path names no object.

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use hyper::body::Incoming;
 
@@ -13,10 +12,13 @@ use super::{Arrival, Gate, answer::Answer, sizes};
 use crate::{
     auth::Payload,
     body::{
-        arrival::Arriving,
-        digest::{self, Algorithm},
-        form as inbound,
-        plan::{Output, Plan},
+        client_body::ClientBody,
+        content_check::ExpectedDigests,
+        digest::{self, RunningDigest},
+        output::Output,
+        plan::{Framing, Plan},
+        upload::Upload,
+        verifying::VerifyingBody,
     },
     config::{Proofs, Trailers, UploadsAfterLoss},
     error::{Code, Error, Result},
@@ -49,7 +51,7 @@ pub(super) struct Inbound<'a> {
 pub(super) struct Through<'a> {
     pub(super) plan: Plan,
     pub(super) payload_hash: String,
-    pub(super) body: inbound::Inbound<Incoming>,
+    pub(super) body: ClientBody<Incoming>,
     pub(super) arrival: &'a mut Arrival,
 }
 
@@ -78,7 +80,7 @@ impl Gate {
         )?;
         let payload_hash = rewrite(&mut headers, &plan, inbound.payload, self.store_settings.verifies)?;
 
-        let body = inbound::Inbound::Plain(inbound.arrival.take()?);
+        let body = ClientBody::Plain(inbound.arrival.take()?);
         let through = Through { plan, payload_hash, body, arrival: inbound.arrival };
         self.stream(head, permit, headers, through, now).await
     }
@@ -93,12 +95,12 @@ impl Gate {
         now: UnixTime,
     ) -> Result<Answer> {
         let request = permit.request();
-        let arriving = Arriving::new(through.body, through.plan, self.pace)?;
-        let outcome = arriving.outcome();
-        *through.arrival = Arrival::Taken(Arc::clone(&outcome));
+        let body = VerifyingBody::new(through.body, through.plan, self.pace);
+        let report = body.report();
+        *through.arrival = Arrival::Taken(Arc::clone(&report));
         // A small body is read whole here.
         let upload = tokio::select! {
-            upload = arriving.into_upload() => upload?,
+            upload = Upload::prepare(body) => upload?,
             lost = self.registration_lost(permit.caller()) => return Err(lost),
         };
         let (body, abort) = StoreBody::upload(upload);
@@ -120,11 +122,11 @@ impl Gate {
             }
         };
         // What the client did wrong is the answer, whatever the store makes of the broken transfer.
-        if let Some(error) = outcome.failure() {
+        if let Some(error) = report.failure() {
             return Err(error.clone());
         }
         let answer = self.answer(head, permit, answer?).await;
-        if !outcome.is_proven() {
+        if !report.is_verified() {
             // The store answered early: take its answer, and let go of the client's rest (P41).
             abort.stop();
             // A store that reads nothing any more keeps the upload until its connection times out.
@@ -174,83 +176,31 @@ fn plan(
     trailers: Trailers,
     store: Proofs,
 ) -> Result<Plan> {
-    let mut plan = Plan::new(payload, decoded_bytes);
-    if store.sha256 {
-        plan.sha256 = None;
-    }
-    plan.trailer = announced_trailer(payload, headers)?;
-    if plan.trailer.is_some() && trailers == Trailers::Forward {
-        plan.output = Output::UnsignedTrailer { chunk_bytes: STORE_CHUNK_BYTES };
-    }
-    promised(&mut plan, headers, store)?;
-    Ok(plan)
+    let framing = Framing::of(payload, headers)?;
+    let plan = Plan::new(framing, decoded_bytes, expected_digests(payload, headers, store)?);
+    Ok(match trailers {
+        Trailers::Forward => plan.forward_trailer(STORE_CHUNK_BYTES),
+        Trailers::Translate => plan,
+    })
 }
 
-/// Digests that stand in headers, as far as the store is not trusted to check them.
-pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: Proofs) -> Result<()> {
-    let invalid = |name: &str| {
-        Error::new(
-            Code::InvalidDigest,
-            format!("The {name} you specified was invalid: it must be the base64 of the digest."),
-        )
-    };
-    let mut md5 = headers.get_all("content-md5").iter();
-    if let Some(text) = md5.next() {
-        let bytes = STANDARD.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-        let (Some(bytes), None) = (bytes, md5.next()) else { return Err(invalid("Content-MD5")) };
-        plan.md5 = Some(bytes).filter(|_| !store.content_md5);
+/// The digests in headers, except those that the store is trusted to check.
+pub(super) fn expected_digests(
+    payload: &Payload,
+    headers: &HeaderMap,
+    store: Proofs,
+) -> Result<ExpectedDigests> {
+    let mut expected = ExpectedDigests::of(payload, headers)?;
+    if store.sha256 {
+        expected.sha256 = None;
     }
-    for (name, value) in headers {
-        let Some(algorithm) = Algorithm::of_header(name.as_str()) else { continue };
-        let expected = value.to_str().ok().and_then(|text| algorithm.parse(text));
-        let expected = expected.ok_or_else(|| {
-            Error::new(Code::InvalidRequest, format!("Value for {name} header is invalid."))
-        })?;
-        if plan.checksums.iter().any(|(other, _)| *other == algorithm) {
-            return Err(Error::new(
-                Code::InvalidRequest,
-                format!("The header {name} may be there once only."),
-            ));
-        }
-        plan.checksums.push((algorithm, expected));
+    if store.content_md5 {
+        expected.md5 = None;
     }
     if store.checksum {
-        plan.checksums.clear();
+        expected.checksums.clear();
     }
-    Ok(())
-}
-
-/// The checksum that a trailing mode announces: one, and one of S3's, for in the unsigned mode it is the only thing
-/// that speaks for the body (P6).
-fn announced_trailer(payload: &Payload, headers: &HeaderMap) -> Result<Option<Algorithm>> {
-    let mut names = headers.get_all("x-amz-trailer").iter();
-    let name = match (names.next(), names.next()) {
-        (None, _) => None,
-        (Some(name), None) => Some(name.to_str().unwrap_or_default().trim().to_ascii_lowercase()),
-        (Some(_), Some(_)) => {
-            return Err(Error::new(Code::InvalidRequest, "x-amz-trailer may be there once only."));
-        }
-    };
-    match (payload, name) {
-        (Payload::Sha256(_) | Payload::Unsigned | Payload::SignedChunks(_), None) => Ok(None),
-        (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), Some(name)) => {
-            match Algorithm::of_header(&name) {
-                Some(algorithm) => Ok(Some(algorithm)),
-                None => Err(Error::new(
-                    Code::InvalidRequest,
-                    "The value specified in the x-amz-trailer header is not supported: it must be one of x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
-                )),
-            }
-        }
-        (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), None) => Err(Error::new(
-            Code::InvalidRequest,
-            "A body with a trailer needs an x-amz-trailer header that names its checksum.",
-        )),
-        (_, Some(_)) => Err(Error::new(
-            Code::InvalidRequest,
-            "x-amz-trailer is only possible with an x-amz-content-sha256 that ends in -TRAILER.",
-        )),
-    }
+    Ok(expected)
 }
 
 /// Writes framing and length for the store; gives `x-amz-content-sha256`.
@@ -262,10 +212,10 @@ pub(super) fn rewrite(
 ) -> Result<String> {
     let number = |number: u64| HeaderValue::from(number);
     headers.insert(header::CONTENT_LENGTH, number(plan.outbound_bytes()));
-    match (plan.output, plan.trailer) {
-        (Output::UnsignedTrailer { .. }, Some(trailer)) => {
+    match plan.output() {
+        Output::UnsignedTrailer { trailer, .. } => {
             headers.insert("x-amz-trailer", HeaderValue::from_static(trailer.header()));
-            headers.insert("x-amz-decoded-content-length", number(plan.decoded_bytes));
+            headers.insert("x-amz-decoded-content-length", number(plan.decoded_bytes()));
             let coding = match headers.get(header::CONTENT_ENCODING) {
                 Some(kept) => {
                     let joined = [kept.as_bytes(), b",aws-chunked"].concat();
@@ -276,8 +226,8 @@ pub(super) fn rewrite(
             headers.insert(header::CONTENT_ENCODING, coding);
             Ok(UNSIGNED_TRAILER.to_owned())
         }
-        (_, trailer) => {
-            if trailer.is_some() {
+        Output::Plain => {
+            if plan.trailer().is_some() {
                 // Announces a checksum that no longer comes.
                 headers.remove("x-amz-sdk-checksum-algorithm");
             }
@@ -291,7 +241,7 @@ pub(super) fn rewrite(
 
 /// `Content-MD5` of a body that was built here.
 pub(super) fn content_md5(body: &[u8]) -> Result<HeaderValue> {
-    let mut running = digest::Running::md5();
+    let mut running = RunningDigest::md5();
     running.update(body);
-    HeaderValue::from_str(&digest::text(&running.finish())).map_err(Error::internal)
+    HeaderValue::from_str(&digest::to_base64(&running.finish())).map_err(Error::internal)
 }

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use crate::{
-    body::{form::Inbound, upload::Upload},
+    body::{client_body::ClientBody, upload::Upload},
     error::{Code, Error},
 };
 
@@ -26,7 +26,7 @@ pub struct StoreBody(Kind);
 
 enum Kind {
     Whole(Option<Bytes>),
-    Upload { upload: Option<Box<Upload<Inbound<Incoming>>>>, shared: Arc<Shared> },
+    Upload { upload: Option<Box<Upload<ClientBody<Incoming>>>>, shared: Arc<Shared> },
 }
 
 impl std::fmt::Debug for Kind {
@@ -75,7 +75,7 @@ impl StoreBody {
     }
 
     /// A client's body on its way through.
-    pub fn upload(upload: Upload<Inbound<Incoming>>) -> (Self, Abort) {
+    pub(crate) fn upload(upload: Upload<ClientBody<Incoming>>) -> (Self, Abort) {
         let shared = Arc::<Shared>::default();
         (Self(Kind::Upload { upload: Some(Box::new(upload)), shared: Arc::clone(&shared) }), Abort(shared))
     }
@@ -164,7 +164,7 @@ impl Body for StoreBody {
 impl Drop for StoreBody {
     fn drop(&mut self) {
         if let Kind::Upload { upload, shared } = &mut self.0 {
-            // The upload leaves the client's rest to its outcome before anyone is told.
+            // The upload leaves the client's rest to its report before anyone is told.
             *upload = None;
             shared.over.notify_one();
         }
