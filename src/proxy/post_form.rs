@@ -6,7 +6,6 @@
 
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use hyper::body::Incoming;
 
@@ -21,7 +20,7 @@ use crate::{
     auth::{Payload, sigv4::post_policy::PostForm},
     body::{
         client_body::ClientBody,
-        form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, file_bytes, read_head},
+        form::{Boundary, FORM_HEAD_BYTES_MAX, FormFile, FormHead, read_head},
         plan::{Framing, Plan},
     },
     error::{Code, Error, Result},
@@ -115,8 +114,7 @@ impl Gate {
 
         // The fields, within bounds, and the beginning of the file.
         let inbound = body.as_mut().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
-        let (form_head, first) = read_head(inbound, &boundary, self.pace).await?;
-        let file_bytes = file_bytes(form_bytes, &form_head, &boundary)?;
+        let (form_head, file) = read_head(inbound, &boundary, form_bytes, self.pace).await?;
         let form = PostForm { fields: &form_head.fields, host, is_own_host: self.is_own_host(host) };
 
         // Verify, and look up, as on the road.
@@ -137,10 +135,10 @@ impl Gate {
         let permit = self.policy.authorise(&caller, request)?;
 
         // Admit: the bounds of the policy, and the server's own.
-        verified.policy().check_length(file_bytes)?;
-        sizes::object_size(&self.limits, file_bytes)?;
+        verified.policy().check_length(file.bytes())?;
+        sizes::object_size(&self.limits, file.bytes())?;
 
-        let through = self.form_body(&fields, &mut passed, body, (first, file_bytes, &boundary), arrival)?;
+        let through = self.form_body(&fields, &mut passed, body, file, arrival)?;
         let answer = self.stream(head, &permit, passed, through, time).await?;
         if !answer.is_success() {
             return Ok(answer);
@@ -159,15 +157,15 @@ impl Gate {
         fields: &HeaderMap,
         passed: &mut HeaderMap,
         body: &mut Option<Incoming>,
-        (first, file_bytes, boundary): (Bytes, u64, &Boundary),
+        file: FormFile,
         arrival: &'a mut Arrival,
     ) -> Result<Through<'a>> {
         let expected = expected_digests(&Payload::Unsigned, fields, self.store_settings.verifies)?;
-        let plan = Plan::new(Framing::Plain, file_bytes, expected);
+        let plan = Plan::new(Framing::Plain, file.bytes(), expected);
         let payload_hash = rewrite(passed, &plan, &Payload::Unsigned, self.store_settings.verifies)?;
         let inbound = body.take().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
-        let part = FilePart::new(inbound, first, file_bytes, boundary);
-        Ok(Through { plan, payload_hash, body: ClientBody::FormFile(Box::new(part)), arrival })
+        let body = ClientBody::FormFile(Box::new(file.in_body(inbound)));
+        Ok(Through { plan, payload_hash, body, arrival })
     }
 
     /// The bucket of a form: there is one, and the path names no object.

@@ -8,7 +8,10 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use memchr::memmem;
 
-use super::boundary::{Boundary, malformed, parameters_of};
+use super::{
+    boundary::{Boundary, malformed, parameters_of},
+    file::FormFile,
+};
 use crate::{
     body::{
         failure::BoxError,
@@ -82,8 +85,8 @@ impl FormHeadParser {
         self.buffer.extend_from_slice(input);
         loop {
             match self.step()? {
-                Step::More => break,
-                Step::On => {}
+                Step::NeedsMore => break,
+                Step::Taken => {}
                 Step::File(filename) => {
                     self.check_bound(0)?;
                     let fields = std::mem::take(&mut self.fields);
@@ -115,14 +118,14 @@ impl FormHeadParser {
                     return Err(malformed("it does not begin with its boundary"));
                 }
                 if self.buffer.len() < dashes.len() {
-                    return Ok(Step::More);
+                    return Ok(Step::NeedsMore);
                 }
                 let bytes = dashes.len();
                 self.take(bytes);
                 self.state = State::Delimiter;
             }
             State::Delimiter => {
-                let Some(next) = self.buffer.get(..2) else { return Ok(Step::More) };
+                let Some(next) = self.buffer.get(..2) else { return Ok(Step::NeedsMore) };
                 match next {
                     b"\r\n" => self.state = State::Headers,
                     b"--" => return Err(no_file()),
@@ -131,7 +134,7 @@ impl FormHeadParser {
                 self.take(2);
             }
             State::Headers => {
-                let Some(at) = self.find(b"\r\n\r\n") else { return Ok(Step::More) };
+                let Some(at) = self.find(b"\r\n\r\n") else { return Ok(Step::NeedsMore) };
                 let headers = self.take(at.saturating_add(4));
                 let part = Part::parse(&headers)?;
                 if part.name == FILE {
@@ -143,7 +146,7 @@ impl FormHeadParser {
                 let delimiter = std::mem::take(&mut self.delimiter);
                 let found = self.find(&delimiter);
                 self.delimiter = delimiter;
-                let Some(at) = found else { return Ok(Step::More) };
+                let Some(at) = found else { return Ok(Step::NeedsMore) };
                 let value = self.take(at);
                 self.take(self.delimiter.len());
                 let value =
@@ -156,7 +159,7 @@ impl FormHeadParser {
                 }
             }
         }
-        Ok(Step::On)
+        Ok(Step::Taken)
     }
 
     /// The first `what` in the buffer; what was searched is not searched again.
@@ -179,8 +182,11 @@ impl FormHeadParser {
 }
 
 enum Step {
-    More,
-    On,
+    /// The buffer ends before the next thing does.
+    NeedsMore,
+    /// The next thing was taken from the buffer.
+    Taken,
+    /// The file begins, under that name.
     File(String),
 }
 
@@ -230,11 +236,17 @@ impl Part {
     }
 }
 
-/// Reads a form up to its file: the head, and what has already arrived of the file.
+/// Reads a form of `form_bytes` up to its file: the head, and what is known of the file. The rest of the file
+/// is still in `body`, from which [`FormFile::in_body`] takes it.
 ///
 /// # Errors
 /// Those of [`FormHeadParser::feed`]; `IncompleteBody`, `RequestTimeout`.
-pub(crate) async fn read_head<B>(body: &mut B, boundary: &Boundary, pace: Pace) -> Result<(FormHead, Bytes)>
+pub(crate) async fn read_head<B>(
+    body: &mut B,
+    boundary: &Boundary,
+    form_bytes: u64,
+    pace: Pace,
+) -> Result<(FormHead, FormFile)>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -242,29 +254,18 @@ where
     let mut parser = FormHeadParser::new(boundary);
     let mut reader = PacedReader::new(pace);
     while let Some(frame) = poll_fn(|context| reader.poll_frame(body, context)).await {
-        let frame = frame.map_err(ReadError::by_client)?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.map_err(ReadError::by_client)?.into_data() else { continue };
         // A large first frame holds the beginning of the file: the parser is given no more of it than the
         // bound.
         let at = data.len().min(FORM_HEAD_BYTES_MAX.saturating_add(1));
         let (near, far) = data.split_at_checked(at).unwrap_or_default();
         if let Some((head, first)) = parser.feed(near)? {
             let first = if far.is_empty() { first } else { Bytes::from([&first, far].concat()) };
-            return Ok((head, first));
+            let file = FormFile::new(form_bytes, head.file_at, first, boundary)?;
+            return Ok((head, file));
         }
     }
     Err(malformed("it ends before its file"))
-}
-
-/// The length of the file, by the length of the whole form (P14, P42).
-///
-/// # Errors
-/// `MalformedPOSTRequest` where the form is too short for its own end.
-pub(crate) fn file_bytes(form_bytes: u64, head: &FormHead, boundary: &Boundary) -> Result<u64> {
-    let around_bytes = head.file_at.saturating_add(boundary.end().len() as u64);
-    form_bytes
-        .checked_sub(around_bytes)
-        .ok_or_else(|| malformed("its Content-Length is too short for its own end"))
 }
 
 fn no_file() -> Error {

@@ -1,6 +1,5 @@
-use proptest::prelude::*;
-
 use memchr::memmem;
+use proptest::prelude::*;
 
 use super::{head::Part, *};
 use crate::{
@@ -44,9 +43,8 @@ const END: &str = "\r\n--b0--\r\n";
 fn run(wire: &[u8], frame_bytes: usize, form_bytes: u64) -> Result<(FormHead, Vec<u8>)> {
     let boundary = boundary();
     let mut peer = Peer::split(wire, frame_bytes);
-    let (head, first) = block_on(read_head(&mut peer, &boundary, PACE))?;
-    let file_bytes = file_bytes(form_bytes, &head, &boundary)?;
-    let (file, error) = read(FilePart::new(peer, first, file_bytes, &boundary));
+    let (head, file) = block_on(read_head(&mut peer, &boundary, form_bytes, PACE))?;
+    let (file, error) = read(file.in_body(peer));
     match error {
         None => Ok((head, file)),
         Some(error) => Err(client_failure(error)),
