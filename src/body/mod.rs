@@ -1,17 +1,16 @@
 //! Bodies that stream: decoded, bounded, and held back at the end until they are verified.
 //!
 //! ```text
-//! from the client    ClientBody ─ VerifyingBody ─ Upload     to the store
-//!                    or a form's  decodes, checks,  in the form
-//!                    file         holds the end     it takes
+//! client ─ ClientBody ────── VerifyingBody ────────────────── Upload ──────────────────── store
+//!          of the request,   decodes, checks, holds the end   writes the store's form
+//!          or a form's file
 //!
-//! to the client      AnswerStream ─ LateError                from the store
-//!                    reports how    a 200 may still
-//!                    it ended       be an error
+//! client ─ AnswerStream ──── LateError ──────────────────────────────────────────────────── store
+//!          reports its end   finds the error in a 200
 //! ```
 //!
-//! [`plan::Plan`] says how a client's body arrives, what its content must be, and how it leaves;
-//! the `UploadReport` says how far it came.
+//! A [`plan::Plan`] says how a client's body arrives, what its content must be, and how it leaves; the
+//! `UploadReport` says how far it came and how it ended.
 //!
 //! Invariants:
 //! - No byte that completes an object leaves before every check of what the request promised has held.
