@@ -13,12 +13,15 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http_body::{Body, Frame};
 use subgate::{
-    auth::{ChunkSeed, Payload},
+    auth::ChunkSeed,
     body::{
-        arrival::Arriving,
-        digest::{Algorithm, Running, text},
+        chunked::Mode,
+        content_check::ExpectedDigests,
+        digest::{ChecksumAlgorithm, RunningDigest, to_base64},
         pace::Pace,
-        plan::{Output, Plan},
+        plan::{Framing, Plan},
+        upload::Upload,
+        verifying::VerifyingBody,
     },
     secret::Secret,
 };
@@ -74,14 +77,14 @@ fn wire(seed: Option<&ChunkSeed>, content: &[u8], trailer: &str) -> Bytes {
 fn run(plan: &Plan, wire: &Bytes) -> u64 {
     let pace = Pace::idle(Duration::from_secs(60));
     let mut context = Context::from_waker(Waker::noop());
-    let arriving = Arriving::new(Ready(wire.clone()), plan.clone(), pace).expect("a plan");
-    let opening = std::pin::pin!(arriving.into_upload());
-    let Poll::Ready(Ok(mut upload)) = opening.poll(&mut context) else {
-        panic!("a large body opens at once")
+    let body = VerifyingBody::new(Ready(wire.clone()), plan.clone(), pace);
+    let preparing = std::pin::pin!(Upload::prepare(body));
+    let Poll::Ready(Ok(mut upload)) = preparing.poll(&mut context) else {
+        panic!("a large body is prepared at once")
     };
     let mut sent = 0;
     while let Poll::Ready(Some(frame)) = Pin::new(&mut upload).poll_frame(&mut context) {
-        sent += black_box(frame.expect("a true body")).data_ref().map_or(0, Bytes::len) as u64;
+        sent += black_box(frame.expect("a right body")).data_ref().map_or(0, Bytes::len) as u64;
     }
     assert_eq!(sent, plan.outbound_bytes());
     sent
@@ -97,26 +100,28 @@ fn bodies(criterion: &mut Criterion) {
         signature: "0".repeat(64),
     };
     let digest = |algorithm| {
-        let mut running = Running::new(algorithm);
+        let mut running = RunningDigest::new(algorithm);
         running.update(&content);
         running.finish()
     };
-    let crc = format!("x-amz-checksum-crc64nvme:{}\r\n", text(&digest(Algorithm::Crc64Nvme)));
-    let sha256 = <[u8; 32]>::try_from(digest(Algorithm::Sha256)).expect("32 bytes");
+    let crc = format!("x-amz-checksum-crc64nvme:{}\r\n", to_base64(&digest(ChecksumAlgorithm::Crc64Nvme)));
+    let sha256 = <[u8; 32]>::try_from(digest(ChecksumAlgorithm::Sha256)).expect("32 bytes");
 
     let plain = Bytes::from(content.clone());
     let unsigned = wire(None, &content, &crc);
-    let trailer = Some(Algorithm::Crc64Nvme);
-    let unsigned_plan = Plan { trailer, ..Plan::new(&Payload::UnsignedTrailer, decoded_bytes) };
-    let output = Output::UnsignedTrailer { chunk_bytes: 1 << 20 };
+    let plan = |framing, sha256| {
+        let expected = ExpectedDigests { sha256, ..ExpectedDigests::default() };
+        Plan::new(framing, decoded_bytes, expected)
+    };
+    let unsigned_plan = plan(Framing::Chunked(Mode::UnsignedTrailer(ChecksumAlgorithm::Crc64Nvme)), None);
     let cases = [
-        ("plain", Plan::new(&Payload::Unsigned, decoded_bytes), plain.clone()),
-        ("sha256", Plan::new(&Payload::Sha256(sha256), decoded_bytes), plain),
+        ("plain", plan(Framing::Plain, None), plain.clone()),
+        ("sha256", plan(Framing::Plain, Some(sha256)), plain),
         ("unsigned trailer", unsigned_plan.clone(), unsigned.clone()),
-        ("unsigned trailer reframed", Plan { output, ..unsigned_plan }, unsigned),
+        ("unsigned trailer reframed", unsigned_plan.forward_trailer(1 << 20), unsigned),
         (
             "signed chunks",
-            Plan::new(&Payload::SignedChunks(seed.clone()), decoded_bytes),
+            plan(Framing::Chunked(Mode::SignedChunks(seed.clone())), None),
             wire(Some(&seed), &content, ""),
         ),
     ];

@@ -12,7 +12,7 @@ use subgate::{
         sigv4::sha256,
         sigv4::signer::{ClientRequest, Credentials, Signer, encode_chunks},
     },
-    body::digest::{Algorithm, Running, text},
+    body::digest::{ChecksumAlgorithm, RunningDigest, to_base64},
     secret::SecretText,
     time::UnixTime,
 };
@@ -154,9 +154,9 @@ impl Client {
             Form::UnsignedTrailer => {
                 let request = chunked(request).header("x-amz-trailer", "x-amz-checksum-crc32").unwrap();
                 let body = vec![0; bytes];
-                let mut crc = Running::new(Algorithm::Crc32);
+                let mut crc = RunningDigest::new(ChecksumAlgorithm::Crc32);
                 crc.update(&body);
-                let crc = text(&crc.finish());
+                let crc = to_base64(&crc.finish());
                 let body = encode_chunks(None, &body, CHUNK_BYTES, Some(&[("x-amz-checksum-crc32", &crc)]));
                 assemble(sign(request, Declared::UnsignedTrailer).0, vec![body.into()])
             }
@@ -170,7 +170,7 @@ impl Client {
 }
 
 fn sha256_of(bytes: usize) -> [u8; 32] {
-    let mut running = Running::new(Algorithm::Sha256);
+    let mut running = RunningDigest::new(ChecksumAlgorithm::Sha256);
     zeroes(bytes).iter().for_each(|piece| running.update(piece));
     running.finish().try_into().unwrap_or_else(|_| sha256(b""))
 }

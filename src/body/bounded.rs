@@ -1,4 +1,4 @@
-//! Bodies that are read as a whole, or only away: never more than a bound, in bytes and in time.
+//! Bodies that are read as a whole, or only drained: never more than a bound, in bytes and in time.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -7,26 +7,26 @@ use http_body::Body;
 
 use crate::{
     body::{
-        BoxError, client_failure,
-        pace::{Pace, Stop, Watch},
-        too_slow,
+        failure::BoxError,
+        pace::{Pace, PacedReader, ReadError},
     },
     error::{Code, Error, Result},
 };
 
-/// Reads a client's body of at most `bytes_max`. Takes memory for what came, not for what was declared.
-pub async fn collect_bounded<B>(mut body: B, bytes_max: usize, pace: Pace) -> Result<Bytes>
+/// Reads a body of at most `bytes_max`. Takes memory for what came, not for what was declared.
+///
+/// # Errors
+/// `MaxMessageLengthExceeded`, `RequestTimeout`, `IncompleteBody`: as for a client's body, whoever the peer
+/// is.
+pub(crate) async fn collect_bounded<B>(mut body: B, bytes_max: usize, pace: Pace) -> Result<Bytes>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    let mut watch = Watch::new(pace);
+    let mut reader = PacedReader::new(pace);
     let mut whole = BytesMut::new();
-    while let Some(frame) = poll_fn(|context| watch.poll_frame(&mut body, context)).await {
-        let frame = frame.map_err(|stop| match stop {
-            Stop::Late => too_slow(),
-            Stop::Failed(error) => client_failure(error),
-        })?;
+    while let Some(frame) = poll_fn(|context| reader.poll_frame(&mut body, context)).await {
+        let frame = frame.map_err(ReadError::by_client)?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > bytes_max.saturating_sub(whole.len()) {
             return Err(Error::new(
@@ -42,9 +42,9 @@ where
     Ok(whole.freeze())
 }
 
-/// Reads a refused body away, so that the client gets to see the answer (P40). True where its end was reached, false
-/// where the connection has to be closed.
-pub async fn drain<B>(mut body: B, bytes_max: u64, time_max: Duration) -> bool
+/// Reads and drops the rest of a refused body, so that the client gets to see the answer (P40). True where
+/// the end of the body was reached.
+pub(crate) async fn drain<B>(mut body: B, bytes_max: u64, time_max: Duration) -> bool
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -9,76 +9,100 @@
 //! tail      = [name ":" value eol] ["x-amz-trailer-signature:" 64HEX eol] [CRLF]
 //! eol       = CRLF / LF CRLF                         ; the second is minio-go's, which AWS takes
 //! ```
-//! Signatures are there in the signed forms and only there; the trailer is there where the headers announced it, under
-//! that name, and only there. The closing CRLF is optional: clients differ, and nothing hangs on it.
+//! Signatures are there in the signed forms and only there. The trailer is there in the forms that have one,
+//! under the name that the request announced. The closing CRLF is optional: clients differ, and nothing
+//! depends on it.
 //!
 //! Invariants:
 //! - The result is the same however the input is split.
-//! - What [`Decoder::decode`] yields is *unproven* until [`Decoder::finish`] has said `Ok`; the end of a chunk whose
-//!   signature is wrong is never yielded.
+//! - What [`Decoder::decode`] yields is *unverified* until [`Decoder::finish`] has returned `Ok`; the end of
+//!   a chunk whose signature is wrong is never yielded. The checksum in a trailer is for the caller to
+//!   compare.
 //! - Decoded bytes never exceed the declared length, and at `Ok` they equal it.
-//! - Memory is one line or one tail: at most [`CHUNK_LINE_BYTES_MAX`] and [`TAIL_BYTES_MAX`].
+//! - Memory is one line or one tail: 128 and 1024 bytes at most.
 //! - After an error the decoder only fails.
 
 #![deny(clippy::arithmetic_side_effects)]
 
 use std::mem;
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
-use aws_sigv4::sign::v4::calculate_signature;
 use bytes::Bytes;
 
 use crate::{
     auth::ChunkSeed,
-    body::incomplete,
+    body::{
+        digest::ChecksumAlgorithm,
+        failure::{incomplete, too_long},
+    },
     error::{Code, Error, Result},
-    secret::{Secret, constant_time_eq},
 };
+use signature_chain::{Signature, SignatureChain, parse_signature};
+
+mod signature_chain;
 
 /// The longest chunk header: 16 hex digits, `;chunk-signature=`, 64 hex digits and CRLF are 99.
-pub const CHUNK_LINE_BYTES_MAX: usize = 128;
+const CHUNK_LINE_BYTES_MAX: usize = 128;
 
 /// The longest tail: the longest checksum trailer and a signature are 168; the rest is for white space.
-pub const TAIL_BYTES_MAX: usize = 1024;
+const TAIL_BYTES_MAX: usize = 1024;
 
 /// S3's smallest chunk, except for the last.
-pub const CHUNK_BYTES_MIN: u64 = 8 * 1024;
+pub(super) const CHUNK_BYTES_MIN: u64 = 8 * 1024;
 
 /// A u64 has no more hexadecimal digits.
 const SIZE_DIGITS_MAX: usize = 16;
 
 const CHUNK_SIGNATURE: &[u8] = b"chunk-signature=";
 const TRAILER_SIGNATURE: &[u8] = b"x-amz-trailer-signature";
-const SIGNATURE_BYTES: usize = 64;
 
-/// The sha256 of nothing, which stands for the headers that a chunk does not have.
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// Which of the three forms.
+/// Which of the three forms, with the algorithm of the trailer where the form has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
     /// `STREAMING-AWS4-HMAC-SHA256-PAYLOAD`.
     SignedChunks(ChunkSeed),
     /// `STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER`.
-    SignedChunksTrailer(ChunkSeed),
+    SignedChunksTrailer(ChunkSeed, ChecksumAlgorithm),
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`.
-    UnsignedTrailer,
+    UnsignedTrailer(ChecksumAlgorithm),
+}
+
+impl Mode {
+    /// The checksum in the trailer.
+    pub(super) fn trailer(&self) -> Option<ChecksumAlgorithm> {
+        match self {
+            Self::SignedChunks(_) => None,
+            Self::SignedChunksTrailer(_, algorithm) | Self::UnsignedTrailer(algorithm) => Some(*algorithm),
+        }
+    }
 }
 
 /// The decoder of one body.
 pub struct Decoder {
     state: State,
-    /// The signature chain; none in the unsigned form.
-    chain: Option<Chain>,
-    trailer_signed: bool,
-    /// The trailer's announced name.
-    trailer: Option<&'static str>,
+    checks: Checks,
     /// Decoded bytes that are still to be declared by chunks.
     undeclared_bytes: u64,
     /// Whether a chunk came that may only be the last.
     short_chunk_seen: bool,
     /// The line or tail that is being gathered.
     gathered: Vec<u8>,
+}
+
+/// A [`Mode`] at work: what chunks and tail must carry.
+enum Checks {
+    Chunks(SignatureChain),
+    ChunksAndTrailer(SignatureChain, ChecksumAlgorithm),
+    Trailer(ChecksumAlgorithm),
+}
+
+impl Checks {
+    /// The chain of signatures, in the signed forms.
+    fn chain(&mut self) -> Option<&mut SignatureChain> {
+        match self {
+            Self::Chunks(chain) | Self::ChunksAndTrailer(chain, _) => Some(chain),
+            Self::Trailer(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,25 +116,24 @@ enum State {
 }
 
 impl Decoder {
-    /// A decoder for `decoded_bytes` of content, with a trailer of that name where one is announced.
-    pub fn new(mode: Mode, trailer: Option<&'static str>, decoded_bytes: u64) -> Self {
-        let (chain, trailer_signed) = match mode {
-            Mode::SignedChunks(seed) => (Some(Chain::new(seed)), false),
-            Mode::SignedChunksTrailer(seed) => (Some(Chain::new(seed)), true),
-            Mode::UnsignedTrailer => (None, false),
-        };
+    /// A decoder for `decoded_bytes` of content.
+    pub fn new(mode: Mode, decoded_bytes: u64) -> Self {
         Self {
             state: State::ChunkLine,
-            chain,
-            trailer_signed,
-            trailer,
+            checks: match mode {
+                Mode::SignedChunks(seed) => Checks::Chunks(SignatureChain::new(seed)),
+                Mode::SignedChunksTrailer(seed, algorithm) => {
+                    Checks::ChunksAndTrailer(SignatureChain::new(seed), algorithm)
+                }
+                Mode::UnsignedTrailer(algorithm) => Checks::Trailer(algorithm),
+            },
             undeclared_bytes: decoded_bytes,
             short_chunk_seen: false,
             gathered: Vec::new(),
         }
     }
 
-    /// Takes from the front of `input`: the next content in it, or none when all of it is used up.
+    /// Takes the next content from the front of `input`; none when all of it is used up.
     pub fn decode(&mut self, input: &mut Bytes) -> Result<Option<Bytes>> {
         while !input.is_empty() {
             // Whatever returns early leaves the decoder failed.
@@ -130,7 +153,8 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The input is at its end: whether the body is proven, and the trailer's value.
+    /// The input is at its end: whether the body was complete and every signature right; and the trailer's
+    /// value.
     pub fn finish(&mut self) -> Result<Option<String>> {
         match mem::replace(&mut self.state, State::Failed) {
             State::Tail => {
@@ -167,20 +191,20 @@ impl Decoder {
     fn open_chunk(&mut self, line: &[u8]) -> Result<State> {
         let line =
             line.strip_suffix(b"\r\n").ok_or_else(|| malformed("a chunk header does not end in CRLF"))?;
-        let size_bytes = match &mut self.chain {
+        let size_bytes = match self.checks.chain() {
             None => parse_size(line)?,
             Some(chain) => {
                 let at = line.iter().position(|byte| *byte == b';');
                 let (size, extension) = at
                     .and_then(|at| line.split_at_checked(at))
                     .ok_or_else(|| malformed("a chunk has no signature"))?;
-                chain.announced = extension
-                    .get(1..)
+                let signature = (extension.get(1..))
                     .and_then(|extension| extension.strip_prefix(CHUNK_SIGNATURE))
                     .and_then(parse_signature)
                     .ok_or_else(|| {
                         malformed("a chunk signature is not chunk-signature= and 64 hex digits")
                     })?;
+                chain.open_chunk(signature);
                 parse_size(size)?
             }
         };
@@ -188,15 +212,16 @@ impl Decoder {
     }
 
     fn data_chunk(&mut self, size_bytes: u64) -> Result<State> {
-        // Unsigned chunks cost little and are never passed on as they are: there S3's minimum protects nothing.
-        if self.short_chunk_seen && self.chain.is_some() {
+        // Unsigned chunks cost little and are never passed on as they are, so S3's minimum would protect
+        // nothing there.
+        if self.short_chunk_seen && self.checks.chain().is_some() {
             return Err(Error::new(
                 Code::InvalidChunkSizeError,
                 "Only the last chunk is allowed to have a size less than 8192 bytes.",
             ));
         }
         self.short_chunk_seen = size_bytes < CHUNK_BYTES_MIN;
-        self.undeclared_bytes = self.undeclared_bytes.checked_sub(size_bytes).ok_or_else(too_large)?;
+        self.undeclared_bytes = self.undeclared_bytes.checked_sub(size_bytes).ok_or_else(too_long)?;
         Ok(State::Data { left_bytes: size_bytes })
     }
 
@@ -204,7 +229,7 @@ impl Decoder {
         if self.undeclared_bytes > 0 {
             return Err(incomplete().detail("the last chunk came before the declared length"));
         }
-        if let Some(chain) = &mut self.chain {
+        if let Some(chain) = self.checks.chain() {
             chain.verify_chunk()?;
         }
         Ok(State::Tail)
@@ -212,8 +237,8 @@ impl Decoder {
 
     fn data(&mut self, content: &Bytes, left_bytes: u64) -> Result<State> {
         let left_bytes = left_bytes.saturating_sub(content.len() as u64);
-        if let Some(chain) = &mut self.chain {
-            chain.content.update(content);
+        if let Some(chain) = self.checks.chain() {
+            chain.update(content);
             if left_bytes == 0 {
                 chain.verify_chunk()?;
             }
@@ -232,82 +257,21 @@ impl Decoder {
 
     fn parse_tail(&mut self, tail: &[u8]) -> Result<Option<String>> {
         let mut rest = tail;
-        let value = match self.trailer {
-            None => None,
-            Some(announced) => {
-                let (name, value) = header_line(&mut rest)?;
-                if !name.eq_ignore_ascii_case(announced.as_bytes()) {
-                    return Err(bad_trailer("the trailer is not the one that x-amz-trailer announced"));
-                }
+        let value = match &mut self.checks {
+            Checks::Chunks(_) => None,
+            Checks::ChunksAndTrailer(chain, algorithm) => {
+                let (name, value) = trailer_line(&mut rest, *algorithm)?;
+                let signature = signature_line(&mut rest)?;
                 // The name is signed as it was sent; S3's own clients send it in lower case.
-                Some((name, value))
-            }
-        };
-        if self.trailer_signed {
-            let (name, signature) = header_line(&mut rest)?;
-            if !name.eq_ignore_ascii_case(TRAILER_SIGNATURE) {
-                return Err(bad_trailer("the trailer has no x-amz-trailer-signature"));
-            }
-            let signature = parse_signature(signature)
-                .ok_or_else(|| bad_trailer("the trailer signature is not 64 hex digits"))?;
-            let (name, value) = value.unwrap_or_default();
-            if let Some(chain) = &mut self.chain {
                 chain.verify_trailer(&[name, b":", value, b"\n"].concat(), &signature)?;
+                Some(value)
             }
-        }
+            Checks::Trailer(algorithm) => Some(trailer_line(&mut rest, *algorithm)?.1),
+        };
         if !matches!(rest, b"" | b"\r\n") {
             return Err(bad_trailer("bytes follow the end of the body"));
         }
-        value.map(|(_, value)| text(value)).transpose()
-    }
-}
-
-/// The chain of signatures: each signs its chunk and the signature before it.
-struct Chain {
-    key: Secret,
-    /// Date and scope, as each string to sign has them.
-    times_and_scope: String,
-    previous: String,
-    /// The signature that the current chunk claims to have.
-    announced: [u8; SIGNATURE_BYTES],
-    /// The content of the current chunk so far.
-    content: Context,
-}
-
-impl Chain {
-    fn new(seed: ChunkSeed) -> Self {
-        Self {
-            times_and_scope: format!("{}\n{}", seed.date, seed.scope),
-            key: seed.signing_key,
-            previous: seed.signature,
-            announced: [0; SIGNATURE_BYTES],
-            content: Context::new(&SHA256),
-        }
-    }
-
-    fn verify_chunk(&mut self) -> Result<()> {
-        let content = mem::replace(&mut self.content, Context::new(&SHA256)).finish();
-        let announced = self.announced;
-        self.verify("PAYLOAD", &format!("{EMPTY_SHA256}\n{}", hex::encode(content)), &announced)
-    }
-
-    fn verify_trailer(&mut self, canonical: &[u8], announced: &[u8]) -> Result<()> {
-        self.verify("TRAILER", &hex::encode(digest(&SHA256, canonical)), announced)
-    }
-
-    fn verify(&mut self, what: &str, hashes: &str, announced: &[u8]) -> Result<()> {
-        let Self { times_and_scope, previous, .. } = self;
-        let string_to_sign = format!("AWS4-HMAC-SHA256-{what}\n{times_and_scope}\n{previous}\n{hashes}");
-        let computed = calculate_signature(self.key.expose(), string_to_sign.as_bytes());
-        if !constant_time_eq(computed.as_bytes(), announced) {
-            return Err(Error::new(
-                Code::SignatureDoesNotMatch,
-                "The signature of a chunk or trailer of the body does not match what was computed from its bytes and the signatures before it.",
-            )
-            .detail(what));
-        }
-        self.previous = computed;
-        Ok(())
+        value.map(text).transpose()
     }
 }
 
@@ -334,8 +298,22 @@ fn parse_size(digits: &[u8]) -> Result<u64> {
         .ok_or_else(|| malformed("a chunk size is not a hexadecimal number"))
 }
 
-fn parse_signature(text: &[u8]) -> Option<[u8; SIGNATURE_BYTES]> {
-    <[u8; SIGNATURE_BYTES]>::try_from(text).ok().filter(|text| text.iter().all(u8::is_ascii_hexdigit))
+/// The announced trailer: its name as sent, and its value.
+fn trailer_line<'a>(rest: &mut &'a [u8], announced: ChecksumAlgorithm) -> Result<(&'a [u8], &'a [u8])> {
+    let (name, value) = header_line(rest)?;
+    if !name.eq_ignore_ascii_case(announced.header().as_bytes()) {
+        return Err(bad_trailer("the trailer is not the one that x-amz-trailer announced"));
+    }
+    Ok((name, value))
+}
+
+/// The signature of the trailer.
+fn signature_line(rest: &mut &[u8]) -> Result<Signature> {
+    let (name, signature) = header_line(rest)?;
+    if !name.eq_ignore_ascii_case(TRAILER_SIGNATURE) {
+        return Err(bad_trailer("the trailer has no x-amz-trailer-signature"));
+    }
+    parse_signature(signature).ok_or_else(|| bad_trailer("the trailer signature is not 64 hex digits"))
 }
 
 /// The next `name:value` of a tail; AWS takes white space on both sides of the colon.
@@ -386,16 +364,9 @@ fn bad_trailer(what: &'static str) -> Error {
     Error::new(
         Code::MalformedTrailerError,
         format!(
-            "The request contained trailing data that was not well-formed or did not conform to our published schema: {what}."
+            "The request contained trailing data that was not well-formed or did not conform to our \
+             published schema: {what}."
         ),
-    )
-}
-
-/// More content than was declared.
-pub(super) fn too_large() -> Error {
-    Error::new(
-        Code::EntityTooLarge,
-        "The body is longer than its Content-Length or x-amz-decoded-content-length header says.",
     )
 }
 
@@ -404,5 +375,4 @@ fn already_failed() -> Error {
 }
 
 #[cfg(test)]
-#[path = "chunked_tests.rs"]
 mod tests;

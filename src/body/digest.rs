@@ -1,4 +1,4 @@
-//! Running digests, under the names that S3 gives them.
+//! RunningDigest digests, under the names that S3 gives them.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>.
 //! CRCs are written big-endian, then base64, as all of S3's checksum headers are.
@@ -9,7 +9,7 @@ use md5::Digest as _;
 
 /// A checksum algorithm of S3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Algorithm {
+pub enum ChecksumAlgorithm {
     /// CRC-32 of zlib (ISO-HDLC).
     Crc32,
     /// CRC-32C (Castagnoli, iSCSI).
@@ -22,12 +22,12 @@ pub enum Algorithm {
     Sha256,
 }
 
-impl Algorithm {
+impl ChecksumAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+    pub(super) const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
 
-    /// As `x-amz-sdk-checksum-algorithm` and S3's XML name it.
-    pub fn name(self) -> &'static str {
+    /// Its name in `x-amz-sdk-checksum-algorithm` and in S3's XML.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Crc32 => "CRC32",
             Self::Crc32c => "CRC32C",
@@ -38,7 +38,7 @@ impl Algorithm {
     }
 
     /// The header or trailer that carries its value.
-    pub fn header(self) -> &'static str {
+    pub(crate) fn header(self) -> &'static str {
         match self {
             Self::Crc32 => "x-amz-checksum-crc32",
             Self::Crc32c => "x-amz-checksum-crc32c",
@@ -48,18 +48,13 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that name, in any case: SDKs have sent both.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
-    }
-
-    /// The algorithm whose value that header carries.
-    pub fn of_header(header: &str) -> Option<Self> {
+    /// The algorithm whose value that header or trailer carries.
+    pub(crate) fn of_header(header: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(header))
     }
 
     /// The length of a digest.
-    pub fn digest_bytes(self) -> usize {
+    fn digest_bytes(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
             Self::Crc64Nvme => 8,
@@ -68,20 +63,20 @@ impl Algorithm {
         }
     }
 
-    /// The length of a digest as text.
-    pub fn text_bytes(self) -> usize {
+    /// The length of a digest in base64.
+    pub(super) fn base64_bytes(self) -> usize {
         self.digest_bytes().div_ceil(3).saturating_mul(4)
     }
 
-    /// The digest of that header value; none where it is not base64 of the right length.
-    pub fn parse(self, text: &str) -> Option<Vec<u8>> {
+    /// The digest that a header's value stands for; none where it is not base64 of the right length.
+    pub(super) fn parse(self, text: &str) -> Option<Vec<u8>> {
         let digest = STANDARD.decode(text).ok()?;
         (digest.len() == self.digest_bytes()).then_some(digest)
     }
 }
 
 /// A digest that is being computed.
-pub struct Running(State);
+pub struct RunningDigest(State);
 
 enum State {
     Crc32(crc_fast::Digest),
@@ -90,21 +85,21 @@ enum State {
     Md5(md5::Md5),
 }
 
-impl Running {
+impl RunningDigest {
     /// Starts one of S3's checksums.
-    pub fn new(algorithm: Algorithm) -> Self {
+    pub fn new(algorithm: ChecksumAlgorithm) -> Self {
         use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
         Self(match algorithm {
-            Algorithm::Crc32 => State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
-            Algorithm::Crc32c => State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
-            Algorithm::Crc64Nvme => State::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
-            Algorithm::Sha1 => State::Sha(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
-            Algorithm::Sha256 => State::Sha(Context::new(&SHA256)),
+            ChecksumAlgorithm::Crc32 => State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
+            ChecksumAlgorithm::Crc32c => State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
+            ChecksumAlgorithm::Crc64Nvme => State::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
+            ChecksumAlgorithm::Sha1 => State::Sha(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
+            ChecksumAlgorithm::Sha256 => State::Sha(Context::new(&SHA256)),
         })
     }
 
     /// Starts the MD5 of `Content-MD5`.
-    pub fn md5() -> Self {
+    pub(crate) fn md5() -> Self {
         Self(State::Md5(md5::Md5::new()))
     }
 
@@ -129,8 +124,8 @@ impl Running {
     }
 }
 
-/// A digest as S3's headers show it.
-pub fn text(digest: &[u8]) -> String {
+/// A digest as S3's headers have it.
+pub fn to_base64(digest: &[u8]) -> String {
     STANDARD.encode(digest)
 }
 
@@ -138,7 +133,7 @@ pub fn text(digest: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn check(mut running: Running, expected: &str) {
+    fn check(mut running: RunningDigest, expected: &str) {
         running.update(b"1234");
         running.update(b"");
         running.update(b"56789");
@@ -148,36 +143,34 @@ mod tests {
     #[test]
     fn p6_published_check_values() {
         // "123456789" of https://reveng.sourceforge.io/crc-catalogue/all.htm and of the SHA and MD5 tools.
-        check(Running::new(Algorithm::Crc32), "cbf43926");
-        check(Running::new(Algorithm::Crc32c), "e3069283");
-        check(Running::new(Algorithm::Crc64Nvme), "ae8b14860a799888");
-        check(Running::new(Algorithm::Sha1), "f7c3bc1d808e04732adf679965ccc34ca7ae3441");
+        check(RunningDigest::new(ChecksumAlgorithm::Crc32), "cbf43926");
+        check(RunningDigest::new(ChecksumAlgorithm::Crc32c), "e3069283");
+        check(RunningDigest::new(ChecksumAlgorithm::Crc64Nvme), "ae8b14860a799888");
+        check(RunningDigest::new(ChecksumAlgorithm::Sha1), "f7c3bc1d808e04732adf679965ccc34ca7ae3441");
         check(
-            Running::new(Algorithm::Sha256),
+            RunningDigest::new(ChecksumAlgorithm::Sha256),
             "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
         );
-        check(Running::md5(), "25f9e794323b453885f5181f1b624d0b");
+        check(RunningDigest::md5(), "25f9e794323b453885f5181f1b624d0b");
     }
 
     #[test]
-    fn names_lead_back_to_their_algorithm() {
-        for algorithm in Algorithm::ALL {
-            assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
-            assert_eq!(Algorithm::of_header(algorithm.header()), Some(algorithm));
-            let digest = Running::new(algorithm).finish();
+    fn headers_lead_back_to_their_algorithm() {
+        for algorithm in ChecksumAlgorithm::ALL {
+            assert_eq!(ChecksumAlgorithm::of_header(algorithm.header()), Some(algorithm));
+            let digest = RunningDigest::new(algorithm).finish();
             assert_eq!(digest.len(), algorithm.digest_bytes());
-            assert_eq!(text(&digest).len(), algorithm.text_bytes());
-            assert_eq!(algorithm.parse(&text(&digest)), Some(digest));
+            assert_eq!(to_base64(&digest).len(), algorithm.base64_bytes());
+            assert_eq!(algorithm.parse(&to_base64(&digest)), Some(digest));
         }
-        assert_eq!(Algorithm::named("MD5"), None);
-        assert_eq!(Algorithm::of_header("x-amz-checksum-type"), None);
+        assert_eq!(ChecksumAlgorithm::of_header("x-amz-checksum-type"), None);
     }
 
     #[test]
     fn p6_a_value_of_another_length_or_alphabet_is_no_digest() {
         for text in ["", "AAAAAA", "AAAAAAA=", "AAAAAB==", "-_-_-w==", "AAAAAA==\n", "AAAAAAAAAAA="] {
-            assert_eq!(Algorithm::Crc32.parse(text), None, "{text:?}");
+            assert_eq!(ChecksumAlgorithm::Crc32.parse(text), None, "{text:?}");
         }
-        assert_eq!(Algorithm::Crc32.parse("AAAAAA=="), Some(vec![0; 4]));
+        assert_eq!(ChecksumAlgorithm::Crc32.parse("AAAAAA=="), Some(vec![0; 4]));
     }
 }

@@ -1,15 +1,16 @@
-//! A 200 that turns out to be an error: CompleteMultipartUpload, CopyObject and UploadPartCopy may answer 200, send white
-//! space to keep the connection alive, and then an `<Error>` (P46).
+//! A 200 that turns out to be an error: CompleteMultipartUpload, CopyObject and UploadPartCopy may answer
+//! 200, send white space to keep the connection alive, and then an `<Error>` (P46).
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>.
 //!
-//! White space, XML declaration and comments pass as they come. Then the root element decides: `Error` is collected and
-//! replaced by what a closure makes of it (P51: the store's own words do not reach the client); anything else passes.
+//! White space, XML declaration and comments pass as they come. Then the root element decides: `Error` is
+//! collected and replaced by what a closure makes of it (P51: the store's own words do not reach the client).
+//! Anything else passes.
 //!
 //! Invariants:
 //! - Unless the root is `Error`, what goes out is what came in, byte for byte.
 //! - The result is the same however the input is split.
-//! - What is held back is at most [`ROOT_BYTES_MAX`] of an undecided root, or [`ERROR_BYTES_MAX`] of an error.
+//! - What is held back is at most 128 bytes of an undecided root, or 64 KiB of an error.
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -21,18 +22,19 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-/// The longest root name that is still looked at: names of S3 are under 40, a name-space prefix is short.
-pub const ROOT_BYTES_MAX: usize = 128;
+/// The longest root name that is looked at: S3's own are shorter than 40 bytes, and a name-space prefix is
+/// short.
+const ROOT_BYTES_MAX: usize = 128;
 
-/// The largest error that is collected: those of S3 are under 2 KiB. More is cut off, the store is not asked for it.
-pub const ERROR_BYTES_MAX: usize = 64 * 1024;
+/// The largest error that is collected: those of S3 are under 2 KiB. The rest of a larger one is not read.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
 
 /// An answer's body which may turn out to be an error.
 ///
-/// Its length is unknown: an integrator takes a `Content-Length` away from the answer. `F` is called if and only if
-/// the root is `Error`, with the store's bytes from the root on; what it gives is sent in their place. It has to be one
-/// element without an XML declaration, for the store's may have passed already.
-pub struct LateError<B, F> {
+/// Its length is unknown, so the answer may have no `Content-Length`. `F` is called if and only if the root
+/// is `Error`, with the store's bytes from the root on; what it returns is sent in their place. That has to
+/// be one element without an XML declaration, for the store's may have passed already.
+pub(crate) struct LateError<B, F> {
     body: B,
     state: State,
     replace: Option<F>,
@@ -41,7 +43,7 @@ pub struct LateError<B, F> {
 enum State {
     /// Before the root: bytes that are not passed yet.
     Prolog(Prolog, BytesMut),
-    /// Nothing to be changed any more.
+    /// The root is not `Error`: all that comes passes.
     Passing,
     /// The root is `Error`: its bytes so far.
     Collecting(BytesMut),
@@ -54,7 +56,7 @@ where
     F: FnOnce(Bytes) -> Bytes,
 {
     /// Looks for an error in `body`.
-    pub fn new(body: B, replace: F) -> Self {
+    pub(crate) fn new(body: B, replace: F) -> Self {
         Self { body, state: State::Prolog(Prolog::Between, BytesMut::new()), replace: Some(replace) }
     }
 
@@ -74,7 +76,7 @@ where
             if matches!(self.state, State::Passing) {
                 return Poll::Ready(Some(Ok(frame)));
             }
-            // Trailers of an answer that has no root go nowhere.
+            // HTTP trailers of an answer without a root are dropped.
             let Ok(data) = frame.into_data() else { continue };
             if let Some(passed) = self.take(&data) {
                 return Poll::Ready(Some(Ok(Frame::data(passed))));
@@ -82,7 +84,7 @@ where
         }
     }
 
-    /// The next bytes of a prolog or an error: what of them passes.
+    /// Takes in the next bytes of a prolog or an error, and returns those that pass.
     fn take(&mut self, data: &[u8]) -> Option<Bytes> {
         if let State::Prolog(prolog, held) = &mut self.state {
             held.extend_from_slice(data);
@@ -169,7 +171,7 @@ enum Root {
 }
 
 impl Prolog {
-    /// Reads on in `held`: how many of its bytes may pass, and what the root is, once that is known.
+    /// Reads on in `held`: how many of its bytes may pass, and the kind of the root once that is known.
     fn scan(&mut self, held: &[u8]) -> (usize, Option<Root>) {
         let mut rest = held;
         let passed = |rest: &[u8]| held.len().saturating_sub(rest.len());
@@ -240,5 +242,4 @@ fn markup(rest: &[u8]) -> Markup {
 }
 
 #[cfg(test)]
-#[path = "late_error_tests.rs"]
 mod tests;

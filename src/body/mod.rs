@@ -1,65 +1,39 @@
-//! Bodies that stream: decoded, bounded, and held back at the end until they are proven.
+//! Bodies that stream: decoded, bounded, and held back at the end until they are verified.
 //!
-//! A request's body goes `hyper::body::Incoming` → [`arrival::Arriving`] (decodes, digests, holds the last bytes) →
-//! [`upload::Upload`] (framed for the store). The answer comes back through [`late_error::LateError`], where a 200 may
-//! still turn out to be an error, and [`relay::Relay`], which ends the request's ticket and access record.
+//! ```text
+//! client ─ ClientBody ────── VerifyingBody ────────────────── Upload ──────────────────── store
+//!          of the request,   decodes, checks, holds the end   writes the store's form
+//!          or a form's file
+//!
+//! client ─ AnswerStream ──── LateError ──────────────────────────────────────────────────── store
+//!          reports its end   finds the error in a 200
+//! ```
+//!
+//! A [`plan::Plan`] says how a client's body arrives, what its content must be, and how it leaves; the
+//! `UploadReport` says how it ended.
 //!
 //! Invariants:
-//! - No byte that completes an object leaves before every proof that the request promised has been seen to hold.
+//! - No byte that completes an object leaves before every check of what the request promised has held.
 //! - No memory is taken by a size that a peer declares; what is buffered has a named bound.
 //! - Every decoder gives the same result however its input is split.
 //! - Bytes of a large body are never copied here.
+//! - The modules use one another in one direction only; [`failure`] uses none of them.
 
-pub mod arrival;
-pub mod bounded;
+pub(crate) mod answer_stream;
+pub(crate) mod bounded;
 pub mod chunked;
+pub(crate) mod client_body;
+pub mod content_check;
 pub mod digest;
+pub mod failure;
 pub mod form;
-pub mod frame;
-pub mod late_error;
-pub mod outcome;
+pub(crate) mod late_error;
+pub(crate) mod output;
 pub mod pace;
 pub mod plan;
-pub mod proof;
-pub mod relay;
+pub(crate) mod report;
 pub mod upload;
+pub mod verifying;
 
 #[cfg(test)]
 mod testing;
-
-use crate::error::{Code, Error};
-
-/// Any error of a peer's body.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a failure while reading from the client means; an [`Error`] of ours stays what it is.
-fn client_failure(error: impl Into<BoxError>) -> Error {
-    match error.into().downcast::<Error>() {
-        Ok(ours) => *ours,
-        Err(other) => incomplete().detail(other),
-    }
-}
-
-/// What a failure while reading from the store means; an [`Error`] of ours stays what it is.
-fn store_failure(error: impl Into<BoxError>) -> Error {
-    match error.into().downcast::<Error>() {
-        Ok(ours) => *ours,
-        Err(other) => Error::store_unavailable(other),
-    }
-}
-
-/// The body ended too soon.
-fn incomplete() -> Error {
-    Error::new(
-        Code::IncompleteBody,
-        "You did not provide the number of bytes specified by the Content-Length or x-amz-decoded-content-length header; send the whole body again.",
-    )
-}
-
-/// The client sends nothing, or too little.
-pub(crate) fn too_slow() -> Error {
-    Error::new(
-        Code::RequestTimeout,
-        "The request body did not arrive within the timeout period; idle or very slow connections are closed. Please send it again.",
-    )
-}

@@ -1,10 +1,10 @@
-//! Slow peers: how long one may say nothing, and how little it may send (P47).
+//! Slow peers: how long one may send nothing, and how little it may send (P47).
 //!
 //! Only time spent *waiting for this peer* counts: while the other side takes its time, nothing is charged.
-//! The rate is a credit of waiting time: it starts at `grace`, waiting draws it down, each byte gives back
-//! `1 / rate` seconds up to `grace` again; so a fast start buys no slow end.
-//! No timer is touched for a frame that is there already, and one timer serves a whole body: it is armed once and
-//! looked at again only when it rings.
+//! The rate is a credit of waiting time: it starts at `grace`, waiting draws it down, and each byte gives
+//! back `1 / rate` seconds up to `grace` again. So a fast start buys no slow end. No timer is touched for a
+//! frame that is there already, and one timer serves a whole body: it is armed once and looked at again only
+//! when it fires.
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -19,7 +19,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The longest wait that is ever armed; keeps times addable whatever a configuration says.
+use crate::{
+    body::failure::{BoxError, client_failure, store_failure, too_slow},
+    error::Error,
+};
+
+/// The longest wait that is ever armed, so that times can be added whatever a configuration says.
 const WAIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How slow a peer may be.
@@ -27,9 +32,10 @@ const WAIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub struct Pace {
     /// The longest wait for the next byte.
     pub idle: Duration,
-    /// The rate below which a peer lives on its grace; 0: any rate.
+    /// The rate below which a peer uses up its grace; 0 allows any rate.
     pub rate_min_bytes_per_second: u64,
-    /// How much waiting a peer is granted before the rate counts. Not under `idle`, or it is the shorter bound.
+    /// How much waiting a peer is granted before the rate counts. Where it is shorter than `idle`, it bounds
+    /// each wait in its place.
     pub grace: Duration,
 }
 
@@ -40,38 +46,60 @@ impl Pace {
     }
 }
 
-/// What reading a body with a [`Watch`] gives besides frames.
+/// Why a body was not read to its end.
 #[derive(Debug)]
-pub(super) enum Stop<E> {
+pub(super) enum ReadError<E> {
     /// The body's own error.
-    Failed(E),
+    Body(E),
     /// The peer was slower than its pace.
-    Late,
+    TooSlow,
 }
 
-/// The next frame, the end, or why there is neither.
-pub(super) type Watched<E> = Option<Result<Frame<Bytes>, Stop<E>>>;
+impl<E: Into<BoxError>> ReadError<E> {
+    /// What it means where the peer is the client.
+    pub(super) fn by_client(self) -> Error {
+        match self {
+            Self::Body(error) => client_failure(error),
+            Self::TooSlow => too_slow(),
+        }
+    }
 
-/// A [`Pace`] at work on one body.
+    /// What it means where the peer is the store.
+    pub(super) fn by_store(self) -> Error {
+        match self {
+            Self::Body(error) => store_failure(error),
+            Self::TooSlow => Error::store_unavailable("the store fell silent in the middle of its answer"),
+        }
+    }
+}
+
+/// The next frame, the end of the body, or why neither came.
+pub(super) type FrameOrEnd<E> = Option<Result<Frame<Bytes>, ReadError<E>>>;
+
+/// Reads one body and holds its peer to a [`Pace`].
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct PacedReader {
     pace: Pace,
     /// Waiting that the peer is still granted.
     credit: Duration,
     /// Bytes since the last wait began, not yet turned into credit.
     earned_bytes: u64,
-    /// Begin and bound of the wait that is going on.
+    /// Beginning and bound of the wait that is going on.
     waiting: Option<(Instant, Instant)>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watch {
+impl PacedReader {
     pub(super) fn new(pace: Pace) -> Self {
         Self { pace, credit: pace.grace, earned_bytes: 0, waiting: None, timer: None }
     }
 
-    /// The next frame of `body`; late where it takes too long.
-    pub(super) fn poll_frame<B>(&mut self, body: &mut B, context: &mut Context<'_>) -> Poll<Watched<B::Error>>
+    /// The next frame of `body`, or its end.
+    pub(super) fn poll_frame<B>(
+        &mut self,
+        body: &mut B,
+        context: &mut Context<'_>,
+    ) -> Poll<FrameOrEnd<B::Error>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -83,11 +111,11 @@ impl Watch {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Stop::Failed(error)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(ReadError::Body(error)))),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 ready!(self.poll_late(context));
-                Poll::Ready(Some(Err(Stop::Late)))
+                Poll::Ready(Some(Err(ReadError::TooSlow)))
             }
         }
     }
@@ -109,7 +137,7 @@ impl Watch {
         if timer.deadline() > late_at {
             timer.as_mut().reset(late_at);
         }
-        // A timer armed for an earlier wait rings early: it is then set to the bound of this one.
+        // A timer that was armed for an earlier wait fires early. It is then set to the bound of this one.
         while timer.as_mut().poll(context).is_ready() {
             if Instant::now() >= late_at {
                 return Poll::Ready(());
@@ -149,44 +177,44 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn watch(idle: u32, rate: u64, grace: u32) -> Watch {
-        Watch::new(Pace { idle: SECOND * idle, rate_min_bytes_per_second: rate, grace: SECOND * grace })
+    fn reader(idle: u32, rate: u64, grace: u32) -> PacedReader {
+        PacedReader::new(Pace { idle: SECOND * idle, rate_min_bytes_per_second: rate, grace: SECOND * grace })
     }
 
     #[test]
     fn p47_idle_bounds_each_wait() {
         let now = Instant::now();
-        let mut watch = watch(5, 0, 0);
-        assert_eq!(watch.begin_wait(now) - now, SECOND * 5);
-        watch.received(1);
-        assert_eq!(watch.begin_wait(now) - now, SECOND * 5);
+        let mut reader = reader(5, 0, 0);
+        assert_eq!(reader.begin_wait(now) - now, SECOND * 5);
+        reader.received(1);
+        assert_eq!(reader.begin_wait(now) - now, SECOND * 5);
     }
 
     #[test]
     fn p47_waiting_draws_the_credit_down_and_bytes_give_it_back() {
         let now = Instant::now();
-        let mut watch = watch(60, 1000, 10);
-        assert_eq!(watch.begin_wait(now) - now, SECOND * 10);
-        watch.waiting = Some((now - SECOND * 9, now));
-        watch.received(500);
-        let wait = watch.begin_wait(now) - now;
+        let mut reader = reader(60, 1000, 10);
+        assert_eq!(reader.begin_wait(now) - now, SECOND * 10);
+        reader.waiting = Some((now - SECOND * 9, now));
+        reader.received(500);
+        let wait = reader.begin_wait(now) - now;
         assert!(wait <= Duration::from_millis(1500) && wait > Duration::from_millis(1400), "{wait:?}");
     }
 
     #[test]
     fn p47_a_fast_start_buys_no_slow_end() {
         let now = Instant::now();
-        let mut watch = watch(60, 1000, 10);
-        watch.received(1 << 30);
-        assert_eq!(watch.begin_wait(now) - now, SECOND * 10);
+        let mut reader = reader(60, 1000, 10);
+        reader.received(1 << 30);
+        assert_eq!(reader.begin_wait(now) - now, SECOND * 10);
     }
 
     #[test]
     fn p47_absurd_times_do_not_overflow() {
         let pace = Pace { idle: Duration::MAX, rate_min_bytes_per_second: 1, grace: Duration::MAX };
         let now = Instant::now();
-        let mut watch = Watch::new(pace);
-        watch.received(usize::MAX);
-        assert_eq!(watch.begin_wait(now) - now, WAIT_MAX);
+        let mut reader = PacedReader::new(pace);
+        reader.received(usize::MAX);
+        assert_eq!(reader.begin_wait(now) - now, WAIT_MAX);
     }
 }

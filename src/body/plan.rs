@@ -1,126 +1,192 @@
-//! What a body is to be: how it arrives, what it has to prove, and in which form it leaves.
+//! The plan for a body that becomes an object: how it arrives, what its content must be, and in which form it
+//! leaves.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html> and
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>.
+//!
+//! Invariants:
+//! - A trailer is known by its algorithm, and it is known exactly where the framing has one.
+//! - A body leaves with a trailer only where it arrived with one, and then with the same.
 
 #![deny(clippy::arithmetic_side_effects)]
 
+use http::HeaderMap;
+
 use crate::{
     auth::Payload,
-    body::{chunked, digest::Algorithm, frame, proof::Proof},
+    body::{chunked::Mode, content_check::ExpectedDigests, digest::ChecksumAlgorithm, output::Output},
     error::{Code, Error, Result},
 };
 
-/// How the body arrives.
+/// How a body arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Framing {
     /// As it is.
     Plain,
     /// In `aws-chunked`.
-    Chunked(chunked::Mode),
-}
-
-/// How the body leaves for the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
-    /// As it is.
-    Plain,
-    /// In `aws-chunked` as `STREAMING-UNSIGNED-PAYLOAD-TRAILER`, with the client's own checksum as trailer.
-    UnsignedTrailer {
-        /// Content of each chunk but the last; at least [`chunked::CHUNK_BYTES_MIN`], S3's own bound.
-        chunk_bytes: u64,
-    },
-}
-
-/// All that is promised of a body before its first byte.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// How it arrives.
-    pub framing: Framing,
-    /// Its exact length, decoded.
-    pub decoded_bytes: u64,
-    /// The sha256 of the decoded bytes that was signed; to be checked here.
-    pub sha256: Option<[u8; 32]>,
-    /// Its `Content-MD5`.
-    pub md5: Option<[u8; 16]>,
-    /// Its checksums as told in headers; to be checked here.
-    pub checksums: Vec<(Algorithm, Vec<u8>)>,
-    /// The checksum that `x-amz-trailer` announces.
-    pub trailer: Option<Algorithm>,
-    /// How it leaves.
-    pub output: Output,
+    Chunked(Mode),
 }
 
 impl Framing {
-    /// How a body with that `x-amz-content-sha256` arrives.
-    pub fn of(payload: &Payload) -> Self {
-        match payload {
-            Payload::Sha256(_) | Payload::Unsigned => Self::Plain,
-            Payload::SignedChunks(seed) => Self::Chunked(chunked::Mode::SignedChunks(seed.clone())),
+    /// How the body of a request arrives, by its `x-amz-content-sha256` and its `x-amz-trailer`.
+    ///
+    /// A form with a trailer needs one checksum of S3's announced, for in the unsigned form it is the only
+    /// proof of the body (P6).
+    ///
+    /// # Errors
+    /// `InvalidRequest` where a trailer is announced twice, for a form without one, not at all for a form
+    /// with one, or under another name than that of a checksum.
+    pub(crate) fn of(payload: &Payload, headers: &HeaderMap) -> Result<Self> {
+        let announced = announced_trailer(headers)?;
+        let mode = match payload {
             Payload::SignedChunksTrailer(seed) => {
-                Self::Chunked(chunked::Mode::SignedChunksTrailer(seed.clone()))
+                Mode::SignedChunksTrailer(seed.clone(), trailer_algorithm(announced)?)
             }
-            Payload::UnsignedTrailer => Self::Chunked(chunked::Mode::UnsignedTrailer),
+            Payload::UnsignedTrailer => Mode::UnsignedTrailer(trailer_algorithm(announced)?),
+            Payload::Sha256(_) | Payload::Unsigned | Payload::SignedChunks(_) if announced.is_some() => {
+                return Err(invalid(
+                    "x-amz-trailer is only possible with an x-amz-content-sha256 that ends in -TRAILER.",
+                ));
+            }
+            Payload::SignedChunks(seed) => Mode::SignedChunks(seed.clone()),
+            Payload::Sha256(_) | Payload::Unsigned => return Ok(Self::Plain),
+        };
+        Ok(Self::Chunked(mode))
+    }
+
+    /// The checksum that follows the content, in the forms that have one.
+    pub(crate) fn trailer(&self) -> Option<ChecksumAlgorithm> {
+        match self {
+            Self::Plain => None,
+            Self::Chunked(mode) => mode.trailer(),
         }
     }
 }
 
+/// The one name in `x-amz-trailer`, in lower case.
+fn announced_trailer(headers: &HeaderMap) -> Result<Option<String>> {
+    let mut names = headers.get_all("x-amz-trailer").iter();
+    match (names.next(), names.next()) {
+        (None, _) => Ok(None),
+        (Some(name), None) => Ok(Some(name.to_str().unwrap_or_default().trim().to_ascii_lowercase())),
+        (Some(_), Some(_)) => Err(invalid("x-amz-trailer may be there once only.")),
+    }
+}
+
+fn trailer_algorithm(announced: Option<String>) -> Result<ChecksumAlgorithm> {
+    let name = announced.ok_or_else(|| {
+        invalid("A body with a trailer needs an x-amz-trailer header that names its checksum.")
+    })?;
+    ChecksumAlgorithm::of_header(&name).ok_or_else(|| {
+        invalid(
+            "The value specified in the x-amz-trailer header is not supported: it must be one of \
+             x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
+        )
+    })
+}
+
+fn invalid(message: &'static str) -> Error {
+    Error::new(Code::InvalidRequest, message)
+}
+
+/// All that is known of a body before its first byte.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub(super) framing: Framing,
+    /// The exact length of the content.
+    pub(super) decoded_bytes: u64,
+    pub(super) expected: ExpectedDigests,
+    /// Content of each chunk towards a store that takes trailers; none: the store is sent plain bodies.
+    trailer_chunk_bytes: Option<u64>,
+}
+
 impl Plan {
-    /// A body that arrives as `payload` says and leaves as it is, of `decoded_bytes`; a signed sha256 is to be checked.
-    pub fn new(payload: &Payload, decoded_bytes: u64) -> Self {
-        Self {
-            framing: Framing::of(payload),
-            decoded_bytes,
-            sha256: match payload {
-                Payload::Sha256(sha256) => Some(*sha256),
-                Payload::Unsigned
-                | Payload::SignedChunks(_)
-                | Payload::SignedChunksTrailer(_)
-                | Payload::UnsignedTrailer => None,
-            },
-            md5: None,
-            checksums: Vec::new(),
-            trailer: None,
-            output: Output::Plain,
+    /// A body that arrives in `framing` with `decoded_bytes` of content and leaves as it is.
+    pub fn new(framing: Framing, decoded_bytes: u64, expected: ExpectedDigests) -> Self {
+        Self { framing, decoded_bytes, expected, trailer_chunk_bytes: None }
+    }
+
+    /// Where the body arrives with a trailer, it leaves with it as well: in chunks of `chunk_bytes`, at least
+    /// 8 KiB. A body without one leaves as it is all the same.
+    #[must_use]
+    pub fn forward_trailer(self, chunk_bytes: u64) -> Self {
+        Self { trailer_chunk_bytes: Some(chunk_bytes), ..self }
+    }
+
+    /// The exact length of the content.
+    pub(crate) fn decoded_bytes(&self) -> u64 {
+        self.decoded_bytes
+    }
+
+    /// The checksum that follows the content on its way in.
+    pub(crate) fn trailer(&self) -> Option<ChecksumAlgorithm> {
+        self.framing.trailer()
+    }
+
+    /// How the body leaves for the store.
+    pub(crate) fn output(&self) -> Output {
+        match (self.trailer(), self.trailer_chunk_bytes) {
+            (Some(trailer), Some(chunk_bytes)) => Output::UnsignedTrailer { trailer, chunk_bytes },
+            (None, _) | (_, None) => Output::Plain,
         }
     }
 
     /// The `Content-Length` towards the store.
     pub fn outbound_bytes(&self) -> u64 {
-        match (self.output, self.trailer) {
-            (Output::UnsignedTrailer { chunk_bytes }, Some(trailer)) => {
-                frame::framed_bytes(self.decoded_bytes, chunk_bytes, trailer)
+        self.output().outbound_bytes(self.decoded_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::body::testing::seed;
+
+    fn framing(payload: &Payload, trailers: &[&'static str]) -> Result<Framing, Code> {
+        let mut headers = HeaderMap::new();
+        for trailer in trailers {
+            headers.append("x-amz-trailer", HeaderValue::from_static(trailer));
+        }
+        Framing::of(payload, &headers).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn p6_a_trailer_is_announced_where_there_is_one_and_only_there() {
+        let seed = || seed("");
+        let crc32 = "x-amz-checksum-crc32";
+        let algorithm = ChecksumAlgorithm::Crc32;
+        for (payload, with_trailer) in [
+            (Payload::UnsignedTrailer, Mode::UnsignedTrailer(algorithm)),
+            (Payload::SignedChunksTrailer(seed()), Mode::SignedChunksTrailer(seed(), algorithm)),
+        ] {
+            assert_eq!(framing(&payload, &[" X-Amz-Checksum-CRC32 "]), Ok(Framing::Chunked(with_trailer)));
+            for wrong in [&[][..], &[""], &["x-amz-checksum-md5"], &["crc32"], &[crc32, crc32]] {
+                assert_eq!(framing(&payload, wrong), Err(Code::InvalidRequest), "{payload:?} {wrong:?}");
             }
-            (Output::UnsignedTrailer { .. } | Output::Plain, _) => self.decoded_bytes,
+        }
+        for (payload, without) in [
+            (Payload::Unsigned, Framing::Plain),
+            (Payload::Sha256([7; 32]), Framing::Plain),
+            (Payload::SignedChunks(seed()), Framing::Chunked(Mode::SignedChunks(seed()))),
+        ] {
+            assert_eq!(framing(&payload, &[]), Ok(without));
+            for wrong in [&[crc32][..], &[""], &[crc32, crc32]] {
+                assert_eq!(framing(&payload, wrong), Err(Code::InvalidRequest), "{payload:?} {wrong:?}");
+            }
         }
     }
 
-    /// Proves a body that is there as a whole and was not chunked.
-    pub fn prove(&self, content: &[u8]) -> Result<()> {
-        if self.framing != Framing::Plain {
-            return Err(Error::internal("a chunked body cannot be proven undecoded"));
-        }
-        let mut proof = Proof::new(self);
-        proof.update(content);
-        proof.verify(None)
-    }
-
-    /// Refuses what does not fit together.
-    pub(super) fn check(&self) -> Result<()> {
-        use chunked::Mode;
-        let announced = self.trailer.is_some();
-        match &self.framing {
-            Framing::Plain | Framing::Chunked(Mode::SignedChunks(_)) if announced => Err(Error::new(
-                Code::InvalidRequest,
-                "x-amz-trailer is only possible with an x-amz-content-sha256 that ends in -TRAILER.",
-            )),
-            Framing::Chunked(Mode::SignedChunksTrailer(_)) if !announced => Err(Error::new(
-                Code::MalformedTrailerError,
-                "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER needs an x-amz-trailer header that names a checksum.",
-            )),
-            Framing::Plain | Framing::Chunked(_) => match self.output {
-                Output::UnsignedTrailer { .. } if !announced => {
-                    Err(Error::internal("a trailer towards the store needs one from the client"))
-                }
-                Output::UnsignedTrailer { .. } | Output::Plain => Ok(()),
-            },
-        }
+    #[test]
+    fn only_a_body_with_a_trailer_leaves_with_one() {
+        let output =
+            |framing| Plan::new(framing, 5, ExpectedDigests::default()).forward_trailer(9000).output();
+        assert_eq!(output(Framing::Plain), Output::Plain);
+        assert_eq!(output(Framing::Chunked(Mode::SignedChunks(seed("")))), Output::Plain);
+        let trailer = ChecksumAlgorithm::Sha1;
+        let forwarded = Output::UnsignedTrailer { trailer, chunk_bytes: 9000 };
+        assert_eq!(output(Framing::Chunked(Mode::UnsignedTrailer(trailer))), forwarded);
+        assert_eq!(output(Framing::Chunked(Mode::SignedChunksTrailer(seed(""), trailer))), forwarded);
     }
 }

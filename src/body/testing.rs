@@ -1,4 +1,5 @@
-//! What the tests of bodies share: a scripted peer, and an encoder of `aws-chunked` written from the specification.
+//! What the tests of bodies share: a scripted peer, and an encoder of `aws-chunked` written from the
+//! specification.
 
 use std::{
     collections::VecDeque,
@@ -54,14 +55,10 @@ impl Peer {
         self
     }
 
-    /// With a length told ahead, and an end that shows without asking.
+    /// With a length that is known ahead, and an end that shows without asking.
     pub(super) fn sized(mut self) -> Self {
         self.sized = true;
         self
-    }
-
-    pub(super) fn left_frames(&self) -> usize {
-        self.frames.len()
     }
 }
 
@@ -141,7 +138,7 @@ pub(super) fn seed(signature: &str) -> ChunkSeed {
     }
 }
 
-/// How a client writes the end of its trailer.
+/// How a client ends the line of its trailer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ending {
     /// botocore, the SDKs.
@@ -150,16 +147,11 @@ pub(super) enum Ending {
     Minio,
 }
 
-/// `chunks` as a client sends them in `mode`, with a trailer where there is one.
-pub(super) fn encode(
-    mode: &Mode,
-    chunks: &[&[u8]],
-    trailer: Option<(&str, &str)>,
-    ending: Ending,
-) -> Vec<u8> {
+/// `chunks` as a client sends them in `mode`, with `trailer` as the value of its trailer where it has one.
+pub(super) fn encode(mode: &Mode, chunks: &[&[u8]], trailer: &str, ending: Ending) -> Vec<u8> {
     let seed = match mode {
-        Mode::SignedChunks(seed) | Mode::SignedChunksTrailer(seed) => Some(seed),
-        Mode::UnsignedTrailer => None,
+        Mode::SignedChunks(seed) | Mode::SignedChunksTrailer(seed, _) => Some(seed),
+        Mode::UnsignedTrailer(_) => None,
     };
     let mut previous = seed.map(|seed| seed.signature.clone()).unwrap_or_default();
     let mut sign = |what: &str, hashes: String| {
@@ -183,14 +175,15 @@ pub(super) fn encode(
             wire.extend_from_slice(b"\r\n");
         }
     }
-    if let Some((name, value)) = trailer {
+    if let Some(algorithm) = mode.trailer() {
+        let name = algorithm.header();
         let end = match ending {
             Ending::Plain => "\r\n",
             Ending::Minio => "\n\r\n",
         };
-        wire.extend_from_slice(format!("{name}:{value}{end}").as_bytes());
-        if matches!(mode, Mode::SignedChunksTrailer(_)) {
-            let signature = sign("TRAILER", sha256(format!("{name}:{value}\n").as_bytes()));
+        wire.extend_from_slice(format!("{name}:{trailer}{end}").as_bytes());
+        if matches!(mode, Mode::SignedChunksTrailer(..)) {
+            let signature = sign("TRAILER", sha256(format!("{name}:{trailer}\n").as_bytes()));
             wire.extend_from_slice(format!("x-amz-trailer-signature:{signature}\r\n").as_bytes());
         }
     }

@@ -1,13 +1,13 @@
-//! The request body towards the store: proven content, in the framing which the store takes.
+//! The request body towards the store: verified content, in the form which the store takes.
 //!
 //! Invariants:
-//! - [`Body::size_hint`] is exact at all times, and the last byte leaves only after the proof ([`super::arrival`]).
-//! - A failure is an error of the body, never a clean end: with the `Content-Length` told ahead, the store sees a broken
-//!   transfer and stores nothing.
+//! - [`Body::size_hint`] is exact at all times, and the last byte leaves only after every check
+//!   ([`super::verifying`]).
+//! - A failure is an error of the body, never a clean end. The `Content-Length` was sent ahead, so the store
+//!   sees a broken transfer and stores nothing.
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -15,16 +15,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
-    body::{BoxError, arrival::Arriving, frame::Framer, outcome::Outcome},
-    error::Error,
+    body::{failure::BoxError, output::OutputEncoder, verifying::VerifyingBody},
+    error::{Error, Result},
 };
 
-/// A body for the store; made by [`Arriving::into_upload`], which proves the small ones first.
+/// A body for the store.
 pub struct Upload<B> {
-    arriving: Arriving<B>,
-    framer: Framer,
+    content: VerifyingBody<B>,
+    encoder: OutputEncoder,
     left_bytes: u64,
-    /// All content was taken from `arriving`.
+    /// All content was taken from the client's body.
     ended: bool,
 }
 
@@ -33,30 +33,34 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(arriving: Arriving<B>, outbound_bytes: u64) -> Self {
-        Self { framer: Framer::new(arriving.plan()), arriving, left_bytes: outbound_bytes, ended: false }
+    /// Makes a client's body ready for the store. A small one (16 KiB at most) is read and verified here, so
+    /// that a false one never reaches the store; a larger one is not touched yet.
+    pub async fn prepare(mut content: VerifyingBody<B>) -> Result<Self> {
+        content.verify_small().await?;
+        let (output, decoded_bytes) = (content.output(), content.declared_bytes());
+        Ok(Self {
+            content,
+            encoder: OutputEncoder::new(output, decoded_bytes),
+            left_bytes: output.outbound_bytes(decoded_bytes),
+            ended: false,
+        })
     }
 
-    /// Where the road will read what became of this body.
-    pub fn outcome(&self) -> Arc<Outcome<B>> {
-        self.arriving.outcome()
-    }
-
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         loop {
-            if let Some(piece) = self.framer.next() {
+            if let Some(piece) = self.encoder.next() {
                 self.left_bytes = self.left_bytes.saturating_sub(piece.len() as u64);
                 return Poll::Ready(Some(Ok(piece)));
             }
             if self.ended {
                 return Poll::Ready(None);
             }
-            match ready!(self.arriving.poll_content(context)) {
-                Some(Ok(content)) => self.framer.feed(content),
+            match ready!(self.content.poll_content(context)) {
+                Some(Ok(content)) => self.encoder.feed(content),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {
                     self.ended = true;
-                    self.framer.end(self.arriving.trailer());
+                    self.encoder.finish(self.content.trailer());
                 }
             }
         }
@@ -71,10 +75,7 @@ where
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         self.get_mut().poll_piece(context).map_ok(Frame::data)
     }
 
@@ -88,5 +89,4 @@ where
 }
 
 #[cfg(test)]
-#[path = "upload_tests.rs"]
 mod tests;

@@ -250,7 +250,8 @@ fn read_configured(
         }
         ChainSource::Subtensor(settings) => settings,
     };
-    let on_disk = settings.snapshot_file.as_deref().and_then(|path| stored_snapshot(path, &settings, now).ok());
+    let on_disk =
+        settings.snapshot_file.as_deref().and_then(|path| stored_snapshot(path, &settings, now).ok());
     let fresh_seconds = FRESH_REFRESHES.saturating_mul(settings.refresh_seconds);
     let now_seconds = UnixTime::from(now).seconds();
     let is_fresh = |snapshot: &Snapshot| snapshot.age_seconds(now_seconds) <= fresh_seconds;

@@ -15,7 +15,7 @@ use std::{
 use http::{Method, StatusCode};
 
 use crate::{
-    body::relay::End,
+    body::answer_stream::AnswerEnd,
     chain::{AccountId, Owner, Role},
     error::Error,
     s3::Operation,
@@ -73,15 +73,15 @@ impl AccessRecord {
     }
 
     /// Writes the line.
-    pub(crate) fn end(self, status: StatusCode, sent_bytes: u64, end: &End) {
+    pub(crate) fn end(self, status: StatusCode, sent_bytes: u64, end: &AnswerEnd) {
         let outcome = match end {
-            End::Complete => "complete",
-            End::Failed(_) => "failed",
-            End::Cancelled => "cancelled",
+            AnswerEnd::Complete => "complete",
+            AnswerEnd::Failed(_) => "failed",
+            AnswerEnd::Cancelled => "cancelled",
         };
         let late = match end {
-            End::Failed(error) => Some(error),
-            End::Complete | End::Cancelled => None,
+            AnswerEnd::Failed(error) => Some(error),
+            AnswerEnd::Complete | AnswerEnd::Cancelled => None,
         };
         let error = self.error.as_ref().or(late);
         let hotkey = match &self.owner {

@@ -15,9 +15,9 @@ use hyper::body::Incoming;
 use super::{AccessRecord, Exchange};
 use crate::{
     body::{
-        BoxError,
+        answer_stream::{AnswerEnd, AnswerStream},
+        failure::BoxError,
         late_error::LateError,
-        relay::{End, Relay},
     },
     error::Error,
     s3::xml,
@@ -30,7 +30,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// The body of an answer; its end writes the access record.
-pub(crate) type AnswerBody = Relay<Content, (), Box<dyn FnOnce(u64, End) + Send>>;
+pub(crate) type AnswerBody = AnswerStream<Content, Box<dyn FnOnce(u64, AnswerEnd) + Send>>;
 
 /// What takes the place of an `<Error>` in a 200: given the store's, gives this server's.
 pub(crate) type ReplaceError = Box<dyn FnOnce(Bytes) -> Bytes + Send>;
@@ -186,15 +186,15 @@ impl Answer {
         {
             headers.insert(REQUEST_ID, id);
         }
-        let finish = move |sent_bytes: u64, end: End| {
+        let finish = move |sent_bytes: u64, end: AnswerEnd| {
             let mut record = record;
             if let Some(error) = late_error.as_ref().and_then(|late_error| late_error.get()) {
                 record.error = Some(error.clone());
             }
             record.end(status, sent_bytes, &end);
         };
-        let finish = Box::new(finish) as Box<dyn FnOnce(u64, End) + Send>;
-        let mut response = Response::new(Relay::new(content, idle, (), finish));
+        let finish = Box::new(finish) as Box<dyn FnOnce(u64, AnswerEnd) + Send>;
+        let mut response = Response::new(AnswerStream::new(content, idle, finish));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Proxy, relay};
 use crate::{
-    body::{bounded::collect_bounded, digest::Running, pace::Pace},
+    body::{bounded::collect_bounded, digest::RunningDigest, pace::Pace},
     error::{Error, Result},
     exchange::{Answer, Exchange},
     policy::DeletePermit,
@@ -37,7 +37,7 @@ impl Proxy {
         headers.set_content_length(document.len() as u64);
         headers.set_content_type_xml();
         // Old stores insist on it.
-        let mut md5 = Running::md5();
+        let mut md5 = RunningDigest::md5();
         md5.update(&document);
         headers.set_content_md5(&md5.finish())?;
         let sent = self.store.send(permit.outbound(headers), StoreBody::whole(document), exchange.now);

@@ -8,14 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 
 use super::{
     Proxy, check_head,
-    put::{Planned, promised, rewrite},
+    put::{Planned, expected_digests, rewrite},
     sizes,
 };
 use crate::{
     auth::{Payload, sigv4::post_policy::PostForm},
     body::{
-        form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, Inbound, file_bytes, read_head},
-        plan::Plan,
+        client_body::ClientBody,
+        form::{Boundary, FORM_HEAD_BYTES_MAX, FormFile, FormHead, read_head},
+        plan::{Framing, Plan},
     },
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
@@ -92,8 +93,7 @@ impl Proxy {
         let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
         // The fields, within bounds, and the beginning of the file.
-        let (form_head, first) = read_head(&mut body, &boundary, self.pace).await?;
-        let file_bytes = file_bytes(form_bytes, &form_head, &boundary)?;
+        let (form_head, file) = read_head(&mut body, &boundary, form_bytes, self.pace).await?;
         let is_own_host = self.site.is_own_host(&host);
         let form = PostForm { fields: &form_head.fields, host: &host, is_own_host };
 
@@ -116,11 +116,10 @@ impl Proxy {
         let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
 
         // The bounds of the policy, and the server's own.
-        verified.policy().check_length(file_bytes)?;
-        sizes::check_object(&self.limits, file_bytes)?;
+        verified.policy().check_length(file.bytes())?;
+        sizes::check_object(&self.limits, file.bytes())?;
 
-        let file = FilePart::new(body, first, file_bytes, &boundary);
-        let answer = self.store_file(exchange, permit, forwarded, &fields, file, file_bytes).await?;
+        let answer = self.store_file(exchange, permit, forwarded, &fields, file, body).await?;
         if !answer.is_success() {
             return Ok(answer);
         }
@@ -136,13 +135,13 @@ impl Proxy {
         permit: UploadPermit<'_>,
         mut forwarded: ForwardedHeaders,
         fields: &HeaderMap,
-        file: FilePart<RequestBody>,
-        file_bytes: u64,
+        file: FormFile,
+        body: RequestBody,
     ) -> Result<Answer> {
-        let mut plan = Plan::new(&Payload::Unsigned, file_bytes);
-        promised(&mut plan, fields, self.verified_by_store)?;
+        let expected = expected_digests(&Payload::Unsigned, fields, self.verified_by_store)?;
+        let plan = Plan::new(Framing::Plain, file.bytes(), expected);
         let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned, self.verified_by_store)?;
-        let body = Inbound::File(Box::new(file));
+        let body = ClientBody::FormFile(Box::new(file.in_body(body)));
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }
 

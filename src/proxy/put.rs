@@ -3,20 +3,21 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 
 use super::{Proxy, relay, sizes};
 use crate::{
     auth::Payload,
     body::{
-        arrival::Arriving,
-        digest::Algorithm,
-        form as inbound,
-        plan::{Output, Plan},
+        client_body::ClientBody,
+        content_check::ExpectedDigests,
+        output::Output,
+        plan::{Framing, Plan},
+        upload::Upload,
+        verifying::VerifyingBody,
     },
     config::{StoreChecks, Trailers},
-    error::{Code, Error, Result},
+    error::{Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
     s3::{ForwardedHeaders, Operation},
@@ -37,7 +38,7 @@ const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) payload_hash: Cow<'static, str>,
-    pub(super) body: inbound::Inbound<RequestBody>,
+    pub(super) body: ClientBody<RequestBody>,
 }
 
 impl Proxy {
@@ -59,7 +60,7 @@ impl Proxy {
         }
         let plan = plan(payload, headers, decoded_bytes, self.trailers, self.verified_by_store)?;
         let payload_hash = rewrite(&mut forwarded, &plan, payload, self.verified_by_store)?;
-        let body = inbound::Inbound::Plain(body);
+        let body = ClientBody::Plain(body);
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }
 
@@ -73,11 +74,11 @@ impl Proxy {
     ) -> Result<Answer> {
         let Planned { plan, payload_hash, body } = planned;
         let operation = if permit.is_part() { Operation::UploadPart } else { Operation::PutObject };
-        let arriving = Arriving::new(body, plan, self.pace)?;
-        let outcome = arriving.outcome();
+        let body = VerifyingBody::new(body, plan, self.pace);
+        let report = body.report();
         // A small body is read whole here.
         let upload = tokio::select! {
-            upload = arriving.into_upload() => upload?,
+            upload = Upload::prepare(body) => upload?,
             lost = self.access.registration_lost(permit.caller()) => return Err(lost),
         };
         let (body, abort) = StoreBody::upload(upload, payload_hash);
@@ -91,11 +92,11 @@ impl Proxy {
             }
         };
         // What the client did wrong is the answer, whatever the store makes of the broken transfer.
-        if let Some(error) = outcome.failure() {
+        if let Some(error) = report.failure() {
             return Err(error.clone());
         }
         let answer = relay::answer(&self.store, exchange, operation, answer?).await;
-        if !outcome.is_proven() {
+        if !report.is_verified() {
             // The store answered early: take its answer, and let go of the client's rest (P41).
             abort.stop();
             // A store that reads nothing any more keeps the upload until its connection times out.
@@ -119,84 +120,31 @@ fn plan(
     trailers: Trailers,
     store: StoreChecks,
 ) -> Result<Plan> {
-    let mut plan = Plan::new(payload, decoded_bytes);
-    if store.sha256 {
-        plan.sha256 = None;
-    }
-    plan.trailer = announced_trailer(payload, headers)?;
-    if plan.trailer.is_some() && trailers == Trailers::Forward {
-        plan.output = Output::UnsignedTrailer { chunk_bytes: STORE_CHUNK_BYTES };
-    }
-    promised(&mut plan, headers, store)?;
-    Ok(plan)
+    let framing = Framing::of(payload, headers)?;
+    let plan = Plan::new(framing, decoded_bytes, expected_digests(payload, headers, store)?);
+    Ok(match trailers {
+        Trailers::Forward => plan.forward_trailer(STORE_CHUNK_BYTES),
+        Trailers::Translate => plan,
+    })
 }
 
-/// Digests that stand in headers, as far as the store is not trusted to check them.
-pub(super) fn promised(plan: &mut Plan, headers: &HeaderMap, store: StoreChecks) -> Result<()> {
-    let invalid = |name: &str| {
-        Error::new(
-            Code::InvalidDigest,
-            format!("The {name} you specified was invalid: it must be the base64 of the digest."),
-        )
-    };
-    let mut md5 = headers.get_all("content-md5").iter();
-    if let Some(text) = md5.next() {
-        let bytes = STANDARD.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-        let (Some(bytes), None) = (bytes, md5.next()) else { return Err(invalid("Content-MD5")) };
-        plan.md5 = Some(bytes).filter(|_| !store.content_md5);
+/// The digests in headers, except those that the store is trusted to check.
+pub(super) fn expected_digests(
+    payload: &Payload,
+    headers: &HeaderMap,
+    store: StoreChecks,
+) -> Result<ExpectedDigests> {
+    let mut expected = ExpectedDigests::of(payload, headers)?;
+    if store.sha256 {
+        expected.sha256 = None;
     }
-    for (name, value) in headers {
-        let Some(algorithm) = Algorithm::of_header(name.as_str()) else { continue };
-        let expected = value.to_str().ok().and_then(|text| algorithm.parse(text));
-        let expected = expected.ok_or_else(|| {
-            Error::new(Code::InvalidRequest, format!("Value for {name} header is invalid."))
-        })?;
-        if plan.checksums.iter().any(|(other, _)| *other == algorithm) {
-            return Err(Error::new(
-                Code::InvalidRequest,
-                format!("The header {name} may be there once only."),
-            ));
-        }
-        plan.checksums.push((algorithm, expected));
+    if store.content_md5 {
+        expected.md5 = None;
     }
     if store.checksum {
-        plan.checksums.clear();
+        expected.checksums.clear();
     }
-    Ok(())
-}
-
-/// The checksum that a trailing mode announces: one, and one of S3's, for in the unsigned mode it is the only
-/// thing that speaks for the body (P6).
-fn announced_trailer(payload: &Payload, headers: &HeaderMap) -> Result<Option<Algorithm>> {
-    let mut names = headers.get_all("x-amz-trailer").iter();
-    let name = match (names.next(), names.next()) {
-        (None, _) => None,
-        (Some(name), None) => Some(name.to_str().unwrap_or_default().trim().to_ascii_lowercase()),
-        (Some(_), Some(_)) => {
-            return Err(Error::new(Code::InvalidRequest, "x-amz-trailer may be there once only."));
-        }
-    };
-    match (payload, name) {
-        (Payload::Sha256(_) | Payload::Unsigned | Payload::SignedChunks(_), None) => Ok(None),
-        (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), Some(name)) => {
-            match Algorithm::of_header(&name) {
-                Some(algorithm) => Ok(Some(algorithm)),
-                None => Err(Error::new(
-                    Code::InvalidRequest,
-                    "The value specified in the x-amz-trailer header is not supported: it must be one of \
-                     x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
-                )),
-            }
-        }
-        (Payload::UnsignedTrailer | Payload::SignedChunksTrailer(_), None) => Err(Error::new(
-            Code::InvalidRequest,
-            "A body with a trailer needs an x-amz-trailer header that names its checksum.",
-        )),
-        (_, Some(_)) => Err(Error::new(
-            Code::InvalidRequest,
-            "x-amz-trailer is only possible with an x-amz-content-sha256 that ends in -TRAILER.",
-        )),
-    }
+    Ok(expected)
 }
 
 /// Writes framing and length for the store; gives `x-amz-content-sha256`.
@@ -207,13 +155,13 @@ pub(super) fn rewrite(
     store: StoreChecks,
 ) -> Result<Cow<'static, str>> {
     headers.set_content_length(plan.outbound_bytes());
-    match (plan.output, plan.trailer) {
-        (Output::UnsignedTrailer { .. }, Some(trailer)) => {
-            headers.set_aws_chunked(trailer.header(), plan.decoded_bytes)?;
+    match plan.output() {
+        Output::UnsignedTrailer { trailer, .. } => {
+            headers.set_aws_chunked(trailer.header(), plan.decoded_bytes())?;
             Ok(UNSIGNED_TRAILER.into())
         }
-        (_, trailer) => {
-            if trailer.is_some() {
+        Output::Plain => {
+            if plan.trailer().is_some() {
                 headers.remove_announced_checksum();
             }
             match payload {

@@ -6,11 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use tokio::sync::Semaphore;
 
-use super::put;
 use crate::{
     auth::Payload,
-    body::{pace::Pace, plan::Plan, too_slow},
-    config::StoreChecks,
+    body::{content_check::check_whole, failure::too_slow, pace::Pace},
     error::{Code, Error, Result},
     exchange::RequestBody,
 };
@@ -73,10 +71,8 @@ impl XmlBodies {
         };
         let body = body.collect(bytes_max, self.pace);
         let body = tokio::time::timeout(REQUEST_XML_TIME_MAX, body).await.map_err(|_| too_slow())??;
-        let mut plan = Plan::new(payload, body.len() as u64);
         // The store gets another body than this: what was promised of this one is checked here.
-        put::promised(&mut plan, headers, StoreChecks::default())?;
-        plan.prove(&body)?;
+        check_whole(payload, headers, &body)?;
         Ok(body)
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::{
     auth::sigv4::canonical::sha256_hex,
-    body::{form::Inbound, upload::Upload},
+    body::{client_body::ClientBody, upload::Upload},
     error::{Code, Error},
     exchange::RequestBody,
 };
@@ -33,7 +33,7 @@ pub(crate) struct StoreBody {
 }
 
 /// A client's body, decoded, checked and framed for the store.
-pub(super) type ClientUpload = Upload<Inbound<RequestBody>>;
+pub(super) type ClientUpload = Upload<ClientBody<RequestBody>>;
 
 enum Kind {
     Whole(Option<Bytes>),

@@ -6,20 +6,18 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use subgate::{
     auth::ChunkSeed,
-    body::chunked::{Decoder, Mode},
+    body::{
+        chunked::{Decoder, Mode},
+        digest::ChecksumAlgorithm,
+    },
     error::Code,
     secret::Secret,
 };
 
-const TRAILER: &str = "x-amz-checksum-crc32";
+const TRAILER: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 
-fn decode(
-    mode: Mode,
-    trailer: bool,
-    declared: u64,
-    pieces: &[&[u8]],
-) -> Result<(Vec<u8>, Option<String>), Code> {
-    let mut decoder = Decoder::new(mode, trailer.then_some(TRAILER), declared);
+fn decode(mode: Mode, declared: u64, pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<String>), Code> {
+    let mut decoder = Decoder::new(mode, declared);
     let mut seen = Vec::new();
     for piece in pieces {
         let mut piece = Bytes::copy_from_slice(piece);
@@ -43,11 +41,11 @@ fuzz_target!(|input: &[u8]| {
         signature: "0".repeat(64),
     };
     let mode = match form % 3 {
-        0 => Mode::UnsignedTrailer,
+        0 => Mode::UnsignedTrailer(TRAILER),
         1 => Mode::SignedChunks(seed),
-        _ => Mode::SignedChunksTrailer(seed),
+        _ => Mode::SignedChunksTrailer(seed, TRAILER),
     };
-    let (trailer, declared) = (form & 0x80 != 0, u64::from(*declared));
+    let declared = u64::from(*declared);
     let pieces: Vec<&[u8]> = wire.chunks(usize::from(*split).max(1)).collect();
-    assert_eq!(decode(mode.clone(), trailer, declared, &pieces), decode(mode, trailer, declared, &[wire]));
+    assert_eq!(decode(mode.clone(), declared, &pieces), decode(mode, declared, &[wire]));
 });

@@ -4,14 +4,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use subgate::{
-    body::form::{Boundary, FORM_FIELDS_MAX, FORM_HEAD_BYTES_MAX, FormHead, Parser},
+    body::form::{Boundary, FORM_FIELDS_MAX, FORM_HEAD_BYTES_MAX, FormHead, FormHeadParser},
     error::Code,
 };
 
 /// The head, and all that follows it.
 fn parse(pieces: &[&[u8]]) -> Result<Option<(FormHead, Vec<u8>)>, Code> {
     let boundary = Boundary::of("multipart/form-data; boundary=b0").map_err(|error| error.code)?;
-    let mut parser = Parser::new(&boundary);
+    let mut parser = FormHeadParser::new(&boundary);
     let mut pieces = pieces.iter();
     while let Some(piece) = pieces.next() {
         if let Some((head, first)) = parser.feed(piece).map_err(|error| error.code)? {

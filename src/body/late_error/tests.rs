@@ -33,7 +33,8 @@ fn p46_what_is_no_error_passes_byte_for_byte() {
         "<?xml version=\"1.0\"",
         "<!-- -",
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CopyObjectResult><ETag>x</ETag></CopyObjectResult>",
-        "<?xml version=\"1.0\"?>\n \n <CompleteMultipartUploadResult xmlns=\"x\"><Error>no</Error></CompleteMultipartUploadResult>",
+        "<?xml version=\"1.0\"?>\n \n <CompleteMultipartUploadResult xmlns=\"x\"><Error>no</Error>\
+         </CompleteMultipartUploadResult>",
         "<Errors><Error/></Errors>",
         "<Error:s/>",
         "no xml <Error>",

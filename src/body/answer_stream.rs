@@ -1,9 +1,11 @@
-//! The answer's body towards the client: unchanged, watched for a silent store, and the end of the request's ticket.
+//! The answer's body towards the client: unchanged, watched for a silent store, and reported once it has
+//! ended.
 //!
 //! Invariants:
-//! - Frames, trailers, `size_hint` and `is_end_stream` are the store's own, so HEAD and `Content-Length` stay right (P44).
-//! - The finish is called exactly once: at the end, at an error, or when the client goes away and hyper drops the body.
-//!   The ticket lives until then.
+//! - Frames, trailers, `size_hint` and `is_end_stream` are the store's own, so HEAD and `Content-Length` stay
+//!   right (P44).
+//! - The end is reported exactly once: at the end, at an error, or when the client goes away and hyper drops
+//!   the body.
 
 use std::{
     pin::Pin,
@@ -16,16 +18,15 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     body::{
-        BoxError,
-        pace::{Pace, Stop, Watch},
-        store_failure,
+        failure::BoxError,
+        pace::{Pace, PacedReader, ReadError},
     },
     error::Error,
 };
 
 /// How an answer's body ended.
 #[derive(Debug, Clone)]
-pub enum End {
+pub(crate) enum AnswerEnd {
     /// All of it was handed on.
     Complete,
     /// The store failed in the middle.
@@ -34,83 +35,76 @@ pub enum End {
     Cancelled,
 }
 
-/// An answer's body on its way to the client. `F` is called once with the bytes handed on and how it ended; `T` is
-/// dropped right after.
-pub struct Relay<B, T, F>
+/// An answer's body on its way to the client. `F` is called once, with the number of bytes that were handed
+/// on and with how the body ended; what `F` holds lives until then.
+pub(crate) struct AnswerStream<B, F>
 where
-    F: FnOnce(u64, End),
+    F: FnOnce(u64, AnswerEnd),
     B: Body,
 {
     body: Option<B>,
-    watch: Watch,
-    /// The length told ahead: hyper drops a body at that length without asking for its end.
+    reader: PacedReader,
+    /// The length that was declared ahead: hyper drops a body at that length without asking for its end.
     declared_bytes: Option<u64>,
     sent_bytes: u64,
-    finish: Option<(F, T)>,
+    on_end: Option<F>,
 }
 
-impl<B, T, F> Relay<B, T, F>
+impl<B, F> AnswerStream<B, F>
 where
-    F: FnOnce(u64, End),
+    F: FnOnce(u64, AnswerEnd),
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Relays `body`, whose store may be silent for `idle`.
-    pub fn new(body: B, idle: Duration, ticket: T, finish: F) -> Self {
+    /// Hands on `body`, whose store may be silent for `idle`.
+    pub(crate) fn new(body: B, idle: Duration, on_end: F) -> Self {
         Self {
             declared_bytes: body.size_hint().exact(),
-            watch: Watch::new(Pace::idle(idle)),
+            reader: PacedReader::new(Pace::idle(idle)),
             body: Some(body),
             sent_bytes: 0,
-            finish: Some((finish, ticket)),
+            on_end: Some(on_end),
         }
     }
 
-    fn poll_relayed(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_watched(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let end = match ready!(self.watch.poll_frame(body, context)) {
-            Some(Ok(frame)) => {
+        match ready!(self.reader.poll_frame(body, context)).transpose() {
+            Ok(Some(frame)) => {
                 let frame_bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 self.sent_bytes = self.sent_bytes.saturating_add(frame_bytes);
-                return Poll::Ready(Some(Ok(frame)));
+                Poll::Ready(Some(Ok(frame)))
             }
-            None => None,
-            Some(Err(Stop::Failed(error))) => Some(store_failure(error)),
-            Some(Err(Stop::Late)) => {
-                Some(Error::store_unavailable("the store fell silent in the middle of its answer"))
-            }
-        };
-        self.body = None;
-        match end {
-            None => {
-                self.finish(End::Complete);
+            Ok(None) => {
+                self.end(AnswerEnd::Complete);
                 Poll::Ready(None)
             }
-            Some(error) => {
-                self.finish(End::Failed(error.clone()));
+            Err(error) => {
+                let error = ReadError::by_store(error);
+                self.end(AnswerEnd::Failed(error.clone()));
                 Poll::Ready(Some(Err(error)))
             }
         }
     }
 }
 
-impl<B, T, F> Relay<B, T, F>
+impl<B, F> AnswerStream<B, F>
 where
-    F: FnOnce(u64, End),
+    F: FnOnce(u64, AnswerEnd),
     B: Body,
 {
-    fn finish(&mut self, end: End) {
-        if let Some((finish, ticket)) = self.finish.take() {
-            finish(self.sent_bytes, end);
-            drop(ticket);
+    /// Lets go of the store's body, and reports its end unless that was done before.
+    fn end(&mut self, end: AnswerEnd) {
+        self.body = None;
+        if let Some(on_end) = self.on_end.take() {
+            on_end(self.sent_bytes, end);
         }
     }
 }
 
-impl<B, T, F> Body for Relay<B, T, F>
+impl<B, F> Body for AnswerStream<B, F>
 where
-    F: FnOnce(u64, End) + Unpin,
-    T: Unpin,
+    F: FnOnce(u64, AnswerEnd) + Unpin,
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
@@ -121,7 +115,7 @@ where
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.get_mut().poll_relayed(context)
+        self.get_mut().poll_watched(context)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -133,15 +127,15 @@ where
     }
 }
 
-impl<B, T, F> Drop for Relay<B, T, F>
+impl<B, F> Drop for AnswerStream<B, F>
 where
-    F: FnOnce(u64, End),
+    F: FnOnce(u64, AnswerEnd),
     B: Body,
 {
     fn drop(&mut self) {
         let complete = self.declared_bytes == Some(self.sent_bytes)
             || self.body.as_ref().is_none_or(Body::is_end_stream);
-        self.finish(if complete { End::Complete } else { End::Cancelled });
+        self.end(if complete { AnswerEnd::Complete } else { AnswerEnd::Cancelled });
     }
 }
 
@@ -162,29 +156,32 @@ mod tests {
         }
     }
 
-    /// Reads `frames` frames of `peer` through a relay, drops it, and tells what was finished, in order.
+    /// Reads `frames` frames of `peer` through a stream and drops it: what was reported and dropped, in
+    /// order.
     fn check(peer: Peer, frames: usize, expected: &[&str]) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
-        let mut relay = Relay::new(peer, IDLE, Ticket(Arc::clone(&seen)), move |bytes, end| {
+        let ticket = Ticket(Arc::clone(&seen));
+        let mut stream = AnswerStream::new(peer, IDLE, move |bytes, end| {
+            let _held = &ticket;
             let end = match end {
-                End::Complete => "complete".to_owned(),
-                End::Cancelled => "cancelled".to_owned(),
-                End::Failed(error) => error.code.as_str().to_owned(),
+                AnswerEnd::Complete => "complete".to_owned(),
+                AnswerEnd::Cancelled => "cancelled".to_owned(),
+                AnswerEnd::Failed(error) => error.code.as_str().to_owned(),
             };
             log.lock().unwrap().push(format!("{bytes} {end}"));
         });
         block_on(async {
             for _ in 0..frames {
-                let _ = next(&mut relay).await;
+                let _ = next(&mut stream).await;
             }
         });
-        drop(relay);
+        drop(stream);
         assert_eq!(*seen.lock().unwrap(), expected);
     }
 
     #[test]
-    fn the_end_is_told_once_and_then_the_ticket_dropped() {
+    fn the_end_is_reported_once_and_then_the_ticket_dropped() {
         check(Peer::of(&["ab", "c"]), 3, &["3 complete", "ticket"]);
         check(Peer::of(&["ab", "c"]), 9, &["3 complete", "ticket"]);
         check(Peer::of(&["ab", "c"]), 1, &["2 cancelled", "ticket"]);
@@ -201,12 +198,12 @@ mod tests {
 
     #[test]
     fn p44_hints_are_the_stores_own() {
-        let relay = Relay::new(Peer::of(&["ab"]).sized(), IDLE, (), |_, _| {});
-        assert_eq!(relay.size_hint().exact(), Some(2));
-        assert!(!relay.is_end_stream());
-        let relay = Relay::new(Peer::of(&[]).sized(), IDLE, (), |_, _| {});
-        assert!(relay.is_end_stream());
-        let relay = Relay::new(Peer::of(&["ab"]), IDLE, (), |_, _| {});
-        assert_eq!(relay.size_hint().exact(), None);
+        let stream = AnswerStream::new(Peer::of(&["ab"]).sized(), IDLE, |_, _| {});
+        assert_eq!(stream.size_hint().exact(), Some(2));
+        assert!(!stream.is_end_stream());
+        let stream = AnswerStream::new(Peer::of(&[]).sized(), IDLE, |_, _| {});
+        assert!(stream.is_end_stream());
+        let stream = AnswerStream::new(Peer::of(&["ab"]), IDLE, |_, _| {});
+        assert_eq!(stream.size_hint().exact(), None);
     }
 }

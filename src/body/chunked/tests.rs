@@ -6,16 +6,24 @@ use super::*;
 use crate::body::testing::{Ending, encode, seed};
 
 const SEED: &str = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
-const CRC32C: &str = "x-amz-checksum-crc32c";
+const UNSIGNED: Mode = Mode::UnsignedTrailer(ChecksumAlgorithm::Crc32);
 
-/// Everything that comes out of `wire` in pieces that end at `cuts`, and the trailer; or the code of the refusal.
+fn signed() -> Mode {
+    Mode::SignedChunks(seed(SEED))
+}
+
+fn signed_with_trailer() -> Mode {
+    Mode::SignedChunksTrailer(seed(SEED), ChecksumAlgorithm::Crc32c)
+}
+
+/// Everything that comes out of `wire` in pieces that end at `cuts`, and the trailer; or the code of the
+/// refusal.
 fn decode(
     mode: &Mode,
-    trailer: Option<&'static str>,
     decoded_bytes: u64,
     pieces: impl IntoIterator<Item = Bytes>,
 ) -> Result<(Vec<u8>, Option<String>), Code> {
-    let mut decoder = Decoder::new(mode.clone(), trailer, decoded_bytes);
+    let mut decoder = Decoder::new(mode.clone(), decoded_bytes);
     let mut seen = Vec::new();
     let run = || {
         for mut piece in pieces {
@@ -37,30 +45,25 @@ fn split(wire: &[u8], piece_bytes: usize) -> Vec<Bytes> {
 
 /// The verdict on `wire`, the same for every split of it.
 #[track_caller]
-fn check(
-    mode: &Mode,
-    trailer: Option<&'static str>,
-    decoded_bytes: u64,
-    wire: &str,
-    expected: Result<&str, Code>,
-) {
+fn check(mode: &Mode, decoded_bytes: u64, wire: &str, expected: Result<&str, Code>) {
     let expected = expected.map(str::as_bytes).map(<[u8]>::to_vec);
     for piece_bytes in 1..=wire.len().max(1) {
-        let verdict = decode(mode, trailer, decoded_bytes, split(wire.as_bytes(), piece_bytes));
+        let verdict = decode(mode, decoded_bytes, split(wire.as_bytes(), piece_bytes));
         assert_eq!(verdict.map(|(content, _)| content), expected, "{wire:?} in pieces of {piece_bytes}");
     }
 }
 
 #[track_caller]
 fn check_unsigned(decoded_bytes: u64, wire: &str, expected: Result<&str, Code>) {
-    check(&Mode::UnsignedTrailer, Some("x-amz-checksum-crc32"), decoded_bytes, wire, expected);
+    check(&UNSIGNED, decoded_bytes, wire, expected);
 }
 
 fn aws_example(seed_signature: &str, signatures: [&str; 3], tail: &str) -> (Mode, Vec<u8>) {
     let [first, second, last] = signatures;
     let (long, short) = ("a".repeat(65536), "a".repeat(1024));
     let wire = format!(
-        "10000;chunk-signature={first}\r\n{long}\r\n400;chunk-signature={second}\r\n{short}\r\n0;chunk-signature={last}\r\n{tail}"
+        "10000;chunk-signature={first}\r\n{long}\r\n400;chunk-signature={second}\r\n{short}\r\n\
+         0;chunk-signature={last}\r\n{tail}"
     );
     (Mode::SignedChunks(seed(seed_signature)), wire.into_bytes())
 }
@@ -77,10 +80,10 @@ fn p4_the_documented_example_of_signed_chunks() {
         "\r\n",
     );
     assert_eq!(wire.len(), 66824, "the documented Content-Length");
-    assert_eq!(decode(&mode, None, 66560, split(&wire, 1000)), Ok((vec![b'a'; 66560], None)));
+    assert_eq!(decode(&mode, 66560, split(&wire, 1000)), Ok((vec![b'a'; 66560], None)));
     // Without the last line end, as some clients have it.
     let cut = wire.strip_suffix(b"\r\n").unwrap();
-    assert_eq!(decode(&mode, None, 66560, split(cut, 7)), Ok((vec![b'a'; 66560], None)));
+    assert_eq!(decode(&mode, 66560, split(cut, 7)), Ok((vec![b'a'; 66560], None)));
 }
 
 #[test]
@@ -95,11 +98,13 @@ fn p4_the_documented_example_of_a_signed_trailer() {
                     "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
                 ],
                 &format!(
-                    "{CRC32C}:sOO8/Q=={ending}x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n{close}"
+                    "x-amz-checksum-crc32c:sOO8/Q=={ending}x-amz-trailer-signature:\
+                     d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n{close}"
                 ),
             );
             let Mode::SignedChunks(seed) = mode else { panic!() };
-            let verdict = decode(&Mode::SignedChunksTrailer(seed), Some(CRC32C), 66560, split(&wire, 999));
+            let mode = Mode::SignedChunksTrailer(seed, ChecksumAlgorithm::Crc32c);
+            let verdict = decode(&mode, 66560, split(&wire, 999));
             assert_eq!(verdict, Ok((vec![b'a'; 66560], Some("sOO8/Q==".to_owned()))));
         }
     }
@@ -119,9 +124,6 @@ fn unsigned_trailers_of_real_clients() {
         check_unsigned(5, wire, Ok(content));
     }
     check_unsigned(0, "0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", Ok(""));
-    // Nothing announced, nothing there.
-    check(&Mode::UnsignedTrailer, None, 5, "5\r\nhello\r\n0\r\n\r\n", Ok(content));
-    check(&Mode::UnsignedTrailer, None, 5, "5\r\nhello\r\n0\r\n", Ok(content));
 }
 
 #[test]
@@ -139,17 +141,11 @@ fn p8_sizes_of_4_gib_and_more_parse_right_and_never_allocate() {
     for (digits, size_bytes) in
         [("100000000", 1 << 32), ("140000000", 5 << 30), ("ffffffffffffffff", u64::MAX)]
     {
-        let mut decoder = Decoder::new(Mode::UnsignedTrailer, None, size_bytes);
+        let mut decoder = Decoder::new(UNSIGNED, size_bytes);
         let mut input = Bytes::from(format!("{digits}\r\nx"));
         assert_eq!(decoder.decode(&mut input).unwrap().unwrap(), "x");
         assert!(matches!(decoder.state, State::Data { left_bytes } if left_bytes == size_bytes - 1));
-        check(
-            &Mode::UnsignedTrailer,
-            None,
-            size_bytes - 1,
-            &format!("{digits}\r\nx"),
-            Err(Code::EntityTooLarge),
-        );
+        check_unsigned(size_bytes - 1, &format!("{digits}\r\nx"), Err(Code::EntityTooLarge));
     }
 }
 
@@ -157,14 +153,14 @@ fn p8_sizes_of_4_gib_and_more_parse_right_and_never_allocate() {
 fn p8_a_chunk_header_is_bounded() {
     let long = "0".repeat(CHUNK_LINE_BYTES_MAX);
     check_unsigned(5, &long, Err(Code::InvalidRequest));
-    let mut decoder = Decoder::new(Mode::UnsignedTrailer, None, 5);
+    let mut decoder = Decoder::new(UNSIGNED, 5);
     assert!(decoder.decode(&mut Bytes::from("0".repeat(1 << 20))).is_err());
     assert!(decoder.gathered.capacity() <= 2 * CHUNK_LINE_BYTES_MAX);
 }
 
 #[test]
 fn p8_only_the_last_signed_chunk_may_be_under_8_kib() {
-    let mode = Mode::SignedChunks(seed(SEED));
+    let mode = signed();
     let (small, enough) = (vec![b'x'; 8191], vec![b'y'; 8192]);
     for (chunks, expected) in [
         (vec![small.as_slice()], None),
@@ -173,9 +169,9 @@ fn p8_only_the_last_signed_chunk_may_be_under_8_kib() {
         (vec![&small, &enough], Some(Code::InvalidChunkSizeError)),
         (vec![&enough, &small, &small], Some(Code::InvalidChunkSizeError)),
     ] {
-        let wire = encode(&mode, &chunks, None, Ending::Plain);
+        let wire = encode(&mode, &chunks, "", Ending::Plain);
         let content = chunks.concat();
-        let verdict = decode(&mode, None, content.len() as u64, split(&wire, 1000));
+        let verdict = decode(&mode, content.len() as u64, split(&wire, 1000));
         assert_eq!(verdict, expected.map_or(Ok((content, None)), Err));
     }
 }
@@ -225,11 +221,14 @@ fn p6_the_announced_trailer_and_no_other() {
     ] {
         check_unsigned(5, &format!("5\r\nhello\r\n0\r\n{tail}"), Err(Code::MalformedTrailerError));
     }
+    // A form without a trailer.
+    let mode = signed();
+    let wire = String::from_utf8(encode(&mode, &[b"hello"], "", Ending::Plain)).unwrap();
+    check(&mode, 5, &wire, Ok("hello"));
     check(
-        &Mode::UnsignedTrailer,
-        None,
+        &mode,
         5,
-        "5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n",
+        &format!("{}x-amz-checksum-crc32:NhCmhg==\r\n\r\n", wire.strip_suffix("\r\n").unwrap()),
         Err(Code::MalformedTrailerError),
     );
 }
@@ -245,9 +244,9 @@ fn p4_content_is_followed_by_crlf() {
 
 #[test]
 fn p4_signed_chunks_need_their_signatures() {
-    let mode = Mode::SignedChunks(seed(SEED));
-    let good = String::from_utf8(encode(&mode, &[b"hello"], None, Ending::Plain)).unwrap();
-    check(&mode, None, 5, &good, Ok("hello"));
+    let mode = signed();
+    let good = String::from_utf8(encode(&mode, &[b"hello"], "", Ending::Plain)).unwrap();
+    check(&mode, 5, &good, Ok("hello"));
     let signature = &good[18..82];
     for (from, to, code) in [
         (";chunk-signature=", ";chunk_signature=", Code::InvalidRequest),
@@ -259,49 +258,48 @@ fn p4_signed_chunks_need_their_signatures() {
         ("hello", "jello", Code::SignatureDoesNotMatch),
     ] {
         assert!(good.contains(from), "{from}");
-        check(&mode, None, 5, &good.replacen(from, to, 1), Err(code));
+        check(&mode, 5, &good.replacen(from, to, 1), Err(code));
     }
     // The chain starts from the request's own signature.
     let other = Mode::SignedChunks(seed(&"0".repeat(64)));
-    check(&other, None, 5, &good, Err(Code::SignatureDoesNotMatch));
+    check(&other, 5, &good, Err(Code::SignatureDoesNotMatch));
 }
 
 #[test]
 fn p4_chunks_cannot_change_places() {
-    let mode = Mode::SignedChunks(seed(SEED));
+    let mode = signed();
     let (first, second) = (vec![b'1'; 8192], vec![b'2'; 8192]);
-    let wire = encode(&mode, &[&first, &second], None, Ending::Plain);
+    let wire = encode(&mode, &[&first, &second], "", Ending::Plain);
     let chunk_bytes = 4 + 81 + 2 + 8192 + 2;
     let swapped =
         [&wire[chunk_bytes..2 * chunk_bytes], &wire[..chunk_bytes], &wire[2 * chunk_bytes..]].concat();
-    let verdict = decode(&mode, None, 16384, split(&swapped, 4096));
+    let verdict = decode(&mode, 16384, split(&swapped, 4096));
     assert_eq!(verdict, Err(Code::SignatureDoesNotMatch));
 }
 
 #[test]
 fn p4_a_signed_trailer_needs_its_signature() {
-    let mode = Mode::SignedChunksTrailer(seed(SEED));
-    let wire = encode(&mode, &[b"hello"], Some((CRC32C, "mnG7TA==")), Ending::Plain);
+    let mode = signed_with_trailer();
+    let wire = encode(&mode, &[b"hello"], "mnG7TA==", Ending::Plain);
     let good = String::from_utf8(wire).unwrap();
-    check(&mode, Some(CRC32C), 5, &good, Ok("hello"));
+    check(&mode, 5, &good, Ok("hello"));
     let at = good.find("x-amz-trailer-signature").unwrap();
-    check(&mode, Some(CRC32C), 5, &good[..at], Err(Code::MalformedTrailerError));
+    check(&mode, 5, &good[..at], Err(Code::MalformedTrailerError));
     let forged = good.replace("mnG7TA==", "mnG7TB==");
-    check(&mode, Some(CRC32C), 5, &forged, Err(Code::SignatureDoesNotMatch));
+    check(&mode, 5, &forged, Err(Code::SignatureDoesNotMatch));
     let twice = format!("{}{}", &good[..good.len() - 2], &good[at..]);
-    check(&mode, Some(CRC32C), 5, &twice, Err(Code::MalformedTrailerError));
+    check(&mode, 5, &twice, Err(Code::MalformedTrailerError));
     // The chain of one form does not serve the other.
-    let Mode::SignedChunksTrailer(seed) = mode else { panic!() };
-    check(&Mode::SignedChunks(seed), None, 5, &good, Err(Code::MalformedTrailerError));
+    check(&signed(), 5, &good, Err(Code::MalformedTrailerError));
 }
 
 #[test]
 fn p4_every_corruption_of_a_signed_stream_is_refused() {
     for ending in [Ending::Plain, Ending::Minio] {
-        let mode = Mode::SignedChunksTrailer(seed(SEED));
+        let mode = signed_with_trailer();
         let long = vec![b'z'; 8192];
-        let wire = encode(&mode, &[&long, b"123456789"], Some((CRC32C, "4waSgw==")), ending);
-        let verdict = |wire: &[u8]| decode(&mode, Some(CRC32C), 8201, [Bytes::copy_from_slice(wire)]);
+        let wire = encode(&mode, &[&long, b"123456789"], "4waSgw==", ending);
+        let verdict = |wire: &[u8]| decode(&mode, 8201, [Bytes::copy_from_slice(wire)]);
         assert!(verdict(&wire).is_ok());
         for at in 0..wire.len() {
             for mask in [1, 0x20, 0x80] {
@@ -325,7 +323,7 @@ fn p4_every_corruption_of_a_signed_stream_is_refused() {
 
 #[test]
 fn after_a_failure_the_decoder_only_fails() {
-    let mut decoder = Decoder::new(Mode::UnsignedTrailer, None, 5);
+    let mut decoder = Decoder::new(UNSIGNED, 5);
     assert!(decoder.decode(&mut Bytes::from_static(b"x\r\n")).is_err());
     assert!(decoder.decode(&mut Bytes::from_static(b"5\r\nhello\r\n0\r\n")).is_err());
     assert!(decoder.finish().is_err());
@@ -347,14 +345,13 @@ proptest! {
         full in 0_usize..3,
         last in prop::collection::vec(any::<u8>(), 0..200),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
-        form in 0..4,
+        form in 0..3,
         minio: bool,
     ) {
-        let (mode, trailer) = match form {
-            0 => (Mode::SignedChunks(seed(SEED)), None),
-            1 => (Mode::SignedChunksTrailer(seed(SEED)), Some(CRC32C)),
-            2 => (Mode::UnsignedTrailer, Some(CRC32C)),
-            _ => (Mode::UnsignedTrailer, None),
+        let mode = match form {
+            0 => signed(),
+            1 => signed_with_trailer(),
+            _ => UNSIGNED,
         };
         let ending = if minio { Ending::Minio } else { Ending::Plain };
         let block: Vec<u8> = (0..8192_u32).map(|at| at.to_le_bytes()[0]).collect();
@@ -363,9 +360,9 @@ proptest! {
             chunks.push(&last);
         }
         let content = chunks.concat();
-        let wire = encode(&mode, &chunks, trailer.map(|name| (name, "AAAAAA==")), ending);
-        let verdict = decode(&mode, trailer, content.len() as u64, cut(&wire, &cuts));
-        prop_assert_eq!(verdict, Ok((content, trailer.map(|_| "AAAAAA==".to_owned()))));
+        let wire = encode(&mode, &chunks, "AAAAAA==", ending);
+        let verdict = decode(&mode, content.len() as u64, cut(&wire, &cuts));
+        prop_assert_eq!(verdict, Ok((content, mode.trailer().map(|_| "AAAAAA==".to_owned()))));
     }
 
     #[test]
@@ -376,26 +373,26 @@ proptest! {
         ], 0..300),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         decoded_bytes in 0_u64..40,
-        signed: bool,
+        is_signed: bool,
     ) {
-        let mode = if signed { Mode::SignedChunks(seed(SEED)) } else { Mode::UnsignedTrailer };
-        let whole = decode(&mode, None, decoded_bytes, [Bytes::copy_from_slice(&wire)]);
-        prop_assert_eq!(decode(&mode, None, decoded_bytes, cut(&wire, &cuts)), whole);
+        let mode = if is_signed { signed() } else { UNSIGNED };
+        let whole = decode(&mode, decoded_bytes, [Bytes::copy_from_slice(&wire)]);
+        prop_assert_eq!(decode(&mode, decoded_bytes, cut(&wire, &cuts)), whole);
     }
 
     #[test]
     fn lines_in_any_order_never_panic(
         lines in prop::collection::vec(prop::sample::select(vec![
             "0\r\n", "1\r\nx\r\n", "5\r\nhello\r\n", "2000\r\n", "\r\n", "x-amz-checksum-crc32:AAAAAA==\r\n",
-            "x-amz-checksum-crc32:AAAAAA==\n\r\n", "ffffffffffffffff\r\n", "x-amz-trailer-signature:00\r\n", "\n",
+            "x-amz-checksum-crc32:AAAAAA==\n\r\n", "ffffffffffffffff\r\n", "x-amz-trailer-signature:00\r\n",
+            "\n",
         ]), 0..12),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         decoded_bytes in 0_u64..12,
     ) {
         let wire = lines.concat().into_bytes();
-        let trailer = Some("x-amz-checksum-crc32");
-        let whole = decode(&Mode::UnsignedTrailer, trailer, decoded_bytes, [Bytes::copy_from_slice(&wire)]);
-        let pieces = decode(&Mode::UnsignedTrailer, trailer, decoded_bytes, cut(&wire, &cuts));
+        let whole = decode(&UNSIGNED, decoded_bytes, [Bytes::copy_from_slice(&wire)]);
+        let pieces = decode(&UNSIGNED, decoded_bytes, cut(&wire, &cuts));
         prop_assert_eq!(pieces, whole);
     }
 }

@@ -1,0 +1,151 @@
+//! The file of a form, as a body of its own.
+
+#![deny(clippy::arithmetic_side_effects)]
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use memchr::memmem;
+
+use super::boundary::{Boundary, malformed};
+use crate::{
+    body::failure::{BoxError, incomplete},
+    error::Result,
+};
+
+/// What is known of a form's file once the head of the form was read.
+pub(crate) struct FormFile {
+    /// What came together with the head.
+    first: Bytes,
+    bytes: u64,
+    boundary: Boundary,
+}
+
+impl FormFile {
+    /// The file that begins at `file_at` in a form of `form_bytes`, with the bytes `first` (P14, P42).
+    ///
+    /// # Errors
+    /// `MalformedPOSTRequest` where the form is too short for its own end.
+    pub(super) fn new(form_bytes: u64, file_at: u64, first: Bytes, boundary: &Boundary) -> Result<Self> {
+        let around_bytes = file_at.saturating_add(boundary.end().len() as u64);
+        let bytes = form_bytes
+            .checked_sub(around_bytes)
+            .ok_or_else(|| malformed("its Content-Length is too short for its own end"))?;
+        Ok(Self { first, bytes, boundary: boundary.clone() })
+    }
+
+    /// Its length, as the length of the form says.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The file as a body. `form` is the request's body, from which the head was read.
+    pub(crate) fn in_body<B>(self, form: B) -> FilePart<B> {
+        FilePart {
+            form,
+            first: self.first,
+            left_bytes: self.bytes,
+            delimiter: memmem::Finder::new(&self.boundary.delimiter()).into_owned(),
+            carry: Vec::new(),
+            end: self.boundary.end(),
+            end_seen: 0,
+            ended: false,
+        }
+    }
+}
+
+/// The file of a form as a body: the bytes up to the end of the form, which is then checked byte for byte.
+pub(crate) struct FilePart<B> {
+    /// The rest of the request's body.
+    form: B,
+    /// What came together with the head, and has not been given out yet.
+    first: Bytes,
+    left_bytes: u64,
+    delimiter: memmem::Finder<'static>,
+    /// The last bytes of the frame before: a delimiter may begin there.
+    carry: Vec<u8>,
+    /// What the end of the form has to be, and how much of it was seen.
+    end: Vec<u8>,
+    end_seen: usize,
+    /// The end of the form was seen and is right.
+    ended: bool,
+}
+
+impl<B> FilePart<B> {
+    /// Splits `data` into what belongs to the file and what has to be the end of the form.
+    fn admit(&mut self, mut data: Bytes) -> Result<Bytes> {
+        let bytes = usize::try_from(self.left_bytes).unwrap_or(usize::MAX).min(data.len());
+        let content = data.split_to(bytes);
+        self.left_bytes = self.left_bytes.saturating_sub(content.len() as u64);
+        self.refuse_delimiter(&content)?;
+        let from = self.end_seen;
+        self.end_seen = from.saturating_add(data.len());
+        if self.end.get(from..self.end_seen) != Some(data.as_ref()) {
+            return Err(malformed("its Content-Length is false, or something follows its file"));
+        }
+        Ok(content)
+    }
+
+    /// A delimiter within the declared length: the length was false, or the file is not the last part.
+    fn refuse_delimiter(&mut self, content: &[u8]) -> Result<()> {
+        let kept = self.delimiter.needle().len().saturating_sub(1);
+        let joint: Vec<u8> = self.carry.iter().chain(content.iter().take(kept)).copied().collect();
+        if self.delimiter.find(&joint).is_some() || self.delimiter.find(content).is_some() {
+            return Err(malformed("something follows its file, which has to be the last part"));
+        }
+        let tail = content.get(content.len().saturating_sub(kept)..).unwrap_or_default();
+        self.carry.extend_from_slice(tail);
+        let surplus = self.carry.len().saturating_sub(kept);
+        self.carry.drain(..surplus);
+        Ok(())
+    }
+
+    fn check_end(&self) -> Result<()> {
+        if self.left_bytes == 0 && self.end_seen == self.end.len() { Ok(()) } else { Err(incomplete()) }
+    }
+}
+
+impl<B> Body for FilePart<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        loop {
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            let data = match std::mem::take(&mut this.first) {
+                first if first.is_empty() => match ready!(Pin::new(&mut this.form).poll_frame(context)) {
+                    Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                    None => {
+                        this.check_end()?;
+                        this.ended = true;
+                        continue;
+                    }
+                },
+                first => first,
+            };
+            let content = this.admit(data)?;
+            if !content.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(content))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+}
