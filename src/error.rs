@@ -1,4 +1,5 @@
-//! One refusal, two voices: what the client may know (S3 code, status, message) and what the operator must (detail).
+//! One refusal, two voices: what the client may know (S3 code, status, message) and what the operator must
+//! (detail).
 //!
 //! Codes are S3's own: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
@@ -158,7 +159,8 @@ impl Error {
     pub fn store_unavailable(detail: impl fmt::Display) -> Self {
         Self::new(
             Code::ServiceUnavailable,
-            "The store behind this server cannot be reached or did not answer; nothing can be said about your object. Please retry.",
+            "The store behind this server cannot be reached or did not answer; nothing can be said about \
+             your object. Please retry.",
         )
         .detail(detail)
     }

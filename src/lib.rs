@@ -1,43 +1,54 @@
 //! Subgate: an S3 reverse proxy that makes a Bittensor hotkey an S3 identity.
 //!
-//! A miner points any S3 client at it and owns its folders; a validator reads every folder; nobody else gets in. Each
-//! request is authenticated by the hotkey's signature, judged by the folder policy with what the chain says of the
-//! hotkey, signed anew with the server's own credentials and streamed to the real store.
+//! A miner points any S3 client at it and owns its folders; a validator reads every folder; nobody else gets
+//! in. Each request is authenticated by the hotkey's signature, judged by the folder policy with what the
+//! chain says of the hotkey, signed anew with the server's own credentials and streamed to the real store.
 //!
 //! # The road of a request
 //!
 //! ```text
-//! accept ─ claim ─ verify ─ who is that ─ parse ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer ─ log
-//! serve    auth    auth     chain         s3      policy      proxy   proxy     store     body     proxy    observe
+//! accept ─ claim ─ verify ─ who is that ─ parse ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer
+//! serve    auth    auth     access        s3      policy      proxy   proxy     store     body     exchange
 //! ```
 //!
-//! It reads top to bottom in [`proxy`]. Each step makes the value that the next one needs, and there is no second way
-//! to get it: what is verified comes from [`auth::Verifier`] alone ([`auth::Verifier::verify`] for requests,
-//! [`auth::Verifier::verify_form`] for forms), [`policy::Permit`] from [`policy::Policy::authorise`] alone, and what a client
-//! sends to the store is built from a permit.
+//! It reads top to bottom in `proxy::Proxy::road`. Each step makes the value that the next one needs, and
+//! there is no second way to get it: what is verified comes from [`auth::Verifier`] alone
+//! ([`auth::Verifier::verify`] for requests, `auth::Verifier::verify_form` for forms), a `Permit` from
+//! `Policy::authorise` alone, and what goes to the store from a permit's own methods alone.
 //!
 //! # The rooms
 //!
-//! | room | what is in it | decides or does |
+//! Upper rooms know lower ones, never the other way round; rooms of one floor do not know each other.
+//! `tests/house` holds that.
+//!
+//! | floor | room | what is in it |
 //! | --- | --- | --- |
-//! | [`error`], [`secret`] | S3's error codes with two voices; secrets that cannot be printed | |
-//! | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, what their answers are worth, the registry file | decides, and reads nodes and files |
-//! | [`s3`] | keys, operations, headers, copy sources, XML | decides |
-//! | [`auth`] | SigV4 by session or by hotkey, session tokens, btauth/1; the client's side of all that | decides |
-//! | [`policy`] | folder templates, roles, rights | decides |
-//! | [`config`] | TOML to checked values, all faults at once | decides, reads key files |
-//! | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces | decides |
-//! | [`store`] | the pooled client, its credentials, its signature; the embedded store of `dev` | does |
-//! | [`proxy`] | the road | does |
-//! | [`endpoints`] | endpoints that are not S3's: sessions, the vending server's endpoints, health, the API's description | does |
-//! | [`exchange`] | the access record | does |
-//! | [`serve`] | listeners, connections, the orderly end; the operator's listener | does |
-//! | [`cli`] | what a person calls | does |
+//! | 12 | [`cli`] | what a person calls; `cli/dev` has the development store, `cli/doctor` tries a server |
+//! | 11 | [`serve`] | listeners, connections, the orderly end; the operator's listener |
+//! | 10 | `front` | endpoint, form or S3: the only room that knows all of them |
+//! | 9 | `proxy` | the road, and a file for each family of S3 operations |
+//! | 9 | `endpoints` | sessions, the vending server's endpoints, health, the API's description |
+//! | 8 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
+//! | 8 | `store` | the pooled client, its credentials, its signature |
+//! | 7 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
+//! | 6 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
+//! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
+//! | 4 | [`config`] | TOML to checked values, all faults at once |
+//! | 3 | [`auth`] | SigV4 by session or by hotkey, session tokens, btauth/1; the client's side of all that |
+//! | 3 | `policy` | folder templates, roles, rights; permits, and the requests to the store that they make |
+//! | 2 | [`s3`] | keys, operations, headers, copy sources, XML |
+//! | 2 | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, the registry file |
+//! | 1 | `endpoint` | the list of endpoints by path |
+//! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
+//! | 1 | [`secret`], [`time`] | secrets that cannot be printed; points in time |
+//!
+//! `auth`, `policy`, `s3`, `body` and `site` decide and do no I/O: time, snapshot and bytes are arguments.
 //!
 //! # Invariants
 //!
-//! - Nothing of a client's reaches the store without a permit; what no rule allows is refused before the store is asked.
-//!   The one question that this server asks for itself is the list of one key of the health check, which tells nobody a key.
+//! - Nothing of a client's reaches the store without a permit; what no rule allows is refused before the
+//!   store is asked. The one question that this server asks for itself is the list of one key of the health
+//!   check, which tells nobody a key.
 //! - One decoding of the wire's bytes; what is authorised, signed and forwarded is built from it.
 //! - An operation, query name or `x-amz-*` header that is not known here goes no further.
 //! - The bytes that complete an object leave only after every proof the client gave has held.
@@ -45,26 +56,29 @@
 //! - A failure of the store, or of what decides, is a 503 to be retried: never a refusal, never "not there".
 //! - Nothing but a valid newer reading of the chain replaces the snapshot; no request waits for the chain.
 //! - No secret, token, signature or query stands in a log, an error or a `Debug`.
-//! - What decides is pure: time, snapshot and bytes are arguments.
 //!
 //! # Left out on purpose
 //!
-//! No state for each session, no list of uploads, no cache of objects, no rewriting of the store's XML, no retry of a
-//! body that has begun. The TLS listener, rate limits and metrics have their places (`serve`,
-//! `policy`, `exchange`) and are not there yet.
+//! No state for each session, no list of uploads, no cache of objects, no rewriting of the store's XML, no
+//! retry of a body that has begun. The TLS listener, rate limits and metrics are not there yet; their places
+//! are `serve`, a room `limits` below `proxy`, and a room `observe` beside `exchange`.
 
+mod access;
 pub mod auth;
 pub mod body;
 pub mod chain;
 pub mod cli;
 pub mod config;
-pub mod endpoints;
+mod endpoint;
+mod endpoints;
 pub mod error;
-pub mod exchange;
+mod exchange;
+mod front;
 pub mod policy;
-pub mod proxy;
+mod proxy;
 pub mod s3;
 pub mod secret;
 pub mod serve;
-pub mod store;
+mod site;
+mod store;
 pub mod time;

@@ -1,7 +1,8 @@
 //! `subgate`: see `subgate --help`, and [`subgate::cli`] for what it does.
 
-/// Requests and bodies come and go between threads: measured beside glibc's allocator, this one takes a tenth off the
-/// CPU time of small requests (`cargo bench --bench road -- --before FILE`), and its memory stays as flat.
+/// Requests and bodies come and go between threads: measured beside glibc's allocator, this one takes a tenth
+/// off the CPU time of small requests (`cargo bench --bench road -- --before FILE`), and its memory stays as
+/// flat.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -29,14 +29,14 @@ impl fmt::Debug for Secret {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        same(&self.0, &other.0)
+        constant_time_eq(&self.0, &other.0)
     }
 }
 
 impl Eq for Secret {}
 
 /// Whether two byte strings are equal, in time that depends on their lengths alone.
-pub fn same(left: &[u8], right: &[u8]) -> bool {
+pub(crate) fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }
 

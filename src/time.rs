@@ -1,4 +1,4 @@
-//! Points in time, always handed in: nothing in this room reads a clock.
+//! Points in time, always handed in: nothing here reads a clock.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ impl UnixTime {
     }
 
     /// `nanos` nanoseconds after the epoch.
-    pub const fn from_nanos(nanos: u64) -> Self {
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(Duration::from_nanos(nanos))
     }
 
@@ -34,12 +34,12 @@ impl UnixTime {
 
     /// That many seconds later; stays at the end of time where there is no such point.
     #[must_use]
-    pub const fn plus_seconds(self, seconds: u64) -> Self {
+    pub(crate) const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(Duration::from_secs(seconds)))
     }
 
     /// Reads `yyyymmddThhmmssZ`, the form of `x-amz-date`, and no other.
-    pub fn from_amz(text: &str) -> Option<Self> {
+    pub(crate) fn from_amz(text: &str) -> Option<Self> {
         let &[y1, y2, y3, y4, m1, m2, d1, d2, b'T', h1, h2, i1, i2, s1, s2, b'Z'] = text.as_bytes() else {
             return None;
         };
@@ -60,12 +60,13 @@ impl UnixTime {
     }
 
     /// Reads the form of the `Date` header, RFC 2822.
-    pub fn from_http_date(text: &str) -> Option<Self> {
+    pub(crate) fn from_http_date(text: &str) -> Option<Self> {
         Self::from_timestamp(rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?)
     }
 
-    /// Reads RFC 3339, as policies of forms have it: `2026-11-21T06:48:30Z`, with or without parts of a second.
-    pub fn from_rfc3339(text: &str) -> Option<Self> {
+    /// Reads RFC 3339, as policies of forms have it: `2026-11-21T06:48:30Z`, with or without parts of a
+    /// second.
+    pub(crate) fn from_rfc3339(text: &str) -> Option<Self> {
         Self::from_timestamp(text.parse().ok()?)
     }
 

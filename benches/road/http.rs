@@ -1,4 +1,5 @@
-//! As much of HTTP/1.1 as client and store here need of it: a head with a `Content-Length`, keep-alive, nothing else.
+//! As much of HTTP/1.1 as client and store here need of it: a head with a `Content-Length`, keep-alive,
+//! nothing else.
 
 use std::io;
 

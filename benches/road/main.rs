@@ -1,4 +1,5 @@
-//! The road end to end: what a request and a GiB cost through Subgate, beside nothing and beside bare proxies.
+//! The road end to end: what a request and a GiB cost through Subgate, beside nothing and beside bare
+//! proxies.
 //!
 //! ```text
 //! cargo bench --bench road                       all cases, about five minutes
@@ -8,24 +9,25 @@
 //! cargo bench --bench road -- --before FILE      beside another build of subgate, to see what a change is worth
 //! ```
 //!
-//! One load client (this process) sends to one bare store (`peer`: swallows PUTs, answers GETs out of one static
-//! buffer, checks nothing), directly and through each proxy. Store, Subgate and every proxy are processes of their own,
-//! so that CPU time and memory are each one's own. The proxies are configured as bare reverse proxies with two workers,
-//! no access log, no buffering to disk and large buffers; Subgate writes its access log to a file, verifies every
-//! signature, asks its registry and its policy, and signs anew. All take turns within one run, case by case, for
-//! machines differ and have moods: **compare rows of one run, never runs**. Proxies that are not installed are left
-//! out; they are looked for in `SUBGATE_BENCH_BIN`, `target/interop/bin` and `PATH`.
+//! One load client (this process) sends to one bare store (`peer`: swallows PUTs, answers GETs out of one
+//! static buffer, checks nothing), directly and through each proxy. Store, Subgate and every proxy are
+//! processes of their own, so that CPU time and memory are each one's own. The proxies are configured as bare
+//! reverse proxies with two workers, no access log, no buffering to disk and large buffers; Subgate writes
+//! its access log to a file, verifies every signature, asks its registry and its policy, and signs anew. All
+//! take turns within one run, case by case, for machines differ and have moods: **compare rows of one run,
+//! never runs**. Proxies that are not installed are left out; they are looked for in `SUBGATE_BENCH_BIN`,
+//! `target/interop/bin` and `PATH`.
 //!
 //! How to read the table:
-//! - `requests/s` and `of direct`: with client, store and proxy on the same few cores this shows contention as much as
-//!   speed. The columns after it do not.
-//! - `CPU s/GiB`, `CPU s/1000`: user and system time of the proxy's processes for each GiB of body and each 1000
-//!   requests: what a deployment pays. The first counts for large bodies, the second for small ones.
+//! - `requests/s` and `of direct`: with client, store and proxy on the same few cores this shows contention
+//!   as much as speed. The columns after it do not.
+//! - `CPU s/GiB`, `CPU s/1000`: user and system time of the proxy's processes for each GiB of body and each
+//!   1000 requests: what a deployment pays. The first counts for large bodies, the second for small ones.
 //! - `system`: the share of the kernel in it: copies between sockets, mostly.
 //! - `peak MiB`: the largest resident memory during the case, all of the proxy's processes added up.
 //!
-//! Bodies are `UNSIGNED-PAYLOAD` unless the case says otherwise; the other PUT cases go through Subgate alone, and show
-//! what verifying a sha256, a trailing checksum or signed chunks costs beside it.
+//! Bodies are `UNSIGNED-PAYLOAD` unless the case says otherwise; the other PUT cases go through Subgate
+//! alone, and show what verifying a sha256, a trailing checksum or signed chunks costs beside it.
 
 #![allow(
     clippy::unwrap_used,

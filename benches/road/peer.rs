@@ -1,5 +1,5 @@
-//! The bare store: swallows what is put, answers a GET with as many zeroes as the last segment of its path says, and
-//! costs as little as it can.
+//! The bare store: swallows what is put, answers a GET with as many zeroes as the last segment of its path
+//! says, and costs as little as it can.
 
 use std::io;
 

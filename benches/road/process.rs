@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Ticks of `/proc/PID/stat` in a second: what the kernel tells to user space on every architecture Rust runs on.
+/// Ticks of `/proc/PID/stat` in a second: what the kernel tells to user space on every architecture Rust runs
+/// on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// How long a proxy may take to listen.
@@ -96,7 +97,8 @@ impl Process {
         let mut sum = Usage::default();
         for pid in self.tree() {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // The second field is a name in parentheses that may hold anything; `utime` and `stime` are 14 and 15.
+            // The second field is a name in parentheses that may hold anything; `utime` and `stime` are 14
+            // and 15.
             let fields: Vec<f64> = stat
                 .rsplit_once(')')
                 .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect())

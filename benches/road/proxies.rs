@@ -1,5 +1,5 @@
-//! The proxies to compare with, as bare reverse proxies: two workers, no access log, nothing buffered as a whole, kept
-//! connections to the store, and buffers as large as serve them best.
+//! The proxies to compare with, as bare reverse proxies: two workers, no access log, nothing buffered as a
+//! whole, kept connections to the store, and buffers as large as serve them best.
 
 use std::{
     env, fs,
@@ -69,7 +69,8 @@ fn nginx(dir: &str, port: u16, store: u16) -> String {
 events {{ worker_connections 1024; }}
 http {{
   access_log off; tcp_nodelay on; keepalive_requests 1000000000; client_max_body_size 0;
-  client_body_temp_path {dir}/nginx-body; proxy_temp_path {dir}/nginx-proxy; fastcgi_temp_path {dir}/nginx-fastcgi;
+  client_body_temp_path {dir}/nginx-body; proxy_temp_path {dir}/nginx-proxy;
+  fastcgi_temp_path {dir}/nginx-fastcgi;
   uwsgi_temp_path {dir}/nginx-uwsgi; scgi_temp_path {dir}/nginx-scgi;
   client_body_buffer_size 256k; large_client_header_buffers 4 32k;
   upstream store {{ server 127.0.0.1:{store}; keepalive 256; keepalive_requests 1000000000; }}
@@ -117,13 +118,19 @@ fn envoy(_dir: &str, port: u16, store: u16) -> String {
             "filter_chains": [{"filters": [{
                 "name": "http",
                 "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                    "@type": concat!(
+                        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.",
+                        "HttpConnectionManager"
+                    ),
                     "stat_prefix": "http",
                     "generate_request_id": false,
                     "route_config": {"virtual_hosts": [{
                         "name": "all",
                         "domains": ["*"],
-                        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "store", "timeout": "0s"}}],
+                        "routes": [{
+                            "match": {"prefix": "/"},
+                            "route": {"cluster": "store", "timeout": "0s"},
+                        }],
                     }]},
                     "http_filters": [{
                         "name": "router",

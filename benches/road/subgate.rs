@@ -6,10 +6,10 @@ use ::http::Method;
 use bytes::Bytes;
 use subgate::{
     auth::{
-        Declared, Session,
+        Declared, SessionCredentials,
         bittensor::btauth,
         bittensor::sr25519::Keypair,
-        sigv4::canonical::sha256,
+        sigv4::sha256,
         sigv4::signer::{ClientRequest, Credentials, Signer, encode_chunks},
     },
     body::digest::{ChecksumAlgorithm, RunningDigest, to_base64},
@@ -89,7 +89,7 @@ pub(crate) struct Client {
     pub(crate) port: u16,
     host: String,
     coldkey: String,
-    session: Session,
+    session: SessionCredentials,
 }
 
 impl Client {
@@ -108,7 +108,7 @@ impl Client {
         let answer = load::once(port, &Shot { pieces: vec![Bytes::from(head)] });
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         let text = |name: &str| answer.get(name).and_then(serde_json::Value::as_str).unwrap().to_owned();
-        let session = Session {
+        let session = SessionCredentials {
             access_key_id: text("AccessKeyId"),
             secret_access_key: SecretText::new(text("SecretAccessKey")),
             session_token: SecretText::new(text("SessionToken")),

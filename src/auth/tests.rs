@@ -7,18 +7,28 @@ use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
     SigningParams, SigningSettings, UriPathNormalizationMode,
 };
-use http::{HeaderName, HeaderValue, Uri};
+use aws_sigv4::sign::v4::calculate_signature;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
 
 use super::{
-    bittensor::btauth,
+    bittensor::{btauth, sr25519::Keypair},
+    request::ATTEMPTS_MAX,
     sigv4::{
-        canonical,
+        canonical::{self, CanonicalRequest},
+        request_claim::RequestClaim,
         signer::{ClientRequest, Credentials, Signer},
     },
+    verified::VerifiedQuery,
     *,
 };
-use crate::{auth::bittensor::sr25519::Keypair, secret::Secret};
+use crate::{
+    chain::AccountId,
+    error::Result,
+    s3::uri::{self, Query},
+    secret::Secret,
+    time::UnixTime,
+};
 
 pub(super) const HOST: &str = "s3.example:8014";
 pub(super) const REGION: &str = "us-east-1";
@@ -62,7 +72,7 @@ pub(super) fn evidence(keypair: &Keypair) -> Evidence {
     btauth::verify(&headers, "POST", "/v1/session", b"", &audience, NOW).unwrap()
 }
 
-pub(super) fn session(verifier: &Verifier) -> Session {
+pub(super) fn session(verifier: &Verifier) -> SessionCredentials {
     verifier.issue(&evidence(&keypair()), None, NOW).unwrap()
 }
 
@@ -99,6 +109,13 @@ fn arrive_by(
     verifier.verify(&head, now)
 }
 
+fn is_presigned_query(verified: &Verified) -> bool {
+    match verified.query {
+        VerifiedQuery::Plain(_) => false,
+        VerifiedQuery::Presigned { .. } => true,
+    }
+}
+
 fn hash(bytes: &[u8]) -> Declared {
     Declared::Sha256(canonical::sha256(bytes))
 }
@@ -114,9 +131,7 @@ fn p3_the_four_ways_to_sign_are_verified() {
     let verifier = verifier();
     let session = session(&verifier);
     let keypair = keypair();
-    for (credentials, scheme) in
-        [(Credentials::Session(&session), Scheme::Hmac), (Credentials::Hotkey(&keypair), Scheme::Sr25519)]
-    {
+    for credentials in [Credentials::Session(&session), Credentials::Hotkey(&keypair)] {
         let signer = Signer { credentials, region: REGION, now: NOW };
         let mut plain =
             request(Method::PUT, "/bucket/data/x/one file+plus=ä", "uploadId=a%2Bb&partNumber=1&flag");
@@ -126,13 +141,13 @@ fn p3_the_four_ways_to_sign_are_verified() {
         for (request, is_presigned) in [(plain, false), (presigned, true)] {
             let verified = arrive(&verifier, &request, NOW.plus_seconds(30)).unwrap();
             assert_eq!(verified.hotkey(), keypair.account());
-            assert_eq!(verified.scheme(), scheme);
-            assert_eq!(verified.is_presigned(), is_presigned);
+            assert_eq!(is_presigned_query(&verified), is_presigned);
             assert_eq!(verified.path(), "/bucket/data/x/one file+plus=ä");
-            assert_eq!(verified.query().canonical(), "flag=&partNumber=1&uploadId=a%2Bb");
+            let (query, headers) = verified.query_and_headers(&request.headers).unwrap();
+            assert_eq!(query.canonical(), "flag=&partNumber=1&uploadId=a%2Bb");
+            assert_eq!(headers, request.headers);
             // P10: a real hash stands, presigned or not.
             assert_eq!(verified.payload(), &Payload::Sha256(canonical::sha256(b"hello")));
-            assert_eq!(verified.session_expires_at().is_some(), scheme == Scheme::Hmac);
             assert_eq!(verified.host(), HOST);
         }
     }
@@ -217,6 +232,41 @@ fn p4_signed_chunks_get_the_seed_of_their_chain_and_a_hotkey_has_none() {
 }
 
 #[test]
+fn a_presigned_request_is_handed_out_with_its_headers_in_place_and_its_list_narrowed() {
+    let verifier = verifier();
+    let session = session(&verifier);
+    let signer = Signer { credentials: Credentials::Session(&session), region: REGION, now: NOW };
+    let mut list = request(Method::GET, "/bucket", "list-type=2&prefix=a/&X-Amz-Meta-Note=b");
+    signer.presign(&mut list, 60, &Declared::Unsigned).unwrap();
+    let asked = |name: &str, value: &str| {
+        let mut list = list.clone();
+        list.query.push(name, value).unwrap();
+        // As on the wire: what is added stands behind the signature.
+        let pairs: Vec<_> = (list.query.iter())
+            .map(|(name, value)| format!("{}={}", uri::encode_component(name), uri::encode_component(value)))
+            .collect();
+        let head = Head {
+            method: &list.method,
+            path: "/bucket",
+            query: Some(&pairs.join("&")),
+            headers: &list.headers,
+            hosts: &[HOST],
+            accept_encodings: &[],
+            is_own_host: &|_| true,
+        };
+        verifier.verify(&head, NOW).and_then(|verified| verified.query_and_headers(&list.headers))
+    };
+    let (query, headers) = asked("prefix", "a/b").unwrap();
+    assert_eq!(query.canonical(), "list-type=2&prefix=a%2Fb");
+    assert_eq!(headers["x-amz-meta-note"], "b");
+    assert_eq!(asked("prefix", "c/").unwrap_err().code, Code::AccessDenied);
+    assert_eq!(asked("max-keys", "x").unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(asked("fetch-owner", "true").unwrap_err().code, Code::SignatureDoesNotMatch);
+    // What is signed counts wherever the signature stands: SDKs sort the query, and `prefix` comes after it.
+    assert!(arrive(&verifier, &list, NOW).is_ok());
+}
+
+#[test]
 fn p12_a_hotkey_that_signs_itself_carries_no_token_and_is_a_hotkey() {
     let verifier = verifier();
     let session = session(&verifier);
@@ -293,7 +343,8 @@ fn p27_a_rewritten_accept_encoding_is_repaired_where_the_edge_is_trusted() {
     let key = sigv4::signing_key(&session.secret_access_key, NOW, REGION);
     let signature = calculate_signature(key.expose(), string_to_sign.as_bytes());
     let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential={}/20261121/us-east-1/s3/aws4_request,SignedHeaders={signed},Signature={signature}",
+        "AWS4-HMAC-SHA256 Credential={}/20261121/us-east-1/s3/aws4_request,SignedHeaders={signed},\
+         Signature={signature}",
         session.access_key_id
     );
     let request = request.header("authorization", &authorization).unwrap();
@@ -383,7 +434,7 @@ fn the_vectors_of_a_subclass_of_botocore_are_verified() {
         assert_eq!(verified.payload(), &Payload::Sha256(canonical::sha256(text("body").as_bytes())));
 
         let query = Query::parse(uri.query()).unwrap();
-        let claim = Claim::read(&headers, &query).unwrap();
+        let claim = RequestClaim::read(&headers, &query).unwrap();
         let canonical = CanonicalRequest {
             method: &method,
             path: verified.path(),
@@ -395,13 +446,18 @@ fn the_vectors_of_a_subclass_of_botocore_are_verified() {
         };
         assert_eq!(canonical.text().unwrap(), text("canonical_request"));
         let string_to_sign =
-            canonical.string_to_sign("AWS4-SR25519-SHA256", &claim.date, claim.scope).unwrap();
+            canonical.string_to_sign("AWS4-SR25519-SHA256", &claim.claim.date, claim.claim.scope).unwrap();
         assert_eq!(string_to_sign, text("string_to_sign"));
     }
 }
 
 /// Signs with AWS's own signer and verifies with ours.
-fn check_against_aws(verifier: &Verifier, session: &Session, mut request: ClientRequest, presigned: bool) {
+fn check_against_aws(
+    verifier: &Verifier,
+    session: &SessionCredentials,
+    mut request: ClientRequest,
+    presigned: bool,
+) {
     let identity = AwsCredentials::new(
         session.access_key_id.as_str(),
         session.secret_access_key.expose(),
@@ -451,7 +507,7 @@ fn check_against_aws(verifier: &Verifier, session: &Session, mut request: Client
     }
     let verified = arrive(verifier, &request, NOW).unwrap();
     assert_eq!(verified.path(), request.path);
-    assert_eq!(verified.is_presigned(), presigned);
+    assert_eq!(is_presigned_query(&verified), presigned);
 }
 
 proptest! {

@@ -18,16 +18,6 @@ pub(crate) enum ClientBody<B> {
     FormFile(Box<FilePart<B>>),
 }
 
-impl<B> ClientBody<B> {
-    /// The request's body, to be drained.
-    pub(crate) fn into_inner(self) -> B {
-        match self {
-            Self::Plain(body) => body,
-            Self::FormFile(part) => part.into_inner(),
-        }
-    }
-}
-
 impl<B> Body for ClientBody<B>
 where
     B: Body<Data = Bytes> + Unpin,

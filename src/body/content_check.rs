@@ -13,7 +13,7 @@ use crate::{
     auth::Payload,
     body::digest::{self, ChecksumAlgorithm, RunningDigest},
     error::{Code, Error, Result},
-    secret::same,
+    secret::constant_time_eq,
 };
 
 /// The digests that a client promised before the body: what is set here is checked here.
@@ -133,18 +133,18 @@ impl ContentCheck {
 
         if let Some(signed) = &self.expected.sha256 {
             let computed = digest_of(ChecksumAlgorithm::Sha256);
-            if !same(signed, computed) {
+            if !constant_time_eq(signed, computed) {
                 return Err(sha256_mismatch(signed, computed));
             }
         }
         if let Some(expected) = &self.expected.md5 {
             let computed = self.md5.map(RunningDigest::finish).unwrap_or_default();
-            if !same(expected, &computed) {
+            if !constant_time_eq(expected, &computed) {
                 return Err(md5_mismatch(expected, &computed));
             }
         }
         for (algorithm, expected) in &self.expected.checksums {
-            if !same(expected, digest_of(*algorithm)) {
+            if !constant_time_eq(expected, digest_of(*algorithm)) {
                 return Err(checksum_mismatch(*algorithm));
             }
         }
@@ -155,7 +155,7 @@ impl ContentCheck {
                     format!("Value for {} trailing header is invalid.", algorithm.header()),
                 )
             })?;
-            if !same(&expected, digest_of(algorithm)) {
+            if !constant_time_eq(&expected, digest_of(algorithm)) {
                 return Err(checksum_mismatch(algorithm));
             }
         }

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A [`plan::Plan`] says how a client's body arrives, what its content must be, and how it leaves; the
-//! `UploadReport` says how far it came and how it ended.
+//! `UploadReport` says how it ended.
 //!
 //! Invariants:
 //! - No byte that completes an object leaves before every check of what the request promised has held.

@@ -60,10 +60,6 @@ impl Peer {
         self.sized = true;
         self
     }
-
-    pub(super) fn left_frames(&self) -> usize {
-        self.frames.len()
-    }
 }
 
 impl Body for Peer {

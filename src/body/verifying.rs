@@ -50,7 +50,7 @@ pub struct VerifyingBody<B> {
     declared_bytes: u64,
     output: Output,
     state: State,
-    report: Arc<UploadReport<B>>,
+    report: Arc<UploadReport>,
 }
 
 enum State {
@@ -84,12 +84,12 @@ where
             declared_bytes: plan.decoded_bytes,
             output,
             state: State::Reading { check, held: Bytes::new() },
-            report: Arc::new(UploadReport::new()),
+            report: Arc::default(),
         }
     }
 
-    /// Where the proxy reads how far this body came and how it ended.
-    pub(crate) fn report(&self) -> Arc<UploadReport<B>> {
+    /// Where the proxy reads how this body ended.
+    pub(crate) fn report(&self) -> Arc<UploadReport> {
         Arc::clone(&self.report)
     }
 
@@ -153,7 +153,6 @@ where
                 Ok(Some(frame)) => {
                     // S3 knows no HTTP trailers: they are dropped.
                     if let Ok(data) = frame.into_data() {
-                        self.report.add_received(data.len());
                         self.input = data;
                     }
                     false
@@ -226,13 +225,5 @@ where
     /// Content that the client declared.
     pub(super) fn declared_bytes(&self) -> u64 {
         self.declared_bytes
-    }
-}
-
-impl<B> Drop for VerifyingBody<B> {
-    fn drop(&mut self) {
-        if let Some(source) = self.source.take() {
-            self.report.set_unread(source);
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use sp_core::crypto::{AccountId32, Ss58AddressFormat, Ss58Codec};
 
 /// SS58 prefix of Bittensor addresses ("generic substrate").
-pub const SS58_PREFIX: u16 = 42;
+const SS58_PREFIX: u16 = 42;
 
 /// A hotkey or a coldkey: a 32-byte public key whose text form is SS58 with prefix 42.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,8 +48,8 @@ impl AccountId {
 impl FromStr for AccountId {
     type Err = AccountError;
 
-    /// Accepts exactly the text that [`AccountId::to_ss58`] gives back: SS58 has several spellings of one key, and
-    /// two spellings would be two folders (P23).
+    /// Accepts exactly the text that [`AccountId::to_ss58`] gives back: SS58 has several spellings of one
+    /// key, and two spellings would be two folders (P23).
     fn from_str(text: &str) -> Result<Self, AccountError> {
         // 35 bytes in base58 are at most 48 characters; the decoder need not see more.
         if text.len() > 48 {

@@ -1,7 +1,8 @@
-//! The last snapshot on disk, so that a restart while the chain is down serves at once, with the snapshot's true age. \[IO\]
+//! The last snapshot on disk, so that a restart while the chain is down serves at once, with the snapshot's
+//! true age. \[IO\]
 //!
-//! A line with the SHA-256 of the rest, then JSON. It is replaced whole (written beside, synced, renamed); what has
-//! another checksum, netuid or genesis, or comes from the future, is not taken.
+//! A line with the SHA-256 of the rest, then JSON. It is replaced whole (written beside, synced, renamed);
+//! what has another checksum, netuid or genesis, or comes from the future, is not taken.
 
 use std::{
     fs::File,
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, Neuron, Origin, Snapshot,
-    node::{Block, BlockHash},
+    node::{Block, BlockHash, ExpectedGenesis},
     scale::NEURONS_MAX,
 };
 
@@ -27,7 +28,7 @@ const FORMAT: u32 = 1;
 
 /// Why there is no snapshot to be had from the disk, or none can be put there.
 #[derive(Debug, thiserror::Error)]
-pub enum DiskFault {
+pub enum SnapshotFileError {
     /// The file system says no.
     #[error("{path}: {source}")]
     File {
@@ -46,9 +47,9 @@ pub enum DiskFault {
     },
 }
 
-impl DiskFault {
+impl SnapshotFileError {
     /// Whether there just is no file yet.
-    pub fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
 }
@@ -79,7 +80,7 @@ struct StoredNeuron {
 }
 
 /// Puts a snapshot of the chain on disk; one without an origin is none.
-pub(crate) fn store(path: &Path, netuid: u16, snapshot: &Snapshot) -> Result<(), DiskFault> {
+pub(crate) fn store(path: &Path, netuid: u16, snapshot: &Snapshot) -> Result<(), SnapshotFileError> {
     let Some(origin) = &snapshot.origin else { return Ok(()) };
     let neurons = snapshot.neurons().map(|neuron| StoredNeuron {
         uid: neuron.uid,
@@ -102,7 +103,7 @@ pub(crate) fn store(path: &Path, netuid: u16, snapshot: &Snapshot) -> Result<(),
     let content = |error: serde_json::Error| content(path, error);
     let json = serde_json::to_string(&stored).map_err(content)?;
     let text = format!("{}\n{json}\n", checksum(json.as_bytes()));
-    write(path, text.as_bytes()).map_err(|source| DiskFault::File { path: path.to_owned(), source })
+    write(path, text.as_bytes()).map_err(|source| SnapshotFileError::File { path: path.to_owned(), source })
 }
 
 fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
@@ -115,25 +116,25 @@ fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Reads the snapshot of `netuid`, on the chain of `genesis` where one is given.
+/// Reads the snapshot of `netuid`, on the chain that is expected.
 pub(crate) fn load(
     path: &Path,
     netuid: u16,
-    genesis: Option<BlockHash>,
+    expected: ExpectedGenesis,
     now: u64,
-) -> Result<Snapshot, DiskFault> {
-    let unreadable = |source| DiskFault::File { path: path.to_owned(), source };
+) -> Result<Snapshot, SnapshotFileError> {
+    let unreadable = |source| SnapshotFileError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let mut text = String::new();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
-    parse(&text, netuid, genesis, now).map_err(|what| content(path, what))
+    parse(&text, netuid, expected, now).map_err(|what| content(path, what))
 }
 
-fn content(path: &Path, what: impl std::fmt::Display) -> DiskFault {
-    DiskFault::Content { path: path.to_owned(), what: what.to_string() }
+fn content(path: &Path, what: impl std::fmt::Display) -> SnapshotFileError {
+    SnapshotFileError::Content { path: path.to_owned(), what: what.to_string() }
 }
 
-fn parse(text: &str, netuid: u16, genesis: Option<BlockHash>, now: u64) -> Result<Snapshot, String> {
+fn parse(text: &str, netuid: u16, expected: ExpectedGenesis, now: u64) -> Result<Snapshot, String> {
     let (sum, json) = text.split_once('\n').ok_or("it is no snapshot")?;
     let json = json.trim_end();
     if checksum(json.as_bytes()) != sum {
@@ -148,7 +149,7 @@ fn parse(text: &str, netuid: u16, genesis: Option<BlockHash>, now: u64) -> Resul
     }
     let hash = |text: &str| BlockHash::parse(text).ok_or("it holds a hash that is none");
     let own = hash(&stored.genesis)?;
-    if genesis.is_some_and(|genesis| genesis != own) {
+    if !expected.accepts(own) {
         return Err(format!("it is of the chain with genesis {own}"));
     }
     if stored.taken_at > now.saturating_add(FUTURE_SECONDS_MAX) {
@@ -199,11 +200,11 @@ mod tests {
     fn p38_a_snapshot_comes_back_with_its_true_age() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snapshot.json");
-        assert!(load(&path, 13, None, 0).unwrap_err().is_missing());
+        assert!(load(&path, 13, ExpectedGenesis::Any, 0).unwrap_err().is_missing());
         store(&path, 13, &snapshot()).unwrap();
         store(&path, 13, &snapshot()).unwrap();
-        for genesis in [None, Some(GENESIS)] {
-            let loaded = load(&path, 13, genesis, 1500).unwrap();
+        for expected in [ExpectedGenesis::Any, ExpectedGenesis::Hash(GENESIS)] {
+            let loaded = load(&path, 13, expected, 1500).unwrap();
             assert_eq!((loaded.age_seconds(1500), loaded.block(), loaded.len()), (500, Some(77), 2));
             assert_eq!(loaded.origin, snapshot().origin);
             let neuron = loaded.neuron(&AccountId::from_bytes([1; 32]).unwrap()).unwrap();
@@ -219,14 +220,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snapshot.json");
         store(&path, 13, &snapshot()).unwrap();
-        let fault = |netuid, genesis, now| load(&path, netuid, genesis, now).unwrap_err().to_string();
-        assert!(fault(14, None, 1500).contains("of subnet 13"));
-        assert!(fault(13, Some(BlockHash([1; 32])), 1500).contains("genesis 0x0909"));
-        assert!(fault(13, None, 900).contains("future"));
+        let error = |netuid, expected, now| load(&path, netuid, expected, now).unwrap_err().to_string();
+        assert!(error(14, ExpectedGenesis::Any, 1500).contains("of subnet 13"));
+        assert!(error(13, ExpectedGenesis::Hash(BlockHash([1; 32])), 1500).contains("genesis 0x0909"));
+        assert!(error(13, ExpectedGenesis::Any, 900).contains("future"));
         let text = std::fs::read_to_string(&path).unwrap();
         for damaged in ["", "x", text.split_at(text.len() / 2).0, &text.replace("true", "false")] {
             std::fs::write(&path, damaged).unwrap();
-            assert!(!fault(13, None, 1500).is_empty(), "{damaged}");
+            assert!(!error(13, ExpectedGenesis::Any, 1500).is_empty(), "{damaged}");
         }
     }
 }

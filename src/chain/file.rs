@@ -1,7 +1,8 @@
 //! The registry as a file: `{"identities": [{"hotkey", "coldkey", "validator_permit", "stake", "name"}]}`.
 //!
-//! The file is looked at before each request (one `stat`), so that an edit counts from the next request on. A file
-//! that cannot be read or parsed keeps the last good snapshot, whose age then grows to its bound (P38). \[IO\]
+//! The file is checked before each request (one `stat`), so that an edit counts from the next request on.
+//! When it cannot be read or parsed, the last good snapshot stays, and its age grows to its bound (P38).
+//! \[IO\]
 
 use std::{
     fs::{File, Metadata},
@@ -20,13 +21,13 @@ use super::{AccountId, Neuron, Snapshot, unix_seconds};
 /// A registry of 65,536 identities is about 15 MB; nothing honest is larger than this.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// File systems stamp changes with the tick of a coarse clock: a file that was read within this time of its last
-/// change may change again under the same stamp, so it is read again.
+/// File systems stamp changes with the tick of a coarse clock: a file that was read within this time of its
+/// last change may change again under the same stamp, so it is read again.
 const STAMP_GRAIN: Duration = Duration::from_millis(50);
 
-/// Why a registry file does not count.
+/// Why a registry file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistryFault {
+pub enum RegistryFileError {
     /// The file cannot be opened or read.
     #[error("{path}: {source}")]
     Read {
@@ -47,13 +48,13 @@ pub enum RegistryFault {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Registry {
-    identities: Vec<Entry>,
+struct Identities {
+    identities: Vec<Identity>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct Identity {
     /// For people only.
     #[serde(default, rename = "name")]
     _name: Option<String>,
@@ -102,50 +103,54 @@ impl Stamp {
 pub struct RegistryFile {
     path: PathBuf,
     last: ArcSwap<Last>,
-    /// Held by who reads the file anew: the fault last told, so that a broken file is logged once and not at each
-    /// request.
-    told: Mutex<Option<String>>,
+    /// The error that was last logged, so that a broken file is logged once and not at each request. Whoever
+    /// reads the file again holds the lock.
+    logged: Mutex<Option<String>>,
 }
 
 /// What the file last said, and by which stamp that still counts.
 struct Last {
     snapshot: Arc<Snapshot>,
-    /// None: a faulty state came after it.
+    /// None where the file has since been found invalid.
     stamp: Option<Stamp>,
-    /// The state that turned out to be faulty: it is not parsed again at each request.
-    faulty: Option<Stamp>,
+    /// The state that was found invalid: it is not parsed again at each request.
+    invalid: Option<Stamp>,
 }
 
 impl RegistryFile {
-    /// Reads the file for the first time; the server does not start on a faulty one.
-    pub fn open(path: &Path, now: SystemTime) -> Result<Self, RegistryFault> {
+    /// Reads the file for the first time; the server does not start with an invalid one.
+    pub fn open(path: &Path, now: SystemTime) -> Result<Self, RegistryFileError> {
         let (snapshot, stamp) = read(path, now)?;
         Ok(Self {
             path: path.to_owned(),
             last: ArcSwap::from_pointee(Last {
                 snapshot: Arc::new(snapshot),
                 stamp: Some(stamp),
-                faulty: None,
+                invalid: None,
             }),
-            told: Mutex::new(None),
+            logged: Mutex::new(None),
         })
     }
 
-    /// The snapshot that counts now, read anew where the file has changed. A faulty file keeps the last snapshot
+    /// The current snapshot, read again where the file has changed. An invalid file keeps the last snapshot
     /// with its true age.
     pub fn snapshot(&self, now: SystemTime) -> Arc<Snapshot> {
         // The usual case takes no lock: requests do not wait for each other's `stat`.
         if let Some(snapshot) = self.unchanged(now) {
             return snapshot;
         }
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         match self.refresh(now) {
-            Ok(()) => *told = None,
-            Err(fault) => {
-                let fault = fault.to_string();
-                if told.as_ref() != Some(&fault) {
-                    tracing::error!(%fault, "registry file is faulty; the last good one counts until chain.stale_seconds_max");
-                    *told = Some(fault);
+            Ok(()) => *logged = None,
+            Err(error) => {
+                let error = error.to_string();
+                if logged.as_ref() != Some(&error) {
+                    tracing::error!(
+                        %error,
+                        "the registry file is invalid; the last good one is used until \
+                        chain.stale_seconds_max"
+                    );
+                    *logged = Some(error);
                 }
             }
         }
@@ -157,7 +162,7 @@ impl RegistryFile {
         // Loaded before the look: what another thread reads meanwhile is not older than that.
         let last = self.last.load();
         let seen = Stamp::of(&std::fs::metadata(&self.path).ok()?, now);
-        if last.faulty.is_some_and(|stamp| stamp.still(&seen)) {
+        if last.invalid.is_some_and(|stamp| stamp.still(&seen)) {
             return Some(Arc::clone(&last.snapshot));
         }
         if !last.stamp.is_some_and(|stamp| stamp.still(&seen)) {
@@ -169,35 +174,35 @@ impl RegistryFile {
         }
         // The unchanged file says the same now: one new allocation a second, not one for each request.
         let snapshot = Arc::new(last.snapshot.seen_again(seconds));
-        let again = Last { snapshot: Arc::clone(&snapshot), stamp: last.stamp, faulty: None };
+        let again = Last { snapshot: Arc::clone(&snapshot), stamp: last.stamp, invalid: None };
         // Not over what another thread has read meanwhile.
         self.last.compare_and_swap(&last, Arc::new(again));
         Some(snapshot)
     }
 
-    fn refresh(&self, now: SystemTime) -> Result<(), RegistryFault> {
+    fn refresh(&self, now: SystemTime) -> Result<(), RegistryFileError> {
         if self.unchanged(now).is_some() {
             return Ok(());
         }
         let last = self.last.load_full();
         let seen = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata, now));
-        // A faulty file is parsed again only when it has changed again or its stamp proves nothing.
+        // An invalid file is parsed again only when it has changed again or its stamp proves nothing.
         let (snapshot, stamp) = read(&self.path, now).inspect_err(|_| {
             let snapshot = Arc::clone(&last.snapshot);
-            self.last.store(Arc::new(Last { snapshot, stamp: None, faulty: seen }));
+            self.last.store(Arc::new(Last { snapshot, stamp: None, invalid: seen }));
         })?;
         let registered = snapshot.len();
         if last.stamp.is_none_or(|last| last.changed != stamp.changed) {
             tracing::info!(registered, "registry file read");
         }
-        self.last.store(Arc::new(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp), faulty: None }));
+        self.last.store(Arc::new(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp), invalid: None }));
         Ok(())
     }
 }
 
-fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFault> {
-    let unreadable = |source| RegistryFault::Read { path: path.to_owned(), source };
-    let content = |what: String| RegistryFault::Content { path: path.to_owned(), what };
+fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFileError> {
+    let unreadable = |source| RegistryFileError::Read { path: path.to_owned(), source };
+    let content = |what: String| RegistryFileError::Content { path: path.to_owned(), what };
     let file = File::open(path).map_err(unreadable)?;
     // The stamp is taken before the content: a change in between shows at the next look.
     let stamp = Stamp::of(&file.metadata().map_err(unreadable)?, now);
@@ -207,7 +212,7 @@ fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFault
 }
 
 fn parse(text: &str, taken_at: u64) -> Result<Snapshot, String> {
-    let registry: Registry = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let registry: Identities = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let neurons = registry
         .identities
         .into_iter()
@@ -252,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn p38_a_faulty_file_keeps_the_last_snapshot_and_its_age() {
+    fn p38_a_invalid_file_keeps_the_last_snapshot_and_its_age() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("registry.json");
         std::fs::write(&path, registry(&[1])).unwrap();
@@ -269,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn p38_a_faulty_file_is_parsed_once_for_each_change() {
+    fn p38_a_invalid_file_is_parsed_once_for_each_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("registry.json");
         std::fs::write(&path, registry(&[1])).unwrap();
@@ -298,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_say_what_is_wrong() {
+    fn errors_say_what_is_wrong() {
         let zero = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM";
         for (text, says) in [
             ("", "EOF"),
@@ -307,8 +312,8 @@ mod tests {
             (&format!(r#"{{"identities": [{{"hotkey": "{zero}", "coldkey": "{zero}"}}]}}"#), "all-zero"),
             (&registry(&[1, 1]), "there twice"),
         ] {
-            let fault = parse(text, 0).unwrap_err();
-            assert!(fault.contains(says), "{fault}");
+            let error = parse(text, 0).unwrap_err();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Whether what a node says replaces what is known: the invariants of a snapshot, the collapse, the grants.
+//! Whether a reading may replace the last snapshot: the invariants of a snapshot, collapses, new rights.
 //!
 //! Pure. Nothing short of a valid newer snapshot replaces the last one (P38):
 //! - no empty subnet, at most 4096 neurons, no zero key, no hotkey twice, a block above the last one;
 //! - a collapse (more than a share of the neurons gone at once) counts when a second read says so as well;
-//! - where a quorum is asked for, a right that the last snapshot did not have needs a second node that grants it; the
-//!   loss of a right needs nobody's consent.
+//! - where a quorum is asked for, a right that the last snapshot did not have needs a second node that grants
+//!   it; the loss of a right needs nobody's consent.
 
 use std::collections::HashMap;
 
@@ -19,9 +19,9 @@ const RAO: f64 = 1e9;
 
 /// Why a reading is not a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unfit {
+pub(crate) enum InvalidReading {
     /// Nobody is registered: no subnet is like that.
-    #[error("nobody is registered by it")]
+    #[error("it says that nobody is registered")]
     Empty,
     /// More neurons than a subnet has.
     #[error("it has more neurons than a subnet can have")]
@@ -45,7 +45,7 @@ pub(crate) enum Unfit {
     OtherChain,
 }
 
-impl Unfit {
+impl InvalidReading {
     /// The name under which it is counted.
     pub(crate) fn kind(self) -> &'static str {
         match self {
@@ -62,26 +62,32 @@ impl Unfit {
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Self::Empty | Self::TooMany | Self::ZeroKey(_) | Self::Twice(_) => {
-                "the node is broken or lies: take it out of chain.endpoints"
+                "the node is broken or lies: remove it from chain.endpoints"
             }
             Self::BlockBack { .. } => {
-                "the node is behind the others: nothing if it passes. If the network was started anew, stop Subgate and delete chain.snapshot_file"
+                "the node is behind the others: nothing if it passes. If the network was started anew, \
+                stop Subgate and delete chain.snapshot_file"
             }
             Self::OtherChain => {
-                "set chain.genesis. If the network was started anew, stop Subgate and delete chain.snapshot_file"
+                "set chain.genesis. If the network was started anew, stop Subgate and delete \
+                chain.snapshot_file"
             }
         }
     }
 }
 
 /// Makes a snapshot of a reading, if it can follow `last`.
-pub(crate) fn snapshot(reading: &Reading, last: &Snapshot, taken_at: u64) -> Result<Snapshot, Unfit> {
+pub(crate) fn snapshot(
+    reading: &Reading,
+    last: &Snapshot,
+    taken_at: u64,
+) -> Result<Snapshot, InvalidReading> {
     if let Some(known) = &last.origin {
         if known.genesis != reading.genesis {
-            return Err(Unfit::OtherChain);
+            return Err(InvalidReading::OtherChain);
         }
         if reading.block.number <= known.block.number {
-            return Err(Unfit::BlockBack { now: reading.block.number, last: known.block.number });
+            return Err(InvalidReading::BlockBack { now: reading.block.number, last: known.block.number });
         }
     }
     let origin = Origin {
@@ -94,16 +100,20 @@ pub(crate) fn snapshot(reading: &Reading, last: &Snapshot, taken_at: u64) -> Res
 }
 
 /// The neurons of a reading; where it has no stakes, the last known ones stand.
-pub(crate) fn neurons(read: &[ReadNeuron], last: &Snapshot, taken_at: u64) -> Result<Snapshot, Unfit> {
+pub(crate) fn neurons(
+    read: &[ReadNeuron],
+    last: &Snapshot,
+    taken_at: u64,
+) -> Result<Snapshot, InvalidReading> {
     if read.is_empty() {
-        return Err(Unfit::Empty);
+        return Err(InvalidReading::Empty);
     }
     if read.len() > NEURONS_MAX {
-        return Err(Unfit::TooMany);
+        return Err(InvalidReading::TooMany);
     }
     let mut neurons = Vec::with_capacity(read.len());
     for (uid, read) in (0_u16..).zip(read) {
-        let account = |key| AccountId::from_bytes(key).map_err(|_| Unfit::ZeroKey(uid.into()));
+        let account = |key| AccountId::from_bytes(key).map_err(|_| InvalidReading::ZeroKey(uid.into()));
         let (hotkey, coldkey) = (account(read.hotkey)?, account(read.coldkey)?);
         let known = last.neuron(&hotkey);
         let stake = match read.stake_rao {
@@ -120,11 +130,12 @@ pub(crate) fn neurons(read: &[ReadNeuron], last: &Snapshot, taken_at: u64) -> Re
         neuron.uid = Some(uid);
         neurons.push(neuron);
     }
-    Snapshot::new(neurons, taken_at).map_err(Unfit::Twice)
+    Snapshot::new(neurons, taken_at).map_err(InvalidReading::Twice)
 }
 
 fn units(rao: u64) -> f64 {
-    // 53 bits of a sum of rao are exact to a billionth of a unit up to nine million units, and to 2e-7 beyond.
+    // 53 bits of a sum of rao are exact to a billionth of a unit up to nine million units, and to 2e-7
+    // beyond.
     rao as f64 / RAO
 }
 
@@ -136,15 +147,16 @@ pub(crate) fn collapse(next: &Snapshot, last: &Snapshot, share_max: f64) -> Opti
 
 /// A collapse that waits for a second read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct HeldCollapse {
     /// The block at which the first read saw it.
     pub(crate) block: Block,
     /// The endpoint that said so, by its place.
     pub(crate) endpoint: usize,
 }
 
-impl Held {
-    /// Whether a read that collapses as well confirms this one: it must be of a later block, or of another node.
+impl HeldCollapse {
+    /// Whether a read that collapses as well confirms this one: it must be of a later block, or of another
+    /// node.
     pub(crate) fn is_confirmed_by(&self, block: Block, endpoint: usize) -> bool {
         block.number > self.block.number || endpoint != self.endpoint
     }

@@ -40,19 +40,19 @@ fn role(snapshot: &Snapshot, id: u8) -> Option<Role> {
 #[test]
 fn p38_nothing_but_a_valid_newer_reading_follows() {
     let last = taken(10, miners(1..5));
-    let check = |number: u64, neurons: Vec<ReadNeuron>, unfit| {
-        assert_eq!(snapshot(&reading(number, neurons), &last, 1001).err(), unfit);
+    let check = |number: u64, neurons: Vec<ReadNeuron>, invalid| {
+        assert_eq!(snapshot(&reading(number, neurons), &last, 1001).err(), invalid);
     };
     check(11, miners(1..5), None);
-    check(10, miners(1..5), Some(Unfit::BlockBack { now: 10, last: 10 }));
-    check(9, miners(1..5), Some(Unfit::BlockBack { now: 9, last: 10 }));
-    check(11, Vec::new(), Some(Unfit::Empty));
-    check(11, [miners(1..5), miners(4..5)].concat(), Some(Unfit::Twice(account(4))));
-    check(11, [miners(1..5), vec![read(0, 1, false, None)]].concat(), Some(Unfit::ZeroKey(4)));
-    check(11, [miners(1..5), vec![read(9, 0, false, None)]].concat(), Some(Unfit::ZeroKey(4)));
-    check(11, vec![read(1, 1, false, None); NEURONS_MAX + 1], Some(Unfit::TooMany));
+    check(10, miners(1..5), Some(InvalidReading::BlockBack { now: 10, last: 10 }));
+    check(9, miners(1..5), Some(InvalidReading::BlockBack { now: 9, last: 10 }));
+    check(11, Vec::new(), Some(InvalidReading::Empty));
+    check(11, [miners(1..5), miners(4..5)].concat(), Some(InvalidReading::Twice(account(4))));
+    check(11, [miners(1..5), vec![read(0, 1, false, None)]].concat(), Some(InvalidReading::ZeroKey(4)));
+    check(11, [miners(1..5), vec![read(9, 0, false, None)]].concat(), Some(InvalidReading::ZeroKey(4)));
+    check(11, vec![read(1, 1, false, None); NEURONS_MAX + 1], Some(InvalidReading::TooMany));
     let other = Reading { genesis: BlockHash([1; 32]), ..reading(11, miners(1..5)) };
-    assert_eq!(snapshot(&other, &last, 1001).err(), Some(Unfit::OtherChain));
+    assert_eq!(snapshot(&other, &last, 1001).err(), Some(InvalidReading::OtherChain));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_collapse_needs_a_second_read() {
     assert_eq!(collapse(&taken(11, miners(20..30)), &last, 0.5), Some(10));
     assert_eq!(collapse(&taken(11, miners(1..11)), &Snapshot::default(), 0.5), None);
     let block = |number| reading(number, Vec::new()).block;
-    let held = Held { block: block(11), endpoint: 0 };
+    let held = HeldCollapse { block: block(11), endpoint: 0 };
     assert!(!held.is_confirmed_by(block(11), 0));
     assert!(held.is_confirmed_by(block(12), 0) && held.is_confirmed_by(block(11), 1));
 }

@@ -1,7 +1,7 @@
 //! JSON-RPC to one node of the chain, over HTTP POST or over a WebSocket. \[IO\]
 //!
-//! One call at a time; each has an answer within [`CALL_TIME_MAX`] and of at most [`ANSWER_BYTES_MAX`], or a fault. What
-//! a node says is taken for text from a stranger: it is cut before it is logged.
+//! One call at a time; each has an answer within [`CALL_TIME_MAX`] and of at most [`ANSWER_BYTES_MAX`], or an
+//! error. What a node says is untrusted text: it is shortened before it is logged.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -25,7 +25,8 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, protocol::WebSocketConfig},
 };
 
-/// 4096 neurons by the storage fallback are 1 MB in pieces, by the main read 900 KB; twice that, as hex in JSON.
+/// 4096 neurons by the storage fallback are 1 MB in pieces, by the main read 900 KB; twice that, as hex in
+/// JSON.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// TCP, TLS and the upgrade to a WebSocket.
@@ -40,16 +41,16 @@ const STRAY_MESSAGES_MAX: usize = 32;
 /// What a log shows of a node's own words.
 const WORDS_CHARS_MAX: usize = 200;
 
-/// Codes with which public endpoints say "too many".
+/// JSON-RPC codes with which public endpoints limit the rate.
 const THROTTLE_CODES: [i64; 2] = [-32004, -32005];
 
 /// A node of the chain. Shown without path and query, for these may hold the operator's key at a provider.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint(Uri);
+pub struct ChainEndpoint(Uri);
 
-impl Endpoint {
+impl ChainEndpoint {
     /// Whether two endpoints are two machines, as far as a URL tells.
-    pub fn is_independent_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_independent_of(&self, other: &Self) -> bool {
         let place = |uri: &Uri| (uri.host().map(str::to_ascii_lowercase), uri.port_u16());
         place(&self.0) != place(&other.0)
     }
@@ -63,7 +64,7 @@ impl Endpoint {
     }
 }
 
-impl FromStr for Endpoint {
+impl FromStr for ChainEndpoint {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -75,14 +76,14 @@ impl FromStr for Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for ChainEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.0.authority().map_or("", |authority| authority.as_str());
         write!(f, "{}://{authority}", self.0.scheme_str().unwrap_or_default())
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for ChainEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -90,20 +91,20 @@ impl fmt::Debug for Endpoint {
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RpcFault {
+pub(crate) enum RpcError {
     /// No connection, or one that broke.
     #[error("the connection failed: {0}")]
     Broken(String),
     /// No answer in time.
     #[error("no answer within {} s", CALL_TIME_MAX.as_secs())]
     Silent,
-    /// The node has had enough of us for now.
+    /// The node limits the rate of calls.
     #[error("the node limits our rate")]
     Throttled {
         /// How long to stay away, where it says so.
         retry_after: Option<Duration>,
     },
-    /// The node understood, and says no.
+    /// The node answered with an error.
     #[error("the node answers error {code}: {words}")]
     Refused {
         /// The JSON-RPC code.
@@ -111,7 +112,7 @@ pub(crate) enum RpcFault {
         /// The node's words.
         words: String,
     },
-    /// What came is no answer.
+    /// The answer is not one of JSON-RPC.
     #[error("not an answer of JSON-RPC: {0}")]
     Garbage(String),
 }
@@ -123,7 +124,7 @@ type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// A client of one node.
 pub(crate) struct Client {
-    endpoint: Endpoint,
+    endpoint: ChainEndpoint,
     tls: Arc<ClientConfig>,
     http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
     socket: Option<Box<Socket>>,
@@ -132,7 +133,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// A client that has not connected yet.
-    pub(crate) fn new(endpoint: Endpoint, tls: Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(endpoint: ChainEndpoint, tls: Arc<ClientConfig>) -> Self {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_TIME_MAX));
@@ -146,7 +147,7 @@ impl Client {
     }
 
     /// The node.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &ChainEndpoint {
         &self.endpoint
     }
 
@@ -155,34 +156,35 @@ impl Client {
         self.socket.is_some()
     }
 
-    /// Calls, and gives `result` of the answer. After a fault the next call connects anew.
-    pub(crate) async fn call(&mut self, method: &str, params: Value) -> Result<Value, RpcFault> {
+    /// Calls, and gives `result` of the answer. After an error the next call connects anew.
+    pub(crate) async fn call(&mut self, method: &str, params: Value) -> Result<Value, RpcError> {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         let text = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string();
-        // Taken out for the time of the call: a call that is dropped in the middle leaves no socket with half an answer.
+        // Taken out for the time of the call: a call that is dropped in the middle leaves no socket with half
+        // an answer.
         let socket = self.socket.take();
         let exchange = async {
             match self.endpoint.is_socket() {
                 false => result(&self.post(text).await?, id)
-                    .unwrap_or_else(|| Err(RpcFault::Garbage("it answers another call".to_owned()))),
+                    .unwrap_or_else(|| Err(RpcError::Garbage("it answers another call".to_owned()))),
                 true => {
                     let mut socket = match socket {
                         Some(socket) => socket,
                         None => Box::new(self.connect().await?),
                     };
                     let answer = ask(&mut socket, text, id).await;
-                    if matches!(answer, Ok(_) | Err(RpcFault::Refused { .. } | RpcFault::Throttled { .. })) {
+                    if matches!(answer, Ok(_) | Err(RpcError::Refused { .. } | RpcError::Throttled { .. })) {
                         self.socket = Some(socket);
                     }
                     answer
                 }
             }
         };
-        tokio::time::timeout(CALL_TIME_MAX, exchange).await.unwrap_or(Err(RpcFault::Silent))
+        tokio::time::timeout(CALL_TIME_MAX, exchange).await.unwrap_or(Err(RpcError::Silent))
     }
 
-    async fn post(&self, text: String) -> Result<Bytes, RpcFault> {
+    async fn post(&self, text: String) -> Result<Bytes, RpcError> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(self.endpoint.0.clone())
@@ -192,18 +194,18 @@ impl Client {
         let answer = self.http.request(request).await.map_err(|error| broken_with_causes(&error))?;
         let status = answer.status();
         if is_throttle(status) {
-            return Err(RpcFault::Throttled { retry_after: retry_after(answer.headers()) });
+            return Err(RpcError::Throttled { retry_after: retry_after(answer.headers()) });
         }
         // Some nodes put a status of failure on an answer whose body says why.
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| RpcFault::Broken(words(&error.to_string())))?.to_bytes();
+        let body = body.map_err(|error| RpcError::Broken(words(&error.to_string())))?.to_bytes();
         if !status.is_success() && serde_json::from_slice::<Value>(&body).is_err() {
-            return Err(RpcFault::Broken(format!("HTTP status {status}")));
+            return Err(RpcError::Broken(format!("HTTP status {status}")));
         }
         Ok(body)
     }
 
-    async fn connect(&self) -> Result<Socket, RpcFault> {
+    async fn connect(&self) -> Result<Socket, RpcError> {
         let connecting = async {
             let uri = &self.endpoint.0;
             let host = uri.host().unwrap_or_default();
@@ -225,21 +227,21 @@ impl Client {
                 .max_message_size(Some(ANSWER_BYTES_MAX))
                 .max_frame_size(Some(ANSWER_BYTES_MAX));
             let (socket, _) =
-                client_async_with_config(uri.clone(), stream, Some(limits)).await.map_err(socket_fault)?;
+                client_async_with_config(uri.clone(), stream, Some(limits)).await.map_err(socket_error)?;
             Ok(socket)
         };
         tokio::time::timeout(CONNECT_TIME_MAX, connecting)
             .await
-            .unwrap_or_else(|_| Err(RpcFault::Broken("it takes too long to connect".to_owned())))
+            .unwrap_or_else(|_| Err(RpcError::Broken("it takes too long to connect".to_owned())))
     }
 }
 
-async fn ask(socket: &mut Socket, text: String, id: u64) -> Result<Value, RpcFault> {
-    socket.send(Message::text(text)).await.map_err(socket_fault)?;
+async fn ask(socket: &mut Socket, text: String, id: u64) -> Result<Value, RpcError> {
+    socket.send(Message::text(text)).await.map_err(socket_error)?;
     for _ in 0..STRAY_MESSAGES_MAX {
         let message = match socket.next().await {
-            Some(message) => message.map_err(socket_fault)?,
-            None => return Err(RpcFault::Broken("the node closed it".to_owned())),
+            Some(message) => message.map_err(socket_error)?,
+            None => return Err(RpcError::Broken("the node closed it".to_owned())),
         };
         match message {
             Message::Text(text) => {
@@ -256,33 +258,33 @@ async fn ask(socket: &mut Socket, text: String, id: u64) -> Result<Value, RpcFau
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
     }
-    Err(RpcFault::Garbage("many messages, and none of them the answer".to_owned()))
+    Err(RpcError::Garbage("many messages, and none of them the answer".to_owned()))
 }
 
 /// Reads one answer; none where it is of another call.
-fn result(body: &[u8], id: u64) -> Option<Result<Value, RpcFault>> {
+fn result(body: &[u8], id: u64) -> Option<Result<Value, RpcError>> {
     let mut answer: Value = match serde_json::from_slice(body) {
         Ok(answer) => answer,
-        Err(error) => return Some(Err(RpcFault::Garbage(words(&error.to_string())))),
+        Err(error) => return Some(Err(RpcError::Garbage(words(&error.to_string())))),
     };
     if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
         // A refusal before the call was understood has no id.
-        let own = answer.get("id").is_none_or(|told| told.is_null() || told.as_u64() == Some(id));
+        let own = answer.get("id").is_none_or(|own| own.is_null() || own.as_u64() == Some(id));
         return own.then(|| Err(refusal(error)));
     }
     if answer.get("id").and_then(Value::as_u64) != Some(id) {
         return None;
     }
     let result = answer.get_mut("result").map(Value::take);
-    Some(result.ok_or_else(|| RpcFault::Garbage("it has no result".to_owned())))
+    Some(result.ok_or_else(|| RpcError::Garbage("it has no result".to_owned())))
 }
 
-fn refusal(error: &Value) -> RpcFault {
+fn refusal(error: &Value) -> RpcError {
     let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
     if THROTTLE_CODES.contains(&code) || code == 429 {
-        return RpcFault::Throttled { retry_after: None };
+        return RpcError::Throttled { retry_after: None };
     }
-    RpcFault::Refused { code, words: words(error.get("message").and_then(Value::as_str).unwrap_or_default()) }
+    RpcError::Refused { code, words: words(error.get("message").and_then(Value::as_str).unwrap_or_default()) }
 }
 
 fn is_throttle(status: StatusCode) -> bool {
@@ -294,33 +296,33 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-fn closed(frame: Option<tungstenite::protocol::CloseFrame>) -> RpcFault {
+fn closed(frame: Option<tungstenite::protocol::CloseFrame>) -> RpcError {
     use tungstenite::protocol::frame::coding::CloseCode;
     match frame {
         Some(frame) if matches!(frame.code, CloseCode::Policy | CloseCode::Again) => {
-            RpcFault::Throttled { retry_after: None }
+            RpcError::Throttled { retry_after: None }
         }
-        _ => RpcFault::Broken("the node closed it".to_owned()),
+        _ => RpcError::Broken("the node closed it".to_owned()),
     }
 }
 
-fn socket_fault(error: tungstenite::Error) -> RpcFault {
+fn socket_error(error: tungstenite::Error) -> RpcError {
     match error {
         tungstenite::Error::Http(answer) if is_throttle(answer.status()) => {
-            RpcFault::Throttled { retry_after: retry_after(answer.headers()) }
+            RpcError::Throttled { retry_after: retry_after(answer.headers()) }
         }
-        error => RpcFault::Broken(words(&error.to_string())),
+        error => RpcError::Broken(words(&error.to_string())),
     }
 }
 
-fn broken(error: impl fmt::Display) -> RpcFault {
-    RpcFault::Broken(words(&error.to_string()))
+fn broken(error: impl fmt::Display) -> RpcError {
+    RpcError::Broken(words(&error.to_string()))
 }
 
-fn broken_with_causes(error: &hyper_util::client::legacy::Error) -> RpcFault {
+fn broken_with_causes(error: &hyper_util::client::legacy::Error) -> RpcError {
     let first: &dyn std::error::Error = error;
     let causes = std::iter::successors(Some(first), |cause| cause.source());
-    RpcFault::Broken(words(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")))
+    RpcError::Broken(words(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")))
 }
 
 /// Text from elsewhere, short and on one line.
@@ -344,13 +346,13 @@ mod tests {
     #[test]
     fn endpoints_are_urls_of_four_schemes_and_hide_their_path() {
         for text in ["http://h", "https://h:1/", "ws://127.0.0.1:9944", "wss://h:443/key?x=secret"] {
-            let endpoint: Endpoint = text.parse().unwrap();
+            let endpoint: ChainEndpoint = text.parse().unwrap();
             assert!(!endpoint.to_string().contains("key") && !format!("{endpoint:?}").contains("secret"));
         }
         for text in ["", "h", "ftp://h", "wss://", "http://user:word@h/", "wss:h"] {
-            assert!(text.parse::<Endpoint>().is_err(), "{text}");
+            assert!(text.parse::<ChainEndpoint>().is_err(), "{text}");
         }
-        let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
+        let endpoint = |text: &str| text.parse::<ChainEndpoint>().unwrap();
         assert!(!endpoint("wss://a/1").is_independent_of(&endpoint("wss://A/2")));
         assert!(endpoint("ws://a:1").is_independent_of(&endpoint("ws://a:2")));
     }
@@ -361,14 +363,14 @@ mod tests {
         assert_eq!(result(br#"{"id":8,"result":1}"#, 7), None);
         assert_eq!(result(br#"{"method":"x","params":{}}"#, 7), None);
         assert_eq!(result(br#"{"id":7,"result":null}"#, 7), Some(Ok(Value::Null)));
-        assert!(matches!(result(br#"{"id":7}"#, 7), Some(Err(RpcFault::Garbage(_)))));
-        assert!(matches!(result(b"<html>", 7), Some(Err(RpcFault::Garbage(_)))));
+        assert!(matches!(result(br#"{"id":7}"#, 7), Some(Err(RpcError::Garbage(_)))));
+        assert!(matches!(result(b"<html>", 7), Some(Err(RpcError::Garbage(_)))));
         for code in ["-32004", "-32005", "429"] {
             let body = format!(r#"{{"id":null,"error":{{"code":{code},"message":"m"}}}}"#);
-            assert_eq!(result(body.as_bytes(), 7), Some(Err(RpcFault::Throttled { retry_after: None })));
+            assert_eq!(result(body.as_bytes(), 7), Some(Err(RpcError::Throttled { retry_after: None })));
         }
         let body = br#"{"id":7,"error":{"code":-32603,"message":"a\nb"}}"#;
-        let refused = RpcFault::Refused { code: -32603, words: "a b".to_owned() };
+        let refused = RpcError::Refused { code: -32603, words: "a b".to_owned() };
         assert_eq!(result(body, 7), Some(Err(refused)));
     }
 }

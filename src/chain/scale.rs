@@ -1,18 +1,20 @@
 //! The selective metagraph of the subtensor runtime: its arguments and its answer, in SCALE.
 //!
-//! `SubnetInfoRuntimeApi_get_selective_metagraph` gives an `Option` of a struct with a compact netuid and then one
-//! `Option` for each field; a field that was not asked for is one zero byte. Runtime upgrades have only ever appended
-//! fields, so the prefix up to the last field that is needed is decoded and what follows is not looked at.
+//! `SubnetInfoRuntimeApi_get_selective_metagraph` gives an `Option` of a struct with a compact netuid and
+//! then one `Option` for each field; a field that was not asked for is one zero byte. Runtime upgrades have
+//! only ever appended fields, so the prefix up to the last field that is needed is decoded and what follows
+//! is not looked at.
 //!
-//! Invariants: no byte sequence panics; what is kept is at most [`NEURONS_MAX`] neurons and never more than the input
-//! can hold; a list's declared length is compared with the bytes that are there before anything is kept.
+//! Invariants: no byte sequence panics; what is kept is at most [`NEURONS_MAX`] neurons and never more than
+//! the input can hold; a list's declared length is compared with the bytes that are there before anything is
+//! kept.
 #![deny(clippy::arithmetic_side_effects)]
 
 /// More neurons than any subnet may have.
 pub const NEURONS_MAX: usize = 4096;
 
-/// What is asked for: block, hotkeys, coldkeys, active, validator_permit, last_update, alpha_stake, tao_stake,
-/// total_stake.
+/// What is asked for: block, hotkeys, coldkeys, active, validator_permit, last_update, alpha_stake,
+/// tao_stake, total_stake.
 const FIELDS: [u16; 9] = [7, 52, 53, 56, 57, 59, 67, 68, 69];
 
 /// The last field of the prefix; fields after it are appended by later runtimes.
@@ -41,7 +43,7 @@ pub enum ScaleError {
     Netuid,
 }
 
-/// One neuron as the runtime tells it; nothing is judged yet.
+/// One neuron as the runtime reports it; nothing is checked yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawNeuron {
     /// Public key of the hotkey.
@@ -72,7 +74,7 @@ pub struct Metagraph {
 }
 
 /// The arguments of the call: the netuid and the fields.
-pub fn arguments(netuid: u16) -> Vec<u8> {
+pub(crate) fn arguments(netuid: u16) -> Vec<u8> {
     let mut bytes = netuid.to_le_bytes().to_vec();
     // The compact length of nine: 9 << 2.
     bytes.push(36);
@@ -87,8 +89,8 @@ pub fn decode(netuid: u16, answer: &[u8]) -> Result<Option<Metagraph>, ScaleErro
         return Ok(None);
     }
     // A runtime leaves zero where the netuid itself was not asked for.
-    let told = input.compact()?;
-    if told != 0 && told != u64::from(netuid) {
+    let answered = input.compact()?;
+    if answered != 0 && answered != u64::from(netuid) {
         return Err(ScaleError::Netuid);
     }
     let mut block = 0;

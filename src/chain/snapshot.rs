@@ -10,8 +10,8 @@ use super::{
     node::{Block, BlockHash},
 };
 
-/// The addresses of one registered hotkey as the texts that name its folders; spelt once for each snapshot, for SS58
-/// costs more than everything else a lookup does.
+/// The addresses of one registered hotkey as the texts that name its folders; spelt once for each snapshot,
+/// for SS58 costs more than everything else a lookup does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     hotkey: String,
@@ -46,12 +46,13 @@ pub struct Neuron {
     pub owner: Arc<Owner>,
     /// Whether the subnet gave it a validator permit at the last epoch.
     pub validator_permit: bool,
-    /// Total stake (`S` of the metagraph), in units of alpha and weighted TAO; not a number where it is not known.
+    /// Total stake (`S` of the metagraph), in units of alpha and weighted TAO; not a number where it is not
+    /// known.
     pub stake: f64,
     /// Its place on the subnet, where the source tells it.
     pub uid: Option<u16>,
-    /// Whether it is the one of its coldkey that [`ValidatorRule::one_per_coldkey`] lets be a validator: among those
-    /// with a permit the one with the most stake. [`Snapshot::new`] settles it.
+    /// Whether it is the one of its coldkey that [`ValidatorRule::one_per_coldkey`] lets be a validator:
+    /// among those with a permit the one with the most stake. [`Snapshot::new`] settles it.
     pub leads: bool,
 }
 
@@ -63,8 +64,9 @@ impl Neuron {
     }
 
     /// The same, with its place on the subnet.
+    #[cfg(test)]
     #[must_use]
-    pub fn at_uid(mut self, uid: u16) -> Self {
+    pub(crate) fn at_uid(mut self, uid: u16) -> Self {
         self.uid = Some(uid);
         self
     }
@@ -81,7 +83,7 @@ pub enum Role {
 
 impl Role {
     /// The name in configuration, answers and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Miner => "miner",
             Self::Validator => "validator",
@@ -135,7 +137,7 @@ pub enum NotValidator {
 
 impl NotValidator {
     /// For people.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "its hotkey or coldkey is in chain.validator_deny",
             Self::NotAllowed => "neither its hotkey nor its coldkey is in chain.validator_allow",
@@ -188,7 +190,7 @@ pub struct Origin {
     pub genesis: BlockHash,
     /// The version of the runtime at that block.
     pub spec_version: u32,
-    /// The node that told it.
+    /// The node it was read from.
     pub source: Arc<str>,
 }
 
@@ -230,7 +232,7 @@ impl Snapshot {
 
     /// The same neurons, known to be so at a later time as well.
     #[must_use]
-    pub fn seen_again(&self, taken_at: u64) -> Self {
+    pub(crate) fn seen_again(&self, taken_at: u64) -> Self {
         Self { neurons: Arc::clone(&self.neurons), taken_at, origin: self.origin.clone() }
     }
 
@@ -275,7 +277,8 @@ impl Snapshot {
     }
 }
 
-/// Of each coldkey: a permit before none, then the most stake, then the lowest uid, then the key, so that it is one.
+/// Of each coldkey: a permit before none, then the most stake, then the lowest uid, then the key, so that it
+/// is one.
 fn settle_leads(neurons: &mut HashMap<AccountId, Neuron>) {
     let rank = |neuron: &Neuron| {
         let stake = if neuron.stake.is_nan() { -1.0 } else { neuron.stake };

@@ -1,8 +1,8 @@
-//! Keys of the pallet `SubtensorModule` in the chain's storage, computed and never looked up in metadata: metadata is
-//! what weekly runtime upgrades change.
+//! Keys of the pallet `SubtensorModule` in the chain's storage, computed and never looked up in metadata:
+//! metadata is what weekly runtime upgrades change.
 //!
-//! A map's key is twox128 of the pallet, twox128 of the item, and the map's own keys by its hasher: the netuid and the
-//! uid as they are (`Identity`), a hotkey behind its blake2-128 (`Blake2_128Concat`).
+//! A map's key is twox128 of the pallet, twox128 of the item, and the map's own keys by its hasher: the
+//! netuid and the uid as they are (`Identity`), a hotkey behind its blake2-128 (`Blake2_128Concat`).
 
 use sp_crypto_hashing::{blake2_128, twox_128};
 

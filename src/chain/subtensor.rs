@@ -1,8 +1,8 @@
 //! The live snapshot: read from the chain every few seconds, kept in memory and on disk. \[IO\]
 //!
-//! The endpoints are asked in turn until one gives a snapshot that may follow the last one ([`super::judge`]); those
-//! that fail rest, longer each time. Requests never wait for any of this: they take the snapshot that is there, and its
-//! age decides whether it still counts.
+//! The endpoints are asked in turn until one gives a snapshot that may follow the last one
+//! ([`super::judge`]); those that fail rest, longer each time. Requests never wait for any of this: they take
+//! the snapshot that is there, and its age decides whether it still counts.
 
 use std::{
     collections::BTreeMap,
@@ -16,77 +16,78 @@ use tokio::sync::watch;
 
 use super::{
     Snapshot, ValidatorRule, disk,
-    judge::{self, Held, Unfit},
-    node::{Block, BlockHash, Node, ReadFault, with_jitter},
-    rpc::{self, Client, Endpoint, RpcFault},
+    judge::{self, HeldCollapse, InvalidReading},
+    node::{Block, ExpectedGenesis, Node, ReadError, with_jitter},
+    rpc::{self, ChainEndpoint, Client, RpcError},
     unix_seconds,
 };
 
-/// With other endpoints at hand, one whose head stands still for so long is left for the next. Blocks come every 12 s.
+/// With other endpoints at hand, one whose head stands still for so long is left for the next. Blocks come
+/// every 12 s.
 const HEAD_STILL: Duration = Duration::from_secs(60);
 
 /// The first rest of an endpoint that failed; each further failure doubles it.
 const REST_FIRST: Duration = Duration::from_secs(2);
 
-/// An endpoint that fails for long is asked this often all the same.
+/// The longest rest of an endpoint that keeps failing.
 const REST_MAX: Duration = Duration::from_secs(60);
 
-/// No endpoint's word keeps us away for longer.
+/// The longest pause that an endpoint can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// A whole round of calls to one endpoint: the storage fallback with 4096 neurons is a dozen calls.
 const READ_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// A start without a snapshot that counts waits so long for the first.
+/// How long a start without a usable snapshot waits for the first.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A second node may see a block some seconds after the first.
 const WITNESS_TRIES: u32 = 3;
 
-/// Between two tries.
+/// Between two attempts.
 const WITNESS_WAIT: Duration = Duration::from_secs(2);
 
-/// From where, how often, and what counts.
+/// Which chain and subnet to read, from which nodes, how often, and what is accepted.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct SubtensorSettings {
     /// Nodes, in the order of preference.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<ChainEndpoint>,
     /// The subnet.
     pub netuid: u16,
-    /// The first block of the right chain; any where none is given.
-    pub genesis: Option<BlockHash>,
+    /// The chain that is expected.
+    pub genesis: ExpectedGenesis,
     /// Seconds between two refreshes.
     pub refresh_seconds: u64,
-    /// Where the snapshot is kept; nowhere where none is given.
+    /// File in which the snapshot is kept, if any.
     pub snapshot_file: Option<PathBuf>,
     /// How many endpoints must agree before a new right is granted.
     pub quorum: usize,
     /// A larger share of neurons gone at once is held for a second read.
     pub collapse_share_max: f64,
-    /// Which rights a neuron has.
+    /// Which neurons are validators.
     pub validator: ValidatorRule,
-    /// An older snapshot decides nothing.
+    /// Age in seconds from which a snapshot is too old to decide by.
     pub stale_seconds_max: u64,
 }
 
 /// How a refresh ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum Refreshed {
     /// There is a newer snapshot.
     Taken,
-    /// The chain stands where it stood.
+    /// The chain has no new finalized block.
     Unchanged,
     /// A collapse waits for its confirmation.
     Held,
-    /// No endpoint gave anything that counts.
+    /// No endpoint gave a usable reading.
     Failed,
 }
 
-/// What requests and the operator see.
+/// What requests and the admin listener read.
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
     counters: Mutex<BTreeMap<&'static str, u64>>,
-    last_fault: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -94,38 +95,47 @@ impl Shared {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
     }
 
-    fn fault(&self, fault: Option<String>) {
-        *self.last_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    fn set_last_error(&self, error: Option<String>) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 }
 
 /// The snapshot of the chain, and the task that renews it; the task ends with it.
-pub struct Live {
+pub struct ChainWatcher {
     shared: Arc<Shared>,
     task: tokio::task::AbortHandle,
 }
 
-impl Drop for Live {
+impl Drop for ChainWatcher {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Live {
-    /// Takes the snapshot from disk and begins to renew it. Without one that counts, waits a little for the chain.
-    pub async fn start(settings: Settings) -> Result<Self, rustls::Error> {
+impl ChainWatcher {
+    /// Takes the snapshot from disk and begins to renew it. Without one that is recent enough, waits a little
+    /// for the chain.
+    pub async fn start(settings: SubtensorSettings) -> Result<Self, rustls::Error> {
         let now = unix_seconds(SystemTime::now());
         let stale_seconds_max = settings.stale_seconds_max;
         let snapshot = settings.snapshot_file.as_deref().and_then(|path| {
             match disk::load(path, settings.netuid, settings.genesis, now) {
                 Ok(snapshot) => {
                     let age_seconds = snapshot.age_seconds(now);
-                    tracing::info!(block = snapshot.block(), neurons = snapshot.len(), age_seconds, "the chain's snapshot is there from disk");
+                    tracing::info!(
+                        block = snapshot.block(),
+                        neurons = snapshot.len(),
+                        age_seconds,
+                        "the chain's snapshot was read from disk"
+                    );
                     Some(snapshot)
                 }
-                Err(fault) if fault.is_missing() => None,
-                Err(fault) => {
-                    tracing::warn!(%fault, "the chain's snapshot on disk does not count; the next one replaces it");
+                Err(error) if error.is_missing() => None,
+                Err(error) => {
+                    tracing::warn!(
+                        %error,
+                        "the chain's snapshot on disk cannot be used; the next one replaces it"
+                    );
                     None
                 }
             }
@@ -133,7 +143,7 @@ impl Live {
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot.unwrap_or_default()),
             counters: Mutex::default(),
-            last_fault: Mutex::default(),
+            last_error: Mutex::default(),
         });
         let refresher = Refresher::new(settings, Arc::clone(&shared))?;
         let (done, mut first) = watch::channel(false);
@@ -142,36 +152,38 @@ impl Live {
         if live.snapshot().age_seconds(now) > stale_seconds_max {
             let waited = tokio::time::timeout(START_PATIENCE, first.wait_for(|done| *done)).await;
             if waited.is_err() || live.snapshot().is_empty() {
-                tracing::warn!("nothing is known of the chain yet: S3 requests get 503 until it is");
+                tracing::warn!(
+                    "nothing has been read from the chain yet: S3 requests are answered with 503 until then"
+                );
             }
         }
         Ok(live)
     }
 
-    /// The snapshot that counts now.
+    /// The current snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.snapshot.load_full()
     }
 
-    /// How often what happened, by name: `refreshed`, `unchanged`, `held`, `refused_…`.
+    /// How often each result has occurred, by name: `refreshed`, `unchanged`, `held`, `refused_…`.
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
         self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Why the last refresh gave nothing; none where it did.
-    pub fn last_fault(&self) -> Option<String> {
-        self.shared.last_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Why the last refresh failed; none where it succeeded.
+    pub fn last_error(&self) -> Option<String> {
+        self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// An endpoint and how it has behaved lately.
-struct Peer {
+struct TrackedEndpoint {
     node: Node,
     failures: u32,
     rests_until: Option<Instant>,
 }
 
-impl Peer {
+impl TrackedEndpoint {
     fn failed(&mut self, retry_after: Option<Duration>) {
         let rest = (REST_FIRST * 2_u32.saturating_pow(self.failures.min(8))).min(REST_MAX);
         let rest = rest.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
@@ -190,20 +202,20 @@ impl Peer {
 }
 
 struct Refresher {
-    settings: Settings,
-    peers: Vec<Peer>,
+    settings: SubtensorSettings,
+    endpoints: Vec<TrackedEndpoint>,
     shared: Arc<Shared>,
-    /// The peer that is asked first.
+    /// The endpoint that is asked first, by its place.
     first: usize,
-    held: Option<Held>,
+    held: Option<HeldCollapse>,
     /// When the snapshot last changed.
     moved: Instant,
 }
 
 impl Refresher {
-    fn new(settings: Settings, shared: Arc<Shared>) -> Result<Self, rustls::Error> {
+    fn new(settings: SubtensorSettings, shared: Arc<Shared>) -> Result<Self, rustls::Error> {
         let tls = rpc::tls()?;
-        let peer = |endpoint: &Endpoint| Peer {
+        let tracked = |endpoint: &ChainEndpoint| TrackedEndpoint {
             node: Node::new(
                 Client::new(endpoint.clone(), Arc::clone(&tls)),
                 settings.netuid,
@@ -212,115 +224,115 @@ impl Refresher {
             failures: 0,
             rests_until: None,
         };
-        let peers = settings.endpoints.iter().map(peer).collect();
-        Ok(Self { peers, settings, shared, first: 0, held: None, moved: Instant::now() })
+        let endpoints = settings.endpoints.iter().map(tracked).collect();
+        Ok(Self { endpoints, settings, shared, first: 0, held: None, moved: Instant::now() })
     }
 
     /// Refreshes for ever; says when it has tried for the first time.
     async fn run(mut self, done: watch::Sender<bool>) {
         loop {
-            let outcome = self.refresh().await;
-            self.shared.count(match outcome {
-                Outcome::Taken => "refreshed",
-                Outcome::Unchanged => "unchanged",
-                Outcome::Held => "held",
-                Outcome::Failed => "failed",
+            let refreshed = self.refresh().await;
+            self.shared.count(match refreshed {
+                Refreshed::Taken => "refreshed",
+                Refreshed::Unchanged => "unchanged",
+                Refreshed::Held => "held",
+                Refreshed::Failed => "failed",
             });
             let _ = done.send_replace(true);
-            tokio::time::sleep(self.pause(outcome)).await;
+            tokio::time::sleep(self.pause(refreshed)).await;
         }
     }
 
-    fn pause(&self, outcome: Outcome) -> Duration {
+    fn pause(&self, refreshed: Refreshed) -> Duration {
         let refresh = Duration::from_secs(self.settings.refresh_seconds);
-        if outcome != Outcome::Failed {
+        if refreshed != Refreshed::Failed {
             return with_jitter(refresh);
         }
         // As soon as the first endpoint has rested; they rest with jitter.
         let now = Instant::now();
-        let rests = self.peers.iter().filter_map(|peer| peer.rests_until);
+        let rests = self.endpoints.iter().filter_map(|endpoint| endpoint.rests_until);
         rests.map(|until| until.saturating_duration_since(now)).min().unwrap_or(refresh).max(REST_FIRST / 4)
     }
 
-    async fn refresh(&mut self) -> Outcome {
-        let (count, first) = (self.peers.len(), self.first);
-        let mut outcome = Outcome::Failed;
+    async fn refresh(&mut self) -> Refreshed {
+        let (count, first) = (self.endpoints.len(), self.first);
+        let mut refreshed = Refreshed::Failed;
         for place in (0..count).map(|step| (first + step) % count) {
-            if self.peers.get(place).is_none_or(Peer::rests) {
+            if self.endpoints.get(place).is_none_or(TrackedEndpoint::rests) {
                 continue;
             }
-            match self.ask(place).await {
-                Outcome::Failed => {}
-                Outcome::Unchanged if count > 1 && self.moved.elapsed() > HEAD_STILL => {
+            match self.refresh_from(place).await {
+                Refreshed::Failed => {}
+                Refreshed::Unchanged if count > 1 && self.moved.elapsed() > HEAD_STILL => {
                     // Perhaps the chain stands still; perhaps only this node does.
-                    outcome = Outcome::Unchanged;
+                    refreshed = Refreshed::Unchanged;
                 }
-                Outcome::Held => {
+                Refreshed::Held => {
                     // The second read is by another node, where there is one.
                     self.first = (place + 1) % count;
-                    return Outcome::Held;
+                    return Refreshed::Held;
                 }
-                ended @ (Outcome::Taken | Outcome::Unchanged) => {
+                ended @ (Refreshed::Taken | Refreshed::Unchanged) => {
                     self.first = place;
                     return ended;
                 }
             }
         }
-        outcome
+        refreshed
     }
 
-    /// Asks one endpoint, and judges what it says.
-    async fn ask(&mut self, place: usize) -> Outcome {
+    /// Reads from one endpoint, and takes the reading where the judge accepts it.
+    async fn refresh_from(&mut self, place: usize) -> Refreshed {
         let last = self.shared.snapshot.load_full();
-        let Some(peer) = self.peers.get_mut(place) else { return Outcome::Failed };
+        let Some(endpoint) = self.endpoints.get_mut(place) else { return Refreshed::Failed };
         let known = last.origin.as_ref().map(|origin| origin.block);
         // The age counts from before the question.
-        let asked_at = unix_seconds(SystemTime::now());
-        let read = tokio::time::timeout(READ_TIME_MAX, peer.node.read(known)).await;
-        let reading = match read.unwrap_or(Err(ReadFault::Rpc(RpcFault::Silent))) {
+        let requested_at = unix_seconds(SystemTime::now());
+        let read = tokio::time::timeout(READ_TIME_MAX, endpoint.node.read(known)).await;
+        let reading = match read.unwrap_or(Err(ReadError::Rpc(RpcError::Silent))) {
             Ok(Some(reading)) => reading,
             Ok(None) => {
-                peer.behaved();
-                self.shared.fault(None);
-                return Outcome::Unchanged;
+                endpoint.behaved();
+                self.shared.set_last_error(None);
+                return Refreshed::Unchanged;
             }
-            Err(fault) => {
-                peer.failed(fault.retry_after());
-                self.tell(place, fault.kind(), &fault, fault.advice());
-                return Outcome::Failed;
+            Err(error) => {
+                endpoint.failed(error.retry_after());
+                self.report(place, error.kind(), &error, error.advice());
+                return Refreshed::Failed;
             }
         };
-        let next = match judge::snapshot(&reading, &last, asked_at) {
+        let next = match judge::snapshot(&reading, &last, requested_at) {
             Ok(next) => next,
-            Err(unfit) => {
-                peer.failed(None);
-                self.tell(place, unfit.kind(), &unfit, unfit.advice());
-                return Outcome::Failed;
+            Err(invalid) => {
+                endpoint.failed(None);
+                self.report(place, invalid.kind(), &invalid, invalid.advice());
+                return Refreshed::Failed;
             }
         };
-        peer.behaved();
+        endpoint.behaved();
         if let Some(gone) = judge::collapse(&next, &last, self.settings.collapse_share_max) {
             if !self.held.is_some_and(|held| held.is_confirmed_by(reading.block, place)) {
-                self.held = Some(Held { block: reading.block, endpoint: place });
+                self.held = Some(HeldCollapse { block: reading.block, endpoint: place });
                 let what = format!("{gone} of {} neurons are gone at once", last.len());
-                self.tell(
+                self.report(
                     place,
                     "collapse",
                     &what,
                     "it counts when the next read says so as well; look at the subnet",
                 );
-                return Outcome::Held;
+                return Refreshed::Held;
             }
             tracing::warn!(gone, of = last.len(), "a collapse of the subnet is confirmed by a second read");
         }
         self.held = None;
         let next = match self.granted(place, reading.block, next, &last).await {
             Some(next) => next,
-            None => return Outcome::Failed,
+            None => return Refreshed::Failed,
         };
-        self.shared.fault(None);
+        self.shared.set_last_error(None);
         self.take(next).await;
-        Outcome::Taken
+        Refreshed::Taken
     }
 
     /// With a quorum: the snapshot without the rights that too few nodes grant.
@@ -338,7 +350,7 @@ impl Refresher {
         }
         let mut next = next;
         let mut withheld = 0;
-        for other in (0..self.peers.len()).filter(|other| *other != place) {
+        for other in (0..self.endpoints.len()).filter(|other| *other != place) {
             if wanted == 0 {
                 break;
             }
@@ -352,7 +364,7 @@ impl Refresher {
         }
         if withheld > 0 {
             let what = format!("{withheld} new rights are not confirmed by chain.quorum endpoints");
-            self.tell(
+            self.report(
                 place,
                 "grants_withheld",
                 &what,
@@ -369,16 +381,19 @@ impl Refresher {
             if attempt > 0 {
                 tokio::time::sleep(with_jitter(WITNESS_WAIT)).await;
             }
-            let peer = self.peers.get_mut(place).filter(|peer| !peer.rests())?;
-            let read = tokio::time::timeout(READ_TIME_MAX, peer.node.read_at(block)).await;
-            match read.unwrap_or(Err(ReadFault::Rpc(RpcFault::Silent))) {
+            let endpoint = self.endpoints.get_mut(place).filter(|endpoint| !endpoint.rests())?;
+            let read = tokio::time::timeout(READ_TIME_MAX, endpoint.node.read_at(block)).await;
+            match read.unwrap_or(Err(ReadError::Rpc(RpcError::Silent))) {
                 Ok(neurons) => return judge::neurons(&neurons, last, last.taken_at).ok(),
-                Err(fault @ (ReadFault::Form(_) | ReadFault::Rpc(RpcFault::Refused { .. }))) => {
-                    tracing::debug!(endpoint = %peer.node.endpoint(), %fault, "the second node does not know the block yet");
+                Err(error @ (ReadError::Form(_) | ReadError::Rpc(RpcError::Refused { .. }))) => {
+                    tracing::debug!(
+                        endpoint = %endpoint.node.endpoint(), %error,
+                        "the second node does not know the block yet"
+                    );
                 }
-                Err(fault) => {
-                    peer.failed(fault.retry_after());
-                    self.tell(place, fault.kind(), &fault, fault.advice());
+                Err(error) => {
+                    endpoint.failed(error.retry_after());
+                    self.report(place, error.kind(), &error, error.advice());
                     return None;
                 }
             }
@@ -386,7 +401,7 @@ impl Refresher {
         None
     }
 
-    /// From now on this is what counts.
+    /// Makes `next` the current snapshot, and stores it on disk.
     async fn take(&mut self, next: Snapshot) {
         let next = Arc::new(next);
         tracing::debug!(block = next.block(), neurons = next.len(), "the chain's snapshot is renewed");
@@ -395,44 +410,52 @@ impl Refresher {
         let Some(path) = self.settings.snapshot_file.clone() else { return };
         let netuid = self.settings.netuid;
         let stored = tokio::task::spawn_blocking(move || disk::store(&path, netuid, &next)).await;
-        if let Ok(Err(fault)) = stored {
+        if let Ok(Err(error)) = stored {
             self.shared.count("not_stored");
-            tracing::warn!(%fault, "the chain's snapshot cannot be kept on disk; a restart while the chain is down would have none: look at chain.snapshot_file");
+            tracing::warn!(
+                %error,
+                "the chain's snapshot cannot be kept on disk; a restart while the chain is down would have \
+                none: look at chain.snapshot_file"
+            );
         }
     }
 
-    fn tell(&self, place: usize, kind: &'static str, fault: &dyn std::fmt::Display, advice: &'static str) {
-        let endpoint = self.peers.get(place).map(|peer| peer.node.endpoint().to_string()).unwrap_or_default();
+    fn report(&self, place: usize, kind: &'static str, error: &dyn std::fmt::Display, advice: &'static str) {
+        let endpoint = self.endpoints.get(place);
+        let endpoint = endpoint.map(|endpoint| endpoint.node.endpoint().to_string()).unwrap_or_default();
         let last = self.shared.snapshot.load();
         let age_seconds = last.age_seconds(unix_seconds(SystemTime::now()));
         self.shared.count(kind);
-        self.shared.fault(Some(format!("{endpoint}: {fault}")));
-        tracing::warn!(endpoint, kind, %fault, advice, block = last.block(), age_seconds, "the chain could not be read; the last snapshot counts until chain.stale_seconds_max");
+        self.shared.set_last_error(Some(format!("{endpoint}: {error}")));
+        tracing::warn!(
+            endpoint, kind, %error, advice, block = last.block(), age_seconds,
+            "the chain could not be read; the last snapshot counts until chain.stale_seconds_max"
+        );
     }
 }
 
 /// One reading for a person: the first endpoint that gives one, or what each of them said.
-pub async fn read_once(settings: &Settings) -> Result<Snapshot, Vec<String>> {
+pub async fn read_once(settings: &SubtensorSettings) -> Result<Snapshot, Vec<String>> {
     let tls = rpc::tls().map_err(|error| vec![error.to_string()])?;
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     for endpoint in &settings.endpoints {
         let client = Client::new(endpoint.clone(), Arc::clone(&tls));
         let mut node = Node::new(client, settings.netuid, settings.genesis);
-        let asked_at = unix_seconds(SystemTime::now());
+        let requested_at = unix_seconds(SystemTime::now());
         let read = tokio::time::timeout(READ_TIME_MAX, node.read(None)).await;
-        let fault = match read.unwrap_or(Err(ReadFault::Rpc(RpcFault::Silent))) {
-            Ok(Some(reading)) => match judge::snapshot(&reading, &Snapshot::default(), asked_at) {
+        let error = match read.unwrap_or(Err(ReadError::Rpc(RpcError::Silent))) {
+            Ok(Some(reading)) => match judge::snapshot(&reading, &Snapshot::default(), requested_at) {
                 Ok(snapshot) => return Ok(snapshot),
-                Err(unfit) => told(&unfit, Unfit::advice(unfit)),
+                Err(invalid) => with_advice(&invalid, InvalidReading::advice(invalid)),
             },
             Ok(None) => continue,
-            Err(fault) => told(&fault, fault.advice()),
+            Err(error) => with_advice(&error, error.advice()),
         };
-        faults.push(format!("{endpoint}: {fault}"));
+        errors.push(format!("{endpoint}: {error}"));
     }
-    Err(faults)
+    Err(errors)
 }
 
-fn told(fault: &dyn std::fmt::Display, advice: &str) -> String {
-    format!("{fault}; {advice}")
+fn with_advice(error: &dyn std::fmt::Display, advice: &str) -> String {
+    format!("{error}; {advice}")
 }

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     chain::{
-        AccountId, BlockHash, Endpoint, FINNEY_ENDPOINT, Neuron, RegistryFile, Snapshot, Subtensor,
-        ValidatorRule, read_once, stored,
+        AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, Neuron, RegistryFile, Snapshot,
+        SubtensorSettings, ValidatorRule, read_once, stored_snapshot,
     },
-    config::{self, ChainSource, parse_genesis},
+    config::{self, ChainSource},
 };
 
 /// A server that runs has put a snapshot on disk within so many of its refreshes.
@@ -251,7 +251,8 @@ fn configured(
         }
         ChainSource::Subtensor(settings) => settings,
     };
-    let on_disk = settings.snapshot_file.as_deref().and_then(|path| stored(path, &settings, now).ok());
+    let on_disk =
+        settings.snapshot_file.as_deref().and_then(|path| stored_snapshot(path, &settings, now).ok());
     let fresh_seconds = REFRESHES_FRESH.saturating_mul(settings.refresh_seconds);
     let seconds = crate::time::UnixTime::from(now).seconds();
     if let Some(snapshot) = on_disk.as_ref().filter(|snapshot| snapshot.age_seconds(seconds) <= fresh_seconds)
@@ -271,13 +272,13 @@ fn configured(
     }
 }
 
-fn by_options(source: &Source) -> Result<Subtensor, Fault> {
+fn by_options(source: &Source) -> Result<SubtensorSettings, Fault> {
     let texts = match source.endpoint.is_empty() {
         true => vec![FINNEY_ENDPOINT.to_owned()],
         false => source.endpoint.clone(),
     };
     let endpoint = |text: &String| {
-        text.parse::<Endpoint>().map_err(|()| {
+        text.parse::<ChainEndpoint>().map_err(|()| {
             Fault::usage(format!(
                 "--endpoint {text:?} is not a URL that starts with http://, https://, ws:// or wss://"
             ))
@@ -285,10 +286,10 @@ fn by_options(source: &Source) -> Result<Subtensor, Fault> {
     };
     let netuid = source.netuid.ok_or_else(|| Fault::usage("--netuid is missing (or give --config FILE)"))?;
     let genesis = source.genesis.as_deref().unwrap_or("finney");
-    let genesis: Option<BlockHash> = parse_genesis(genesis).ok_or_else(|| {
+    let genesis: ExpectedGenesis = genesis.parse().map_err(|()| {
         Fault::usage(format!("--genesis {genesis:?} is not \"finney\", \"any\", or 0x and 64 hex digits"))
     })?;
-    Ok(Subtensor {
+    Ok(SubtensorSettings {
         endpoints: texts.iter().map(endpoint).collect::<Result<_, _>>()?,
         netuid,
         genesis,

@@ -12,7 +12,7 @@ use super::{
     out,
 };
 use crate::{
-    config::{Config, Faults},
+    config::{Config, ConfigErrors},
     serve::Server,
 };
 
@@ -89,7 +89,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Fault> {
     // A missing file is not a faulty one.
     std::fs::metadata(path)
         .map_err(|error| Fault::new(Exit::NoInput, format!("--config {}: {error}", path.display())))?;
-    Config::load(path).map_err(|Faults(faults)| {
+    Config::load(path).map_err(|ConfigErrors(faults)| {
         for fault in &faults {
             out::complain(fault);
         }

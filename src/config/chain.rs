@@ -4,15 +4,16 @@ use std::{collections::HashSet, path::PathBuf};
 
 use super::section::Section;
 use crate::chain::{
-    AccountId, BlockHash, Endpoint, FINNEY_ENDPOINT, FINNEY_GENESIS, Subtensor, ValidatorRule,
+    AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, FINNEY_GENESIS, SubtensorSettings,
+    ValidatorRule,
 };
 
 /// Who is registered, and who of them is a validator.
 #[derive(Debug, Clone)]
 pub struct Chain {
-    /// Who says so.
+    /// Where the snapshot comes from.
     pub source: ChainSource,
-    /// A snapshot older than this decides nothing.
+    /// Age in seconds from which a snapshot is too old to decide by.
     pub stale_seconds_max: u64,
     /// Who counts as a validator.
     pub validator: ValidatorRule,
@@ -26,7 +27,7 @@ pub enum ChainSource {
     /// A registry file.
     File(PathBuf),
     /// The chain.
-    Subtensor(Box<Subtensor>),
+    Subtensor(Box<SubtensorSettings>),
 }
 
 /// What becomes of an upload under way when its hotkey is deregistered or changes its coldkey.
@@ -50,7 +51,11 @@ impl Chain {
             section.word("source", &[("file", Source::File), ("subtensor", Source::Subtensor)], Source::File);
         let file = section.path("file", "the path of a registry file");
         if source == Source::File && file.is_none() {
-            section.fault("file", "is missing; it must be the path of a registry file ({\"identities\": [{\"hotkey\": …, \"coldkey\": …}]})");
+            section.error(
+                "file",
+                "is missing; it must be the path of a registry file ({\"identities\": [{\"hotkey\": …, \
+                \"coldkey\": …}]})",
+            );
         }
         let stale_seconds_max = section.number("stale_seconds_max", 900, 1..=86_400);
         let validator = read_rule(&mut section);
@@ -67,8 +72,8 @@ impl Chain {
 }
 
 fn read_rule(section: &mut Section) -> ValidatorRule {
-    let right = "a stake of 0 or more, such as 10000.0";
-    let stake_min = float(section, "validator_stake_min", 10_000.0, right, |stake| stake >= 0.0);
+    let expected = "a stake of 0 or more, such as 10000.0";
+    let stake_min = float(section, "validator_stake_min", 10_000.0, expected, |stake| stake >= 0.0);
     ValidatorRule {
         stake_min,
         permit: section.or("validator_permit", true, "true or false"),
@@ -78,47 +83,52 @@ fn read_rule(section: &mut Section) -> ValidatorRule {
     }
 }
 
-/// The settings of the chain are checked with a registry file as well: a fault in them is a fault.
+/// The settings of the chain are checked even where a registry file is used.
 fn read_subtensor(
     section: &mut Section,
     source: Source,
     validator: &ValidatorRule,
     stale_seconds_max: u64,
-) -> Subtensor {
+) -> SubtensorSettings {
     let netuid: Option<u16> = section.optional("netuid", "the number of a subnet, 0 to 65535");
     if source == Source::Subtensor && netuid.is_none() {
-        section.fault("netuid", "is missing; it must be the number of the subnet");
+        section.error("netuid", "is missing; it must be the number of the subnet");
     }
-    let right = "a URL that starts with http://, https://, ws:// or wss://";
+    let expected = "a URL that starts with http://, https://, ws:// or wss://";
     let texts: Vec<String> =
         section.or("endpoints", vec![FINNEY_ENDPOINT.to_owned()], "a list of URLs of nodes");
-    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut endpoints: Vec<ChainEndpoint> = Vec::new();
     for text in &texts {
         match text.parse() {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(()) => section.fault("endpoints", format_args!("{text:?} is not {right}")),
+            Err(()) => section.error("endpoints", format_args!("{text:?} is not {expected}")),
         }
     }
     if texts.is_empty() {
-        section.fault("endpoints", format_args!("[] names no node; each must be {right}"));
+        section.error("endpoints", format_args!("[] names no node; each must be {expected}"));
     }
-    let right = "\"finney\", \"any\", or 0x and 64 hex digits";
-    let genesis = section.parsed("genesis", right, parse_genesis).unwrap_or(Some(FINNEY_GENESIS));
+    let expected = "\"finney\", \"any\", or 0x and 64 hex digits";
+    let genesis = section
+        .parsed("genesis", expected, |text| text.parse().ok())
+        .unwrap_or(ExpectedGenesis::Hash(FINNEY_GENESIS));
     let refresh_seconds = section.number("refresh_seconds", 24, 1..=300);
     let snapshot_file = section.path("snapshot_file", "the path of a file that may be written");
     let snapshot_file = snapshot_file.unwrap_or_else(|| section.resolve("chain-snapshot.json"));
     let quorum = usize::try_from(section.number("quorum", 1, 1..=16)).unwrap_or(1);
     let hosts = independent(&endpoints);
     if quorum > hosts.max(1) {
-        section.fault(
+        section.error(
             "quorum",
-            format_args!("{quorum} endpoints cannot agree where {hosts} of different hosts or ports are in chain.endpoints"),
+            format_args!(
+                "{quorum} endpoints cannot agree where {hosts} of different hosts or ports are in \
+                chain.endpoints"
+            ),
         );
     }
-    let right = "a share of more than 0.0 and at most 1.0";
+    let expected = "a share of more than 0.0 and at most 1.0";
     let collapse_share_max =
-        float(section, "collapse_share_max", 0.5, right, |share| share > 0.0 && share <= 1.0);
-    Subtensor {
+        float(section, "collapse_share_max", 0.5, expected, |share| share > 0.0 && share <= 1.0);
+    SubtensorSettings {
         endpoints,
         netuid: netuid.unwrap_or_default(),
         genesis,
@@ -132,20 +142,11 @@ fn read_subtensor(
 }
 
 /// Two names of one node are one voice.
-fn independent(endpoints: &[Endpoint]) -> usize {
-    let first = |place: usize, endpoint: &Endpoint| {
+fn independent(endpoints: &[ChainEndpoint]) -> usize {
+    let first = |place: usize, endpoint: &ChainEndpoint| {
         endpoints.iter().take(place).all(|earlier| earlier.is_independent_of(endpoint))
     };
     endpoints.iter().enumerate().filter(|(place, endpoint)| first(*place, endpoint)).count()
-}
-
-/// The genesis of a word or of a hash; none inside where any will do.
-pub(crate) fn parse_genesis(text: &str) -> Option<Option<BlockHash>> {
-    match text {
-        "any" => Some(None),
-        "finney" => Some(Some(FINNEY_GENESIS)),
-        hash => BlockHash::parse(hash).map(Some),
-    }
 }
 
 fn accounts(section: &mut Section, setting: &'static str) -> HashSet<AccountId> {
@@ -156,7 +157,7 @@ fn accounts(section: &mut Section, setting: &'static str) -> HashSet<AccountId> 
             Ok(account) => {
                 accounts.insert(account);
             }
-            Err(error) => section.fault(setting, format_args!("{text:?} is {error}")),
+            Err(error) => section.error(setting, format_args!("{text:?} is {error}")),
         }
     }
     accounts
@@ -167,19 +168,19 @@ fn float(
     section: &mut Section,
     setting: &'static str,
     default: f64,
-    right: &str,
-    is_right: impl Fn(f64) -> bool,
+    expected: &str,
+    is_expected: impl Fn(f64) -> bool,
 ) -> f64 {
-    let number = match section.or(setting, toml::Value::Float(default), right) {
+    let number = match section.or(setting, toml::Value::Float(default), expected) {
         toml::Value::Float(number) => number,
         toml::Value::Integer(whole) => i32::try_from(whole).map_or(f64::NAN, f64::from),
         other => {
-            section.fault(setting, format_args!("{other} is not {right}"));
+            section.error(setting, format_args!("{other} is not {expected}"));
             return default;
         }
     };
-    if !is_right(number) {
-        section.fault(setting, format_args!("{number} is not {right}"));
+    if !is_expected(number) {
+        section.error(setting, format_args!("{number} is not {expected}"));
         return default;
     }
     number

@@ -7,22 +7,22 @@ use super::section::Section;
 pub struct Endpoints {
     /// Hosts, with a port where there is one, to which a form may have its client redirected.
     pub redirect_hosts: Vec<String>,
-    /// For so long a list of miners may be shown again before it is discovered anew.
+    /// Seconds for which a list of miners is cached.
     pub discovery_cache_seconds: u64,
-    /// A list of miners that took longer is given up.
+    /// Seconds after which the discovery of miners is given up.
     pub discovery_seconds_max: u64,
 }
 
 impl Endpoints {
     pub(super) fn read(mut section: Section) -> Self {
-        let right = "a list of hosts such as [\"app.example.com\"]";
-        let redirect_hosts: Vec<String> = section.or("redirect_hosts", Vec::new(), right);
+        let expected = "a list of hosts such as [\"app.example.com\"]";
+        let redirect_hosts: Vec<String> = section.or("redirect_hosts", Vec::new(), expected);
         for host in &redirect_hosts {
             let is_host = host
                 .parse::<http::uri::Authority>()
                 .is_ok_and(|authority| !authority.host().is_empty() && !host.contains('@'));
             if !is_host {
-                section.fault("redirect_hosts", format_args!("{host:?} is not in {right}"));
+                section.error("redirect_hosts", format_args!("{host:?} is not in {expected}"));
             }
         }
         let discovery_cache_seconds = section.number("discovery_cache_seconds", 10, 0..=60);

@@ -1,4 +1,5 @@
-//! The configuration: TOML in, checked values out, all faults told at once. `proxy.toml` is its commented reference.
+//! The configuration: TOML in, checked values out, all errors reported at once. `proxy.toml` is its
+//! commented reference.
 
 mod chain;
 mod endpoints;
@@ -9,37 +10,20 @@ mod store;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
-pub(crate) use chain::parse_genesis;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use endpoints::Endpoints;
 pub use secrets::SessionKey;
-pub use section::Faults;
+pub use section::ConfigErrors;
 use section::Section;
 pub use server::{Edge, Server};
-pub use store::{CredentialSource, Proofs, Store, StoreAddressing, Trailers};
+pub use store::{CredentialSource, Store, StoreAddressing, StoreChecks, Trailers};
 
 use crate::{
     chain::AccountId,
+    endpoint::Endpoint,
     policy::{Policy, RoleRights, Template, Values},
     secret::Secret,
 };
-
-/// The first path segments of endpoints that are not S3's; no bucket may have such a name.
-pub const RESERVED_NAMES: &[&str] = &[
-    "commitment-formats",
-    "docs",
-    "get-file-presigned-urls",
-    "get-folder-access",
-    "get-folder-presigned-urls",
-    "get-miner-specific-access",
-    "get-validator-access",
-    "healthcheck",
-    "healthz",
-    "openapi.json",
-    "readyz",
-    "structure-info",
-    "v1",
-];
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -48,11 +32,11 @@ pub struct Config {
     pub server: Server,
     /// The bucket as clients see it.
     pub bucket: Bucket,
-    /// The store behind.
+    /// The S3-compatible store.
     pub store: Store,
     /// Sessions: their keys and bounds.
-    pub session: Session,
-    /// Who is registered.
+    pub session: SessionSettings,
+    /// Where the registry of hotkeys comes from, and who is a validator.
     pub chain: Chain,
     /// Folders and rights.
     pub policy: Policy,
@@ -73,14 +57,14 @@ pub struct Bucket {
 
 /// Sessions: their keys and bounds.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub struct SessionSettings {
     /// The key that signs new sessions.
     pub issue_with: String,
-    /// Every key whose sessions are taken.
+    /// Every key whose sessions are accepted.
     pub keys: Vec<SessionKey>,
     /// This server's identity, to which session requests are addressed.
     pub receiver: Option<AccountId>,
-    /// Whether requests that are addressed to nobody are taken.
+    /// Whether session requests that name no receiver are accepted.
     pub allow_no_receiver: bool,
     /// Longest life of a session, in seconds.
     pub ttl_seconds_max: u64,
@@ -89,48 +73,48 @@ pub struct Session {
 /// Sizes and paces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Least size of an object in bytes.
+    /// Smallest size of an object in bytes.
     pub object_bytes_min: u64,
     /// Largest size of an object in bytes.
     pub object_bytes_max: u64,
-    /// A body that brings nothing for so long is cut off.
+    /// Seconds after which a body that brings nothing is cut off.
     pub body_idle_seconds: u64,
-    /// A body slower than this, on average, is cut off; 0 takes any pace.
+    /// A body slower than this, on average, is cut off; 0 for no bound.
     pub body_bytes_per_second_min: u64,
 }
 
 impl Config {
     /// Reads and checks a file, the key files it names included.
-    pub fn load(path: &Path) -> Result<Self, Faults> {
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let text = std::fs::read_to_string(path)
-            .map_err(|error| Faults(vec![format!("{}: cannot be read: {error}", path.display())]))?;
+            .map_err(|error| ConfigErrors(vec![format!("{}: cannot be read: {error}", path.display())]))?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
     }
 
     /// Checks a configuration text; relative paths start at `base`.
-    pub fn parse(text: &str, base: &Path) -> Result<Self, Faults> {
+    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigErrors> {
         let table =
-            text.parse().map_err(|error: toml::de::Error| Faults(vec![syntax_fault(text, &error)]))?;
+            text.parse().map_err(|error: toml::de::Error| ConfigErrors(vec![syntax_error(text, &error)]))?;
         let mut root = Section::root(table, base);
         let server = Server::read(root.section("server"));
         let bucket = Bucket::read(root.section("bucket"));
         let store = Store::read(root.section("store"), &bucket);
-        let session = Session::read(root.section("session"));
+        let session = SessionSettings::read(root.section("session"));
         let chain = Chain::read(root.section("chain"));
         let policy = read_policy(root.section("policy"));
         let limits = Limits::read(root.section("limits"));
         let endpoints = Endpoints::read(root.section("endpoints"));
-        let faults = root.faults();
+        let errors = root.errors();
         match (server, store, chain, policy) {
-            (Some(server), Some(store), Some(chain), Some(policy)) if faults.0.is_empty() => {
+            (Some(server), Some(store), Some(chain), Some(policy)) if errors.0.is_empty() => {
                 Ok(Self { server, bucket, store, session, chain, policy, limits, endpoints })
             }
-            _ => Err(faults),
+            _ => Err(errors),
         }
     }
 }
 
-fn syntax_fault(text: &str, error: &toml::de::Error) -> String {
+fn syntax_error(text: &str, error: &toml::de::Error) -> String {
     let line =
         error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count())
             + 1;
@@ -139,19 +123,19 @@ fn syntax_fault(text: &str, error: &toml::de::Error) -> String {
 
 impl Bucket {
     fn read(mut section: Section) -> Self {
-        let right = "a bucket name of 3 to 63 letters, digits, dots and hyphens";
-        let name: String = section.required("name", right);
-        if RESERVED_NAMES.contains(&name.as_str()) {
-            section.fault(
+        let expected = "a bucket name of 3 to 63 letters, digits, dots and hyphens";
+        let name: String = section.required("name", expected);
+        if Endpoint::reserves(&name) {
+            section.error(
                 "name",
                 format_args!("{name:?} is the name of an endpoint of this server; choose another"),
             );
         } else if !name.is_empty() && !is_bucket_name(&name) {
-            section.fault("name", format_args!("{name:?} is not {right}"));
+            section.error("name", format_args!("{name:?} is not {expected}"));
         }
         let region = section.or("region", "us-east-1".to_owned(), "a region such as \"us-east-1\"");
         if !is_label(&region) {
-            section.fault("region", format_args!("{region:?} is not a region such as \"us-east-1\""));
+            section.error("region", format_args!("{region:?} is not a region such as \"us-east-1\""));
         }
         section.finish();
         Self { name, region }
@@ -171,35 +155,46 @@ fn is_label(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-impl Session {
+impl SessionSettings {
     fn read(mut section: Section) -> Self {
         let issue_with: String = section.required("issue_with", "the id of one of the session.keys");
         let sections = section.sections("keys");
         let given = sections.len();
         let keys: Vec<_> = sections.into_iter().filter_map(SessionKey::read).collect();
         if given == 0 {
-            section.fault("keys", "is missing; write [[session.keys]] with an id and a file of 64 hex characters (openssl rand -hex 32)");
+            section.error(
+                "keys",
+                "is missing; write [[session.keys]] with an id and a file of 64 hex characters (openssl \
+                rand -hex 32)",
+            );
         } else if keys.len() == given
             && !issue_with.is_empty()
             && !keys.iter().any(|key| key.id == issue_with)
         {
             section
-                .fault("issue_with", format_args!("{issue_with:?} is not the id of one of the session.keys"));
+                .error("issue_with", format_args!("{issue_with:?} is not the id of one of the session.keys"));
         }
         if keys.iter().any(|key| key.id == issue_with && key.accept_until.is_some()) {
-            section.fault("issue_with", format_args!("{issue_with:?} has an accept_until, so it signs nothing new; name a key that stays in service"));
+            section.error(
+                "issue_with",
+                format_args!(
+                    "{issue_with:?} has an accept_until, so it signs nothing new; name a key that stays in \
+                service"
+                ),
+            );
         }
         for (index, key) in keys.iter().enumerate() {
             if keys.iter().take(index).any(|earlier| earlier.id == key.id) {
-                section.fault("keys", format_args!("the id {:?} is there twice", key.id));
+                section.error("keys", format_args!("the id {:?} is there twice", key.id));
             }
         }
         let receiver = section.parsed("receiver", "an SS58 address with prefix 42", |text| text.parse().ok());
         let allow_no_receiver = section.or("allow_no_receiver", false, "true or false");
         if receiver.is_none() && !allow_no_receiver {
-            section.fault(
+            section.error(
                 "receiver",
-                "is missing; set it to this server's own SS58 address, or set session.allow_no_receiver = true to take requests that are addressed to nobody",
+                "is missing; set it to this server's own SS58 address, or set session.allow_no_receiver = \
+                true to take requests that are addressed to nobody",
             );
         }
         let ttl_seconds_max = section.number("ttl_seconds_max", 86_400, 1200..=86_400);
@@ -209,16 +204,22 @@ impl Session {
 }
 
 fn read_policy(mut section: Section) -> Option<Policy> {
-    let right = "a list of templates such as [\"data/{source}/{coldkey}/\"]";
-    let folders: Vec<String> = section.or("folders", vec!["data/{source}/{coldkey}/".to_owned()], right);
+    let expected = "a list of templates such as [\"data/{source}/{coldkey}/\"]";
+    let folders: Vec<String> = section.or("folders", vec!["data/{source}/{coldkey}/".to_owned()], expected);
     let variables = read_variables(section.section("variables"));
-    let rights: RoleRights = section.optional("roles", "a table of roles, [policy.roles.miner] with own and all = [\"list\", \"read\", \"write\", \"delete\"]").unwrap_or_default();
+    let rights: RoleRights = section
+        .optional(
+            "roles",
+            "a table of roles, [policy.roles.miner] with own and all = [\"list\", \"read\", \"write\", \
+        \"delete\"]",
+        )
+        .unwrap_or_default();
     let mut templates: Vec<Template> = Vec::new();
     for text in &folders {
         match Template::parse(text, &variables) {
             Ok(template) => {
                 if let Some(other) = templates.iter().find(|other| other.collides(&template)) {
-                    section.fault(
+                    section.error(
                         "folders",
                         format_args!(
                             "{text:?} and {:?} can give one path two owners; make their literal parts differ",
@@ -228,11 +229,11 @@ fn read_policy(mut section: Section) -> Option<Policy> {
                 }
                 templates.push(template);
             }
-            Err(what) => section.fault("folders", what),
+            Err(what) => section.error("folders", what),
         }
     }
     if folders.is_empty() {
-        section.fault("folders", format_args!("[] is not {right}"));
+        section.error("folders", format_args!("[] is not {expected}"));
     }
     section.finish();
     Some(Policy::new(templates, rights))
@@ -251,15 +252,15 @@ fn read_variables(mut section: Section) -> BTreeMap<String, Values> {
             Ok(values) if name != "hotkey" && name != "coldkey" => {
                 variables.insert(name, values);
             }
-            Ok(_) => section.fault(&name, "is bound to the caller by the chain and cannot be set"),
-            Err(what) => section.fault(&name, what),
+            Ok(_) => section.error(&name, "is bound to the caller by the chain and cannot be set"),
+            Err(what) => section.error(&name, what),
         }
     }
     variables
 }
 
 fn variable(value: &toml::Value) -> Result<Values, String> {
-    let right = "a list of texts without \"/\", or { pattern = \"[a-z0-9]+\" }";
+    let expected = "a list of texts without \"/\", or { pattern = \"[a-z0-9]+\" }";
     if let Some(list) = value.as_array() {
         let texts: Option<Vec<String>> = list
             .iter()
@@ -271,12 +272,12 @@ fn variable(value: &toml::Value) -> Result<Values, String> {
             .collect();
         return match texts {
             Some(texts) if !texts.is_empty() => Ok(Values::List(texts)),
-            _ => Err(format!("{value} is not {right}")),
+            _ => Err(format!("{value} is not {expected}")),
         };
     }
     match value.as_table().map(|table| (table.len(), table.get("pattern").and_then(toml::Value::as_str))) {
         Some((1, Some(pattern))) => Values::pattern(pattern),
-        _ => Err(format!("{value} is not {right}")),
+        _ => Err(format!("{value} is not {expected}")),
     }
 }
 
@@ -291,7 +292,7 @@ impl Limits {
             body_bytes_per_second_min: section.number("body_bytes_per_second_min", 1024, 0..=1 << 40),
         };
         if limits.object_bytes_min > limits.object_bytes_max {
-            section.fault("object_bytes_min", "is above limits.object_bytes_max");
+            section.error("object_bytes_min", "is above limits.object_bytes_max");
         }
         section.finish();
         limits

@@ -15,7 +15,7 @@ pub struct SessionKey {
     pub id: String,
     /// At least 32 bytes.
     pub secret: Secret,
-    /// Unix seconds after which its sessions are over; none while it is in service.
+    /// Unix seconds after which its sessions are no longer accepted; none while it is in service.
     pub accept_until: Option<u64>,
 }
 
@@ -25,7 +25,7 @@ impl SessionKey {
         let fine = (1..=32).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
         if !id.is_empty() && !fine {
-            section.fault(
+            section.error(
                 "id",
                 format_args!("{id:?} is not 1 to 32 letters, digits, dots, hyphens and underscores"),
             );
@@ -33,10 +33,10 @@ impl SessionKey {
         let file = section.path("file", "the path of a file with 64 or more hex characters");
         let variable: Option<String> = section.optional("env", "the name of an environment variable");
         let secret = match (file, variable) {
-            (Some(path), None) => read_file(&path).map_err(|what| section.fault("file", what)).ok(),
-            (None, Some(name)) => read_variable(&name).map_err(|what| section.fault("env", what)).ok(),
+            (Some(path), None) => read_file(&path).map_err(|what| section.error("file", what)).ok(),
+            (None, Some(name)) => read_variable(&name).map_err(|what| section.error("env", what)).ok(),
             _ => {
-                section.fault("file", "either file or env must say where the key is, and not both");
+                section.error("file", "either file or env must say where the key is, and not both");
                 None
             }
         };
@@ -45,7 +45,7 @@ impl SessionKey {
             let time =
                 text.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
             if time.is_none() {
-                section.fault(
+                section.error(
                     "accept_until",
                     format_args!("{value} is not a time such as 2026-12-01T00:00:00Z"),
                 );

@@ -1,4 +1,5 @@
-//! Reading a TOML table so that every fault is found in one pass: wrong types, missing and unknown settings alike.
+//! Reading a TOML table so that every error is found in one pass: wrong types, missing and unknown settings
+//! alike.
 
 use std::{
     cell::RefCell,
@@ -10,18 +11,18 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// Every fault of a configuration, in the order of its settings. One line each: the setting, what is wrong, what
-/// would be right.
+/// Every error of a configuration, in the order of its settings; one line each: the setting, what is wrong,
+/// what is expected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults(pub Vec<String>);
+pub struct ConfigErrors(pub Vec<String>);
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}
 
 /// One table of the configuration; settings are taken out of it, and what is left at the end is unknown.
 pub(super) struct Section {
@@ -29,7 +30,7 @@ pub(super) struct Section {
     path: String,
     table: Table,
     known: Vec<&'static str>,
-    faults: Rc<RefCell<Faults>>,
+    errors: Rc<RefCell<ConfigErrors>>,
     /// Relative paths start at the configuration file.
     base: Rc<PathBuf>,
 }
@@ -40,7 +41,7 @@ impl Section {
             path: String::new(),
             table,
             known: Vec::new(),
-            faults: Rc::default(),
+            errors: Rc::default(),
             base: Rc::new(base.to_owned()),
         }
     }
@@ -49,8 +50,8 @@ impl Section {
         if self.path.is_empty() { setting.to_owned() } else { format!("{}.{setting}", self.path) }
     }
 
-    pub(super) fn fault(&self, setting: &str, what: impl fmt::Display) {
-        self.faults.borrow_mut().0.push(format!("{}: {what}", self.name(setting)));
+    pub(super) fn error(&self, setting: &str, what: impl fmt::Display) {
+        self.errors.borrow_mut().0.push(format!("{}: {what}", self.name(setting)));
     }
 
     fn take(&mut self, setting: &'static str) -> Option<Value> {
@@ -58,58 +59,62 @@ impl Section {
         self.table.remove(setting)
     }
 
-    /// A setting that may be left out; `right` says what would be right.
-    pub(super) fn optional<T: DeserializeOwned>(&mut self, setting: &'static str, right: &str) -> Option<T> {
+    /// A setting that may be left out; `expected` describes a valid value.
+    pub(super) fn optional<T: DeserializeOwned>(
+        &mut self,
+        setting: &'static str,
+        expected: &str,
+    ) -> Option<T> {
         let value = self.take(setting)?;
         let shown = shown(&value);
         match value.try_into() {
             Ok(value) => Some(value),
             Err(_) => {
-                self.fault(setting, format_args!("{shown} is not {right}"));
+                self.error(setting, format_args!("{shown} is not {expected}"));
                 None
             }
         }
     }
 
     /// A setting with a default.
-    pub(super) fn or<T: DeserializeOwned>(&mut self, setting: &'static str, default: T, right: &str) -> T {
-        self.optional(setting, right).unwrap_or(default)
+    pub(super) fn or<T: DeserializeOwned>(&mut self, setting: &'static str, default: T, expected: &str) -> T {
+        self.optional(setting, expected).unwrap_or(default)
     }
 
-    /// A setting that must be there. Where it is not, the fault is noted and the default of the type stands in until
-    /// the faults are told.
+    /// A setting that must be there. Where it is not, the error is noted, and the default of the type stands
+    /// in until the errors are reported.
     pub(super) fn required<T: DeserializeOwned + Default>(
         &mut self,
         setting: &'static str,
-        right: &str,
+        expected: &str,
     ) -> T {
         if !self.table.contains_key(setting) {
             self.known.push(setting);
-            self.fault(setting, format_args!("is missing; it must be {right}"));
+            self.error(setting, format_args!("is missing; it must be {expected}"));
             return T::default();
         }
-        self.optional(setting, right).unwrap_or_default()
+        self.optional(setting, expected).unwrap_or_default()
     }
 
     /// A setting that is read from text.
     pub(super) fn parsed<T>(
         &mut self,
         setting: &'static str,
-        right: &str,
+        expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let text: String = self.optional(setting, right)?;
+        let text: String = self.optional(setting, expected)?;
         let parsed = parse(&text);
         if parsed.is_none() {
-            self.fault(setting, format_args!("{text:?} is not {right}"));
+            self.error(setting, format_args!("{text:?} is not {expected}"));
         }
         parsed
     }
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, setting: &'static str, words: &[(&str, T)], default: T) -> T {
-        let right = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
-        self.parsed(setting, &right, |text| {
+        let expected = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
+        self.parsed(setting, &expected, |text| {
             words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
         })
         .unwrap_or(default)
@@ -122,11 +127,11 @@ impl Section {
         default: u64,
         bounds: std::ops::RangeInclusive<u64>,
     ) -> u64 {
-        let right = format!("a whole number from {} to {}", bounds.start(), bounds.end());
-        match self.optional::<u64>(setting, &right) {
+        let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        match self.optional::<u64>(setting, &expected) {
             Some(number) if bounds.contains(&number) => number,
             Some(number) => {
-                self.fault(setting, format_args!("{number} is not {right}"));
+                self.error(setting, format_args!("{number} is not {expected}"));
                 default
             }
             None => default,
@@ -134,8 +139,8 @@ impl Section {
     }
 
     /// A path, relative to the configuration file.
-    pub(super) fn path(&mut self, setting: &'static str, right: &str) -> Option<PathBuf> {
-        self.optional::<PathBuf>(setting, right).map(|path| self.base.join(path))
+    pub(super) fn path(&mut self, setting: &'static str, expected: &str) -> Option<PathBuf> {
+        self.optional::<PathBuf>(setting, expected).map(|path| self.base.join(path))
     }
 
     /// A table inside this one; an empty one where it is left out.
@@ -144,7 +149,7 @@ impl Section {
             None => Table::new(),
             Some(Value::Table(table)) => table,
             Some(other) => {
-                self.fault(
+                self.error(
                     setting,
                     format_args!("{} is not a table: write [{}]", shown(&other), self.name(setting)),
                 );
@@ -165,7 +170,7 @@ impl Section {
         for (index, value) in tables.into_iter().enumerate() {
             match value {
                 Value::Table(table) => sections.push(self.inside(&format!("{setting}[{index}]"), table)),
-                other => self.fault(
+                other => self.error(
                     setting,
                     format_args!("{} is not a table: write [[{}]]", shown(&other), self.name(setting)),
                 ),
@@ -194,27 +199,27 @@ impl Section {
             path: self.name(setting),
             table,
             known: Vec::new(),
-            faults: Rc::clone(&self.faults),
+            errors: Rc::clone(&self.errors),
             base: Rc::clone(&self.base),
         }
     }
 
-    /// Tells of what nobody took.
+    /// Reports the settings that nobody has taken.
     pub(super) fn finish(self) {
         for unknown in self.table.keys() {
-            self.fault(unknown, format_args!("no such setting; known here: {}", self.known.join(", ")));
+            self.error(unknown, format_args!("no such setting; known here: {}", self.known.join(", ")));
         }
     }
 
-    /// Ends the root: everything that was wrong.
-    pub(super) fn faults(self) -> Faults {
-        let faults = Rc::clone(&self.faults);
+    /// Ends the root, and gives everything that was wrong.
+    pub(super) fn errors(self) -> ConfigErrors {
+        let errors = Rc::clone(&self.errors);
         self.finish();
-        faults.borrow().clone()
+        errors.borrow().clone()
     }
 }
 
-/// A value as the fault shows it: short, and on one line.
+/// A value as the error shows it: short, and on one line.
 fn shown(value: &Value) -> String {
     const SHOWN_CHARS_MAX: usize = 60;
     let text = value.to_string().replace('\n', " ");

@@ -9,38 +9,38 @@ use super::section::Section;
 /// Listeners and connections.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where clients come in.
+    /// Address of the listener for clients.
     pub listen: SocketAddr,
-    /// Where the operator looks in; none where nobody does.
+    /// Address of the admin listener, if enabled.
     pub admin: Option<SocketAddr>,
     /// The names under which clients know this server, lower case, with or without a port.
     pub hosts: Vec<String>,
-    /// Proxies in front that are believed.
+    /// Trusted proxies in front of this server.
     pub edge: Edge,
-    /// Connections at one time.
+    /// Most connections at one time.
     pub connections_max: usize,
-    /// A request head must be there within so many seconds.
+    /// Seconds within which a request's head must have arrived.
     pub head_seconds_max: u64,
-    /// A client that takes nothing of an answer for so long is cut off.
+    /// Seconds after which a client that reads nothing of its answer is disconnected.
     pub write_idle_seconds: u64,
-    /// How long requests under way may take to end at a shutdown.
+    /// Seconds that requests in progress get to finish at shutdown.
     pub drain_seconds: u64,
 }
 
-/// Proxies in front that are believed (P15, P27).
+/// Trusted proxies in front of this server (P15, P27).
 #[derive(Debug, Clone, Default)]
 pub struct Edge {
     /// Their networks.
     pub networks: Vec<IpNet>,
-    /// What clients signed as accept-encoding before the edge rewrote it.
+    /// Values of accept-encoding that clients may have signed before a proxy rewrote it.
     pub accept_encodings: Vec<String>,
-    /// Whether the edge replaces the Host header, so that the names of `server.hosts` are tried.
+    /// Whether a proxy replaces the Host header, so that the names of `server.hosts` are tried as well.
     pub rewrites_host: bool,
 }
 
 impl Edge {
     /// Whether `peer` is one of them.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.networks.iter().any(|network| network.contains(&peer))
     }
@@ -49,15 +49,15 @@ impl Edge {
 impl Server {
     pub(super) fn read(mut section: Section) -> Option<Self> {
         let address = |text: &str| text.parse::<SocketAddr>().ok();
-        let right = "an address with a port such as \"127.0.0.1:8014\"";
+        let expected = "an address with a port such as \"127.0.0.1:8014\"";
         let listen =
-            section.parsed("listen", right, address).unwrap_or_else(|| ([127, 0, 0, 1], 8014).into());
-        let admin = section.parsed("admin", right, address);
+            section.parsed("listen", expected, address).unwrap_or_else(|| ([127, 0, 0, 1], 8014).into());
+        let admin = section.parsed("admin", expected, address);
         let hosts: Vec<String> =
             section.or("hosts", Vec::new(), "a list of host names such as [\"s3.example.com\"]");
         for host in &hosts {
             if !is_host(host) {
-                section.fault(
+                section.error(
                     "hosts",
                     format_args!(
                         "{host:?} is not a host name such as \"s3.example.com\" or \"s3.example.com:8443\""
@@ -67,15 +67,18 @@ impl Server {
         }
         let plaintext = section.or("plaintext_beyond_loopback", false, "true or false");
         if !listen.ip().is_loopback() && !plaintext {
-            section.fault(
+            section.error(
                 "listen",
-                format_args!("{listen} is beyond loopback without TLS, so sessions could be read on the way; listen on 127.0.0.1 behind a TLS proxy, or set server.plaintext_beyond_loopback = true"),
+                format_args!(
+                    "{listen} is beyond loopback without TLS, so sessions could be read on the way; listen \
+                    on 127.0.0.1 behind a TLS proxy, or set server.plaintext_beyond_loopback = true"
+                ),
             );
         }
         if let Some(admin) = admin.filter(|admin| !admin.ip().is_loopback() && !plaintext) {
-            section.fault(
+            section.error(
                 "admin",
-                format_args!("{admin} is beyond loopback; the admin listener asks nobody who they are"),
+                format_args!("{admin} is beyond loopback; the admin listener authenticates nobody"),
             );
         }
         let mut edge = section.section("edge");
@@ -86,7 +89,7 @@ impl Server {
             match network.parse::<IpNet>().or_else(|_| network.parse::<IpAddr>().map(IpNet::from)) {
                 Ok(network) => parsed.push(network),
                 Err(_) => edge
-                    .fault("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\"")),
+                    .error("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\"")),
             }
         }
         let accept_encodings =

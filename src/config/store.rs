@@ -1,4 +1,5 @@
-//! The store behind: where it is, how it is signed in to, and what it can be trusted to check.
+//! The S3-compatible store behind this server: its address, its credentials, and what it can be trusted to
+//! check.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,7 @@ use http::Uri;
 
 use super::{Bucket, is_bucket_name, section::Section};
 
-/// The store behind.
+/// The S3-compatible store behind this server.
 #[derive(Debug, Clone)]
 pub struct Store {
     /// Scheme and authority.
@@ -15,23 +16,24 @@ pub struct Store {
     pub bucket: String,
     /// The region to sign for.
     pub region: String,
-    /// Where the bucket's name goes.
+    /// Whether the bucket's name goes into the path or into the host.
     pub addressing: StoreAddressing,
     /// Where the server's own credentials come from.
     pub credentials: CredentialSource,
-    /// What becomes of checksums in trailers.
+    /// How checksums in trailers are handled.
     pub trailers: Trailers,
     /// What the store checks by itself.
-    pub verifies: Proofs,
+    pub verifies: StoreChecks,
     /// Further certificate authorities for its TLS, as PEM.
     pub ca_file: Option<PathBuf>,
-    /// A connection must stand within so many seconds.
+    /// Seconds within which a connection must be established.
     pub connect_seconds_max: u64,
-    /// An answer must begin so many seconds after the request is all there.
+    /// Seconds from the end of the request to the beginning of its answer, at most.
     pub answer_seconds_max: u64,
-    /// An answer that brings nothing, or an upload of which the store takes nothing, for so long is cut off.
+    /// Seconds after which an answer that brings nothing, or an upload of which the store reads nothing, is
+    /// cut off.
     pub idle_seconds_max: u64,
-    /// Connections kept for the next request.
+    /// Most idle connections that are kept for later requests.
     pub idle_connections_max: usize,
 }
 
@@ -55,7 +57,7 @@ pub enum CredentialSource {
     File(PathBuf),
 }
 
-/// What becomes of checksums in trailers (P6).
+/// How checksums in trailers are handled (P6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trailers {
     /// The store takes them: checked here and sent on as an unsigned trailer.
@@ -64,9 +66,9 @@ pub enum Trailers {
     Translate,
 }
 
-/// Proofs that the store checks by itself, so that they need not be checked here.
+/// What the store checks by itself, so that they need not be checked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Proofs {
+pub struct StoreChecks {
     /// `x-amz-content-sha256`: sent on and signed.
     pub sha256: bool,
     /// `content-md5`.
@@ -77,11 +79,11 @@ pub struct Proofs {
 
 impl Store {
     pub(super) fn read(mut section: Section, bucket: &Bucket) -> Option<Self> {
-        let right = "a URL without a path such as \"https://s3.us-east-1.amazonaws.com\"";
+        let expected = "a URL without a path such as \"https://s3.us-east-1.amazonaws.com\"";
         if !section.rest_has("endpoint") {
-            section.fault("endpoint", format_args!("is missing; it must be {right}"));
+            section.error("endpoint", format_args!("is missing; it must be {expected}"));
         }
-        let endpoint = section.parsed("endpoint", right, |text| {
+        let endpoint = section.parsed("endpoint", expected, |text| {
             let uri: Uri = text.strip_suffix('/').unwrap_or(text).parse().ok()?;
             let fine = matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
@@ -91,7 +93,7 @@ impl Store {
         });
         let name = section.or("bucket", bucket.name.clone(), "the bucket's name at the store");
         if !name.is_empty() && !is_bucket_name(&name) {
-            section.fault("bucket", format_args!("{name:?} is not a bucket name"));
+            section.error("bucket", format_args!("{name:?} is not a bucket name"));
         }
         let region = section.or("region", bucket.region.clone(), "the store's region");
         let addressing = section.word(
@@ -105,7 +107,7 @@ impl Store {
             &[("forward", Trailers::Forward), ("translate", Trailers::Translate)],
             Trailers::Forward,
         );
-        let verifies = read_proofs(&mut section);
+        let verifies = read_checks(&mut section);
         let ca_file = section.path("ca_file", "the path of a PEM file");
         let connect_seconds_max = section.number("connect_seconds_max", 5, 1..=600);
         let answer_seconds_max = section.number("answer_seconds_max", 300, 1..=7200);
@@ -130,40 +132,40 @@ impl Store {
 }
 
 fn read_credentials(section: &mut Section) -> Option<CredentialSource> {
-    let right = "\"environment\", \"aws\" or { file = \"store.json\" }";
-    match section.optional::<toml::Value>("credentials", right) {
+    let expected = "\"environment\", \"aws\" or { file = \"store.json\" }";
+    match section.optional::<toml::Value>("credentials", expected) {
         None => Some(CredentialSource::Aws),
         Some(toml::Value::String(word)) if word == "environment" => Some(CredentialSource::Environment),
         Some(toml::Value::String(word)) if word == "aws" => Some(CredentialSource::Aws),
         Some(toml::Value::Table(mut table)) if table.len() == 1 => match table.remove("file") {
             Some(toml::Value::String(path)) => Some(CredentialSource::File(section.resolve(&path))),
             _ => {
-                section.fault("credentials", format_args!("is not {right}"));
+                section.error("credentials", format_args!("is not {expected}"));
                 None
             }
         },
         Some(_) => {
-            section.fault("credentials", format_args!("is not {right}"));
+            section.error("credentials", format_args!("is not {expected}"));
             None
         }
     }
 }
 
-fn read_proofs(section: &mut Section) -> Proofs {
-    let right = "a list of \"sha256\", \"content-md5\" and \"checksum\"";
-    let Some(words) = section.optional::<Vec<String>>("verifies", right) else {
-        // Every store that people run checks an MD5; checksum headers some do not know, and a false sha256 some take for
-        // a fault of their own.
-        return Proofs { sha256: false, content_md5: true, checksum: false };
+fn read_checks(section: &mut Section) -> StoreChecks {
+    let expected = "a list of \"sha256\", \"content-md5\" and \"checksum\"";
+    let Some(words) = section.optional::<Vec<String>>("verifies", expected) else {
+        // Every store that people run checks an MD5; checksum headers some do not know, and a false sha256
+        // some take for an error of their own.
+        return StoreChecks { sha256: false, content_md5: true, checksum: false };
     };
-    let mut proofs = Proofs::default();
+    let mut checks = StoreChecks::default();
     for word in &words {
         match word.as_str() {
-            "sha256" => proofs.sha256 = true,
-            "content-md5" => proofs.content_md5 = true,
-            "checksum" => proofs.checksum = true,
-            _ => section.fault("verifies", format_args!("{word:?} is not in {right}")),
+            "sha256" => checks.sha256 = true,
+            "content-md5" => checks.content_md5 = true,
+            "checksum" => checks.checksum = true,
+            _ => section.error("verifies", format_args!("{word:?} is not in {expected}")),
         }
     }
-    proofs
+    checks
 }

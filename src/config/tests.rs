@@ -15,7 +15,7 @@ impl Place {
         Self(dir)
     }
 
-    fn parse(&self, text: &str) -> Result<Config, Faults> {
+    fn parse(&self, text: &str) -> Result<Config, ConfigErrors> {
         Config::parse(text, self.0.path())
     }
 }
@@ -36,11 +36,10 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8014");
     assert_eq!((config.limits.object_bytes_min, config.limits.object_bytes_max), (1024, 5_368_709_120));
     assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
-    assert_eq!(config.store.verifies, Proofs { sha256: false, content_md5: true, checksum: false });
+    assert_eq!(config.store.verifies, StoreChecks { sha256: false, content_md5: true, checksum: false });
     assert_eq!(config.policy.roots(), ["data/"]);
-    assert!(
-        matches!(&config.chain.source, ChainSource::File(file) if *file == place.0.path().join("registry.json"))
-    );
+    let registry = place.0.path().join("registry.json");
+    assert!(matches!(&config.chain.source, ChainSource::File(file) if *file == registry));
     assert_eq!(config.chain.validator, crate::chain::ValidatorRule::default());
     assert_eq!(config.chain.uploads_after_loss, UploadsAfterLoss::Finish);
     assert_eq!(config.session.ttl_seconds_max, 86_400);
@@ -52,7 +51,7 @@ fn the_reference_is_a_configuration() {
     let reference = include_str!("../../proxy.toml");
     let config = place
         .parse(&reference.replace("certs/session-2026-11.key", "session.key"))
-        .unwrap_or_else(|faults| panic!("{faults}"));
+        .unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.bucket.name, "data-universe");
     // Every line that is commented out is a setting as well, shown with its default.
     let whole: String =
@@ -60,7 +59,7 @@ fn the_reference_is_a_configuration() {
     let whole = whole
         .replace("certs/session-2026-11.key", "session.key")
         .replace("certs/session-2026-10.key", "session.key");
-    place.parse(&whole).unwrap_or_else(|faults| panic!("{faults}"));
+    place.parse(&whole).unwrap_or_else(|errors| panic!("{errors}"));
 }
 
 #[test]
@@ -70,19 +69,19 @@ fn the_chain_itself_needs_a_netuid_and_has_defaults_for_the_rest() {
         LEAST.replace("chain.file = \"registry.json\"", "chain.source = \"subtensor\"\nchain.netuid = 13");
     let ChainSource::Subtensor(chain) = place.parse(&live).unwrap().chain.source else { panic!() };
     assert_eq!((chain.netuid, chain.refresh_seconds, chain.quorum), (13, 24, 1));
-    assert_eq!(chain.genesis, Some(crate::chain::FINNEY_GENESIS));
+    assert_eq!(chain.genesis, crate::chain::ExpectedGenesis::Hash(crate::chain::FINNEY_GENESIS));
     assert_eq!(chain.endpoints, [crate::chain::FINNEY_ENDPOINT.parse().unwrap()]);
     assert_eq!(chain.snapshot_file, Some(place.0.path().join("chain-snapshot.json")));
-    let fault = |text: &str| place.parse(text).unwrap_err().to_string();
-    assert!(fault(&live.replace("chain.netuid = 13", "")).starts_with("chain.netuid: is missing"));
+    let error = |text: &str| place.parse(text).unwrap_err().to_string();
+    assert!(error(&live.replace("chain.netuid = 13", "")).starts_with("chain.netuid: is missing"));
     let twice = "chain.endpoints = [\"ws://a/1\", \"ws://a/2\"]\nchain.quorum = 2";
-    assert!(fault(&format!("{live}{twice}")).contains("2 endpoints cannot agree where 1 of different"));
+    assert!(error(&format!("{live}{twice}")).contains("2 endpoints cannot agree where 1 of different"));
 }
 
 #[test]
-fn every_fault_is_told_at_once_with_its_setting() {
+fn every_error_is_reported_at_once_with_its_setting() {
     let place = Place::new();
-    let faults = place
+    let errors = place
         .parse(
             r#"
             colour = "red"
@@ -155,21 +154,21 @@ fn every_fault_is_told_at_once_with_its_setting() {
         "limits.object_bytes_min: -1 is not a whole number",
         "limits.object_bytes_max: 0 is not a whole number",
     ] {
-        assert!(faults.iter().any(|fault| fault.starts_with(says)), "{says}\n---\n{}", faults.join("\n"));
+        assert!(errors.iter().any(|error| error.starts_with(says)), "{says}\n---\n{}", errors.join("\n"));
     }
 }
 
 #[test]
-fn p51_a_key_that_others_can_read_is_a_fault_and_never_shown() {
+fn p51_a_key_that_others_can_read_is_an_error_and_never_shown() {
     let place = Place::new();
     let key = place.0.path().join("session.key");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let faults = place.parse(LEAST).unwrap_err().to_string();
-    assert!(faults.contains("chmod 600"), "{faults}");
+    let errors = place.parse(LEAST).unwrap_err().to_string();
+    assert!(errors.contains("chmod 600"), "{errors}");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(&key, "abcdef").unwrap();
-    let faults = place.parse(LEAST).unwrap_err().to_string();
-    assert!(faults.contains("64 or more hex") && !faults.contains("abcdef"), "{faults}");
+    let errors = place.parse(LEAST).unwrap_err().to_string();
+    assert!(errors.contains("64 or more hex") && !errors.contains("abcdef"), "{errors}");
     std::fs::write(&key, KEY).unwrap();
     assert!(!format!("{:?}", place.parse(LEAST).unwrap()).contains(KEY));
 }
@@ -189,14 +188,14 @@ fn p12_a_key_that_goes_out_of_service_signs_nothing_new() {
 }
 
 #[test]
-fn templates_that_give_one_path_two_owners_are_faults() {
+fn templates_that_give_one_path_two_owners_are_errors() {
     let place = Place::new();
     let text = format!("{LEAST}\npolicy.folders = [\"data/{{hotkey}}/\", \"data/{{coldkey}}/\"]");
     assert!(place.parse(&text).unwrap_err().to_string().contains("two owners"));
 }
 
 #[test]
-fn syntax_is_told_with_its_line() {
+fn syntax_errors_name_their_line() {
     assert!(
         Place::new().parse("[server]\nlisten = ").unwrap_err().to_string().starts_with("line 2: not TOML")
     );

@@ -1,9 +1,9 @@
-//! Which miners, and which of their job folders, there are: discovered from the store page by page, joined with the
-//! registry, kept for seconds.
+//! Which miners, and which of their job folders, there are: discovered from the store page by page, joined
+//! with the registry, kept for seconds.
 //!
-//! Invariants: what is listed is what a validator's permit allows; a list that could not be completed is an error and
-//! never a short list, save below a miner's folder, where each miner has its share and what is left out is told; one
-//! discovery runs at a time, whoever asks.
+//! Invariants: what is listed is what a validator's permit allows; a list that could not be completed is an
+//! error and never a short list, save below a miner's folder, where each miner has its share and what is left
+//! out is told; one discovery runs at a time, whoever asks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,19 +16,22 @@ use std::{
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, Method};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
+    access::Access,
     body::{bounded::collect_bounded, pace::Pace},
     chain::Snapshot,
+    config,
     error::{Code, Error, Result},
-    policy::{Bound, Caller, Listing, Permit, Template},
-    proxy::Gate,
+    policy::{Bound, Caller, Outbound, Permit, Template},
     s3::{
         Addressing, Request,
         uri::{Query, decode_path},
         xml::Element,
     },
-    store::Outbound,
+    site::Site,
+    store::{Store, StoreBody},
     time::UnixTime,
 };
 
@@ -41,12 +44,12 @@ const PAGES_MAX: usize = 1000;
 /// Folders of one discovery; beyond that an operator has another layout in mind.
 const FOLDERS_MAX: usize = 1_000_000;
 
-/// Folders of one miner, who makes as many as it likes: its excess must not cost the others the list. Years of jobs by
-/// the hour fit.
+/// Folders of one miner, who makes as many as it likes: its excess must not cost the others the list. Years
+/// of jobs by the hour fit.
 const FOLDERS_PER_MINER_MAX: usize = 10_000;
 
-/// Pages read below one miner's folders in one discovery: ten make the folders above; a deeper layout takes one for
-/// each folder.
+/// Pages read below one miner's folders in one discovery: ten make the folders above; a deeper layout takes
+/// one for each folder.
 const PAGES_PER_MINER_MAX: usize = 1000;
 
 /// Answers of all folders built at one time: each may hold a URL for each of [`FOLDERS_MAX`].
@@ -57,28 +60,28 @@ const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// A folder that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Folder {
+pub(super) struct Folder {
     /// With its slash.
-    pub(crate) prefix: String,
+    pub(super) prefix: String,
     /// SS58 of the coldkey or hotkey that names it.
-    pub(crate) miner: String,
+    pub(super) miner: String,
     /// The values of its variables, such as the source.
-    pub(crate) values: Vec<String>,
+    pub(super) values: Vec<String>,
     /// Which of the templates it is of.
-    pub(crate) template: usize,
+    pub(super) template: usize,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) folders: Vec<Folder>,
+pub(super) struct Found {
+    pub(super) folders: Vec<Folder>,
     /// Folders of miners below which not all was taken, with their miners.
-    pub(crate) truncated: BTreeMap<String, String>,
+    pub(super) truncated: BTreeMap<String, String>,
 }
 
 /// How deep is looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
+pub(super) enum Depth {
     /// The folders of miners.
     Miners,
     /// And what the templates have below them.
@@ -88,23 +91,17 @@ pub(crate) enum Depth {
 /// A failure is kept as well: asking again at once must not walk the store anew.
 type Kept = tokio::sync::Mutex<Option<(Instant, Result<Arc<Found>>)>>;
 
-/// The lists of the last seconds.
-#[derive(Debug)]
-pub struct Discovery {
+/// Finds the folders of miners at the store, and keeps the lists of the last seconds.
+pub(super) struct Discovery {
+    access: Arc<Access>,
+    site: Arc<Site>,
+    store: Arc<Store>,
+    cache: Duration,
+    time_max: Duration,
     miners: Kept,
     whole: Kept,
     /// For building an answer of all folders.
-    pub(in crate::endpoints) answers: tokio::sync::Semaphore,
-}
-
-impl Default for Discovery {
-    fn default() -> Self {
-        Self {
-            miners: Kept::default(),
-            whole: Kept::default(),
-            answers: tokio::sync::Semaphore::new(ANSWERS_AT_ONCE),
-        }
-    }
+    answers: Semaphore,
 }
 
 /// The registered accounts, with the pages that were read below their folders.
@@ -171,9 +168,32 @@ fn leave(truncated: &mut BTreeMap<String, String>, path: &Path, owned_depth: usi
     truncated.entry(folder).or_insert_with(|| path.miner.clone());
 }
 
-impl Gate {
+impl Discovery {
+    pub(super) fn new(
+        access: Arc<Access>,
+        site: Arc<Site>,
+        store: Arc<Store>,
+        settings: &config::Endpoints,
+    ) -> Self {
+        Self {
+            access,
+            site,
+            store,
+            cache: Duration::from_secs(settings.discovery_cache_seconds),
+            time_max: Duration::from_secs(settings.discovery_seconds_max),
+            miners: Kept::default(),
+            whole: Kept::default(),
+            answers: Semaphore::new(ANSWERS_AT_ONCE),
+        }
+    }
+
+    /// A turn to build an answer of all folders; none where others take too long.
+    pub(super) async fn turn_to_answer(&self) -> Option<SemaphorePermit<'_>> {
+        tokio::time::timeout(self.time_max, self.answers.acquire()).await.ok()?.ok()
+    }
+
     /// The folders of all registered miners that have some; for `caller`, who must be allowed to list them.
-    pub(in crate::endpoints) async fn discover(
+    pub(super) async fn folders(
         &self,
         caller: &Caller,
         snapshot: &Snapshot,
@@ -181,25 +201,23 @@ impl Gate {
         now: UnixTime,
     ) -> Result<Arc<Found>> {
         // Kept or not: the one who asks has to be allowed the lists.
-        for root in self.policy().roots() {
+        for root in self.access.policy().roots() {
             self.permitted_list(caller, root)?;
         }
-        let settings = self.endpoints();
         let kept = match depth {
-            Depth::Miners => &self.discovery().miners,
-            Depth::Whole => &self.discovery().whole,
+            Depth::Miners => &self.miners,
+            Depth::Whole => &self.whole,
         };
-        let within = Duration::from_secs(settings.discovery_seconds_max);
         let late =
             || Error::store_unavailable("a discovery took longer than endpoints.discovery_seconds_max");
-        let mut kept = tokio::time::timeout(within, kept.lock()).await.map_err(|_| late())?;
+        let mut kept = tokio::time::timeout(self.time_max, kept.lock()).await.map_err(|_| late())?;
         if let Some((at, result)) = kept.as_ref()
-            && at.elapsed() < Duration::from_secs(settings.discovery_cache_seconds)
+            && at.elapsed() < self.cache
         {
             return result.clone();
         }
-        let walk = self.discover_anew(caller, snapshot, depth, now);
-        let result = match tokio::time::timeout(within, walk).await {
+        let walk = self.discover(caller, snapshot, depth, now);
+        let result = match tokio::time::timeout(self.time_max, walk).await {
             Ok(result) => result.map(Arc::new),
             Err(_) => Err(late()),
         };
@@ -209,7 +227,7 @@ impl Gate {
         result
     }
 
-    async fn discover_anew(
+    async fn discover(
         &self,
         caller: &Caller,
         snapshot: &Snapshot,
@@ -222,7 +240,7 @@ impl Gate {
             registered.insert(neuron.owner.coldkey().to_owned(), AtomicUsize::new(0));
         }
         let mut all = Found::default();
-        for (index, template) in self.policy().templates().iter().enumerate() {
+        for (index, template) in self.access.policy().templates().iter().enumerate() {
             let levels = match depth {
                 Depth::Miners => template.owned_depth(),
                 Depth::Whole => template.depth(),
@@ -282,7 +300,7 @@ impl Gate {
         Ok(found)
     }
 
-    /// As [`Gate::descend`], below the folders of miners: each has its share of folders and of pages.
+    /// As [`Self::descend`], below the folders of miners: each has its share of folders and of pages.
     #[expect(clippy::too_many_arguments, reason = "one level of one walk")]
     async fn descend_below(
         &self,
@@ -329,19 +347,20 @@ impl Gate {
         Ok(shares.paths)
     }
 
-    /// A list that the store may be asked for: what is answered here, or of another prefix, is not this one.
+    /// Leave to list the store under `prefix`. A list that is answered here, or that is of another prefix, is
+    /// refused.
     fn permitted_list<'a>(&'a self, caller: &'a Caller, prefix: &str) -> Result<Permit<'a>> {
-        let permit = self.policy().authorise(caller, self.list_request(prefix)?)?;
-        match permit.listing() {
-            Some(Listing::Forward(forwarded)) if forwarded == prefix => Ok(permit),
-            _ => Err(Error::new(
-                Code::AccessDenied,
-                format!(
-                    "FolderDenied: a {} may not list all that lies under {prefix} here.",
-                    caller.role.as_str()
-                ),
-            )),
+        let permit = self.access.policy().authorise(caller, self.list_request(prefix)?)?;
+        if permit.as_list().is_some_and(|list| list.prefix() == prefix) {
+            return Ok(permit);
         }
+        Err(Error::new(
+            Code::AccessDenied,
+            format!(
+                "FolderDenied: a {} may not list all that lies under {prefix} here.",
+                caller.role.as_str()
+            ),
+        ))
     }
 
     fn list_request(&self, prefix: &str) -> Result<Request> {
@@ -350,12 +369,12 @@ impl Gate {
         query.push("prefix", prefix)?;
         query.push("delimiter", "/")?;
         query.push("encoding-type", "url")?;
-        let path = format!("/{}", self.bucket().name);
+        let path = format!("/{}", self.site.bucket().name);
         Request::parse(&Method::GET, Addressing::Path, &path, query, &HeaderMap::new())
     }
 
-    /// The common prefixes under a prefix, page by page, and whether these are all. Where `read` counts the pages of a
-    /// miner, they may be fewer; else it is all or an error.
+    /// The common prefixes under a prefix, page by page, and whether these are all. Where `read` counts the
+    /// pages of a miner, they may be fewer; else it is all or an error.
     async fn common_prefixes(
         &self,
         caller: &Caller,
@@ -364,6 +383,7 @@ impl Gate {
         now: UnixTime,
     ) -> Result<(Vec<String>, bool)> {
         let permit = self.permitted_list(caller, prefix)?;
+        let Some(list) = permit.as_list() else { return Ok((Vec::new(), true)) };
         let mut prefixes = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES_MAX {
@@ -373,11 +393,7 @@ impl Gate {
                     return Ok((prefixes, false));
                 }
             }
-            let mut query = permit.request().query.clone();
-            if let Some(token) = &token {
-                query.push("continuation-token", token.as_str())?;
-            }
-            let page = self.page(query, now).await?;
+            let page = self.page(list.page(token.as_deref())?, now).await?;
             prefixes.extend(page.prefixes);
             match page.next {
                 None => return Ok((prefixes, true)),
@@ -388,14 +404,13 @@ impl Gate {
         Err(Error::store_unavailable("a list of the store did not come to its end"))
     }
 
-    async fn page(&self, query: Query, now: UnixTime) -> Result<Page> {
-        let outbound = Outbound::bodiless(Method::GET, None, query, HeaderMap::new());
-        let response = self.store().send(outbound, now).await?;
+    async fn page(&self, outbound: Outbound, now: UnixTime) -> Result<Page> {
+        let response = self.store.send(outbound, StoreBody::empty(), now).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(Error::store_unavailable(format!("the store answered {status} to a list")));
         }
-        let pace = Pace::idle(self.store().idle_timeout());
+        let pace = Pace::idle(self.store.idle_timeout());
         let body = collect_bounded(response.into_body(), PAGE_BYTES_MAX, pace)
             .await
             .map_err(|error| Error::store_unavailable(format!("a page of a list broke off: {error}")))?;

@@ -1,7 +1,7 @@
 //! `GET /docs`: the API's description as a page, which renders `/openapi.json` in the reader's browser.
 //!
-//! Invariants: nothing of it comes from another host, and the browser is told so: its style and its script run by their
-//! digest, it may fetch from this server alone, and no page may frame it.
+//! Invariants: nothing of it comes from another host, and the browser is told so: its style and its script
+//! run by their digest, it may fetch from this server alone, and no page may frame it.
 
 use std::sync::LazyLock;
 
@@ -9,10 +9,7 @@ use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use crate::proxy::Answer;
-
-/// Where it is.
-pub(super) const PATH: &str = "/docs";
+use crate::exchange::Answer;
 
 const PAGE: &str = include_str!("docs.html");
 
@@ -21,7 +18,8 @@ static CONTENT_SECURITY_POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(||
     let script = sha256_of("<script>", "</script>");
     let style = sha256_of("<style>", "</style>");
     let policy = format!(
-        "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy).ok()
 });

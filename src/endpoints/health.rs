@@ -1,23 +1,27 @@
-//! Health for whoever asks, and how this server is laid out. Nothing here names the store or a secret.
+//! Health for whoever asks. Nothing here names the store or a secret.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::{json_answer, json_refusal};
+use super::json::Refusal;
 use crate::{
-    auth::bittensor::vending::Ask,
-    proxy::{Answer, Gate},
-    s3::uri::Query,
-    store::Outbound,
+    access::Access,
+    policy::Outbound,
+    site::Site,
+    store::{Store, StoreBody},
     time::UnixTime,
 };
 
 /// Anybody may ask, so the store is asked no more often than this.
-const PROBE_REST: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A store that takes longer is not well.
 const PROBE_SECONDS_MAX: u64 = 5;
@@ -29,9 +33,14 @@ struct Probe {
     latency_ms: u64,
 }
 
-/// The last look at the store.
-#[derive(Debug, Default)]
-pub struct Health(tokio::sync::Mutex<Option<(Instant, Probe)>>);
+/// Says how the server, its store and its registry do.
+pub(super) struct HealthEndpoints {
+    access: Arc<Access>,
+    site: Arc<Site>,
+    store: Arc<Store>,
+    discovery_seconds_max: u64,
+    last_probe: Mutex<Option<(Instant, Probe)>>,
+}
 
 /// How the server does.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,13 +54,14 @@ pub(super) struct HealthCheck {
     folder_structure: Vec<String>,
     s3_ok: bool,
     s3_latency_ms: u64,
-    metagraph_syncer: Registry,
+    metagraph_syncer: RegistryHealth,
     timeouts: Timeouts,
 }
 
 /// How fresh the registry is.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Registry {
+#[schema(as = Registry)]
+pub(super) struct RegistryHealth {
     enabled: bool,
     fresh: bool,
     age_seconds: u64,
@@ -66,75 +76,72 @@ pub(super) struct Timeouts {
     registry_stale_seconds: u64,
 }
 
-impl Gate {
-    fn registry_state(&self) -> Registry {
-        let now = SystemTime::now();
-        let snapshot = self.registry().snapshot(now);
+impl HealthEndpoints {
+    pub(super) fn new(
+        access: Arc<Access>,
+        site: Arc<Site>,
+        store: Arc<Store>,
+        discovery_seconds_max: u64,
+    ) -> Self {
+        Self { access, site, store, discovery_seconds_max, last_probe: Mutex::default() }
+    }
+
+    fn registry(&self, now: SystemTime) -> RegistryHealth {
+        let snapshot = self.access.registry().snapshot(now);
         let age_seconds = snapshot.age_seconds(UnixTime::from(now).seconds());
-        Registry {
+        RegistryHealth {
             enabled: true,
-            fresh: age_seconds <= self.chain().stale_seconds_max,
+            fresh: age_seconds <= self.access.stale_seconds_max(),
             age_seconds,
             hotkeys: snapshot.len(),
         }
     }
 
-    pub(super) fn readyz(&self) -> Answer {
-        match self.registry_state() {
-            registry if registry.fresh => json_answer(StatusCode::OK, &json!({ "status": "ready" })),
-            registry => json_refusal(
+    /// Whether the registry is fresh enough to decide by.
+    pub(super) fn ready(&self, now: SystemTime) -> Result<Value, Refusal> {
+        match self.registry(now) {
+            registry if registry.fresh => Ok(json!({ "status": "ready" })),
+            registry => Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                &format!("The registry of hotkeys is {} s old", registry.age_seconds),
-            ),
+                format!("The registry of hotkeys is {} s old", registry.age_seconds),
+            )),
         }
     }
 
-    pub(super) async fn healthcheck(&self) -> Answer {
-        let probe = self.probe().await;
-        let registry = self.registry_state();
-        let body = HealthCheck {
+    pub(super) async fn check(&self, now: SystemTime) -> HealthCheck {
+        let probe = self.probe(now.into()).await;
+        let registry = self.registry(now);
+        let templates = self.access.policy().templates().iter();
+        HealthCheck {
             status: if probe.ok && registry.fresh { "ok" } else { "degraded" }.to_owned(),
-            timestamp: UnixTime::from(SystemTime::now()).to_string(),
-            bucket: self.bucket().name.clone(),
-            region: self.bucket().region.clone(),
-            folder_structure: self.templates(),
+            timestamp: UnixTime::from(now).to_string(),
+            bucket: self.site.bucket().name.clone(),
+            region: self.site.bucket().region.clone(),
+            folder_structure: templates.map(|template| template.as_str().to_owned()).collect(),
             s3_ok: probe.ok,
             s3_latency_ms: probe.latency_ms,
             metagraph_syncer: registry,
             timeouts: Timeouts {
                 s3_probe_seconds: PROBE_SECONDS_MAX,
-                discovery_seconds: self.endpoints().discovery_seconds_max,
-                registry_stale_seconds: self.chain().stale_seconds_max,
+                discovery_seconds: self.discovery_seconds_max,
+                registry_stale_seconds: self.access.stale_seconds_max(),
             },
-        };
-        json_answer(StatusCode::OK, &serde_json::to_value(body).unwrap_or(Value::Null))
+        }
     }
 
-    fn templates(&self) -> Vec<String> {
-        self.policy().templates().iter().map(|template| template.as_str().to_owned()).collect()
-    }
-
-    /// A list of one key by this server itself, which every store policy that lets it work allows; the answer of the last seconds serves everyone.
-    async fn probe(&self) -> Probe {
-        let mut last = self.health().0.lock().await;
+    /// A list of one key by this server itself, which every store policy that lets it work allows; the answer
+    /// of the last seconds serves everyone.
+    async fn probe(&self, now: UnixTime) -> Probe {
+        let mut last = self.last_probe.lock().await;
         if let Some((at, probe)) = *last
-            && at.elapsed() < PROBE_REST
+            && at.elapsed() < PROBE_INTERVAL
         {
             return probe;
         }
-        let mut query = Query::default();
-        let root = self.policy().roots().first().cloned().unwrap_or_default();
-        let pairs = [("list-type", "2".to_owned()), ("max-keys", "1".to_owned()), ("prefix", root)];
-        if pairs.into_iter().try_for_each(|(name, value)| query.push(name, value)).is_err() {
-            return Probe { ok: false, latency_ms: 0 };
-        }
-        let outbound = Outbound::bodiless(Method::GET, None, query, HeaderMap::new());
+        let root = self.access.policy().roots().first().map_or("", String::as_str);
+        let sent = self.store.send(Outbound::health_probe(root), StoreBody::empty(), now);
         let began = Instant::now();
-        let answer = tokio::time::timeout(
-            Duration::from_secs(PROBE_SECONDS_MAX),
-            self.store().send(outbound, UnixTime::from(SystemTime::now())),
-        )
-        .await;
+        let answer = tokio::time::timeout(Duration::from_secs(PROBE_SECONDS_MAX), sent).await;
         let probe = Probe {
             ok: matches!(answer, Ok(Ok(response)) if response.status().is_success()),
             latency_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -142,21 +149,4 @@ impl Gate {
         *last = Some((Instant::now(), probe));
         probe
     }
-
-    pub(super) fn structure(&self) -> Answer {
-        let body = serde_json::to_value(self.structure_info()).unwrap_or(Value::Null);
-        json_answer(StatusCode::OK, &body)
-    }
-}
-
-/// The strings that are signed, by endpoint.
-pub(super) fn commitment_formats() -> Answer {
-    let formats: serde_json::Map<String, Value> =
-        Ask::FORMATS.iter().map(|(endpoint, format)| ((*endpoint).to_owned(), json!(format))).collect();
-    let body = json!({
-        "formats": formats,
-        "signature": "sr25519 by the hotkey over the UTF-8 string, hex, with or without 0x",
-        "window_seconds": { "past": crate::auth::bittensor::vending::PAST_SECONDS_MAX, "future": crate::auth::bittensor::vending::FUTURE_SECONDS_MAX },
-    });
-    json_answer(StatusCode::OK, &body)
 }

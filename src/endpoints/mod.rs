@@ -1,90 +1,138 @@
-//! The endpoints that are not S3's: they match by their exact path (P18), answer in JSON (the documentation in
-//! HTML), and come before the road.
+//! The endpoints that are not S3's ([`Endpoint`]): they answer in JSON (the documentation in HTML), and come
+//! before the road.
 
+mod attempts;
 mod discovery;
 mod docs;
 mod health;
-pub mod openapi;
+mod json;
+pub(crate) mod openapi;
 mod session;
+mod structure;
 mod vended;
 
-pub use discovery::Discovery;
-pub use health::Health;
-pub use session::Sessions;
+use std::sync::Arc;
 
-use http::{StatusCode, request::Parts};
-use serde_json::json;
+use http::{HeaderValue, StatusCode, header};
 
+use self::{
+    attempts::Attempts, discovery::Discovery, health::HealthEndpoints, json::Refusal,
+    session::SessionEndpoint, structure::StructureInfo, vended::VendedEndpoints,
+};
 use crate::{
-    exchange::AccessRecord,
-    proxy::{Answer, Arrival, Gate},
+    access::Access,
+    auth::Audience,
+    body::pace::Pace,
+    config::{self, Limits},
+    endpoint::Endpoint,
+    exchange::{Answer, Exchange, RequestBody},
+    site::Site,
+    store::Store,
 };
 
-/// An answer in JSON that is never cached.
-pub(crate) fn json_answer(status: StatusCode, body: &serde_json::Value) -> Answer {
-    Answer::whole(status, "application/json", body.to_string())
-        .header(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"))
+/// The endpoints that are not S3's.
+pub(crate) struct Endpoints {
+    access: Arc<Access>,
+    limits: Limits,
+    session: SessionEndpoint,
+    vended: VendedEndpoints,
+    health: HealthEndpoints,
 }
 
-/// A refusal in JSON: `{"detail": "…"}`.
-pub(crate) fn json_refusal(status: StatusCode, detail: &str) -> Answer {
-    let answer = json_answer(status, &json!({ "detail": detail }));
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE => {
-            answer.header(http::header::RETRY_AFTER, http::HeaderValue::from_static("5"))
+impl Endpoints {
+    /// The endpoints of one server.
+    pub(crate) fn new(
+        access: &Arc<Access>,
+        site: &Arc<Site>,
+        store: &Arc<Store>,
+        settings: &config::Endpoints,
+        session: &config::SessionSettings,
+        limits: Limits,
+        pace: Pace,
+    ) -> Self {
+        let attempts = Arc::new(Attempts::new());
+        let audience = Audience { receiver: session.receiver, allow_none: session.allow_no_receiver };
+        let (access, site, store) = (Arc::clone(access), Arc::clone(site), Arc::clone(store));
+        let discovery = Discovery::new(Arc::clone(&access), Arc::clone(&site), Arc::clone(&store), settings);
+        Self {
+            limits,
+            session: SessionEndpoint::new(
+                Arc::clone(&access),
+                Arc::clone(&site),
+                Arc::clone(&attempts),
+                audience,
+                pace,
+            ),
+            vended: VendedEndpoints::new(
+                Arc::clone(&access),
+                Arc::clone(&site),
+                attempts,
+                discovery,
+                limits,
+                pace,
+                session,
+            ),
+            health: HealthEndpoints::new(Arc::clone(&access), site, store, settings.discovery_seconds_max),
+            access,
         }
-        _ => answer,
     }
-}
 
-/// Every endpoint with its methods.
-const METHODS: &[(&str, &str)] = &[
-    ("/commitment-formats", "GET, HEAD"),
-    (docs::PATH, "GET, HEAD"),
-    ("/get-file-presigned-urls", "POST"),
-    ("/get-folder-access", "POST"),
-    ("/get-folder-presigned-urls", "POST"),
-    ("/get-miner-specific-access", "POST"),
-    ("/get-validator-access", "POST"),
-    ("/healthcheck", "GET, HEAD"),
-    ("/healthz", "GET, HEAD"),
-    ("/openapi.json", "GET, HEAD"),
-    ("/readyz", "GET, HEAD"),
-    ("/structure-info", "GET, HEAD"),
-    ("/v1/session", "POST"),
-];
-
-impl Gate {
-    /// Answers a request to one of the endpoints; none where the path is S3's business.
-    pub(crate) async fn endpoint(
+    /// Answers a request to one of the endpoints.
+    pub(crate) async fn answer(
         &self,
-        head: &Parts,
-        arrival: &mut Arrival,
-        record: &mut AccessRecord,
-    ) -> Option<Answer> {
-        let path = head.uri.path();
-        let allowed = METHODS.iter().find(|(own, _)| *own == path).map(|(_, allowed)| *allowed)?;
-        if !allowed.split(", ").any(|method| method == head.method.as_str()) {
-            let answer = json_refusal(
-                StatusCode::METHOD_NOT_ALLOWED,
-                &format!("Method Not Allowed: this endpoint takes {allowed}"),
-            );
-            return Some(answer.header(http::header::ALLOW, http::HeaderValue::from_static(allowed)));
+        endpoint: Endpoint,
+        exchange: &mut Exchange,
+        body: RequestBody,
+    ) -> Answer {
+        let methods = endpoint.methods();
+        if !methods.contain(&exchange.head.method) {
+            let detail = format!("Method Not Allowed: this endpoint takes {}", methods.allow());
+            return json::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, detail))
+                .header(header::ALLOW, HeaderValue::from_static(methods.allow()));
         }
-        Some(match path {
-            "/v1/session" => self.open_session(head, arrival, record).await,
-            "/get-folder-access" => self.get_folder_access(head, arrival, record).await,
-            "/get-validator-access" => self.get_validator_access(head, arrival, record).await,
-            "/get-miner-specific-access" => self.get_miner_access(head, arrival, record).await,
-            "/get-folder-presigned-urls" => self.get_folder_urls(head, arrival, record).await,
-            "/get-file-presigned-urls" => self.get_file_urls(head, arrival, record).await,
-            "/healthcheck" => self.healthcheck().await,
-            "/readyz" => self.readyz(),
-            "/commitment-formats" => health::commitment_formats(),
-            "/structure-info" => self.structure(),
-            "/openapi.json" => openapi::answer(),
-            docs::PATH => docs::page(),
-            _ => json_answer(StatusCode::OK, &json!({ "status": "ok" })),
-        })
+        let now = exchange.arrived_at;
+        match endpoint {
+            Endpoint::Session => {
+                let result = self.session.open(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::FolderAccess => {
+                let result = self.vended.folder_access(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::ValidatorAccess => {
+                let result = self.vended.validator_access(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::MinerAccess => {
+                let result = self.vended.miner_access(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::FolderUrls => {
+                // The turn lasts until the answer is written.
+                let (result, _turn) = match self.vended.folder_urls(exchange, body).await {
+                    Ok((urls, turn)) => (Ok(urls), Some(turn)),
+                    Err(refusal) => (Err(refusal), None),
+                };
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::FileUrls => {
+                let result = self.vended.file_urls(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::HealthCheck => {
+                let health = self.health.check(now).await;
+                json::respond(Ok(health), &mut exchange.record)
+            }
+            Endpoint::Ready => json::respond(self.health.ready(now), &mut exchange.record),
+            Endpoint::Live => json::answer(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
+            Endpoint::CommitmentFormats => json::answer(StatusCode::OK, &structure::commitment_formats()),
+            Endpoint::StructureInfo => {
+                let structure = StructureInfo::new(self.access.policy(), &self.limits);
+                json::respond(Ok(structure), &mut exchange.record)
+            }
+            Endpoint::OpenApi => json::answer(StatusCode::OK, openapi::document()),
+            Endpoint::Docs => docs::page(),
+        }
     }
 }

@@ -23,17 +23,16 @@ use crate::{
 
 /// What is known of one request so far.
 #[derive(Debug)]
-pub struct AccessRecord {
+pub(crate) struct AccessRecord {
     /// The id in the answer's `x-amz-request-id`.
     pub request_id: String,
     started: Instant,
-    peer: IpAddr,
-    /// Whether it came through a proxy that is believed.
-    pub from_edge: bool,
+    client: IpAddr,
     method: Method,
     /// Who called, once verified.
     pub hotkey: Option<AccountId>,
-    /// The same as the registry spells it, once looked up: to spell an address takes longer than the rest of a record.
+    /// The same as the registry spells it, once looked up: to spell an address takes longer than the rest of
+    /// a record.
     pub owner: Option<Arc<Owner>>,
     /// By which role, once looked up.
     pub role: Option<Role>,
@@ -51,12 +50,11 @@ pub struct AccessRecord {
 
 impl AccessRecord {
     /// Begins the record of a request that has just arrived.
-    pub fn begin(peer: IpAddr, from_edge: bool, method: &Method) -> Self {
+    pub(crate) fn begin(client: IpAddr, method: &Method) -> Self {
         Self {
             request_id: request_id(),
             started: Instant::now(),
-            peer,
-            from_edge,
+            client,
             method: method.clone(),
             hotkey: None,
             owner: None,
@@ -70,8 +68,8 @@ impl AccessRecord {
     }
 
     /// The client's address.
-    pub fn peer(&self) -> IpAddr {
-        self.peer
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// Writes the line.
@@ -93,7 +91,7 @@ impl AccessRecord {
         tracing::info!(
             target: "subgate::access",
             request_id = %self.request_id,
-            peer = %self.peer,
+            peer = %self.client,
             method = %self.method,
             operation = self.operation.map(Operation::as_str),
             key = self.key,

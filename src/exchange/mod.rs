@@ -1,5 +1,51 @@
-//! What belongs to one request.
+//! What belongs to one request: its head, the one reading of the clock, its id, its body, its answer and the
+//! line that the log will have of it.
 
 mod access_record;
+mod answer;
+mod request_body;
 
-pub use access_record::AccessRecord;
+use std::{net::IpAddr, time::SystemTime};
+
+pub(crate) use access_record::AccessRecord;
+pub(crate) use answer::{Answer, AnswerBody, REQUEST_ID, ReplaceError};
+use http::{Method, request::Parts};
+pub(crate) use request_body::RequestBody;
+
+use crate::time::UnixTime;
+
+/// One request on its way through.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// Its head, as it arrived.
+    pub head: Parts,
+    /// The address of the connection: the client's, or that of a proxy in front.
+    pub peer: IpAddr,
+    /// Whether it came through a proxy that is believed.
+    pub from_edge: bool,
+    /// When it arrived, by which everything about it is decided.
+    pub arrived_at: SystemTime,
+    /// The same, for signatures and ages.
+    pub now: UnixTime,
+    /// What the log will say of it.
+    pub record: AccessRecord,
+}
+
+impl Exchange {
+    /// A request that has just arrived from `client`, over a connection from `peer`.
+    pub(crate) fn begin(head: Parts, peer: IpAddr, client: IpAddr, from_edge: bool) -> Self {
+        let arrived_at = SystemTime::now();
+        let record = AccessRecord::begin(client, &head.method);
+        Self { head, peer, from_edge, arrived_at, now: UnixTime::from(arrived_at), record }
+    }
+
+    /// Whether the answer has no body whatever it says.
+    pub(crate) fn is_head(&self) -> bool {
+        self.head.method == Method::HEAD
+    }
+
+    /// The path of the request target as it was sent.
+    pub(crate) fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+}

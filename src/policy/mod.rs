@@ -1,14 +1,24 @@
 //! Who may do what: a verified caller and a parsed request go in, a [`Permit`] or a refusal comes out.
 //!
-//! Pure: no IO, no clock. A [`Permit`] is made here alone, and nothing reaches the store without one. Invariants:
-//! - what no rule allows is refused, and before the store is asked, so that a refusal says nothing of existence (P36);
+//! Pure: no IO, no clock. A [`Permit`] is made here alone, and nothing reaches the store without one.
+//! Invariants:
+//! - what no rule allows is refused, and before the store is asked, so that a refusal says nothing of
+//!   existence (P36);
 //! - a copy is two permissions: write here, read there (P30).
 
+mod outbound;
+mod permit;
 mod rights;
 mod template;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use outbound::{Outbound, OutboundParts};
+use permit::Way;
+pub use permit::{
+    BucketOperation, CompletePermit, CopyPermit, DeletePermit, ForwardPermit, ListPermit, Permit, Permitted,
+    UploadPermit,
+};
 pub use rights::{Action, Rights, RoleRights};
 pub use template::{Bound, Standing, Template, Values};
 
@@ -18,6 +28,7 @@ use crate::{
     s3::{
         Operation, Request,
         key::{check_key, check_prefix},
+        listing::{START_AFTER, is_continued},
     },
 };
 
@@ -36,27 +47,10 @@ pub struct Caller {
 #[derive(Debug, Clone)]
 pub struct Policy {
     templates: Vec<Template>,
-    /// Under these (each with its `/`, or empty for the whole bucket) lies everything that `all` rights reach.
+    /// Under these (each with its `/`, or empty for the whole bucket) lies everything that `all` rights
+    /// reach.
     roots: Vec<String>,
     rights: RoleRights,
-}
-
-/// How a permitted listing is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listing {
-    /// By the store, with this prefix.
-    Forward(String),
-    /// Here, with just these common prefixes: they lead to the caller's folders.
-    Answer(Vec<String>),
-}
-
-/// Leave to do exactly one request. Only [`Policy::authorise`] makes it.
-#[derive(Debug)]
-pub struct Permit<'a> {
-    policy: &'a Policy,
-    caller: &'a Caller,
-    request: Request,
-    listing: Option<Listing>,
 }
 
 impl Policy {
@@ -86,34 +80,53 @@ impl Policy {
     }
 
     /// Decides on one request. Refusals name the caller's own folders and say nothing of what exists.
-    pub fn authorise<'a>(&'a self, caller: &'a Caller, request: Request) -> Result<Permit<'a>> {
-        let mut listing = None;
-        match request.operation {
-            Operation::ListBuckets
-            | Operation::HeadBucket
-            | Operation::CreateBucket
-            | Operation::GetBucketLocation => {}
+    ///
+    /// # Errors
+    /// `AccessDenied` starting `FolderDenied: `; `InvalidArgument` and `KeyTooLongError` for keys and prefixes
+    /// that no folder has.
+    pub fn authorise<'a>(&'a self, caller: &'a Caller, mut request: Request) -> Result<Permit<'a>> {
+        let way = match request.operation {
+            Operation::ListBuckets => Way::Bucket(BucketOperation::ListBuckets),
+            Operation::HeadBucket => Way::Bucket(BucketOperation::HeadBucket),
+            Operation::CreateBucket => Way::Bucket(BucketOperation::CreateBucket),
+            Operation::GetBucketLocation => Way::Bucket(BucketOperation::GetBucketLocation),
             Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListMultipartUploads => {
-                listing = Some(self.authorise_listing(caller, &request)?);
+                self.authorise_list(caller, &mut request)?
             }
-            // Each key stands in the body and is judged by `Permit::check_delete`.
-            Operation::DeleteObjects => {}
+            // Each key stands in the body and is judged by `DeletePermit::divide`.
+            Operation::DeleteObjects => Way::DeleteObjects,
             Operation::GetObject | Operation::HeadObject | Operation::GetObjectAttributes => {
                 self.check(caller, Action::Read, request.key()?)?;
+                Way::Forward
             }
-            Operation::ListParts => self.check(caller, Action::List, request.key()?)?,
-            Operation::PutObject
-            | Operation::UploadPart
-            | Operation::CreateMultipartUpload
-            | Operation::CompleteMultipartUpload
-            | Operation::AbortMultipartUpload => self.check(caller, Action::Write, request.key()?)?,
+            Operation::ListParts => {
+                self.check(caller, Action::List, request.key()?)?;
+                Way::Forward
+            }
+            Operation::PutObject | Operation::UploadPart => {
+                self.check(caller, Action::Write, request.key()?)?;
+                Way::Upload
+            }
+            Operation::CreateMultipartUpload | Operation::AbortMultipartUpload => {
+                self.check(caller, Action::Write, request.key()?)?;
+                Way::Forward
+            }
+            Operation::CompleteMultipartUpload => {
+                self.check(caller, Action::Write, request.key()?)?;
+                Way::Complete { upload_id: request.query.get("uploadId").unwrap_or_default().to_owned() }
+            }
             Operation::CopyObject | Operation::UploadPartCopy => {
                 self.check(caller, Action::Write, request.key()?)?;
-                self.check(caller, Action::Read, &request.copy_source()?.key)?;
+                let source = request.copy_source()?;
+                self.check(caller, Action::Read, &source.key)?;
+                Way::Copy(source.clone())
             }
-            Operation::DeleteObject => self.check(caller, Action::Delete, request.key()?)?,
-        }
-        Ok(Permit { policy: self, caller, request, listing })
+            Operation::DeleteObject => {
+                self.check(caller, Action::Delete, request.key()?)?;
+                Way::Forward
+            }
+        };
+        Ok(Permit::new(self, caller, request, way))
     }
 
     fn check(&self, caller: &Caller, action: Action, key: &str) -> Result<()> {
@@ -125,32 +138,42 @@ impl Policy {
         if own || all { Ok(()) } else { Err(self.denied(caller, action)) }
     }
 
-    fn authorise_listing(&self, caller: &Caller, request: &Request) -> Result<Listing> {
+    /// Decides on a list, and writes into the request the prefix with which it may go on.
+    fn authorise_list(&self, caller: &Caller, request: &mut Request) -> Result<Way> {
         let query = |name| request.query.get(name).unwrap_or_default();
         let prefix = query("prefix");
         check_prefix(prefix)?;
         let by_slash = query("delimiter") == "/";
         let answerable = by_slash && request.operation != Operation::ListMultipartUploads;
-        let listing = match self.standing(caller, prefix) {
-            Standing::Inside => Listing::Forward(prefix.to_owned()),
+        let listed = match self.standing(caller, prefix) {
+            Standing::Inside => Listed::ByStore(prefix.to_owned()),
             // S3 shows a folder that is named without its slash as one common prefix.
-            Standing::FolderItself if answerable => Listing::Answer(vec![format!("{prefix}/")]),
-            Standing::FolderItself => Listing::Forward(format!("{prefix}/")),
-            Standing::Above(next) if answerable => Listing::Answer(next),
+            Standing::FolderItself if answerable => Listed::Here(vec![format!("{prefix}/")]),
+            Standing::FolderItself => Listed::ByStore(format!("{prefix}/")),
+            Standing::Above(next) if answerable => Listed::Here(next),
             Standing::Above(_) | Standing::Outside => return Err(self.denied(caller, Action::List)),
         };
-        for name in ["marker", "start-after", "key-marker"] {
-            if name == START_AFTER && is_continued(&request.query) {
+        let is_continued = is_continued(&request.query);
+        for name in ["marker", START_AFTER, "key-marker"] {
+            if name == START_AFTER && is_continued {
                 continue;
             }
             let marker = query(name);
             check_prefix(marker)?;
             let harmless = prefix.starts_with(marker) || self.standing(caller, marker) == Standing::Inside;
-            if !harmless && matches!(listing, Listing::Forward(_)) {
+            if !harmless && matches!(listed, Listed::ByStore(_)) {
                 return Err(self.denied(caller, Action::List));
             }
         }
-        Ok(listing)
+        match listed {
+            Listed::Here(prefixes) => Ok(Way::Folders(prefixes)),
+            Listed::ByStore(prefix) => {
+                let mut forwarded = std::mem::take(&mut request.query).without(|name| name == "prefix");
+                forwarded.push("prefix", prefix)?;
+                request.query = forwarded.without(|name| name == START_AFTER && is_continued);
+                Ok(Way::List)
+            }
+        }
     }
 
     /// Where a list prefix stands, by all templates and roots together; the most that any of them gives.
@@ -195,7 +218,8 @@ impl Policy {
         let message = match (may.is_empty(), action) {
             (true, _) => format!("FolderDenied: a {} may not {act} here at all.", caller.role.as_str()),
             (false, Action::List) => format!(
-                "FolderDenied: you may list {} only; set the prefix to one of them (or the delimiter to / to walk down to it).",
+                "FolderDenied: you may list {} only; set the prefix to one of them (or the delimiter to / \
+                 to walk down to it).",
                 may.join(", and ")
             ),
             (false, _) => format!("FolderDenied: you may {act} in {} only.", may.join(", and ")),
@@ -204,35 +228,12 @@ impl Policy {
     }
 }
 
-impl Permit<'_> {
-    /// The request that is permitted.
-    pub fn request(&self) -> &Request {
-        &self.request
-    }
-
-    /// Who it is permitted to.
-    pub fn caller(&self) -> &Caller {
-        self.caller
-    }
-
-    /// How a listing is to be answered; none for other operations.
-    pub fn listing(&self) -> Option<&Listing> {
-        self.listing.as_ref()
-    }
-
-    /// Judges one key of a DeleteObjects body (P31).
-    pub fn check_delete(&self, key: &str) -> Result<()> {
-        self.policy.check(self.caller, Action::Delete, key)
-    }
-}
-
-/// The query name of ListObjectsV2 that a continuation takes the place of.
-pub const START_AFTER: &str = "start-after";
-
-/// Whether a listing goes on from a continuation token. S3 then takes no notice of `start-after`, and minio-py sends the
-/// token in both: it is neither judged nor forwarded.
-pub fn is_continued(query: &crate::s3::uri::Query) -> bool {
-    query.get("continuation-token").is_some_and(|token| !token.is_empty())
+/// Who answers a permitted list.
+enum Listed {
+    /// This server, with the common prefixes that lead to the caller's folders.
+    Here(Vec<String>),
+    /// The store, with this prefix.
+    ByStore(String),
 }
 
 fn standing_to_root(root: &str, prefix: &str) -> Standing {

@@ -1,7 +1,8 @@
 //! Folder templates: `data/{source}/{coldkey}/` says whose each folder is.
 //!
-//! A template is a path of segments; a segment is literal text with at most one variable. `{hotkey}` and `{coldkey}`
-//! are bound to the caller by the chain; every other name has a list of values or a pattern. Invariants:
+//! A template is a path of segments; a segment is literal text with at most one variable. `{hotkey}` and
+//! `{coldkey}` are bound to the caller by the chain; every other name has a list of values or a pattern.
+//! Invariants:
 //! - a template binds at least one identity variable, so that no folder is everybody's;
 //! - a variable never reaches over a `/`, so that a prefix is compared with its `/` (P23).
 
@@ -84,7 +85,8 @@ impl Segment {
         })
     }
 
-    /// Whether some text could be both: a text that `other` has for one owner, and that `self` has for another.
+    /// Whether some text could be both: a text that `other` has for one owner, and that `self` has for
+    /// another.
     fn may_equal(&self, other: &Self) -> bool {
         let open = |segment: &Self| segment.variable.is_some();
         match (open(self), open(other)) {
@@ -268,10 +270,13 @@ impl Template {
         }
     }
 
-    /// The owner's folders up to the last identity in them; with a `source`, that of the variable of this name. None
-    /// where a variable is left open.
+    /// The owner's folders up to the last identity in them; with a `source`, that of the variable of this
+    /// name. None where a variable is left open.
     pub fn owned_folders(&self, owner: &Owner, source: Option<&str>) -> Vec<String> {
-        let is_source = |segment: &Segment| matches!(&segment.variable, Some(Variable::Named(name, _)) if name == "source");
+        let is_source = |segment: &Segment| match &segment.variable {
+            Some(Variable::Named(name, _)) => name == "source",
+            Some(Variable::Hotkey | Variable::Coldkey) | None => false,
+        };
         let owned = self.segments.get(..self.owned_depth).unwrap_or(&self.segments);
         if source.is_some() && !owned.iter().any(is_source) {
             return Vec::new();
@@ -302,8 +307,8 @@ impl Template {
             .collect()
     }
 
-    /// Whether one path can lie in a folder of either template while the identity is read from different places, so
-    /// that it would have two owners.
+    /// Whether one path can lie in a folder of either template while the identity is read from different
+    /// places, so that it would have two owners.
     pub fn collides(&self, other: &Self) -> bool {
         let both = || self.segments.iter().zip(&other.segments);
         let identity = |segment: &Segment| match segment.variable {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::*;
-use crate::s3::{Addressing, uri::Query};
+use crate::s3::{Addressing, uri::Query, xml::Delete};
 
 const SOURCES: &str = "data/{source}/{coldkey}/";
 
@@ -138,9 +138,21 @@ fn p22_traversal_is_refused_before_it_is_asked_whose_it_is() {
     }
 }
 
-fn list(policy: &Policy, caller: &Caller, query: &str) -> Option<Listing> {
+/// How a permitted list is served.
+#[derive(Debug, PartialEq, Eq)]
+enum Served {
+    ByStore(String),
+    Here(Vec<String>),
+}
+
+fn list(policy: &Policy, caller: &Caller, query: &str) -> Option<Served> {
     let request = request("GET", &format!("/b?{query}"), &[]);
-    policy.authorise(caller, request).ok().map(|permit| permit.listing().unwrap().clone())
+    let permit = policy.authorise(caller, request).ok()?;
+    match permit.permitted() {
+        Permitted::List(list) => Some(Served::ByStore(list.prefix().to_owned())),
+        Permitted::Folders(prefixes) => Some(Served::Here(prefixes.to_vec())),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -148,8 +160,8 @@ fn p32_listings_stay_inside() {
     let policy = policy(&[SOURCES]);
     let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
     let (mine, theirs) = (me.owner.coldkey(), other.owner.coldkey());
-    let forward = |prefix: String| Some(Listing::Forward(prefix));
-    let answer = |prefixes: &[String]| Some(Listing::Answer(prefixes.to_vec()));
+    let forward = |prefix: String| Some(Served::ByStore(prefix));
+    let answer = |prefixes: &[String]| Some(Served::Here(prefixes.to_vec()));
     for version in ["", "list-type=2&"] {
         let list = |query: String| list(&policy, &me, &format!("{version}{query}"));
         assert_eq!(list(format!("prefix=data/x/{mine}/")), forward(format!("data/x/{mine}/")));
@@ -224,11 +236,11 @@ fn a_validator_lists_everything_under_the_root() {
     for prefix in ["data/", "data/x", "data/x/5", "data/web/any"] {
         assert_eq!(
             list(&policy, &validator, &format!("prefix={prefix}")),
-            Some(Listing::Forward(prefix.to_owned()))
+            Some(Served::ByStore(prefix.to_owned()))
         );
     }
-    assert_eq!(list(&policy, &validator, "delimiter=/"), Some(Listing::Answer(vec!["data/".to_owned()])));
-    assert_eq!(list(&policy, &validator, "prefix=data"), Some(Listing::Forward("data/".to_owned())));
+    assert_eq!(list(&policy, &validator, "delimiter=/"), Some(Served::Here(vec!["data/".to_owned()])));
+    assert_eq!(list(&policy, &validator, "prefix=data"), Some(Served::ByStore("data/".to_owned())));
     for query in ["", "prefix=dat", "prefix=secrets/", "prefix=d&delimiter=/"] {
         assert_eq!(list(&policy, &validator, query), None, "{query}");
     }
@@ -241,7 +253,7 @@ fn several_templates_at_once() {
     let hotkey = me.owner.hotkey();
     assert!(allowed(&policy, &me, "PUT", &format!("/b/data/hotkey={hotkey}/job_id=a1/f")));
     assert!(!allowed(&policy, &me, "PUT", &format!("/b/data/hotkey={hotkey}/job_id=A/f")));
-    let Some(Listing::Answer(prefixes)) = list(&policy, &me, "prefix=data/&delimiter=/") else { panic!() };
+    let Some(Served::Here(prefixes)) = list(&policy, &me, "prefix=data/&delimiter=/") else { panic!() };
     assert_eq!(prefixes, [format!("data/hotkey={hotkey}/"), "data/reddit/".to_owned(), "data/x/".to_owned()]);
 }
 
@@ -273,13 +285,14 @@ fn p31_each_key_of_a_batch_is_judged() {
     let policy = policy(&[SOURCES]);
     let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
     let permit = policy.authorise(&me, request("POST", "/b?delete", &[])).unwrap();
-    assert!(permit.check_delete(&format!("data/x/{}/f", me.owner.coldkey())).is_ok());
-    assert_eq!(
-        permit.check_delete(&format!("data/x/{}/f", other.owner.coldkey())).unwrap_err().code,
-        Code::AccessDenied
-    );
-    assert_eq!(
-        permit.check_delete(&format!("data/x/{}/../f", me.owner.coldkey())).unwrap_err().code,
-        Code::InvalidArgument
-    );
+    let own = format!("data/x/{}/f", me.owner.coldkey());
+    let foreign = format!("data/x/{}/f", other.owner.coldkey());
+    let outside = format!("data/x/{}/../f", me.owner.coldkey());
+    let objects = [&own, &foreign, &outside].map(|key| format!("<Object><Key>{key}</Key></Object>"));
+    let delete = Delete::parse(format!("<Delete>{}</Delete>", objects.concat()).as_bytes()).unwrap();
+    let Permitted::DeleteObjects(permit) = permit.permitted() else { panic!() };
+    let (permitted, refused) = permit.divide(delete);
+    assert_eq!(permitted.objects.iter().map(|object| &object.key).collect::<Vec<_>>(), [&own]);
+    let refused: Vec<_> = refused.iter().map(|(object, error)| (&object.key, error.code)).collect();
+    assert_eq!(refused, [(&foreign, Code::AccessDenied), (&outside, Code::InvalidArgument)]);
 }

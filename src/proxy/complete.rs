@@ -1,26 +1,25 @@
 //! CompleteMultipartUpload: the sum of the parts is judged before the object comes to be.
 //!
-//! Nothing is remembered between requests: the parts are listed at the store and added up, by the numbers and ETags
-//! that the client names. The ETags go on with the request, so a part that is replaced in between fails at the store.
+//! Nothing is remembered between requests: the parts are listed at the store and added up, by the numbers and
+//! ETags that the client names. The ETags go on with the request, so a part that is replaced in between fails
+//! at the store.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::StatusCode;
 
-use super::{Gate, answer::Answer, sizes};
+use super::{Proxy, relay, sizes};
 use crate::{
-    auth::sigv4::canonical::sha256_hex,
     body::{bounded::collect_bounded, pace::Pace},
     error::{Code, Error, Result},
-    policy::Permit,
+    exchange::{Answer, Exchange},
+    policy::CompletePermit,
     s3::{
-        SDK_QUERY_NAME,
-        uri::Query,
+        ForwardedHeaders, Operation,
         xml::{self, CompletedPart, PartsPage},
     },
-    store::{Outbound, StoreBody},
-    time::UnixTime,
+    store::StoreBody,
 };
 
 /// One page of 1000 parts is about 400 KB.
@@ -29,65 +28,48 @@ const PARTS_PAGE_BYTES_MAX: usize = 4 << 20;
 /// 10,000 parts at 1000 a page, and some more for stores with smaller pages.
 const PARTS_PAGES_MAX: usize = 64;
 
-impl Gate {
+/// What the store has of an upload.
+enum Parts {
+    /// Every part, by number: its size and its ETag.
+    There(HashMap<u32, (u64, String)>),
+    /// The store's own refusal to list them.
+    Refused(Answer),
+}
+
+impl Proxy {
     pub(super) async fn complete(
         &self,
-        head: &Parts,
-        permit: &Permit<'_>,
-        mut headers: HeaderMap,
+        exchange: &Exchange,
+        permit: CompletePermit<'_>,
+        mut headers: ForwardedHeaders,
         body: &[u8],
-        now: UnixTime,
     ) -> Result<Answer> {
-        let request = permit.request();
         let parts = xml::parse_complete(body)?;
-        let key = request.key()?;
-        let upload_id = request.query.get("uploadId").unwrap_or_default();
-        let there = match self.parts(head, permit, key, upload_id, now).await? {
-            Ok(there) => there,
-            Err(refused) => return Ok(refused),
+        let there = match self.parts(exchange, permit).await? {
+            Parts::There(there) => there,
+            Parts::Refused(answer) => return Ok(answer),
         };
         let sum = sum(&parts, &there)?;
-        if let Err(error) = sizes::object_size(&self.limits, sum) {
-            self.abort(key, upload_id, now).await;
+        if let Err(error) = sizes::check_object(&self.limits, sum) {
+            self.abort(exchange, permit).await;
             return Err(error);
         }
         let document = Bytes::from(xml::complete(&parts));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(document.len()));
-        let outbound = Outbound {
-            method: Method::POST,
-            key: Some(key.to_owned()),
-            query: request.query.clone().without(|name| name == SDK_QUERY_NAME),
-            headers,
-            payload_hash: sha256_hex(&document),
-            body: StoreBody::whole(document),
-        };
-        let answer = self.store.send(outbound, now).await?;
-        self.answer(head, permit, answer).await
+        headers.set_content_length(document.len() as u64);
+        let operation = Operation::CompleteMultipartUpload;
+        let outbound = permit.outbound(headers);
+        relay::forward(&self.store, exchange, operation, outbound, StoreBody::whole(document)).await
     }
 
-    /// Every part that the store has of this upload, by number; or the store's own refusal.
-    async fn parts(
-        &self,
-        head: &Parts,
-        permit: &Permit<'_>,
-        key: &str,
-        upload_id: &str,
-        now: UnixTime,
-    ) -> Result<std::result::Result<HashMap<u32, (u64, String)>, Answer>> {
+    /// Every part that the store has of this upload.
+    async fn parts(&self, exchange: &Exchange, permit: CompletePermit<'_>) -> Result<Parts> {
         let mut there = HashMap::new();
-        let mut marker = None;
+        let mut after = None;
         for _ in 0..PARTS_PAGES_MAX {
-            let mut query = Query::default();
-            query.push("uploadId", upload_id)?;
-            if let Some(marker) = marker {
-                query.push("part-number-marker", u32::to_string(&marker))?;
-            }
-            let answer = self
-                .store
-                .send(Outbound::bodiless(Method::GET, Some(key), query, HeaderMap::new()), now)
-                .await?;
+            let answer = self.store.send(permit.parts_page(after), StoreBody::empty(), exchange.now).await?;
             if !answer.status().is_success() {
-                return self.answer(head, permit, answer).await.map(Err);
+                let operation = Operation::CompleteMultipartUpload;
+                return relay::answer(&self.store, exchange, operation, answer).await.map(Parts::Refused);
             }
             let document = collect_bounded(
                 answer.into_body(),
@@ -100,33 +82,27 @@ impl Gate {
                 .ok_or_else(|| Error::store_unavailable("a list of parts that cannot be read"))?;
             there.extend(parts.into_iter().map(|(number, bytes, etag)| (number, (bytes, etag))));
             match next {
-                None => return Ok(Ok(there)),
+                None => return Ok(Parts::There(there)),
                 // A marker that does not move on would be asked for for ever.
-                Some(next) if marker.is_some_and(|last| next <= last) => break,
-                Some(next) => marker = Some(next),
+                Some(next) if after.is_some_and(|last| next <= last) => break,
+                Some(next) => after = Some(next),
             }
         }
         Err(Error::store_unavailable("the list of parts did not come to an end"))
     }
 
-    /// Takes an upload back that may never be completed; a failure only leaves its parts to the store's own clean-up.
-    async fn abort(&self, key: &str, upload_id: &str, now: UnixTime) {
-        let mut query = Query::default();
-        let aborted = match query.push("uploadId", upload_id) {
-            Ok(()) => self
-                .store
-                .send(Outbound::bodiless(Method::DELETE, Some(key), query, HeaderMap::new()), now)
-                .await
-                .map(|answer| answer.status()),
-            Err(error) => Err(error),
-        };
-        match aborted {
+    /// Takes an upload back that may never be completed; a failure only leaves its parts to the store's own
+    /// clean-up.
+    async fn abort(&self, exchange: &Exchange, permit: CompletePermit<'_>) {
+        let sent = self.store.send(permit.abort(), StoreBody::empty(), exchange.now).await;
+        let key = exchange.record.key.as_deref();
+        match sent.map(|answer| answer.status()) {
             Ok(status) if status.is_success() || status == StatusCode::NOT_FOUND => {}
             Ok(status) => {
-                tracing::warn!(key, %status, "an upload outside the size limits could not be aborted")
+                tracing::warn!(key, %status, "an upload outside the size limits could not be aborted");
             }
             Err(error) => {
-                tracing::warn!(key, %error, "an upload outside the size limits could not be aborted")
+                tracing::warn!(key, %error, "an upload outside the size limits could not be aborted");
             }
         }
     }
@@ -141,7 +117,8 @@ fn sum(parts: &[CompletedPart], there: &HashMap<u32, (u64, String)>) -> Result<u
             _ => {
                 return Err(Error::new(
                     Code::InvalidPart,
-                    "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag.",
+                    "One or more of the specified parts could not be found. The part might not have been \
+                     uploaded, or the specified entity tag might not have matched the part's entity tag.",
                 )
                 .element("PartNumber", part.number.to_string()));
             }

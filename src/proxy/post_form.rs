@@ -1,36 +1,32 @@
 //! POST of a form to the bucket: S3's browser uploads, with the same rights, sizes and stream as a PUT (P14).
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html>. Beyond S3: the file has to be the
-//! last part and the form ends with its last boundary and a line end, for the file's length is told to the store
-//! before its first byte; and a redirect leads to the hosts of `endpoints.redirect_hosts` alone.
-
-use std::time::SystemTime;
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html>. Beyond S3: the file has to
+//! be the last part and the form ends with its last boundary and a line end, for the file's length is told to
+//! the store before its first byte; and a redirect leads to the hosts of `endpoints.redirect_hosts` alone.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
-use hyper::body::Incoming;
 
 use super::{
-    Arrival, Gate,
-    answer::Answer,
-    check_head, host,
-    put::{Through, expected_digests, rewrite},
+    Proxy, check_head,
+    put::{Planned, expected_digests, rewrite},
     sizes,
 };
 use crate::{
     auth::{Payload, sigv4::post_policy::PostForm},
     body::{
         client_body::ClientBody,
-        form::{Boundary, FORM_HEAD_BYTES_MAX, FormFile, FormHead, read_head},
+        form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, read_head},
         plan::{Framing, Plan},
     },
     error::{Code, Error, Result},
-    exchange::AccessRecord,
+    exchange::{Answer, Exchange, RequestBody},
+    policy::UploadPermit,
     s3::{
-        Addressing, Operation, Request, headers,
+        Addressing, ForwardedHeaders, Operation, Request,
         uri::{self, Query},
         xml,
     },
-    time::UnixTime,
+    site,
 };
 
 /// The variable of a key for which the client's file name stands in.
@@ -53,8 +49,9 @@ const ANSWER_HEADERS: &[&str] = &[
     "x-amz-checksum-sha256",
 ];
 
-/// Whether a request is a form for the bucket: a POST of `multipart/form-data`, without a query, not to an object.
-pub(super) fn is_form(head: &Parts) -> bool {
+/// Whether a request is a form for the bucket: a POST of `multipart/form-data`, without a query, not to an
+/// object.
+pub(crate) fn is_form(head: &Parts) -> bool {
     let path = head.uri.path();
     head.method == Method::POST
         && head.uri.query().is_none_or(str::is_empty)
@@ -72,117 +69,98 @@ enum Success {
     Redirect(String),
 }
 
-impl Gate {
-    pub(super) async fn form(
-        &self,
-        head: &Parts,
-        arrival: &mut Arrival,
-        record: &mut AccessRecord,
-    ) -> Result<Answer> {
-        check_head(head)?;
-        let mut body = Some(arrival.take()?);
-        let answer = self.form_upload(head, &mut body, arrival, record).await;
-        // Refused before the file: the client may still be sending it.
-        if let Some(body) = body {
-            *arrival = Arrival::Unread(body);
-        }
-        answer
-    }
-
-    async fn form_upload(
-        &self,
-        head: &Parts,
-        body: &mut Option<Incoming>,
-        arrival: &mut Arrival,
-        record: &mut AccessRecord,
-    ) -> Result<Answer> {
-        let now = SystemTime::now();
-        let time = UnixTime::from(now);
-        let host = host(head)?;
-        let bucket = self.form_bucket(head, host)?;
-        if head.headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS")) {
+impl Proxy {
+    /// Uploads the file of a form.
+    ///
+    /// # Errors
+    /// S3's codes for what is wrong with the form, its policy, or the caller's rights.
+    pub(crate) async fn post_form(&self, exchange: &mut Exchange, body: RequestBody) -> Result<Answer> {
+        let now = exchange.now;
+        check_head(&exchange.head)?;
+        let host = site::host(&exchange.head)?.to_owned();
+        let bucket = self.form_bucket(exchange, &host)?;
+        let headers = &exchange.head.headers;
+        if headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS")) {
             return Err(Error::new(
                 Code::InvalidRequest,
                 "Only one auth mechanism allowed: the Authorization header or the form's policy, not both.",
             ));
         }
-        let form_bytes = sizes::content_length(&head.headers)?;
+        let form_bytes = sizes::content_length(headers)?;
         if form_bytes > self.limits.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
-            sizes::object_size(&self.limits, form_bytes)?;
+            sizes::check_object(&self.limits, form_bytes)?;
         }
-        let boundary = Boundary::of(content_type(head).unwrap_or_default())?;
+        let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
         // The fields, within bounds, and the beginning of the file.
-        let inbound = body.as_mut().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
-        let (form_head, file) = read_head(inbound, &boundary, form_bytes, self.pace).await?;
-        let form = PostForm { fields: &form_head.fields, host, is_own_host: self.is_own_host(host) };
+        let (form_head, file) = read_head(body, &boundary, form_bytes, self.pace).await?;
+        let file_bytes = file.bytes();
+        let is_own_host = self.site.is_own_host(&host);
+        let form = PostForm { fields: &form_head.fields, host: &host, is_own_host };
 
         // Verify, and look up, as on the road.
-        let verified = self.verifier.verify_form(&form, time)?;
-        let (caller, _) = self.recognise(verified.hotkey(), now, record)?;
-        record.operation = Some(Operation::PutObject);
+        let verified = self.access.verifier().verify_form(&form, now)?;
+        let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
+        exchange.record.operation = Some(Operation::PutObject);
 
         // The policy's conditions on this form, then what this server lets the caller do.
         let key = key(&form, &form_head)?;
-        record.key = Some(key.clone());
-        verified.policy().check(&form, &key, &bucket, time)?;
+        exchange.record.key = Some(key.clone());
+        verified.policy().check(&form, &key, &bucket, now)?;
         let success = self.success(&form)?;
         let fields = object_headers(&form)?;
         let path = format!("/{bucket}/{key}");
         let request =
             Request::parse(&Method::PUT, Addressing::Path, &path, Query::default(), &HeaderMap::new())?;
-        let mut passed = headers::forwarded(Operation::PutObject, &fields)?;
-        let permit = self.policy.authorise(&caller, request)?;
+        let forwarded = ForwardedHeaders::of(Operation::PutObject, &fields)?;
+        let permit = self.access.policy().authorise(&caller, request)?;
+        let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
 
-        // Admit: the bounds of the policy, and the server's own.
-        verified.policy().check_length(file.bytes())?;
-        sizes::object_size(&self.limits, file.bytes())?;
+        // The bounds of the policy, and the server's own.
+        verified.policy().check_length(file_bytes)?;
+        sizes::check_object(&self.limits, file_bytes)?;
 
-        let through = self.form_body(&fields, &mut passed, body, file, arrival)?;
-        let answer = self.stream(head, &permit, passed, through, time).await?;
+        let answer = self.store_file(exchange, permit, forwarded, &fields, file).await?;
         if !answer.is_success() {
             return Ok(answer);
         }
-        let place = match self.host_bucket(host) {
-            Some(_) => format!("/{}", uri::encode_path(&key)),
-            None => format!("/{bucket}/{}", uri::encode_path(&key)),
-        };
-        let location = format!("{}{place}", self.public_endpoint(head, record.from_edge, host));
+        let endpoint = self.site.public_endpoint(&exchange.head, exchange.from_edge, &host);
+        let location = format!("{endpoint}{}/{}", self.site.bucket_path(&host), uri::encode_path(&key));
         form_answer(&answer, &success, &location, &bucket, &key)
     }
 
-    /// Plans the file's way through.
-    fn form_body<'a>(
+    /// Streams the file to the store.
+    async fn store_file(
         &self,
+        exchange: &Exchange,
+        permit: UploadPermit<'_>,
+        mut forwarded: ForwardedHeaders,
         fields: &HeaderMap,
-        passed: &mut HeaderMap,
-        body: &mut Option<Incoming>,
-        file: FormFile,
-        arrival: &'a mut Arrival,
-    ) -> Result<Through<'a>> {
-        let expected = expected_digests(&Payload::Unsigned, fields, self.store_settings.verifies)?;
+        file: FilePart<RequestBody>,
+    ) -> Result<Answer> {
+        let expected = expected_digests(&Payload::Unsigned, fields, self.verified_by_store)?;
         let plan = Plan::new(Framing::Plain, file.bytes(), expected);
-        let payload_hash = rewrite(passed, &plan, &Payload::Unsigned, self.store_settings.verifies)?;
-        let inbound = body.take().ok_or_else(|| Error::internal("a form's body was asked for twice"))?;
-        let body = ClientBody::FormFile(Box::new(file.in_body(inbound)));
-        Ok(Through { plan, payload_hash, body, arrival })
+        let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned, self.verified_by_store)?;
+        let body = ClientBody::FormFile(Box::new(file));
+        self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }
 
     /// The bucket of a form: there is one, and the path names no object.
-    fn form_bucket(&self, head: &Parts, host: &str) -> Result<String> {
-        let path = uri::decode_path(head.uri.path())?;
+    fn form_bucket(&self, exchange: &Exchange, host: &str) -> Result<String> {
+        let path = uri::decode_path(exchange.path())?;
         let named = path.trim_matches('/');
-        let bucket = match (self.host_bucket(host), named) {
+        let bucket = match (self.site.host_bucket(host), named) {
             (Some(bucket), "") => bucket,
             (Some(_), _) | (None, "") => {
                 return Err(Error::new(
                     Code::MethodNotAllowed,
-                    "The specified method is not allowed against this resource: a form is posted to the bucket's own URL.",
+                    "The specified method is not allowed against this resource: a form is posted to the \
+                     bucket's own URL.",
                 ));
             }
             (None, named) => named,
         };
-        self.check_bucket(bucket, host)?;
+        self.site.check_bucket(bucket, host)?;
         Ok(bucket.to_owned())
     }
 
@@ -196,17 +174,14 @@ impl Gate {
             });
             return match (&target, host) {
                 (Some(target), Some(authority))
-                    if self
-                        .endpoints
-                        .redirect_hosts
-                        .iter()
-                        .any(|own| own.eq_ignore_ascii_case(authority.as_str())) =>
+                    if self.redirect_hosts.iter().any(|own| own.eq_ignore_ascii_case(authority.as_str())) =>
                 {
                     Ok(Success::Redirect(target.to_string()))
                 }
                 _ => Err(Error::new(
                     Code::AccessDenied,
-                    "RedirectDenied: success_action_redirect must lead to one of the hosts in endpoints.redirect_hosts.",
+                    "RedirectDenied: success_action_redirect must lead to one of the hosts in \
+                     endpoints.redirect_hosts.",
                 )),
             };
         }
@@ -224,7 +199,8 @@ fn key(form: &PostForm<'_>, head: &FormHead) -> Result<String> {
     let key = form.field("key")?.filter(|key| !key.is_empty()).ok_or_else(|| {
         Error::new(
             Code::UserKeyMustBeSpecified,
-            "The bucket POST must contain the specified field name. If it is specified, please check the order of the fields: the key stands before the file.",
+            "The bucket POST must contain the specified field name. If it is specified, please check the \
+             order of the fields: the key stands before the file.",
         )
     })?;
     if !key.contains(FILENAME) {

@@ -1,34 +1,31 @@
-//! PutObject and UploadPart: the bytes stream through, and the last of them only when all is proven (P4 to P8).
+//! PutObject and UploadPart: the bytes stream through, and the last of them only when all is proven (P4 to
+//! P8).
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
-use hyper::body::Incoming;
+use http::HeaderMap;
 
-use super::{Arrival, Gate, answer::Answer, sizes};
+use super::{Proxy, relay, sizes};
 use crate::{
     auth::Payload,
     body::{
         client_body::ClientBody,
         content_check::ExpectedDigests,
-        digest::{self, RunningDigest},
         output::Output,
         plan::{Framing, Plan},
         upload::Upload,
         verifying::VerifyingBody,
     },
-    config::{Proofs, Trailers, UploadsAfterLoss},
-    error::{Code, Error, Result},
-    policy::{Caller, Permit},
-    s3::{Operation, SDK_QUERY_NAME},
-    store::{Outbound, StoreBody},
-    time::UnixTime,
+    config::{StoreChecks, Trailers},
+    error::{Error, Result},
+    exchange::{Answer, Exchange, RequestBody},
+    policy::UploadPermit,
+    s3::{ForwardedHeaders, Operation},
+    store::StoreBody,
 };
 
-/// Content of one chunk towards the store: large enough that its line is nothing, and a size that stores take.
+/// Content of one chunk towards the store: large enough that its line is nothing, and a size that stores
+/// take.
 const STORE_CHUNK_BYTES: u64 = 1 << 20;
 
 /// How long a client waits for its answer because the store's connection has not let go of its upload.
@@ -37,86 +34,59 @@ const LETTING_GO_TIME_MAX: Duration = Duration::from_secs(1);
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
-/// How often an upload looks whether its caller is still registered, where such uploads are cut.
-const REGISTRATION_LOOK: Duration = Duration::from_secs(1);
-
-/// An upload as it arrives.
-pub(super) struct Inbound<'a> {
-    pub(super) headers: &'a HeaderMap,
-    pub(super) payload: &'a Payload,
-    pub(super) arrival: &'a mut Arrival,
-}
-
-/// A body on its way through.
-pub(super) struct Through<'a> {
+/// A body on its way through, before its first byte is read.
+pub(super) struct Planned {
     pub(super) plan: Plan,
-    pub(super) payload_hash: String,
-    pub(super) body: ClientBody<Incoming>,
-    pub(super) arrival: &'a mut Arrival,
+    pub(super) payload_hash: Cow<'static, str>,
+    pub(super) body: ClientBody<RequestBody>,
 }
 
-impl Gate {
-    pub(super) async fn upload(
+impl Proxy {
+    /// PutObject and UploadPart.
+    pub(super) async fn put(
         &self,
-        head: &Parts,
-        permit: &Permit<'_>,
-        mut headers: HeaderMap,
-        inbound: Inbound<'_>,
-        now: UnixTime,
+        exchange: &Exchange,
+        permit: UploadPermit<'_>,
+        mut forwarded: ForwardedHeaders,
+        headers: &HeaderMap,
+        payload: &Payload,
+        body: RequestBody,
     ) -> Result<Answer> {
-        let request = permit.request();
-        // Admit: declared too large, or too small, is refused before a byte is read.
-        let decoded_bytes = sizes::declared_bytes(inbound.payload, inbound.headers)?;
-        match request.operation {
-            Operation::UploadPart => sizes::part_size(&self.limits, decoded_bytes)?,
-            _ => sizes::object_size(&self.limits, decoded_bytes)?,
+        // Declared too large, or too small, is refused before a byte is read.
+        let decoded_bytes = sizes::declared_bytes(payload, headers)?;
+        match permit.is_part() {
+            true => sizes::check_part(&self.limits, decoded_bytes)?,
+            false => sizes::check_object(&self.limits, decoded_bytes)?,
         }
-        let plan = plan(
-            inbound.payload,
-            inbound.headers,
-            decoded_bytes,
-            self.store_settings.trailers,
-            self.store_settings.verifies,
-        )?;
-        let payload_hash = rewrite(&mut headers, &plan, inbound.payload, self.store_settings.verifies)?;
-
-        let body = ClientBody::Plain(inbound.arrival.take()?);
-        let through = Through { plan, payload_hash, body, arrival: inbound.arrival };
-        self.stream(head, permit, headers, through, now).await
+        let plan = plan(payload, headers, decoded_bytes, self.trailers, self.verified_by_store)?;
+        let payload_hash = rewrite(&mut forwarded, &plan, payload, self.verified_by_store)?;
+        let body = ClientBody::Plain(body);
+        self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }
 
     /// Streams a body that is planned to the store.
     pub(super) async fn stream(
         &self,
-        head: &Parts,
-        permit: &Permit<'_>,
-        headers: HeaderMap,
-        through: Through<'_>,
-        now: UnixTime,
+        exchange: &Exchange,
+        permit: UploadPermit<'_>,
+        headers: ForwardedHeaders,
+        planned: Planned,
     ) -> Result<Answer> {
-        let request = permit.request();
-        let body = VerifyingBody::new(through.body, through.plan, self.pace);
+        let Planned { plan, payload_hash, body } = planned;
+        let operation = if permit.is_part() { Operation::UploadPart } else { Operation::PutObject };
+        let body = VerifyingBody::new(body, plan, self.pace);
         let report = body.report();
-        *through.arrival = Arrival::Taken(Arc::clone(&report));
         // A small body is read whole here.
         let upload = tokio::select! {
             upload = Upload::prepare(body) => upload?,
-            lost = self.registration_lost(permit.caller()) => return Err(lost),
+            lost = self.access.registration_lost(permit.caller()) => return Err(lost),
         };
-        let (body, abort) = StoreBody::upload(upload);
-        let outbound = Outbound {
-            method: Method::PUT,
-            key: Some(request.key()?.to_owned()),
-            query: request.query.clone().without(|name| name == SDK_QUERY_NAME),
-            headers,
-            payload_hash: through.payload_hash,
-            body,
-        };
+        let (body, abort) = StoreBody::upload(upload, payload_hash);
         let answer = tokio::select! {
-            answer = self.store.send(outbound, now) => answer,
-            // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper notices that
-            // nobody waits for the answer.
-            lost = self.registration_lost(permit.caller()) => {
+            answer = self.store.send(permit.outbound(headers), body, exchange.now) => answer,
+            // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper
+            // notices that nobody waits for the answer.
+            lost = self.access.registration_lost(permit.caller()) => {
                 abort.stop();
                 return Err(lost);
             }
@@ -125,7 +95,7 @@ impl Gate {
         if let Some(error) = report.failure() {
             return Err(error.clone());
         }
-        let answer = self.answer(head, permit, answer?).await;
+        let answer = relay::answer(&self.store, exchange, operation, answer?).await;
         if !report.is_verified() {
             // The store answered early: take its answer, and let go of the client's rest (P41).
             abort.stop();
@@ -142,39 +112,13 @@ impl Gate {
     }
 }
 
-impl Gate {
-    /// Resolves when an upload under way must end because its caller may not upload any more, which never happens
-    /// where such uploads may finish.
-    async fn registration_lost(&self, caller: &Caller) -> Error {
-        if self.chain.uploads_after_loss == UploadsAfterLoss::Finish {
-            return std::future::pending().await;
-        }
-        loop {
-            tokio::time::sleep(REGISTRATION_LOOK).await;
-            let now = SystemTime::now();
-            let snapshot = self.registry.snapshot(now);
-            // One that is too old says nothing of a loss; the next request will hear of that.
-            match self.registered(caller.hotkey, &snapshot, now.into()) {
-                Err(error) if error.code == Code::AccessDenied => return error,
-                Ok(current) if current.owner.coldkey() != caller.owner.coldkey() => {
-                    return Error::new(
-                        Code::AccessDenied,
-                        "FolderDenied: the hotkey has another coldkey now, so the folder is another; upload there.",
-                    );
-                }
-                Ok(_) | Err(_) => {}
-            }
-        }
-    }
-}
-
 /// What the client promised of its body, and in which form it goes on.
 fn plan(
     payload: &Payload,
     headers: &HeaderMap,
     decoded_bytes: u64,
     trailers: Trailers,
-    store: Proofs,
+    store: StoreChecks,
 ) -> Result<Plan> {
     let framing = Framing::of(payload, headers)?;
     let plan = Plan::new(framing, decoded_bytes, expected_digests(payload, headers, store)?);
@@ -188,7 +132,7 @@ fn plan(
 pub(super) fn expected_digests(
     payload: &Payload,
     headers: &HeaderMap,
-    store: Proofs,
+    store: StoreChecks,
 ) -> Result<ExpectedDigests> {
     let mut expected = ExpectedDigests::of(payload, headers)?;
     if store.sha256 {
@@ -205,43 +149,25 @@ pub(super) fn expected_digests(
 
 /// Writes framing and length for the store; gives `x-amz-content-sha256`.
 pub(super) fn rewrite(
-    headers: &mut HeaderMap,
+    headers: &mut ForwardedHeaders,
     plan: &Plan,
     payload: &Payload,
-    store: Proofs,
-) -> Result<String> {
-    let number = |number: u64| HeaderValue::from(number);
-    headers.insert(header::CONTENT_LENGTH, number(plan.outbound_bytes()));
+    store: StoreChecks,
+) -> Result<Cow<'static, str>> {
+    headers.set_content_length(plan.outbound_bytes());
     match plan.output() {
         Output::UnsignedTrailer { trailer, .. } => {
-            headers.insert("x-amz-trailer", HeaderValue::from_static(trailer.header()));
-            headers.insert("x-amz-decoded-content-length", number(plan.decoded_bytes()));
-            let coding = match headers.get(header::CONTENT_ENCODING) {
-                Some(kept) => {
-                    let joined = [kept.as_bytes(), b",aws-chunked"].concat();
-                    HeaderValue::from_bytes(&joined).map_err(Error::internal)?
-                }
-                None => HeaderValue::from_static("aws-chunked"),
-            };
-            headers.insert(header::CONTENT_ENCODING, coding);
-            Ok(UNSIGNED_TRAILER.to_owned())
+            headers.set_aws_chunked(trailer.header(), plan.decoded_bytes())?;
+            Ok(UNSIGNED_TRAILER.into())
         }
         Output::Plain => {
             if plan.trailer().is_some() {
-                // Announces a checksum that no longer comes.
-                headers.remove("x-amz-sdk-checksum-algorithm");
+                headers.remove_announced_checksum();
             }
             match payload {
-                Payload::Sha256(sha256) if store.sha256 => Ok(hex::encode(sha256)),
-                _ => Ok(UNSIGNED_PAYLOAD.to_owned()),
+                Payload::Sha256(sha256) if store.sha256 => Ok(hex::encode(sha256).into()),
+                _ => Ok(UNSIGNED_PAYLOAD.into()),
             }
         }
     }
-}
-
-/// `Content-MD5` of a body that was built here.
-pub(super) fn content_md5(body: &[u8]) -> Result<HeaderValue> {
-    let mut running = RunningDigest::md5();
-    running.update(body);
-    HeaderValue::from_str(&digest::to_base64(&running.finish())).map_err(Error::internal)
 }

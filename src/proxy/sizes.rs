@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Judges the size of a whole object: a PUT, the source of a copy, the sum of parts (S10).
-pub(super) fn object_size(limits: &Limits, bytes: u64) -> Result<()> {
+pub(super) fn check_object(limits: &Limits, bytes: u64) -> Result<()> {
     if bytes > limits.object_bytes_max {
         return Err(too_large(limits, bytes));
     }
@@ -28,7 +28,7 @@ pub(super) fn object_size(limits: &Limits, bytes: u64) -> Result<()> {
 }
 
 /// Judges the size of one part: only what no sum could make right again.
-pub(super) fn part_size(limits: &Limits, bytes: u64) -> Result<()> {
+pub(super) fn check_part(limits: &Limits, bytes: u64) -> Result<()> {
     if bytes > limits.object_bytes_max { Err(too_large(limits, bytes)) } else { Ok(()) }
 }
 
@@ -41,8 +41,8 @@ fn too_large(limits: &Limits, bytes: u64) -> Error {
     .element("MaxSizeAllowed", limits.object_bytes_max.to_string())
 }
 
-/// The decoded length that a body declares: `x-amz-decoded-content-length` for chunked ones, else `Content-Length`
-/// (P42). Without either there is no length, and no upload.
+/// The decoded length that a body declares: `x-amz-decoded-content-length` for chunked ones, else
+/// `Content-Length` (P42). Without either there is no length, and no upload.
 pub(super) fn declared_bytes(payload: &Payload, headers: &HeaderMap) -> Result<u64> {
     let length = number(headers, header::CONTENT_LENGTH.as_str())?;
     let decoded = number(headers, "x-amz-decoded-content-length")?;
@@ -116,12 +116,12 @@ mod tests {
 
     #[test]
     fn s10_objects_are_1_kib_to_5_gib() {
-        let code = |bytes| object_size(&LIMITS, bytes).map_err(|error| error.code);
+        let code = |bytes| check_object(&LIMITS, bytes).map_err(|error| error.code);
         assert_eq!(code(1023), Err(Code::EntityTooSmall));
         assert_eq!(code(1024), Ok(()));
         assert_eq!(code(5_368_709_120), Ok(()));
         assert_eq!(code(5_368_709_121), Err(Code::EntityTooLarge));
-        assert!(part_size(&LIMITS, 0).is_ok() && part_size(&LIMITS, 5_368_709_121).is_err());
+        assert!(check_part(&LIMITS, 0).is_ok() && check_part(&LIMITS, 5_368_709_121).is_err());
     }
 
     #[test]

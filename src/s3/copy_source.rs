@@ -15,9 +15,9 @@ pub struct CopySource {
 }
 
 impl CopySource {
-    /// Reads `[/]bucket/key[?versionId=…]`, percent-encoded; a `+` is a plus (P21). Access points (`arn:…`) are
-    /// refused: they name buckets elsewhere (P30).
-    pub fn parse(header: &str) -> Result<Self> {
+    /// Reads `[/]bucket/key[?versionId=…]`, percent-encoded; a `+` is a plus (P21). Access points (`arn:…`)
+    /// are refused: they name buckets elsewhere (P30).
+    pub(crate) fn parse(header: &str) -> Result<Self> {
         let invalid = |why: &'static str| {
             Error::new(Code::InvalidArgument, why).element("ArgumentName", "x-amz-copy-source")
         };
@@ -60,7 +60,7 @@ impl CopySource {
     }
 
     /// The header for the store, with the store's bucket in place of the client's.
-    pub fn to_header(&self, bucket: &str) -> String {
+    pub(crate) fn to_header(&self, bucket: &str) -> String {
         let path = format!("/{}/{}", uri::encode_component(bucket), uri::encode_path(&self.key));
         match &self.version_id {
             Some(version) => format!("{path}?versionId={}", uri::encode_component(version)),

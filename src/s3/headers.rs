@@ -1,12 +1,18 @@
 //! Which request headers go on to the store: those on the list, and no other (P34, P35).
 //!
-//! An `x-amz-*` header is an instruction to the store. The ones that only describe the object or the read pass; the
-//! ones that widen rights are refused by name; unknown ones are refused too, for they may be instructions that came
-//! after this list. Headers outside `x-amz-*` that are not on the list are left behind.
+//! An `x-amz-*` header is an instruction to the store. The ones that only describe the object or the read
+//! pass; the ones that widen rights are refused by name; unknown ones are refused too, for they may be
+//! instructions that came after this list. Headers outside `x-amz-*` that are not on the list are left
+//! behind.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::operation::{COPY_SOURCE, Operation};
+use super::{
+    copy_source::CopySource,
+    operation::{COPY_SOURCE, Operation},
+    xml::bare_etag,
+};
 use crate::error::{Code, Error, Result};
 
 /// What becomes of a request header.
@@ -14,8 +20,8 @@ use crate::error::{Code, Error, Result};
 enum Fate {
     /// Goes on unchanged.
     Forward,
-    /// Was read by this server, means nothing to the store, or belongs to the connection.
-    Leave,
+    /// Does not go on: it was read by this server, means nothing to the store, or belongs to the connection.
+    Drop,
     /// Would give the caller, or the public, more than the folder policy does.
     Widens,
     /// Not an instruction that is known here.
@@ -109,21 +115,22 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
     let copies = matches!(operation, Operation::CopyObject | Operation::UploadPartCopy);
     // Defaults that clients spell out (rclone, s3cmd) give nothing.
     match (name, value.as_bytes()) {
-        ("x-amz-acl", b"private") | ("x-amz-tagging-directive", b"COPY") => return Fate::Leave,
+        ("x-amz-acl", b"private") | ("x-amz-tagging-directive", b"COPY") => return Fate::Drop,
         ("x-amz-server-side-encryption", b"AES256") => return Fate::Forward,
         _ => {}
     }
     if WIDENING.iter().any(|beginning| name.starts_with(beginning)) {
         return Fate::Widens;
     }
-    // A range belongs to a part: a store that minds it on a whole copy would make an object smaller than its source.
+    // A range belongs to a part: a store that minds it on a whole copy would make an object smaller than its
+    // source.
     if name == COPY_RANGE && operation != Operation::UploadPartCopy {
         return Fate::Unknown;
     }
     if COPYING.contains(&name) || name == COPY_SOURCE {
         return match (copies, name == COPY_SOURCE) {
             (false, _) => Fate::Unknown,
-            (true, true) => Fate::Leave,
+            (true, true) => Fate::Drop,
             (true, false) => Fate::Forward,
         };
     }
@@ -134,45 +141,152 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
     if name == "content-md5" && operation.streams_in() {
         return Fate::Forward;
     }
-    if name.starts_with("x-amz-") && !CONSUMED.contains(&name) { Fate::Unknown } else { Fate::Leave }
+    if name.starts_with("x-amz-") && !CONSUMED.contains(&name) { Fate::Unknown } else { Fate::Drop }
 }
 
-/// The headers that go on to the store, in the client's order; `content-encoding` without `aws-chunked` (P43).
-pub fn forwarded(operation: Operation, headers: &HeaderMap) -> Result<HeaderMap> {
-    let mut forwarded = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        match fate(name.as_str(), value, operation) {
-            Fate::Forward => {
-                forwarded.append(name.clone(), value.clone());
+/// The headers of a request to the store. There are two ways in: what the list above lets through of a
+/// client's headers, and what this server writes itself, by name. The store's client adds `Host` and the
+/// signature.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForwardedHeaders(HeaderMap);
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+const COPY_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
+const DECODED_CONTENT_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
+const SDK_CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
+const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
+
+impl ForwardedHeaders {
+    /// What goes on of a client's headers, in the client's order; `content-encoding` without `aws-chunked`
+    /// (P43).
+    pub fn of(operation: Operation, headers: &HeaderMap) -> Result<Self> {
+        let mut forwarded = HeaderMap::with_capacity(headers.len());
+        for (name, value) in headers {
+            match fate(name.as_str(), value, operation) {
+                Fate::Forward => {
+                    forwarded.append(name.clone(), value.clone());
+                }
+                Fate::Drop => {}
+                Fate::Widens => return Err(widens(name)),
+                Fate::Unknown => return Err(unknown(name, operation)),
             }
-            Fate::Leave => {}
-            Fate::Widens => {
-                return Err(Error::new(
-                    Code::AccessDenied,
-                    format!(
-                        "HeaderDenied: the header {name} asks for more than the folder policy gives; send the request without it."
-                    ),
-                ));
-            }
-            Fate::Unknown => {
-                return Err(Error::new(
-                    Code::NotImplemented,
-                    format!("The header {name} is not one that this server forwards with {}; send the request without it.", operation.as_str()),
-                )
-                .element("Header", name.as_str())
-                .detail(format!("refused header {name}")));
+        }
+        if let Some(encoding) = content_encoding(headers)? {
+            forwarded.insert(header::CONTENT_ENCODING, encoding);
+        }
+        Ok(Self(forwarded))
+    }
+
+    /// No headers: for requests that this server makes of its own accord.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Writes `Content-Length`.
+    pub fn set_content_length(&mut self, bytes: u64) {
+        self.0.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
+
+    /// Says that the body is XML.
+    pub fn set_content_type_xml(&mut self) {
+        self.0.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    }
+
+    /// Writes `Content-MD5`, given the 16 bytes of the digest.
+    pub fn set_content_md5(&mut self, md5: &[u8]) -> Result<()> {
+        let value = HeaderValue::try_from(BASE64_STANDARD.encode(md5)).map_err(Error::internal)?;
+        self.0.insert(CONTENT_MD5, value);
+        Ok(())
+    }
+
+    /// Writes `x-amz-copy-source`; `bucket` is the bucket's name at the store.
+    pub fn set_copy_source(&mut self, source: &CopySource, bucket: &str) -> Result<()> {
+        let value = HeaderValue::try_from(source.to_header(bucket)).map_err(Error::internal)?;
+        self.0.insert(COPY_SOURCE, value);
+        Ok(())
+    }
+
+    /// Holds a copy to the object that was measured: it must not be another one by then. A condition of the
+    /// client's own that names another object does not hold, and is not left to the store, which may have
+    /// that object a moment later.
+    pub fn pin_copy_source(&mut self, etag: HeaderValue) -> Result<()> {
+        let bare = |value: &HeaderValue| value.to_str().map(|etag| bare_etag(etag).to_owned()).ok();
+        match self.0.get(COPY_IF_MATCH) {
+            Some(own) if own.as_bytes() != b"*" && bare(own) != bare(&etag) => Err(Error::new(
+                Code::PreconditionFailed,
+                "At least one of the pre-conditions you specified did not hold.",
+            )
+            .element("Condition", COPY_IF_MATCH.as_str())),
+            _ => {
+                self.0.insert(COPY_IF_MATCH, etag);
+                Ok(())
             }
         }
     }
-    if let Some(encoding) = content_encoding(headers)? {
-        forwarded.insert(header::CONTENT_ENCODING, encoding);
+
+    /// Says that the body is framed as `aws-chunked`, with the checksum header `trailer` after
+    /// `decoded_bytes` of content.
+    pub fn set_aws_chunked(&mut self, trailer: &'static str, decoded_bytes: u64) -> Result<()> {
+        self.0.insert(TRAILER, HeaderValue::from_static(trailer));
+        self.0.insert(DECODED_CONTENT_LENGTH, HeaderValue::from(decoded_bytes));
+        let coding = match self.0.get(header::CONTENT_ENCODING) {
+            Some(kept) => {
+                let joined = [kept.as_bytes(), b",aws-chunked"].concat();
+                HeaderValue::try_from(joined).map_err(Error::internal)?
+            }
+            None => HeaderValue::from_static("aws-chunked"),
+        };
+        self.0.insert(header::CONTENT_ENCODING, coding);
+        Ok(())
     }
-    Ok(forwarded)
+
+    /// Removes the announcement of a checksum that would have come as a trailer, and no longer does.
+    pub fn remove_announced_checksum(&mut self) {
+        self.0.remove(SDK_CHECKSUM_ALGORITHM);
+    }
+
+    /// Removes all that is said of checksums, for a body that is built anew: the client's are none of that
+    /// one's.
+    pub fn remove_checksums(&mut self) {
+        let is_checksum = |name: &&HeaderName| name.as_str().contains("checksum");
+        let names: Vec<_> = self.0.keys().filter(is_checksum).cloned().collect();
+        for name in names {
+            self.0.remove(name);
+        }
+        self.0.remove(CONTENT_MD5);
+    }
+
+    /// The headers, for the store's client to complete and sign.
+    pub fn into_map(self) -> HeaderMap {
+        self.0
+    }
 }
 
-/// Whether the client says that the body is framed as `aws-chunked`.
-pub fn is_aws_chunked(headers: &HeaderMap) -> bool {
-    codings(headers).any(|coding| coding.eq_ignore_ascii_case(b"aws-chunked"))
+/// The headers that go on to the store, as a plain map.
+pub(crate) fn forwarded(operation: Operation, headers: &HeaderMap) -> Result<HeaderMap> {
+    ForwardedHeaders::of(operation, headers).map(ForwardedHeaders::into_map)
+}
+
+fn widens(name: &HeaderName) -> Error {
+    Error::new(
+        Code::AccessDenied,
+        format!(
+            "HeaderDenied: the header {name} asks for more than the folder policy gives; \
+             send the request without it."
+        ),
+    )
+}
+
+fn unknown(name: &HeaderName, operation: Operation) -> Error {
+    Error::new(
+        Code::NotImplemented,
+        format!(
+            "The header {name} is not one that this server forwards with {}; send the request without it.",
+            operation.as_str()
+        ),
+    )
+    .element("Header", name.as_str())
+    .detail(format!("refused header {name}"))
 }
 
 /// What remains of `content-encoding` when the framing of the transfer is taken away.
@@ -202,8 +316,8 @@ fn codings(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
 }
 
-/// Headers of an answer that belong to one connection (RFC 9110, section 7.6.1) and end here; the framing is made
-/// anew on the other side (P45).
+/// Headers of an answer that belong to one connection (RFC 9110, section 7.6.1) and end here; the framing is
+/// made anew on the other side (P45).
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "keep-alive",
@@ -215,8 +329,9 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// Headers of an answer in which a store, or the edge before it, speaks of itself, of its account or to browsers about
-/// its own host: none of it is the client's business (P51), and said by this host some of it would be wrong.
+/// Headers of an answer in which a store, or the edge before it, speaks of itself, of its account or to
+/// browsers about its own host: none of it is the client's business (P51), and said by this host some of it
+/// would be wrong.
 const STORES_OWN: &[&str] = &[
     "alt-svc",
     "location",
@@ -230,14 +345,14 @@ const STORES_OWN: &[&str] = &[
 ];
 
 /// Removes what the store says of itself.
-pub fn strip_stores_own(headers: &mut HeaderMap) {
+pub(crate) fn strip_stores_own(headers: &mut HeaderMap) {
     for name in STORES_OWN {
         headers.remove(*name);
     }
 }
 
 /// Removes what belongs to one connection, together with every header that `Connection` names.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .into_iter()
@@ -270,11 +385,12 @@ mod tests {
         given: &[(&'static str, &'static str)],
         passes: &[(&'static str, &'static str)],
     ) {
-        assert_eq!(forwarded(operation, &headers(given)).unwrap(), headers(passes), "{given:?}");
+        let forwarded = ForwardedHeaders::of(operation, &headers(given)).unwrap().into_map();
+        assert_eq!(forwarded, headers(passes), "{given:?}");
     }
 
     fn refused(operation: Operation, name: &'static str, value: &'static str) -> Code {
-        forwarded(operation, &headers(&[(name, value)])).unwrap_err().code
+        ForwardedHeaders::of(operation, &headers(&[(name, value)])).unwrap_err().code
     }
 
     #[test]
@@ -319,8 +435,8 @@ mod tests {
 
     #[test]
     fn p34_unknown_instructions_are_refused_and_named() {
-        let error =
-            forwarded(Operation::PutObject, &headers(&[("x-amz-write-offset-bytes", "0")])).unwrap_err();
+        let given = headers(&[("x-amz-write-offset-bytes", "0")]);
+        let error = ForwardedHeaders::of(Operation::PutObject, &given).unwrap_err();
         assert_eq!(error.code, Code::NotImplemented);
         assert!(error.message.contains("x-amz-write-offset-bytes"));
         assert_eq!(refused(Operation::GetObject, "x-amz-copy-source", "b/k"), Code::NotImplemented);
@@ -378,7 +494,7 @@ mod tests {
             for value in &given {
                 map.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
             }
-            let passed = forwarded(Operation::PutObject, &map).unwrap();
+            let passed = ForwardedHeaders::of(Operation::PutObject, &map).unwrap().into_map();
             let passed: Vec<_> = passed
                 .get_all(header::CONTENT_ENCODING)
                 .iter()
@@ -386,6 +502,69 @@ mod tests {
                 .collect();
             assert_eq!(passed, Vec::from_iter(kept), "{given:?}");
         }
+    }
+
+    #[test]
+    fn p30_a_copy_is_held_to_the_object_that_was_measured() {
+        for (own, pinned) in [
+            (None, true),
+            (Some("*"), true),
+            (Some("\"a\""), true),
+            (Some("a"), true),
+            (Some("\"b\""), false),
+        ] {
+            let given: Vec<_> = own.map(|own| ("x-amz-copy-source-if-match", own)).into_iter().collect();
+            let mut forwarded = ForwardedHeaders::of(Operation::CopyObject, &headers(&given)).unwrap();
+            let held = forwarded.pin_copy_source(HeaderValue::from_static("\"a\""));
+            assert_eq!(
+                held.map_err(|error| error.code),
+                if pinned { Ok(()) } else { Err(Code::PreconditionFailed) }
+            );
+            assert_eq!(forwarded.into_map().get(COPY_IF_MATCH).unwrap() == "\"a\"", pinned);
+        }
+    }
+
+    #[test]
+    fn what_this_server_writes_takes_the_place_of_the_clients() {
+        let given = headers(&[
+            ("content-encoding", "gzip,aws-chunked"),
+            ("content-length", "99"),
+            ("x-amz-trailer", "x-amz-checksum-crc32"),
+            ("x-amz-sdk-checksum-algorithm", "CRC32"),
+        ]);
+        let mut chunked = ForwardedHeaders::of(Operation::PutObject, &given).unwrap();
+        chunked.set_content_length(64);
+        chunked.set_aws_chunked("x-amz-checksum-crc32", 5).unwrap();
+        let expected = [
+            ("content-encoding", "gzip,aws-chunked"),
+            ("content-length", "64"),
+            ("x-amz-decoded-content-length", "5"),
+            ("x-amz-sdk-checksum-algorithm", "CRC32"),
+            ("x-amz-trailer", "x-amz-checksum-crc32"),
+        ];
+        assert_eq!(chunked.into_map(), headers(&expected));
+
+        let mut plain = ForwardedHeaders::of(Operation::PutObject, &given).unwrap();
+        plain.remove_announced_checksum();
+        assert_eq!(plain.into_map(), headers(&[("content-encoding", "gzip")]));
+
+        let given = headers(&[
+            ("content-md5", "of the client's body"),
+            ("content-type", "text/xml"),
+            ("x-amz-checksum-crc32", "AAAAAA=="),
+            ("x-amz-sdk-checksum-algorithm", "CRC32"),
+        ]);
+        let mut rebuilt = ForwardedHeaders::of(Operation::DeleteObjects, &given).unwrap();
+        rebuilt.remove_checksums();
+        rebuilt.set_content_type_xml();
+        rebuilt.set_content_md5(&[0; 16]).unwrap();
+        let expected = [("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="), ("content-type", "application/xml")];
+        assert_eq!(rebuilt.into_map(), headers(&expected));
+
+        let source = CopySource::parse("public/data/x/a%20b").unwrap();
+        let mut copy = ForwardedHeaders::none();
+        copy.set_copy_source(&source, "real").unwrap();
+        assert_eq!(copy.into_map(), headers(&[("x-amz-copy-source", "/real/data/x/a%20b")]));
     }
 
     #[test]

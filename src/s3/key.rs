@@ -1,22 +1,22 @@
 //! Which object keys and list prefixes are taken at all, before it is asked whose they are.
 //!
-//! Stores normalise `.`, `..` and empty segments differently, so a key that holds one could be another key there
-//! (P22). They are refused for everyone.
+//! Stores normalise `.`, `..` and empty segments differently, so a key that holds one could be another key
+//! there (P22). They are refused for everyone.
 
 use crate::error::{Code, Error, Result};
 
 /// S3's own bound on a key, in bytes of UTF-8.
-pub const KEY_BYTES_MAX: usize = 1024;
+pub(crate) const KEY_BYTES_MAX: usize = 1024;
 
-/// Checks an object key: 1 to 1024 bytes, no control characters, no `.`, `..` or empty segments. One `/` at the end
-/// is a folder marker and stays.
-pub fn check_key(key: &str) -> Result<()> {
+/// Checks an object key: 1 to 1024 bytes, no control characters, no `.`, `..` or empty segments. One `/` at
+/// the end is a folder marker and stays.
+pub(crate) fn check_key(key: &str) -> Result<()> {
     let path = key.strip_suffix('/').unwrap_or(key);
     check(key, path, "object key")
 }
 
 /// Checks a list prefix or marker: as a key, but empty is fine and the last segment may still be incomplete.
-pub fn check_prefix(prefix: &str) -> Result<()> {
+pub(crate) fn check_prefix(prefix: &str) -> Result<()> {
     match prefix.strip_suffix('/').unwrap_or(prefix) {
         "" if prefix.is_empty() => Ok(()),
         path => check(prefix, path, "prefix"),
@@ -46,7 +46,8 @@ fn refused(what: &str, why: &str) -> Error {
     Error::new(
         Code::InvalidArgument,
         format!(
-            "KeyNotAllowed: the {what} {why}; stores disagree on what that means. Use a plain path such as data/x/<coldkey>/file.parquet."
+            "KeyNotAllowed: the {what} {why}; stores disagree on what that means. Use a plain path such as \
+            data/x/<coldkey>/file.parquet."
         ),
     )
 }

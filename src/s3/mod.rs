@@ -3,11 +3,14 @@
 pub mod copy_source;
 pub mod headers;
 pub mod key;
+pub mod listing;
 mod operation;
 mod request;
 pub mod uri;
 pub mod xml;
 
 pub use copy_source::CopySource;
-pub use operation::{COPY_SOURCE, Operation, SDK_QUERY_NAME};
+pub use headers::ForwardedHeaders;
+pub use operation::Operation;
+pub(crate) use operation::{COPY_SOURCE, SDK_QUERY_NAME};
 pub use request::{Addressing, Request};

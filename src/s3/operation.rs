@@ -1,6 +1,7 @@
 //! Which S3 operation a request is: one table, and what is not in it is refused by name (P34).
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>.
+//! Source:
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>.
 
 use http::{HeaderMap, Method};
 
@@ -41,8 +42,8 @@ enum Level {
     Object,
 }
 
-/// One row: the method, what the path names, whether `x-amz-copy-source` is there, the query names that make it this
-/// operation and those that it may have besides.
+/// One row: the method, what the path names, whether `x-amz-copy-source` is there, the query names that make
+/// it this operation and those that it may have besides.
 struct Row {
     operation: Operation,
     method: Method,
@@ -138,14 +139,14 @@ static TABLE: &[Row] = &[
 ];
 
 /// SDKs add the operation's name to the query for their own logs; it means nothing and goes no further.
-pub const SDK_QUERY_NAME: &str = "x-id";
+pub(crate) const SDK_QUERY_NAME: &str = "x-id";
 
 /// The header that makes a PUT a copy.
-pub const COPY_SOURCE: &str = "x-amz-copy-source";
+pub(crate) const COPY_SOURCE: &str = "x-amz-copy-source";
 
 impl Operation {
     /// S3's name of the operation, also used in logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::ListBuckets => "ListBuckets",
             Self::HeadBucket => "HeadBucket",
@@ -170,23 +171,46 @@ impl Operation {
         }
     }
 
+    /// The method of its requests.
+    pub fn method(self) -> Method {
+        match self {
+            Self::ListBuckets
+            | Self::GetBucketLocation
+            | Self::ListObjects
+            | Self::ListObjectsV2
+            | Self::ListMultipartUploads
+            | Self::GetObject
+            | Self::GetObjectAttributes
+            | Self::ListParts => Method::GET,
+            Self::HeadBucket | Self::HeadObject => Method::HEAD,
+            Self::CreateBucket
+            | Self::PutObject
+            | Self::CopyObject
+            | Self::UploadPart
+            | Self::UploadPartCopy => Method::PUT,
+            Self::DeleteObjects | Self::CreateMultipartUpload | Self::CompleteMultipartUpload => Method::POST,
+            Self::AbortMultipartUpload | Self::DeleteObject => Method::DELETE,
+        }
+    }
+
     /// Whether the request body is an object's bytes; only these take the streaming forms (P7).
-    pub fn streams_in(self) -> bool {
+    pub(crate) fn streams_in(self) -> bool {
         matches!(self, Self::PutObject | Self::UploadPart)
     }
 
-    /// Whether the store is never asked, so that no header matters to it (rclone creates the bucket with several).
-    pub fn is_answered_here(self) -> bool {
+    /// Whether the store is never asked, so that no header matters to it (rclone creates the bucket with
+    /// several).
+    pub(crate) fn is_answered_here(self) -> bool {
         matches!(self, Self::ListBuckets | Self::HeadBucket | Self::CreateBucket | Self::GetBucketLocation)
     }
 
     /// Whether the answer may be a 200 that turns out to be an error (P46).
-    pub fn fails_late(self) -> bool {
+    pub(crate) fn fails_late(self) -> bool {
         matches!(self, Self::CompleteMultipartUpload | Self::CopyObject | Self::UploadPartCopy)
     }
 
     /// Recognises the operation from the decoded request. `bucket` and `key` are what the path names.
-    pub fn parse(
+    pub(crate) fn parse(
         method: &Method,
         bucket: Option<&str>,
         key: Option<&str>,
@@ -259,8 +283,9 @@ impl Level {
     }
 }
 
-/// What names an upload or a part must name one: several stores (Ceph RGW, Versity) take an empty `uploadId` for none,
-/// and so an AbortMultipartUpload for a DeleteObject, a ListParts for a GetObject, an UploadPart for a PutObject.
+/// What names an upload or a part must name one: several stores (Ceph RGW, Versity) take an empty `uploadId`
+/// for none, and so an AbortMultipartUpload for a DeleteObject, a ListParts for a GetObject, an UploadPart
+/// for a PutObject.
 fn check_values(row: &Row, query: &Query) -> Result<()> {
     const PART_NUMBERS: std::ops::RangeInclusive<u16> = 1..=10_000;
     let value = |name| row.required.contains(&name).then(|| query.get(name).unwrap_or_default());
@@ -285,7 +310,10 @@ fn check_values(row: &Row, query: &Query) -> Result<()> {
 fn not_implemented(what: String) -> Error {
     Error::new(
         Code::NotImplemented,
-        format!("This server forwards object operations only; {what} is not among them. See its README for the list."),
+        format!(
+            "This server forwards object operations only; {what} is not among them. See its README for the \
+            list."
+        ),
     )
     .detail(format!("refused: {what}"))
 }

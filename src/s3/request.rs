@@ -55,8 +55,8 @@ impl Request {
         if bucket == Some("") {
             return Err(Error::new(Code::InvalidURI, "The request target has an empty bucket name."));
         }
-        // No value of S3's has one, and a store that copies `response-…` into its answer as it is could be made to
-        // answer the next request on that connection, which is another client's.
+        // No value of S3's has one, and a store that copies `response-…` into its answer as it is could be
+        // made to answer the next request on that connection, which is another client's.
         if let Some((name, _)) = query.iter().find(|(_, value)| value.chars().any(char::is_control)) {
             return Err(Error::new(
                 Code::InvalidArgument,
@@ -66,7 +66,24 @@ impl Request {
         let operation = Operation::parse(method, bucket, key, &query, headers)?;
         let copy_source = match operation {
             Operation::CopyObject | Operation::UploadPartCopy => Some(copy_source(headers)?),
-            _ => None,
+            Operation::ListBuckets
+            | Operation::HeadBucket
+            | Operation::CreateBucket
+            | Operation::GetBucketLocation
+            | Operation::ListObjects
+            | Operation::ListObjectsV2
+            | Operation::ListMultipartUploads
+            | Operation::DeleteObjects
+            | Operation::GetObject
+            | Operation::HeadObject
+            | Operation::GetObjectAttributes
+            | Operation::ListParts
+            | Operation::PutObject
+            | Operation::UploadPart
+            | Operation::CreateMultipartUpload
+            | Operation::CompleteMultipartUpload
+            | Operation::AbortMultipartUpload
+            | Operation::DeleteObject => None,
         };
         Ok(Self {
             operation,
@@ -78,17 +95,22 @@ impl Request {
     }
 
     /// The key; an error where the operation has none, which the operation table rules out.
-    pub fn key(&self) -> Result<&str> {
+    pub(crate) fn key(&self) -> Result<&str> {
         self.key.as_deref().ok_or_else(|| Error::internal("an object operation without a key"))
     }
 
     /// The key, where there is one.
-    pub fn key_opt(&self) -> Option<&str> {
+    pub(crate) fn key_opt(&self) -> Option<&str> {
         self.key.as_deref()
     }
 
+    /// The source of a copy, where the request is one.
+    pub fn copy_source_opt(&self) -> Option<&CopySource> {
+        self.copy_source.as_ref()
+    }
+
     /// The source of a copy.
-    pub fn copy_source(&self) -> Result<&CopySource> {
+    pub(crate) fn copy_source(&self) -> Result<&CopySource> {
         self.copy_source.as_ref().ok_or_else(|| Error::internal("a copy without a source"))
     }
 }

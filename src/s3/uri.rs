@@ -3,8 +3,9 @@
 //! Source: RFC 3986 section 2.3 and `UriEncode()` of
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 //!
-//! Invariants (P20, P21, P24): what is verified, authorised, signed and forwarded is one decoded text; for every
-//! text `decode_path(encode_path(text)) == text`; dot segments and doubled slashes stay as they were sent.
+//! Invariants (P20, P21, P24): what is verified, authorised, signed and forwarded is one decoded text; for
+//! every text `decode_path(encode_path(text)) == text`; dot segments and doubled slashes stay as they were
+//! sent.
 
 use std::borrow::Cow;
 
@@ -18,24 +19,26 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
 /// The same with `/` left alone: a path keeps its segments.
 const PATH: &AsciiSet = &COMPONENT.remove(b'/');
 
-/// Most pairs in one query. S3's widest request has about 20; the bound keeps sorting and duplicate checks cheap.
-pub const QUERY_PAIRS_MAX: usize = 100;
+/// Most pairs in one query. S3's widest request has about 20; the bound keeps sorting and duplicate checks
+/// cheap.
+pub(crate) const QUERY_PAIRS_MAX: usize = 100;
 
-/// Decodes the path of a request target, or of a copy source: `+` is a plus, `%2f` and `%2F` are both a slash.
+/// Decodes the path of a request target, or of a copy source: `+` is a plus, `%2f` and `%2F` are both a
+/// slash.
 ///
 /// # Errors
 /// `InvalidURI` for an escape that is not `%` and two hex digits, or bytes that are not UTF-8.
-pub fn decode_path(path: &str) -> Result<String> {
+pub(crate) fn decode_path(path: &str) -> Result<String> {
     decode(path, false)
 }
 
 /// Encodes a decoded path; A-Z a-z 0-9 `-._~` and `/` stay.
-pub fn encode_path(path: &str) -> String {
+pub(crate) fn encode_path(path: &str) -> String {
     utf8_percent_encode(path, PATH).to_string()
 }
 
 /// Encodes a name or a value of a query, or a key that is one segment: `/` is encoded too.
-pub fn encode_component(text: &str) -> String {
+pub(crate) fn encode_component(text: &str) -> String {
     utf8_percent_encode(text, COMPONENT).to_string()
 }
 
@@ -76,8 +79,8 @@ fn escaped(high: Option<u8>, low: Option<u8>) -> Result<u8> {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the raw query of a request target, without its `?`. `+` is a space; a flag without `=` has an empty
-    /// value; empty segments (`a&&b`) say nothing and are dropped.
+    /// Reads the raw query of a request target, without its `?`. `+` is a space; a flag without `=` has an
+    /// empty value; empty segments (`a&&b`) say nothing and are dropped.
     ///
     /// # Errors
     /// `InvalidURI` for malformed escapes, text that is not UTF-8, or too many pairs.
@@ -90,11 +93,17 @@ impl Query {
         Ok(query)
     }
 
+    /// A query of a few decoded pairs that are known here.
+    pub(crate) fn of<const PAIRS: usize>(pairs: [(&str, &str); PAIRS]) -> Self {
+        const { assert!(PAIRS <= QUERY_PAIRS_MAX) };
+        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    }
+
     /// Adds a decoded pair at the end.
     ///
     /// # Errors
     /// `InvalidURI` once there are [`QUERY_PAIRS_MAX`] pairs.
-    pub fn push(&mut self, name: impl Into<String>, value: impl Into<String>) -> Result<()> {
+    pub(crate) fn push(&mut self, name: impl Into<String>, value: impl Into<String>) -> Result<()> {
         if self.0.len() >= QUERY_PAIRS_MAX {
             return Err(Error::new(Code::InvalidURI, "The query has more than 100 parameters."));
         }
@@ -103,7 +112,7 @@ impl Query {
     }
 
     /// The first value of that name.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
@@ -111,7 +120,7 @@ impl Query {
     ///
     /// # Errors
     /// `InvalidArgument` where it stands there twice: two readers would take two different values.
-    pub fn get_unique(&self, name: &str) -> Result<Option<&str>> {
+    pub(crate) fn get_unique(&self, name: &str) -> Result<Option<&str>> {
         let mut values = self.iter().filter(|(other, _)| *other == name).map(|(_, value)| value);
         let first = values.next();
         if values.next().is_some() {
@@ -124,29 +133,24 @@ impl Query {
     }
 
     /// All pairs in the order of the wire.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// How many pairs there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The pairs whose name does not fit `dropped`.
     #[must_use]
-    pub fn without(mut self, dropped: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn without(mut self, dropped: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|(name, _)| !dropped(name));
         self
     }
 
-    /// The one form in which a query is verified, signed and sent: each side encoded, sorted by encoded name and
-    /// then value, flags as `name=` (P24).
+    /// The one form in which a query is verified, signed and sent: each side encoded, sorted by encoded name
+    /// and then value, flags as `name=` (P24).
     pub fn canonical(&self) -> String {
         let mut canonical = String::new();
         self.push_canonical(&mut canonical, |_| false);
@@ -240,7 +244,7 @@ mod tests {
     #[test]
     fn the_number_of_pairs_is_bounded() {
         let raw = |pairs: usize| vec!["a=1"; pairs].join("&");
-        assert_eq!(Query::parse(Some(&raw(QUERY_PAIRS_MAX))).unwrap().len(), QUERY_PAIRS_MAX);
+        assert_eq!(Query::parse(Some(&raw(QUERY_PAIRS_MAX))).unwrap().0.len(), QUERY_PAIRS_MAX);
         assert_eq!(Query::parse(Some(&raw(QUERY_PAIRS_MAX + 1))).unwrap_err().code, Code::InvalidURI);
     }
 
@@ -259,7 +263,7 @@ mod tests {
             let once = query.canonical();
             let again = Query::parse(Some(&once)).unwrap();
             prop_assert_eq!(again.canonical(), once);
-            prop_assert_eq!(again.len(), pairs.len());
+            prop_assert_eq!(again.0.len(), pairs.len());
         }
 
         #[test]

@@ -1,8 +1,9 @@
 //! S3's XML: what clients send, what is answered here, and what the store's answers say.
 //!
-//! Source: <https://s3.amazonaws.com/doc/2006-03-01/AmazonS3.xsd>. Requests are parsed into a small tree and built
-//! anew before they go on, so that the store cannot read them differently. Bounds: the text is bounded by the caller,
-//! its depth and number of elements here; a document type is refused, so entities are the five of XML and nothing expands.
+//! Source: <https://s3.amazonaws.com/doc/2006-03-01/AmazonS3.xsd>. Requests are parsed into a small tree and
+//! built anew before they go on, so that the store cannot read them differently. Bounds: the text is bounded
+//! by the caller, its depth and number of elements here; a document type is refused, so entities are the five
+//! of XML and nothing expands.
 
 use std::fmt::Write as _;
 
@@ -11,23 +12,23 @@ use quick_xml::{Reader, escape::escape, events::Event};
 use crate::error::{Code, Error, Result};
 
 /// The namespace which clients pin.
-pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+pub(crate) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// The first line of every document.
-pub const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+pub(crate) const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 /// S3's documents are at most four deep; the rest is room for extensions.
 const DEPTH_MAX: usize = 16;
 
-/// 10,000 parts with all their checksums are 80,000 elements. An element takes about 100 bytes here, however short it
-/// is in the text.
+/// 10,000 parts with all their checksums are 80,000 elements. An element takes about 100 bytes here, however
+/// short it is in the text.
 const ELEMENTS_MAX: usize = 100_000;
 
 /// Keys of one DeleteObjects.
-pub const DELETE_KEYS_MAX: usize = 1000;
+pub(crate) const DELETE_KEYS_MAX: usize = 1000;
 
 /// Parts of one upload.
-pub const PARTS_MAX: usize = 10_000;
+pub(crate) const PARTS_MAX: usize = 10_000;
 
 /// One element: its local name, its own text and its children.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -137,7 +138,8 @@ fn malformed(why: &str) -> Error {
     Error::new(
         Code::MalformedXML,
         format!(
-            "The XML you provided was not well-formed or did not validate against our published schema: it {why}."
+            "The XML you provided was not well-formed or did not validate against our published schema: it \
+            {why}."
         ),
     )
 }
@@ -198,7 +200,7 @@ impl Delete {
     }
 
     /// Builds the body for the store.
-    pub fn to_xml(&self) -> String {
+    pub(crate) fn to_xml(&self) -> String {
         let mut xml = format!("{DECLARATION}<Delete xmlns=\"{NAMESPACE}\">");
         if self.quiet {
             push(&mut xml, "Quiet", "true");
@@ -217,7 +219,7 @@ impl Delete {
 }
 
 /// The `<Error>` of one key in a DeleteObjects answer.
-pub fn delete_error(object: &DeleteObject, error: &Error) -> String {
+pub(crate) fn delete_error(object: &DeleteObject, error: &Error) -> String {
     let mut xml = String::from("<Error>");
     push(&mut xml, "Key", &object.key);
     for (_, version) in object.further.iter().filter(|(name, _)| name == "VersionId") {
@@ -230,7 +232,7 @@ pub fn delete_error(object: &DeleteObject, error: &Error) -> String {
 }
 
 /// The answer of a DeleteObjects of which nothing reached the store.
-pub fn delete_result(errors: &str) -> String {
+pub(crate) fn delete_result(errors: &str) -> String {
     format!("{DECLARATION}<DeleteResult xmlns=\"{NAMESPACE}\">{errors}</DeleteResult>")
 }
 
@@ -256,7 +258,7 @@ const PART_ELEMENTS: &[&str] = &[
 ];
 
 /// Parses the body of CompleteMultipartUpload.
-pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
+pub(crate) fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
     let root = Element::parse(body)?;
     if root.name != "CompleteMultipartUpload" {
         return Err(malformed("is not a <CompleteMultipartUpload>"));
@@ -293,7 +295,7 @@ pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
 }
 
 /// Builds the body of CompleteMultipartUpload for the store.
-pub fn complete(parts: &[CompletedPart]) -> String {
+pub(crate) fn complete(parts: &[CompletedPart]) -> String {
     let mut xml = format!("{DECLARATION}<CompleteMultipartUpload xmlns=\"{NAMESPACE}\">");
     for part in parts {
         xml.push_str("<Part>");
@@ -318,12 +320,12 @@ pub struct PartsPage {
 }
 
 /// An ETag without its quotes.
-pub fn bare_etag(etag: &str) -> &str {
+pub(crate) fn bare_etag(etag: &str) -> &str {
     etag.trim().trim_matches('"')
 }
 
 /// Reads the store's answer to ListParts; none where it is not one.
-pub fn parse_parts(body: &[u8]) -> Option<PartsPage> {
+pub(crate) fn parse_parts(body: &[u8]) -> Option<PartsPage> {
     let root = Element::parse(body).ok().filter(|root| root.name == "ListPartsResult")?;
     let mut page = PartsPage::default();
     for part in root.children.iter().filter(|child| child.name == "Part") {
@@ -338,14 +340,14 @@ pub fn parse_parts(body: &[u8]) -> Option<PartsPage> {
 }
 
 /// Code and message of an S3 error, where the body is one.
-pub fn parse_error(body: &[u8]) -> Option<(String, String)> {
+pub(crate) fn parse_error(body: &[u8]) -> Option<(String, String)> {
     let root = Element::parse(body).ok().filter(|root| root.name == "Error")?;
     let text = |name| root.text_of(name).unwrap_or_default().trim().to_owned();
     Some((text("Code"), text("Message")))
 }
 
 /// The error document. `resource` is the path as the client named it.
-pub fn error(
+pub(crate) fn error(
     code: &str,
     message: &str,
     elements: &[(&str, String)],
@@ -365,7 +367,7 @@ pub fn error(
 }
 
 /// ListBuckets of the one bucket. `created` is RFC 3339.
-pub fn list_buckets(owner: &str, bucket: Option<&str>, created: &str) -> String {
+pub(crate) fn list_buckets(owner: &str, bucket: Option<&str>, created: &str) -> String {
     let mut xml = format!("{DECLARATION}<ListAllMyBucketsResult xmlns=\"{NAMESPACE}\"><Owner>");
     push(&mut xml, "ID", owner);
     push(&mut xml, "DisplayName", owner);
@@ -381,7 +383,7 @@ pub fn list_buckets(owner: &str, bucket: Option<&str>, created: &str) -> String 
 }
 
 /// GetBucketLocation; S3 spells us-east-1 as nothing.
-pub fn location(region: &str) -> String {
+pub(crate) fn location(region: &str) -> String {
     let constraint = if region == "us-east-1" { "" } else { region };
     format!(
         "{DECLARATION}<LocationConstraint xmlns=\"{NAMESPACE}\">{}</LocationConstraint>",
@@ -390,7 +392,7 @@ pub fn location(region: &str) -> String {
 }
 
 /// The answer to a form that asked for 201.
-pub fn post_response(location: &str, bucket: &str, key: &str, etag: &str) -> String {
+pub(crate) fn post_response(location: &str, bucket: &str, key: &str, etag: &str) -> String {
     let mut xml = format!("{DECLARATION}<PostResponse>");
     push(&mut xml, "Location", location);
     push(&mut xml, "Bucket", bucket);
@@ -427,7 +429,7 @@ pub struct PrefixListing<'a> {
 
 impl PrefixListing<'_> {
     /// The document.
-    pub fn to_xml(&self) -> String {
+    pub(crate) fn to_xml(&self) -> String {
         let name =
             |text: &str| if self.url_encoded { super::uri::encode_path(text) } else { text.to_owned() };
         let mut xml = format!("{DECLARATION}<ListBucketResult xmlns=\"{NAMESPACE}\">");

@@ -10,19 +10,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{proxy::Gate, time::UnixTime};
+use crate::{access::Access, front::Front, time::UnixTime};
 
 /// Serves until the task is ended.
-pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>) {
+pub(super) async fn run(listener: TcpListener, front: Arc<Front>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(super::ACCEPT_REST).await;
             continue;
         };
-        let gate = Arc::clone(&gate);
+        let front = Arc::clone(&front);
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let (status, body) = answer(&request, &gate);
+                let (status, body) = answer(&request, front.access());
                 async move { Ok::<_, Infallible>(response(status, &body)) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
@@ -34,7 +34,7 @@ pub(super) async fn run(listener: TcpListener, gate: Arc<Gate>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, gate: &Gate) -> (StatusCode, Value) {
+fn answer(request: &Request<Incoming>, access: &Access) -> (StatusCode, Value) {
     if request.method() != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, json!({ "detail": "the admin listener takes GET" }));
     }
@@ -42,8 +42,8 @@ fn answer(request: &Request<Incoming>, gate: &Gate) -> (StatusCode, Value) {
     match request.uri().path() {
         "/healthz" => (StatusCode::OK, json!({ "status": "ok" })),
         "/readyz" => {
-            let age = gate.registry().snapshot(now).age_seconds(UnixTime::from(now).seconds());
-            match age > gate.chain().stale_seconds_max {
+            let age = access.registry().snapshot(now).age_seconds(UnixTime::from(now).seconds());
+            match age > access.stale_seconds_max() {
                 false => (StatusCode::OK, json!({ "status": "ready" })),
                 true => (
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -52,8 +52,8 @@ fn answer(request: &Request<Incoming>, gate: &Gate) -> (StatusCode, Value) {
             }
         }
         "/snapshot" => {
-            let snapshot = gate.registry().snapshot(now);
-            let rule = &gate.chain().validator;
+            let snapshot = access.registry().snapshot(now);
+            let rule = access.validator_rule();
             let origin = snapshot.origin.as_ref();
             let body = json!({
                 "source": origin.map_or("file", |origin| &origin.source),
@@ -66,10 +66,10 @@ fn answer(request: &Request<Incoming>, gate: &Gate) -> (StatusCode, Value) {
                 "permits": snapshot.permits(),
                 "validators": snapshot.validators(rule),
                 "validator_stake_min": rule.stake_min,
-                "stale_seconds_max": gate.chain().stale_seconds_max,
-                "chain_events": gate.registry().counters(),
-                "chain_fault": gate.registry().last_fault(),
-                "cached_sessions": gate.verifier().cached_sessions(),
+                "stale_seconds_max": access.stale_seconds_max(),
+                "chain_events": access.registry().counters(),
+                "chain_fault": access.registry().last_error(),
+                "cached_sessions": access.verifier().cached_sessions(),
             });
             (StatusCode::OK, body)
         }

@@ -23,27 +23,31 @@ use tokio::{
 use tokio_io_timeout::TimeoutWriter;
 
 use crate::{
+    access::Access,
     auth::{self, Audience, Verifier, sigv4},
-    chain::{Live, Registry, RegistryFile},
+    chain::{ChainWatcher, Registry, RegistryFile},
     config::{self, ChainSource, Config},
-    proxy::{Gate, Rooms},
+    front::Front,
     store::Store,
     time::UnixTime,
 };
 
-/// Largest read buffer of a connection, and of the pieces in which uploads travel; it grows to this only on a connection
-/// that fills it. An upload in pieces of 1 MiB was measured to cost 13 to 33 % less than in pieces of 256 KiB, most of it
-/// in the kernel, by how busy the machine was (`cargo bench --bench road`). Larger ones were not tried.
+/// Largest read buffer of a connection, and of the pieces in which uploads travel; it grows to this only on a
+/// connection that fills it. An upload in pieces of 1 MiB was measured to cost 13 to 33 % less than in pieces
+/// of 256 KiB, most of it in the kernel, by how busy the machine was (`cargo bench --bench road`). Larger
+/// ones were not tried.
 const BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Smallest: a head of [`HEAD_BYTES_MAX`] fits twice, and a read is still worth its system call.
 const BUFFER_BYTES_MIN: usize = 64 * 1024;
 
-/// What the connections share: a connection that comes as the n-th has an n-th of it, within the bounds above. An upload
-/// has about three pieces under way: 64 uploads of 1 GiB at once were measured to peak at 93 to 126 MiB.
+/// What the connections share: a connection that comes as the n-th has an n-th of it, within the bounds
+/// above. An upload has about three pieces under way: 64 uploads of 1 GiB at once were measured to peak at 93
+/// to 126 MiB.
 const BUFFERS_BYTES: usize = 16 * 1024 * 1024;
 
-/// The head of a request on HTTP/2; on HTTP/1.1 the read buffer bounds it first, and the gate looks at it then.
+/// The head of a request on HTTP/2; on HTTP/1.1 the read buffer bounds it first, and the gate looks at it
+/// then.
 const HEAD_BYTES_MAX: usize = crate::proxy::HEAD_BYTES_MAX;
 
 /// Headers of one request: 100 is what a busy client with metadata does not reach.
@@ -70,7 +74,7 @@ pub enum ServeFault {
     },
     /// The registry cannot be read.
     #[error("chain.file: {0}")]
-    Registry(#[from] crate::chain::RegistryFault),
+    Registry(#[from] crate::chain::RegistryFileError),
     /// TLS towards the chain cannot be set up.
     #[error("chain.endpoints: {0}")]
     Chain(#[from] rustls::Error),
@@ -84,7 +88,7 @@ pub enum ServeFault {
 
 /// A server that has its ports and is ready to run.
 pub struct Server {
-    gate: Arc<Gate>,
+    front: Arc<Front>,
     listener: TcpListener,
     admin: Option<TcpListener>,
     settings: config::Server,
@@ -104,12 +108,13 @@ impl Server {
         config.server.listen = settings.listen;
         let registry = match config.chain.source.clone() {
             ChainSource::File(file) => Registry::File(RegistryFile::open(&file, SystemTime::now())?),
-            ChainSource::Subtensor(settings) => Registry::Subtensor(Live::start(*settings).await?),
+            ChainSource::Subtensor(settings) => Registry::Subtensor(ChainWatcher::start(*settings).await?),
         };
         let store = Store::new(&config.store, &config.bucket.name).await?;
         let verifier = verifier(&config)?;
-        let gate = Arc::new(Gate::new(Rooms { config, verifier, registry, store }));
-        Ok(Self { gate, listener, admin, settings })
+        let access = Access::new(verifier, registry, config.chain.clone(), config.policy.clone());
+        let front = Arc::new(Front::new(&config, access, store));
+        Ok(Self { front, listener, admin, settings })
     }
 
     /// Where clients come in.
@@ -122,10 +127,11 @@ impl Server {
         self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
     }
 
-    /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to end.
+    /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
+    /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { gate, listener, admin, settings } = self;
-        let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&gate))));
+        let Self { front, listener, admin, settings } = self;
+        let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&front))));
         let connections = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(settings.connections_max));
         let mut shutdown = std::pin::pin!(shutdown);
@@ -140,7 +146,7 @@ impl Server {
                 let open = settings.connections_max.saturating_sub(slots.available_permits());
                 let buffer_bytes = buffer_bytes(open);
                 let connection =
-                    connection(stream, peer, Arc::clone(&gate), &settings, Arc::clone(&asked), buffer_bytes);
+                    connection(stream, peer, Arc::clone(&front), &settings, Arc::clone(&asked), buffer_bytes);
                 let connection = connections.watch(connection);
                 let patience = Duration::from_secs(settings.head_seconds_max);
                 tokio::spawn(async move {
@@ -176,9 +182,9 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
     }
 }
 
-/// Serves one connection; one on which nobody has asked anything within `patience` is let go. Hyper's own bound on a
-/// head begins only when it knows whether it speaks HTTP/1 or HTTP/2, so that silence, or half of an HTTP/2 preface,
-/// would keep a slot for ever.
+/// Serves one connection; one on which nobody has asked anything within `patience` is let go. Hyper's own
+/// bound on a head begins only when it knows whether it speaks HTTP/1 or HTTP/2, so that silence, or half of
+/// an HTTP/2 preface, would keep a slot for ever.
 async fn served(connection: impl Future, asked: &AtomicBool, patience: Duration) {
     let mut connection = std::pin::pin!(connection);
     // A connection that breaks is the peer's business; its request has its own record.
@@ -191,7 +197,7 @@ async fn served(connection: impl Future, asked: &AtomicBool, patience: Duration)
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    gate: Arc<Gate>,
+    front: Arc<Front>,
     settings: &config::Server,
     asked: Arc<AtomicBool>,
     buffer_bytes: usize,
@@ -203,8 +209,8 @@ fn connection(
     stream.set_timeout(Some(Duration::from_secs(settings.write_idle_seconds)));
     let service = service_fn(move |request| {
         asked.store(true, Ordering::Relaxed);
-        let gate = Arc::clone(&gate);
-        async move { Ok::<_, std::convert::Infallible>(gate.handle(request, peer).await) }
+        let front = Arc::clone(&front);
+        async move { Ok::<_, std::convert::Infallible>(front.handle(request, peer).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -1,6 +1,7 @@
 //! The request bodies that go to the store, and the switch that stops one.
 
 use std::{
+    borrow::Cow,
     pin::Pin,
     sync::{
         Arc,
@@ -12,21 +13,31 @@ use std::{
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use crate::{
+    auth::sigv4::canonical::sha256_hex,
     body::{client_body::ClientBody, upload::Upload},
     error::{Code, Error},
+    exchange::RequestBody,
 };
 
-/// A request body for the store.
+/// SHA-256 of nothing, in hex.
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// A request body for the store, with what the signature says of it.
 #[derive(Debug)]
-pub struct StoreBody(Kind);
+pub(crate) struct StoreBody {
+    kind: Kind,
+    payload_hash: Cow<'static, str>,
+}
+
+/// A client's body, decoded, checked and framed for the store.
+pub(super) type ClientUpload = Upload<ClientBody<RequestBody>>;
 
 enum Kind {
     Whole(Option<Bytes>),
-    Upload { upload: Option<Box<Upload<ClientBody<Incoming>>>>, shared: Arc<Shared> },
+    Upload { upload: Option<Box<ClientUpload>>, shared: Arc<Shared> },
 }
 
 impl std::fmt::Debug for Kind {
@@ -46,47 +57,54 @@ struct Shared {
     over: Notify,
 }
 
-/// Stops an upload whose answer is there already (P41): the client is not read any further, and the connection to the
-/// store, which still waits for the rest, is given up.
-pub struct Abort(Arc<Shared>);
+/// Stops an upload whose answer is there already (P41): the client is not read any further, and the
+/// connection to the store, which still waits for the rest, is given up.
+pub(crate) struct Abort(Arc<Shared>);
 
 impl Abort {
     /// Stops the upload; one that has ended is left alone.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.0.stopped.store(true, Ordering::Release);
         self.0.waker.wake();
     }
 
     /// Waits until hyper has let go of the upload, so that what the client still sends can be drained.
-    pub async fn over(&self) {
+    pub(crate) async fn over(&self) {
         self.0.over.notified().await;
     }
 }
 
 impl StoreBody {
     /// No body.
-    pub fn empty() -> Self {
-        Self(Kind::Whole(None))
+    pub(crate) fn empty() -> Self {
+        Self { kind: Kind::Whole(None), payload_hash: EMPTY_SHA256.into() }
     }
 
-    /// A body that is there as a whole.
-    pub fn whole(bytes: Bytes) -> Self {
-        Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    /// A body that is there as a whole; its sha256 is signed.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        let payload_hash = sha256_hex(&bytes).into();
+        Self { kind: Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), payload_hash }
     }
 
-    /// A client's body on its way through.
-    pub(crate) fn upload(upload: Upload<ClientBody<Incoming>>) -> (Self, Abort) {
+    /// A client's body on its way through, with the value of its `x-amz-content-sha256`.
+    pub(crate) fn upload(upload: ClientUpload, payload_hash: Cow<'static, str>) -> (Self, Abort) {
         let shared = Arc::<Shared>::default();
-        (Self(Kind::Upload { upload: Some(Box::new(upload)), shared: Arc::clone(&shared) }), Abort(shared))
+        let kind = Kind::Upload { upload: Some(Box::new(upload)), shared: Arc::clone(&shared) };
+        (Self { kind, payload_hash }, Abort(shared))
+    }
+
+    /// `x-amz-content-sha256`.
+    pub(super) fn payload_hash(&self) -> &str {
+        &self.payload_hash
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        matches!(self.0, Kind::Whole(None))
+        matches!(self.kind, Kind::Whole(None))
     }
 
     /// Resolves when an upload has been handed over whole; none where all is there from the beginning.
     pub(super) fn sent_whole(&self) -> Option<impl Future<Output = ()> + use<>> {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(_) => None,
             Kind::Upload { shared, .. } => {
                 let shared = Arc::clone(shared);
@@ -108,7 +126,7 @@ impl Body for StoreBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Upload { upload: slot, shared } => {
                 let Some(upload) = slot else { return Poll::Ready(None) };
@@ -145,14 +163,14 @@ impl Body for StoreBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Upload { upload, .. } => upload.as_ref().is_none_or(|upload| upload.is_end_stream()),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Upload { upload, .. } => {
                 upload.as_ref().map_or_else(|| SizeHint::with_exact(0), |upload| upload.size_hint())
@@ -163,8 +181,8 @@ impl Body for StoreBody {
 
 impl Drop for StoreBody {
     fn drop(&mut self) {
-        if let Kind::Upload { upload, shared } = &mut self.0 {
-            // The upload leaves the client's rest to its report before anyone is told.
+        if let Kind::Upload { upload, shared } = &mut self.kind {
+            // The upload leaves what it did not read behind before anyone is told.
             *upload = None;
             shared.over.notify_one();
         }

@@ -75,7 +75,7 @@ impl Current {
 }
 
 /// Where credentials come from, and the ones that count now.
-pub struct Credentials {
+pub(crate) struct Credentials {
     current: ArcSwap<Current>,
     source: Source,
 }
@@ -90,7 +90,7 @@ type Stamp = (u64, i64, i64, u64);
 
 impl Credentials {
     /// Reads them for the first time.
-    pub async fn new(source: &CredentialSource) -> Result<Self, CredentialFault> {
+    pub(crate) async fn new(source: &CredentialSource) -> Result<Self, CredentialFault> {
         let (identity, source) = match source {
             CredentialSource::Environment => (from_environment()?, Source::Fixed),
             CredentialSource::File(path) => {
@@ -183,7 +183,8 @@ fn from_environment() -> Result<Identity, CredentialFault> {
 async fn from_chain(chain: &DefaultCredentialsChain) -> Result<Identity, CredentialFault> {
     let credentials = chain.provide_credentials().await.map_err(|error| {
         CredentialFault(format!(
-            "the AWS credential chain gave none ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or store.credentials = {{ file = \"store.json\" }}"
+            "the AWS credential chain gave none ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+             or store.credentials = {{ file = \"store.json\" }}"
         ))
     })?;
     Ok(credentials.into())

@@ -1,7 +1,7 @@
 //! The store behind: one pooled client that signs what it sends with the server's own credentials. \[IO\]
 //!
-//! Nothing here decides. A request comes in as plain parts that were built from a permit; it leaves signed over `host`
-//! and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
+//! Nothing here decides. A request comes in as plain parts that were built from a permit; it leaves signed
+//! over `host` and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
 
 mod body;
 mod credentials;
@@ -9,7 +9,7 @@ mod sign;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority};
+use http::{HeaderValue, Method, Response, Uri, header, uri::Authority};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -17,12 +17,13 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-pub use body::{Abort, StoreBody};
-pub use credentials::{CredentialFault, Credentials};
+pub(crate) use body::StoreBody;
+pub(crate) use credentials::{CredentialFault, Credentials};
 
 use crate::{
     config::{self, StoreAddressing},
     error::{Error, Result},
+    policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
     time::UnixTime,
 };
@@ -30,8 +31,8 @@ use crate::{
 /// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
 
-/// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so that a
-/// request rarely meets a connection that the store is just closing.
+/// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so
+/// that a request rarely meets a connection that the store is just closing.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// Why the client cannot be made.
@@ -45,42 +46,8 @@ pub enum StoreFault {
     Credentials(#[from] CredentialFault),
 }
 
-/// A request for the store, before it is addressed and signed.
-#[derive(Debug)]
-pub struct Outbound {
-    /// The method.
-    pub method: Method,
-    /// The decoded key; none for requests to the bucket.
-    pub key: Option<String>,
-    /// The decoded query.
-    pub query: Query,
-    /// What goes on of the client's headers.
-    pub headers: HeaderMap,
-    /// `x-amz-content-sha256`.
-    pub payload_hash: String,
-    /// The body.
-    pub body: StoreBody,
-}
-
-/// SHA-256 of nothing.
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-impl Outbound {
-    /// A request without a body.
-    pub fn bodiless(method: Method, key: Option<&str>, query: Query, headers: HeaderMap) -> Self {
-        Self {
-            method,
-            key: key.map(str::to_owned),
-            query,
-            headers,
-            payload_hash: EMPTY_SHA256.to_owned(),
-            body: StoreBody::empty(),
-        }
-    }
-}
-
 /// The store.
-pub struct Store {
+pub(crate) struct Store {
     client: Client<HttpsConnector<HttpConnector>, StoreBody>,
     credentials: Credentials,
     scheme: &'static str,
@@ -96,15 +63,19 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients know.
-    pub async fn new(config: &config::Store, public_bucket: &str) -> std::result::Result<Self, StoreFault> {
+    /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients
+    /// know.
+    pub(crate) async fn new(
+        config: &config::Store,
+        public_bucket: &str,
+    ) -> std::result::Result<Self, StoreFault> {
         let credentials = Credentials::new(&config.credentials).await?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds_max)));
-        // A store that stops reading in the middle of an upload: neither the client's pace nor the time for an answer
-        // runs then, and hyper does not close what it cannot flush. The kernel does.
+        // A store that stops reading in the middle of an upload: neither the client's pace nor the time for
+        // an answer runs then, and hyper does not close what it cannot flush. The kernel does.
         #[cfg(target_os = "linux")]
         http.set_tcp_user_timeout(Some(Duration::from_secs(config.idle_seconds_max)));
         let tls = tls(config.ca_file.as_deref())?;
@@ -150,42 +121,35 @@ impl Store {
         })
     }
 
-    /// The bucket's name at the store.
-    pub fn bucket(&self) -> &str {
-        &self.bucket
-    }
-
     /// How long an answer that has begun may be silent.
-    pub fn idle_timeout(&self) -> Duration {
+    pub(crate) fn idle_timeout(&self) -> Duration {
         self.idle_timeout
     }
 
-    /// What of the store is nobody's business: its address, its bucket's name where clients know another, and the
-    /// access key.
-    pub fn hidden_words(&self) -> Vec<String> {
+    /// What of the store is nobody's business: its address, its bucket's name where clients know another, and
+    /// the access key.
+    pub(crate) fn hidden_words(&self) -> Vec<String> {
         let mut words = vec![self.authority.to_string(), self.credentials.access_key()];
         words.extend(self.hidden_bucket.clone());
         words.retain(|word| !word.is_empty());
         words
     }
 
-    /// Signs and sends. The answer's head must begin in time once the body is all there; a body still on its way is
-    /// bounded by its own pace.
-    pub async fn send(&self, outbound: Outbound, now: UnixTime) -> Result<Response<Incoming>> {
-        // A request without a body may be sent twice: a connection kept too long dies without having heard of it.
-        let again = outbound.body.is_empty().then(|| Outbound {
-            method: outbound.method.clone(),
-            key: outbound.key.clone(),
-            query: outbound.query.clone(),
-            headers: outbound.headers.clone(),
-            payload_hash: outbound.payload_hash.clone(),
-            body: StoreBody::empty(),
-        });
-        let sent = self.send_once(outbound, now).await;
-        match (sent, again) {
-            (Err(Failure::Died(_)), Some(again)) if is_safe(&again.method) => {
-                self.send_once(again, now).await
-            }
+    /// Signs and sends. The answer's head must begin in time once the body is all there; a body still on its
+    /// way is bounded by its own pace.
+    ///
+    /// # Errors
+    /// `ServiceUnavailable` where the store cannot be reached or does not answer in time.
+    pub(crate) async fn send(
+        &self,
+        outbound: Outbound,
+        body: StoreBody,
+        now: UnixTime,
+    ) -> Result<Response<Incoming>> {
+        // A request that reads may be sent twice: a connection kept too long dies without having heard of it.
+        let again = (body.is_empty() && is_safe(outbound.method())).then(|| outbound.clone());
+        match (self.send_once(outbound, body, now).await, again) {
+            (Err(Failure::Died(_)), Some(again)) => self.send_once(again, StoreBody::empty(), now).await,
             (sent, _) => sent,
         }
         .map_err(Failure::into_error)
@@ -194,17 +158,23 @@ impl Store {
     async fn send_once(
         &self,
         outbound: Outbound,
+        body: StoreBody,
         now: UnixTime,
     ) -> std::result::Result<Response<Incoming>, Failure> {
-        let Outbound { method, key, query, mut headers, payload_hash, body } = outbound;
+        let OutboundParts { method, key, query, mut headers, copy_source } = outbound.into_parts();
         let credentials = self.credentials.current().await.map_err(Failure::Credentials)?;
         let path = match &key {
             Some(key) => format!("{}/{key}", self.base),
             None if self.base.is_empty() => "/".to_owned(),
             None => self.base.clone(),
         };
+        if let Some(source) = copy_source {
+            headers.set_copy_source(&source, &self.bucket).map_err(Failure::Fault)?;
+        }
+        let mut headers = headers.into_map();
         headers.insert(header::HOST, self.host.clone());
-        sign::sign(&credentials, &self.region, &method, &path, &query, &mut headers, &payload_hash, now)
+        let hash = body.payload_hash();
+        sign::sign(&credentials, &self.region, &method, &path, &query, &mut headers, hash, now)
             .map_err(Failure::Fault)?;
         let uri = self.uri(&path, &query).map_err(Failure::Fault)?;
         let sent_whole = body.sent_whole();

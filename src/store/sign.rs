@@ -16,8 +16,8 @@ const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const PAYLOAD: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// Adds `x-amz-date`, `x-amz-content-sha256`, the session token where there is one, and `authorization` over `host`
-/// and every `x-amz-*` header.
+/// Adds `x-amz-date`, `x-amz-content-sha256`, the session token where there is one, and `authorization` over
+/// `host` and every `x-amz-*` header.
 #[allow(clippy::too_many_arguments, reason = "each is one part of what SigV4 signs")]
 pub(super) fn sign(
     credentials: &Current,
@@ -133,14 +133,15 @@ mod tests {
             let identity: Identity = Credentials::new("AKID", "secret", token, None, "test").into();
             let current = Current::new(identity.clone()).unwrap();
             let path = format!("/bucket/{key}");
-            let query = Query::parse(Some(&format!("list-type=2&prefix={}", uri::encode_component(&prefix)))).unwrap();
+            let query = Query::of([("list-type", "2"), ("prefix", &prefix)]);
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_static("store:9000"));
             headers.insert(HeaderName::from_static("x-amz-meta-note"), HeaderValue::from_str(&meta).unwrap());
             let target = format!("{}?{}", uri::encode_path(&path), query.canonical());
             let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_790_000_000);
             let theirs = oracle(&identity, &Method::PUT, &target, &headers, "UNSIGNED-PAYLOAD", time);
-            sign(&current, "us-east-1", &Method::PUT, &path, &query, &mut headers, "UNSIGNED-PAYLOAD", UnixTime::from(time)).unwrap();
+            let (method, hash, now) = (Method::PUT, "UNSIGNED-PAYLOAD", UnixTime::from(time));
+            sign(&current, "us-east-1", &method, &path, &query, &mut headers, hash, now).unwrap();
             let ours = headers.get(header::AUTHORIZATION).unwrap().to_str().unwrap();
             prop_assert!(ours.ends_with(&theirs), "{ours} {theirs}");
         }

@@ -70,7 +70,7 @@ async fn a_configuration_file_gives_the_snapshot_of_its_server() {
     // The chain is down: what the server has put on disk, with its age.
     let snapshot_file = dir.path().join("chain-snapshot.json");
     let settings = super::on_disk(node.http(), &snapshot_file);
-    drop(subgate::chain::Live::start(settings).await.unwrap());
+    drop(subgate::chain::ChainWatcher::start(settings).await.unwrap());
     node.script().manner = node::Manner::Drop;
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     let output = subgate(&[&["status"][..], &from].concat()).await;

@@ -1,7 +1,6 @@
 //! A server that takes its registry from the scripted node.
 
 use std::{
-    io::Write,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -24,40 +23,17 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tracing_subscriber::{Layer as _, filter::filter_fn, fmt, layer::SubscriberExt as _};
 
-use super::{
-    PATIENCE,
+use super::{PATIENCE, until};
+use crate::harness::{
+    logs,
     node::{Manner, Neuron, Node},
-    until,
 };
-
-/// The access log of every server of this process.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Ear;
-
-impl Write for Ear {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn listen() {
-    let access = filter_fn(|metadata| metadata.target() == "subgate::access");
-    let layer = fmt::layer().with_ansi(false).with_writer(|| Ear).with_filter(access);
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
-}
 
 /// A line of the log has all of these.
 async fn until_logged(words: &[&str]) {
     let is_there = || {
-        let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+        let log = logs::access_records();
         log.lines().any(|line| words.iter().all(|word| line.contains(word)))
     };
     until(&words.join(" "), is_there).await;
@@ -75,7 +51,10 @@ pub(crate) fn configuration(dir: &Path, endpoints: &[String], more: &str) -> Str
         r#"
         server = {{ listen = "127.0.0.1:0", admin = "127.0.0.1:0" }}
         bucket.name = "data-universe"
-        session = {{ issue_with = "a", allow_no_receiver = true, keys = [{{ id = "a", file = "session.key" }}] }}
+        [session]
+        issue_with = "a"
+        allow_no_receiver = true
+        keys = [{{ id = "a", file = "session.key" }}]
         [chain]
         source = "subtensor"
         netuid = 13
@@ -106,6 +85,7 @@ struct Place {
 
 /// The server, with a miner of ours among the recorded neurons.
 async fn place(more: &str) -> Place {
+    logs::set_up();
     let node = Node::start().await;
     let keypair = Keypair::from_mini_secret(&[42; 32]).unwrap();
     node.script().neurons[255] = miner(&keypair);
@@ -156,7 +136,6 @@ async fn look(place: &Place, path: &str) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p38_access_ends_with_the_registration_and_an_old_snapshot_is_a_503() {
-    listen();
     let place = place("stale_seconds_max = 8").await;
     assert!(list_buckets(&place).await.starts_with("HTTP/1.1 200"));
     // Each decision is logged with the block that it was made at.

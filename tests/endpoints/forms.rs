@@ -6,9 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use subgate::time::UnixTime;
 
-use crate::{
+use crate::harness::{
     client::{Answer, Key},
-    gate::{A, B, BUCKET, Gate, Person, REGION, STRANGER, Setup, VALIDATOR, bytes},
+    server::{ALICE, BOB, BUCKET, Person, REGION, STRANGER, Setup, TestServer, VALIDATOR, bytes},
     sigv4,
 };
 
@@ -106,55 +106,56 @@ impl Form {
         body
     }
 
-    async fn send(&self, gate: &Gate) -> Answer {
-        self.send_as(gate, "multipart/form-data; boundary=XX", &format!("/{BUCKET}")).await
+    async fn send(&self, server: &TestServer) -> Answer {
+        self.send_as(server, "multipart/form-data; boundary=XX", &format!("/{BUCKET}")).await
     }
 
-    async fn send_as(&self, gate: &Gate, content_type: &str, path: &str) -> Answer {
+    async fn send_as(&self, server: &TestServer, content_type: &str, path: &str) -> Answer {
         let body = self.body();
         let length = body.len() as i64 + self.more_bytes;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n",
-            gate.host()
+            "POST {path} HTTP/1.1\r\nhost: {}\r\n\
+             content-type: {content_type}\r\ncontent-length: {length}\r\n\r\n",
+            server.host()
         );
-        let mut wire = gate.wire().await;
-        let _ = wire.try_send(&[head.as_bytes(), &body].concat()).await;
+        let mut connection = server.connect().await;
+        let _ = connection.try_send(&[head.as_bytes(), &body].concat()).await;
         if self.more_bytes > 0 {
-            wire.shut().await;
+            connection.shut().await;
         }
-        wire.answer("POST").await
+        connection.answer("POST").await
     }
 }
 
-async fn signed(gate: &Gate, person: &Person, change: impl FnOnce(Form) -> Form) -> Form {
+async fn signed(server: &TestServer, person: &Person, change: impl FnOnce(Form) -> Form) -> Form {
     let form = change(Form::new(&person.file("f"), bytes(3000)));
-    form.sign(&gate.session(person).await, &gate.host())
+    form.sign(&server.session(person).await, &server.host())
 }
 
 #[tokio::test]
 async fn a_form_is_stored_by_either_signature_and_answered_as_s3_does() {
-    let gate = Gate::start().await;
-    for key in gate.both(&A).await {
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
         for size in [1024, 20_000, 3_000_000] {
             let file = bytes(size);
-            let form = Form::new(&A.file("${filename}"), file.clone())
+            let form = Form::new(&ALICE.file("${filename}"), file.clone())
                 .field("acl", "private")
                 .field("Content-Type", "application/x-parquet")
                 .field("x-amz-meta-job", "j1")
                 .field("x-amz-storage-class", "STANDARD")
                 .uncovered("x-ignore-submit", "Upload")
                 .condition(json!(["content-length-range", 1024, 5_368_709_120_u64]))
-                .sign(&key, &gate.host());
-            let answer = form.send(&gate).await;
+                .sign(&key, &server.host());
+            let answer = form.send(&server).await;
             assert_eq!((answer.status, answer.text().as_str()), (204, ""), "{}", answer.text());
-            let stored = gate.store.object(&A.file("a.parquet")).unwrap();
+            let stored = server.store.object(&ALICE.file("a.parquet")).unwrap();
             assert_eq!(stored.data, file);
             assert_eq!(answer.get("etag").unwrap().trim_matches('"'), stored.etag.trim_matches('"'));
             assert_eq!(
                 answer.get("location").unwrap(),
-                format!("http://{}/{BUCKET}/{}", gate.host(), A.file("a.parquet"))
+                format!("http://{}/{BUCKET}/{}", server.host(), ALICE.file("a.parquet"))
             );
-            let seen = gate.store.last();
+            let seen = server.store.last();
             assert_eq!(seen.method, "PUT");
             assert_eq!(seen.header("content-length"), Some(size.to_string().as_str()));
             assert_eq!(seen.header("content-type"), Some("application/x-parquet"));
@@ -170,32 +171,33 @@ async fn a_form_is_stored_by_either_signature_and_answered_as_s3_does() {
 #[tokio::test]
 async fn success_is_told_as_asked() {
     let endpoints = "body_idle_seconds = 5\n[endpoints]\nredirect_hosts = [\"app.example.com\"]";
-    let gate = Gate::with(Setup { limits: endpoints.into(), ..Setup::default() }).await;
+    let server = TestServer::with(Setup { limits: endpoints.into(), ..Setup::default() }).await;
     for (asked, status) in [("200", 200), ("201", 201), ("204", 204), ("500", 204), ("", 204)] {
-        let form = signed(&gate, &A, |form| form.field("success_action_status", asked)).await;
-        let answer = form.send(&gate).await;
+        let form = signed(&server, &ALICE, |form| form.field("success_action_status", asked)).await;
+        let answer = form.send(&server).await;
         assert_eq!(answer.status, status, "{}", answer.text());
         if status == 201 {
             let document = answer.xml();
             assert_eq!(
                 (document.name.as_str(), document.text_of("Key")),
-                ("PostResponse", Some(A.file("f").as_str()))
+                ("PostResponse", Some(ALICE.file("f").as_str()))
             );
             assert_eq!(document.text_of("Bucket"), Some(BUCKET));
             assert!(document.text_of("ETag").is_some() && document.text_of("Location").is_some());
         }
     }
-    let form =
-        signed(&gate, &A, |form| form.field("success_action_redirect", "https://app.example.com/done?a=1"))
-            .await;
-    let answer = form.send(&gate).await;
+    let form = signed(&server, &ALICE, |form| {
+        form.field("success_action_redirect", "https://app.example.com/done?a=1")
+    })
+    .await;
+    let answer = form.send(&server).await;
     assert_eq!(answer.status, 303);
     let location = answer.get("location").unwrap();
     assert!(
         location.starts_with(&format!("https://app.example.com/done?a=1&bucket={BUCKET}&key=data%2Fx%2F")),
         "{location}"
     );
-    gate.store.forget();
+    server.store.forget();
     for target in [
         "https://evil.example.com/",
         "javascript:alert(1)",
@@ -203,98 +205,101 @@ async fn success_is_told_as_asked() {
         "https://app.example.com@evil.example.com/",
         "https://app.example.com:8443/",
     ] {
-        let form = signed(&gate, &A, |form| form.field("success_action_redirect", target)).await;
-        form.send(&gate).await.refused(403, "AccessDenied");
+        let form = signed(&server, &ALICE, |form| form.field("success_action_redirect", target)).await;
+        form.send(&server).await.refused(403, "AccessDenied");
     }
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p14_the_object_authorisation_is_that_of_a_put() {
-    let gate = Gate::start().await;
-    let session = gate.session(&A).await;
+    let server = TestServer::start().await;
+    let session = server.session(&ALICE).await;
     for (key, status, code) in [
-        (B.file("f"), 403, "AccessDenied"),
+        (BOB.file("f"), 403, "AccessDenied"),
         ("data/x/f".to_owned(), 403, "AccessDenied"),
-        (A.file("../f"), 400, "InvalidArgument"),
-        (A.file("a//b"), 400, "InvalidArgument"),
-        (format!("/{}", A.file("f")), 400, "InvalidArgument"),
+        (ALICE.file("../f"), 400, "InvalidArgument"),
+        (ALICE.file("a//b"), 400, "InvalidArgument"),
+        (format!("/{}", ALICE.file("f")), 400, "InvalidArgument"),
         (String::new(), 400, "UserKeyMustBeSpecified"),
-        (A.file(&"k".repeat(1024)), 400, "KeyTooLongError"),
+        (ALICE.file(&"k".repeat(1024)), 400, "KeyTooLongError"),
     ] {
-        Form::new(&key, bytes(2000)).sign(&session, &gate.host()).send(&gate).await.refused(status, code);
+        Form::new(&key, bytes(2000)).sign(&session, &server.host()).send(&server).await.refused(status, code);
     }
     for filename in ["../x", "a/../../b", "..\\\\x", "a/./b"] {
-        let mut form = Form::new(&A.file("${filename}"), bytes(2000)).sign(&session, &gate.host());
+        let mut form = Form::new(&ALICE.file("${filename}"), bytes(2000)).sign(&session, &server.host());
         form.filename = filename.into();
-        form.send(&gate).await.refused(400, "InvalidArgument");
+        form.send(&server).await.refused(400, "InvalidArgument");
     }
-    let validator = gate.session(&VALIDATOR).await;
-    Form::new(&A.file("f"), bytes(2000))
-        .sign(&validator, &gate.host())
-        .send(&gate)
+    let validator = server.session(&VALIDATOR).await;
+    Form::new(&ALICE.file("f"), bytes(2000))
+        .sign(&validator, &server.host())
+        .send(&server)
         .await
         .refused(403, "AccessDenied");
-    let form = Form::new(&STRANGER.file("f"), bytes(2000)).sign(&STRANGER.hotkey(), &gate.host());
-    assert!(form.send(&gate).await.refused(403, "AccessDenied").starts_with("NotRegistered"));
-    gate.store.saw_nothing();
+    let form = Form::new(&STRANGER.file("f"), bytes(2000)).sign(&STRANGER.hotkey(), &server.host());
+    assert!(form.send(&server).await.refused(403, "AccessDenied").starts_with("NotRegistered"));
+    server.store.saw_nothing();
     // A path in the client's file name is no part of the key.
-    let mut form = Form::new(&A.file("${filename}"), bytes(2000)).sign(&session, &gate.host());
+    let mut form = Form::new(&ALICE.file("${filename}"), bytes(2000)).sign(&session, &server.host());
     form.filename = "C:\\dir\\b.parquet".into();
-    assert_eq!(form.send(&gate).await.status, 204);
-    assert!(gate.store.object(&A.file("b.parquet")).is_some());
+    assert_eq!(form.send(&server).await.status, 204);
+    assert!(server.store.object(&ALICE.file("b.parquet")).is_some());
 }
 
 #[tokio::test]
 async fn p14_conditions_and_bounds_hold() {
-    let gate = Gate::start().await;
+    let server = TestServer::start().await;
     let denied = async |form: Form, why: &str| {
-        let message = form.send(&gate).await.refused(403, "AccessDenied");
+        let message = form.send(&server).await.refused(403, "AccessDenied");
         assert!(message.contains(why), "{message}");
     };
-    denied(signed(&gate, &A, |form| form.uncovered("x-amz-meta-a", "b")).await, "Extra input fields").await;
+    denied(signed(&server, &ALICE, |form| form.uncovered("x-amz-meta-a", "b")).await, "Extra input fields")
+        .await;
     denied(
-        signed(&gate, &A, |form| form.condition(json!(["eq", "$key", "other"]))).await,
+        signed(&server, &ALICE, |form| form.condition(json!(["eq", "$key", "other"]))).await,
         "Policy Condition failed",
     )
     .await;
     denied(
-        signed(&gate, &A, |form| form.condition(json!({ "bucket": "other" }))).await,
+        signed(&server, &ALICE, |form| form.condition(json!({ "bucket": "other" }))).await,
         "Policy Condition failed",
     )
     .await;
     denied(
-        signed(&gate, &A, |form| form.condition(json!({ "acl": "private" }))).await,
+        signed(&server, &ALICE, |form| form.condition(json!({ "acl": "private" }))).await,
         "Policy Condition failed",
     )
     .await;
-    denied(signed(&gate, &A, |form| Form { seconds: -1, ..form }).await, "Policy expired").await;
-    denied(signed(&gate, &A, |form| form.field("acl", "public-read")).await, "HeaderDenied").await;
-    denied(signed(&gate, &A, |form| form.field("tagging", "<Tagging/>")).await, "HeaderDenied").await;
-    let copy = signed(&gate, &A, |form| form.field("x-amz-copy-source", "/b/k")).await;
-    copy.send(&gate).await.refused(501, "NotImplemented");
+    denied(signed(&server, &ALICE, |form| Form { seconds: -1, ..form }).await, "Policy expired").await;
+    denied(signed(&server, &ALICE, |form| form.field("acl", "public-read")).await, "HeaderDenied").await;
+    denied(signed(&server, &ALICE, |form| form.field("tagging", "<Tagging/>")).await, "HeaderDenied").await;
+    let copy = signed(&server, &ALICE, |form| form.field("x-amz-copy-source", "/b/k")).await;
+    copy.send(&server).await.refused(501, "NotImplemented");
     for (size, condition, code) in [
         (1023, json!(["content-length-range", 0, 5000]), "EntityTooSmall"),
         (1999, json!(["content-length-range", 2000, 5000]), "EntityTooSmall"),
         (5001, json!(["content-length-range", 2000, 5000]), "EntityTooLarge"),
     ] {
-        let form = signed(&gate, &A, |form| Form { file: bytes(size), ..form }.condition(condition)).await;
-        form.send(&gate).await.refused(400, code);
+        let form =
+            signed(&server, &ALICE, |form| Form { file: bytes(size), ..form }.condition(condition)).await;
+        form.send(&server).await.refused(400, code);
     }
     let both = json!(["content-length-range", 1, 2000]);
-    let form =
-        signed(&gate, &A, |form| form.condition(both).condition(json!(["content-length-range", 1, 9999])))
-            .await;
-    form.send(&gate).await.refused(400, "EntityTooLarge");
-    gate.store.saw_nothing();
+    let form = signed(&server, &ALICE, |form| {
+        form.condition(both).condition(json!(["content-length-range", 1, 9999]))
+    })
+    .await;
+    form.send(&server).await.refused(400, "EntityTooLarge");
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p14_false_signatures_are_refused() {
-    let gate = Gate::start().await;
-    let host = gate.host();
-    for key in gate.both(&A).await {
-        let good = Form::new(&A.file("f"), bytes(2000)).sign(&key, &host);
+    let server = TestServer::start().await;
+    let host = server.host();
+    for key in server.both(&ALICE).await {
+        let good = Form::new(&ALICE.file("f"), bytes(2000)).sign(&key, &host);
         let changed = |name: &str, value: Option<&str>| {
             let mut form = good.clone();
             form.fields.retain(|(other, _)| other != name);
@@ -302,37 +307,38 @@ async fn p14_false_signatures_are_refused() {
             form
         };
         let zeros = "0".repeat(good.fields.last().unwrap().1.len());
-        changed("x-amz-signature", Some(&zeros)).send(&gate).await.refused(403, "SignatureDoesNotMatch");
-        let other = Form::new(&A.file("f"), bytes(2000)).condition(json!({ "acl": "x" })).sign(&key, &host);
+        changed("x-amz-signature", Some(&zeros)).send(&server).await.refused(403, "SignatureDoesNotMatch");
+        let other =
+            Form::new(&ALICE.file("f"), bytes(2000)).condition(json!({ "acl": "x" })).sign(&key, &host);
         let policy = other.fields.iter().find(|(name, _)| name == "policy").unwrap().1.clone();
-        changed("policy", Some(&policy)).send(&gate).await.refused(403, "SignatureDoesNotMatch");
-        changed("policy", None).send(&gate).await.refused(403, "AccessDenied");
+        changed("policy", Some(&policy)).send(&server).await.refused(403, "SignatureDoesNotMatch");
+        changed("policy", None).send(&server).await.refused(403, "AccessDenied");
         for name in ["x-amz-signature", "x-amz-date", "x-amz-credential", "x-amz-algorithm"] {
-            changed(name, None).send(&gate).await.refused(400, "InvalidArgument");
+            changed(name, None).send(&server).await.refused(400, "InvalidArgument");
         }
         let mut twice = good.clone();
-        twice.fields.push(("KEY".into(), B.file("f")));
-        twice.send(&gate).await.refused(400, "InvalidArgument");
+        twice.fields.push(("KEY".into(), BOB.file("f")));
+        twice.send(&server).await.refused(400, "InvalidArgument");
     }
     // A hotkey's own policy is for the server it names.
-    let elsewhere = Form::new(&A.file("f"), bytes(2000)).sign(&A.hotkey(), "s3.elsewhere.example");
-    assert!(elsewhere.send(&gate).await.refused(403, "AccessDenied").starts_with("HostDenied"));
-    gate.store.saw_nothing();
+    let elsewhere = Form::new(&ALICE.file("f"), bytes(2000)).sign(&ALICE.hotkey(), "s3.elsewhere.example");
+    assert!(elsewhere.send(&server).await.refused(403, "AccessDenied").starts_with("HostDenied"));
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p14_a_hotkeys_own_policy_holds_its_date() {
-    let gate = Gate::start().await;
+    let server = TestServer::start().await;
     let now = UnixTime::from(SystemTime::now());
     let (date, other) = (now.to_amz(), UnixTime::from_seconds(now.seconds() - 5).to_amz());
-    let key = A.hotkey();
+    let key = ALICE.hotkey();
     let dated = |conditions: &[Value]| {
         let credential = format!("{}/{}/{REGION}/s3/aws4_request", key.access_key(), &date[..8]);
-        let form = Form::new(&A.file("f"), bytes(2000))
+        let form = Form::new(&ALICE.file("f"), bytes(2000))
             .field("x-amz-algorithm", key.algorithm())
             .field("x-amz-credential", &credential)
             .uncovered("x-amz-date", &date)
-            .condition(json!({ "host": gate.host() }));
+            .condition(json!({ "host": server.host() }));
         conditions.iter().cloned().fold(form, Form::condition).seal(&key)
     };
     for conditions in [
@@ -341,47 +347,50 @@ async fn p14_a_hotkeys_own_policy_holds_its_date() {
         vec![json!(["starts-with", "$x-amz-date", date])],
         vec![json!({ "x-amz-date": other })],
     ] {
-        let answer = dated(&conditions).send(&gate).await;
+        let answer = dated(&conditions).send(&server).await;
         assert!(answer.refused(403, "AccessDenied").starts_with("DateDenied"), "{conditions:?}");
     }
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
     for condition in [json!(["eq", "$X-Amz-Date", date]), json!({ "x-amz-date": date })] {
-        assert_eq!(dated(&[condition]).send(&gate).await.status, 204);
+        assert_eq!(dated(&[condition]).send(&server).await.status, 204);
     }
 }
 
 #[tokio::test]
 async fn p14_a_form_that_lies_about_itself_stores_nothing() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
     let after = "\r\n--XX\r\nContent-Disposition: form-data; name=\"acl\"\r\n\r\nprivate\r\n--XX--\r\n";
     for size in [2000, 500_000] {
-        let good = Form::new(&A.file("f"), bytes(size)).sign(&key, &gate.host());
+        let good = Form::new(&ALICE.file("f"), bytes(size)).sign(&key, &server.host());
         for end in [after, "\r\n--XX--", "\r\n--YY--\r\n", "\r\n--XX--\r\nmore"] {
             let form = Form { end: end.into(), ..good.clone() };
-            form.send(&gate).await.refused(400, "MalformedPOSTRequest");
+            form.send(&server).await.refused(400, "MalformedPOSTRequest");
         }
-        Form { more_bytes: 10, ..good.clone() }.send(&gate).await.refused(400, "MalformedPOSTRequest");
+        Form { more_bytes: 10, ..good.clone() }.send(&server).await.refused(400, "MalformedPOSTRequest");
         Form { more_bytes: 10, end: String::new(), ..good.clone() }
-            .send(&gate)
+            .send(&server)
             .await
             .refused(400, "IncompleteBody");
         let other = "multipart/form-data; boundary=ZZ";
-        good.send_as(&gate, other, &format!("/{BUCKET}")).await.refused(400, "MalformedPOSTRequest");
-        good.send_as(&gate, "multipart/form-data", &format!("/{BUCKET}"))
+        good.send_as(&server, other, &format!("/{BUCKET}")).await.refused(400, "MalformedPOSTRequest");
+        good.send_as(&server, "multipart/form-data", &format!("/{BUCKET}"))
             .await
             .refused(400, "MalformedPOSTRequest");
-        good.send_as(&gate, "multipart/form-data; boundary=XX", "/other").await.refused(404, "NoSuchBucket");
+        good.send_as(&server, "multipart/form-data; boundary=XX", "/other")
+            .await
+            .refused(404, "NoSuchBucket");
     }
-    assert!(gate.store.keys().is_empty());
-    let large = Form::new(&A.file("f"), bytes(2000))
+    assert!(server.store.keys().is_empty());
+    let large = Form::new(&ALICE.file("f"), bytes(2000))
         .field("x-amz-meta-a", &"v".repeat(30_000))
-        .sign(&key, &gate.host());
-    large.send(&gate).await.refused(400, "MaxPostPreDataLengthExceeded");
+        .sign(&key, &server.host());
+    large.send(&server).await.refused(400, "MaxPostPreDataLengthExceeded");
     let chunked = format!(
-        "POST /{BUCKET} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=XX\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        gate.host()
+        "POST /{BUCKET} HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=XX\r\n\
+         transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        server.host()
     );
-    gate.send_raw("POST", chunked.as_bytes()).await.refused(411, "MissingContentLength");
-    assert!(gate.store.keys().is_empty());
+    server.send_raw("POST", chunked.as_bytes()).await.refused(411, "MissingContentLength");
+    assert!(server.store.keys().is_empty());
 }

@@ -14,7 +14,7 @@ from servers import Target
 
 
 def refused(code: str, status: int, call: Callable[..., object], **parameters: object) -> ClientError:
-    """boto3's call is refused with exactly this code and status, and a request id to ask the operator about."""
+    """boto3's call is refused with exactly this code and status, and has a request id to ask about."""
     with pytest.raises(ClientError) as caught:
         call(**parameters)
     answer = caught.value.response

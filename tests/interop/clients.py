@@ -1,4 +1,4 @@
-"""The stock S3 clients, each behind the same few verbs, so that one behaviour is written once and runs with all.
+"""The stock S3 clients, each behind the same few verbs: a test is written once and runs with all of them.
 
 A refusal by the server is `Refused`, with whatever text the client shows to its user.
 """
@@ -85,7 +85,7 @@ def run(command: list[str | Path], environment: dict[str, str]) -> str:
 
 
 def run_bytes(command: list[str | Path], environment: dict[str, str]) -> bytes:
-    """Runs a client to its end; standard output is the answer, any failure is `Refused` with all that it printed."""
+    """Runs a client to its end and gives its standard output; a failure is `Refused` with all it printed."""
     words = [str(word) for word in command]
     done = subprocess.run(
         words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_SECONDS_MAX
@@ -97,7 +97,7 @@ def run_bytes(command: list[str | Path], environment: dict[str, str]) -> bytes:
 
 
 class Client:
-    """The verbs. A client without one of them says so in `lacks`, and the suite leaves that case out by name."""
+    """The verbs. A client without one of them names it in `lacks`, and the suite leaves that case out."""
 
     name: str
     lacks: frozenset[str] = frozenset()
@@ -150,7 +150,9 @@ class AwsCli(Client):
 
     def aws(self, *words: str | Path) -> str:
         # v2 of Debian's age does not read endpoint_url from the profile.
-        return run([BIN / self.program, "--endpoint-url", self.target.endpoint, *words], self.account.environment())
+        return run(
+            [BIN / self.program, "--endpoint-url", self.target.endpoint, *words], self.account.environment()
+        )
 
     def put(self, file: Path, key: str) -> None:
         self.aws("s3", "cp", "--only-show-errors", file, self.uri(key))
@@ -209,7 +211,9 @@ class Boto3(Client):
 
     def put(self, file: Path, key: str) -> None:
         try:
-            self.s3.upload_file(str(file), self.bucket, key, Config=TransferConfig(multipart_chunksize=8 * MIB))
+            self.s3.upload_file(
+                str(file), self.bucket, key, Config=TransferConfig(multipart_chunksize=8 * MIB)
+            )
         except (ClientError, boto3.exceptions.S3UploadFailedError) as error:
             self.refused(error)
 
@@ -234,7 +238,9 @@ class Boto3(Client):
 
     def copy(self, source: str, key: str) -> None:
         try:
-            self.s3.copy_object(Bucket=self.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": source})
+            self.s3.copy_object(
+                Bucket=self.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": source}
+            )
         except ClientError as error:
             self.refused(error)
 
@@ -253,10 +259,14 @@ class Boto3(Client):
                 raise Refused(str(errors))
 
     def presign_get(self, key: str) -> str:
-        return self.s3.generate_presigned_url("get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=600)
+        return self.s3.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=600
+        )
 
     def presign_put(self, key: str) -> str:
-        return self.s3.generate_presigned_url("put_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=600)
+        return self.s3.generate_presigned_url(
+            "put_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=600
+        )
 
 
 class Rclone(Client):
@@ -294,7 +304,9 @@ class Rclone(Client):
         return self.rclone_bytes("cat", "--offset", str(first), "--count", str(length), self.remote(key))
 
     def list(self, prefix: str) -> list[str]:
-        answer = self.rclone("lsf", "--recursive", "--files-only", "--s3-list-chunk", "100", self.remote(prefix))
+        answer = self.rclone(
+            "lsf", "--recursive", "--files-only", "--s3-list-chunk", "100", self.remote(prefix)
+        )
         return [prefix + line for line in answer.splitlines()]
 
     def copy(self, source: str, key: str) -> None:
@@ -324,7 +336,7 @@ class S3cmd(Client):
     def s3cmd(self, *words: str | Path) -> str:
         session = self.account.session
         host = self.target.host
-        # Keys by environment: with a token in its file it would ask a cloud's metadata service for a newer one.
+        # Keys by environment: with a token in its file it would ask a cloud's metadata service for another.
         environment = self.target.environment(
             AWS_ACCESS_KEY_ID=session["AccessKeyId"],
             AWS_SECRET_ACCESS_KEY=session["SecretAccessKey"],
@@ -395,7 +407,9 @@ class MinioPy(Client):
 
     def put(self, file: Path, key: str) -> None:
         try:
-            self.s3.fput_object(bucket_name=self.bucket, object_name=key, file_path=str(file), part_size=8 * MIB)
+            self.s3.fput_object(
+                bucket_name=self.bucket, object_name=key, file_path=str(file), part_size=8 * MIB
+            )
         except minio.S3Error as error:
             self.refused(error)
 

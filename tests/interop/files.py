@@ -15,6 +15,6 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def pattern(size: int, seed: str = "") -> bytes:
-    """Bytes that differ by seed and never repeat within an object."""
-    return hashlib.shake_128(f"{seed}:{size}".encode()).digest(size)
+def pattern(size: int, name: str = "") -> bytes:
+    """Bytes that differ by name and never repeat within an object."""
+    return hashlib.shake_128(f"{name}:{size}".encode()).digest(size)

@@ -108,7 +108,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Store:
-    """The store behind Subgate, reached directly: how the suite arranges objects and sees what really arrived."""
+    """The store behind Subgate, reached directly, to arrange objects and to see what really arrived."""
 
     endpoint: str
     bucket: str
@@ -182,13 +182,13 @@ class Target:
 
     @property
     def home(self) -> Path:
-        """A home directory of its own, so that no cache or setting of the person who runs the suite gets in."""
+        """A home directory of its own, so that nothing of the person who runs the suite gets in."""
         home = self.data / "home"
         home.mkdir(exist_ok=True)
         return home
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The whole environment of a client: little, explicit, and without retries that would hide a fault."""
+        """The whole environment of a client: explicit, and without retries that would hide a fault."""
         environment = {
             "PATH": f"{CACHE / 'venv' / 'bin'}:/usr/bin:/bin",
             "HOME": str(self.home),
@@ -210,7 +210,9 @@ def start_dev(data: Path, listen: str = "127.0.0.1:0") -> tuple[Server, dict]:
     )
 
     def ready() -> bool:
-        return description.exists() and any(line.startswith(b"ready") for line in server.log.read_bytes().splitlines())
+        return description.exists() and any(
+            line.startswith(b"ready") for line in server.log.read_bytes().splitlines()
+        )
 
     server.wait_until(ready)
     return server, json.loads(description.read_text())
@@ -227,7 +229,10 @@ def dev_target(data: Path) -> Target:
         data=data,
         identities=identities_of(dev),
         store=Store(
-            dev["store_endpoint"], store.get("bucket", dev["bucket"]), store["access_key"], store["secret_key"]
+            dev["store_endpoint"],
+            store.get("bucket", dev["bucket"]),
+            store["access_key"],
+            store["secret_key"],
         ),
     )
 
@@ -235,7 +240,9 @@ def dev_target(data: Path) -> Target:
 def start_minio(data: Path) -> tuple[Server, Store]:
     """A real MinIO with an empty bucket; its root credentials are made here and live as long as it does."""
     port = free_port()
-    store = Store(f"http://127.0.0.1:{port}", STORE_BUCKET, "root-" + secrets.token_hex(8), secrets.token_hex(24))
+    store = Store(
+        f"http://127.0.0.1:{port}", STORE_BUCKET, "root-" + secrets.token_hex(8), secrets.token_hex(24)
+    )
     environment = bare_environment(data) | {
         "MINIO_ROOT_USER": store.access_key,
         "MINIO_ROOT_PASSWORD": store.secret_key,
@@ -329,14 +336,16 @@ def tls_target(data: Path) -> Target:
     target.access_log = data / "nginx-access.log"
     config = data / "nginx.conf"
     config.write_text(nginx_config(data, port, upstream))
-    nginx = Server([BIN / "nginx", "-p", data, "-c", config], log_in(data, "nginx.log"), bare_environment(data))
+    nginx = Server(
+        [BIN / "nginx", "-p", data, "-c", config], log_in(data, "nginx.log"), bare_environment(data)
+    )
     nginx.wait_until(lambda: accepts(port))
     write_aws_config(target)
     return target
 
 
 def nginx_config(data: Path, port: int, upstream: str) -> str:
-    """Streams bodies through, and logs how each arrived: the suite proves from it that HTTP chunks were sent."""
+    """Streams bodies through and logs how each arrived, so that a test sees whether HTTP chunks were sent."""
     return f"""
 daemon off;
 worker_processes 1;
@@ -344,7 +353,8 @@ pid {data}/nginx.pid;
 error_log {data}/nginx-error.log warn;
 events {{ worker_connections 256; }}
 http {{
-    log_format framing '$request_method $uri $status te=$http_transfer_encoding cl=$http_content_length sha=$http_x_amz_content_sha256';
+    log_format framing '$request_method $uri $status te=$http_transfer_encoding '
+        'cl=$http_content_length sha=$http_x_amz_content_sha256';
     access_log {data}/nginx-access.log framing;
     client_body_temp_path {data}/nginx-body;
     proxy_temp_path {data}/nginx-proxy;
@@ -370,16 +380,21 @@ http {{
 
 
 def certificate_for_localhost(certificate_file: Path, key_file: Path) -> Path:
-    """A server's certificate and the authority that signed it: rustls takes no authority for a server. Gives the
-    authority's file, for the clients."""
+    """Makes a server's certificate and the authority that signed it, and gives the authority's file.
+
+    There are two, because rustls takes no authority's certificate for a server's.
+    """
     now = datetime.datetime.now(datetime.UTC)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority_name, name = (
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in ("Subgate interop", "localhost")
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+        for text in ("Subgate interop", "localhost")
     )
 
     def certificate(subject: x509.Name, subject_key: ec.EllipticCurvePrivateKey, is_authority: bool) -> bytes:
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        names = x509.SubjectAlternativeName(
+            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        )
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -390,7 +405,9 @@ def certificate_for_localhost(certificate_file: Path, key_file: Path) -> Path:
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
             # Python from 3.13 on wants both identifiers.
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(subject_key.public_key()), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(subject_key.public_key()), critical=False
+            )
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
             )
@@ -402,7 +419,9 @@ def certificate_for_localhost(certificate_file: Path, key_file: Path) -> Path:
     certificate_file.write_bytes(certificate(name, key, False))
     key_file.write_bytes(
         key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
         )
     )
     authority_file = certificate_file.with_name("ca.crt")
@@ -427,7 +446,9 @@ s3 =
     target.aws_config.write_text("\n".join(profiles))
 
 
-def credentials_command(target: Target, name: str, hotkey: str = "default", wallets: Path | None = None) -> list[str]:
+def credentials_command(
+    target: Target, name: str, hotkey: str = "default", wallets: Path | None = None
+) -> list[str]:
     return [
         str(SUBGATE),
         "credentials",
@@ -440,7 +461,9 @@ def credentials_command(target: Target, name: str, hotkey: str = "default", wall
 
 def identities_of(dev: dict) -> dict[str, Identity]:
     return {
-        item["name"]: Identity(item["name"], item["role"], item["hotkey"], item["coldkey"], tuple(item["folders"]))
+        item["name"]: Identity(
+            item["name"], item["role"], item["hotkey"], item["coldkey"], tuple(item["folders"])
+        )
         for item in dev["identities"]
     }
 

@@ -1,4 +1,4 @@
-"""Requests signed by hand: paths that no stock client would send, and signatures made by the hotkey itself."""
+"""Requests signed by hand: paths that no stock client would send, and the hotkey's own signatures."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def send(
     body: bytes = b"",
     payload: str | None = None,
 ) -> Answer:
-    """Signs S3's canonical form of the path (decoded and encoded again) and sends the path exactly as given."""
+    """Signs S3's canonical form of the path (decoded, encoded again) and sends the path exactly as given."""
     signed = dict(headers or {})
     signed["host"] = target.host
     signed["x-amz-date"] = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -115,8 +115,9 @@ def send(
         [signer.algorithm, signed["x-amz-date"], scope, hashlib.sha256(canonical.encode()).hexdigest()]
     )
     signature = signer.signature(scope, string_to_sign)
+    credential = f"{signer.access_key}/{scope}"
     signed["authorization"] = (
-        f"{signer.algorithm} Credential={signer.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+        f"{signer.algorithm} Credential={credential}, SignedHeaders={names}, Signature={signature}"
     )
     return exchange(target, method, raw_path + (f"?{query_string}" if query_string else ""), signed, body)
 
@@ -137,7 +138,9 @@ def exchange(target: Target, method: str, raw_target: str, headers: dict[str, st
             connection.putheader("content-length", str(len(body)))
         connection.endheaders(body)
         answer = connection.getresponse()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        return Answer(
+            answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        )
     finally:
         connection.close()
 
@@ -178,7 +181,7 @@ def signs_with(keypair) -> tuple[type[S3SigV4Auth], type[S3SigV4QueryAuth]]:
 
 
 def hotkey_boto3(account: Account):
-    """boto3 whose requests and presigned URLs are signed by the account's hotkey: no session, no round trip."""
+    """boto3 whose requests and presigned URLs are signed by the account's hotkey, without a session."""
     keypair = hotkey_of(account)
     scheme = f"sr25519-{keypair.ss58_address}"
     AUTH_TYPE_MAPS[scheme], AUTH_TYPE_MAPS[f"{scheme}-query"] = signs_with(keypair)
@@ -189,5 +192,7 @@ def hotkey_boto3(account: Account):
         aws_access_key_id=keypair.ss58_address,
         aws_secret_access_key="unused",
         verify=str(account.target.ca) if account.target.ca else None,
-        config=Config(signature_version=scheme, s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        config=Config(
+            signature_version=scheme, s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}
+        ),
     )

@@ -43,7 +43,13 @@ NAMES = (
 @every_client
 @pytest.mark.parametrize("name", NAMES)
 def test_upload_and_download(
-    accounts: Accounts, connect: Connect, kind: type[Client], name: str, unique: str, small_file: Path, tmp_path: Path
+    accounts: Accounts,
+    connect: Connect,
+    kind: type[Client],
+    name: str,
+    unique: str,
+    small_file: Path,
+    tmp_path: Path,
 ) -> None:
     client = connect(kind, accounts.miner)
     key = f"{accounts.miner.folder}{unique}/{name}"
@@ -102,7 +108,9 @@ def many_objects(target: Target, accounts: Accounts) -> list[str]:
     names = [f"{prefix}{number:04}/data={number}.bin" for number in range(1100)]
     s3 = accounts.miner.boto3()
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda key: s3.put_object(Bucket=target.bucket, Key=key, Body=pattern(1024, key)), names))
+        list(
+            pool.map(lambda key: s3.put_object(Bucket=target.bucket, Key=key, Body=pattern(1024, key)), names)
+        )
     return names
 
 
@@ -184,7 +192,9 @@ def test_copy_within_the_folder(
 
 
 @every_client
-def test_delete(target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str) -> None:
+def test_delete(
+    target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str
+) -> None:
     prefix = f"{accounts.miner.folder}{unique}/"
     for name in ("doomed", "kept"):
         target.store.write(prefix + name, pattern(2000, name))
@@ -193,7 +203,9 @@ def test_delete(target: Target, accounts: Accounts, connect: Connect, kind: type
 
 
 @every_client
-def test_delete_many(target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str) -> None:
+def test_delete_many(
+    target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str
+) -> None:
     prefix = f"{accounts.miner.folder}{unique}/"
     for number in range(25):
         target.store.write(f"{prefix}doomed/{number}", pattern(1024, str(number)))
@@ -217,7 +229,9 @@ def test_presigned_get(
 
 @everywhere
 @every_client_that_can("presign_put")
-def test_presigned_put(target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str) -> None:
+def test_presigned_put(
+    target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str
+) -> None:
     key = f"{accounts.miner.folder}{unique}/handed in.parquet"
     url = connect(kind, accounts.miner).presign_put(key)
     answer = requests.put(url, data=pattern(30_000, key), timeout=30, verify=verify_by(target))

@@ -1,4 +1,4 @@
-"""GET /docs in a real browser: it renders the description that the server gives, and says so where there is none."""
+"""GET /docs in a real browser: it shows the server's description, and says so where there is none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ CHROMIUM = BIN / "chromium"
 # Everything the page knows how to show, and text that would run if it were taken for markup.
 SAMPLE = {
     "openapi": "3.1.0",
-    "info": {"title": "Sample API", "version": "9.8.7", "description": "Prose with `code` and <img src=x onerror=alert(1)>"},
+    "info": {
+        "title": "Sample API",
+        "version": "9.8.7",
+        "description": "Prose with `code` and <img src=x onerror=alert(1)>",
+    },
     "tags": [{"name": "First group", "description": "What belongs together."}],
     "paths": {
         "/sample/{id}": {
@@ -32,7 +36,12 @@ SAMPLE = {
                 "summary": "The sample's summary",
                 "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
                 "requestBody": {
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Tree"}, "example": {"leaf": "example-value"}}}
+                    "content": {
+                        "application/json": {
+                            "schema": {"$ref": "#/components/schemas/Tree"},
+                            "example": {"leaf": "example-value"},
+                        }
+                    }
                 },
                 "responses": {
                     "200": {"description": "It worked"},
@@ -44,7 +53,10 @@ SAMPLE = {
     },
     "components": {
         "responses": {
-            "Refused": {"description": "Not yours", "content": {"application/json": {"example": {"detail": "refused-example"}}}}
+            "Refused": {
+                "description": "Not yours",
+                "content": {"application/json": {"example": {"detail": "refused-example"}}},
+            }
         },
         # It refers to itself: showing it must end.
         "schemas": {
@@ -166,9 +178,19 @@ def test_the_servers_own_description(target: Target, browse: Callable[[str], Pag
         assert path in page.dom, path
 
 
+def test_a_browser_at_the_root_is_led_to_the_page(target: Target) -> None:
+    address, verify = f"{target.endpoint}/", verify_by(target)
+    answer = requests.get(address, headers={"accept": "text/html"}, verify=verify, timeout=10)
+    assert (answer.status_code, answer.url) == (200, f"{target.endpoint}/docs")
+    # An S3 client without a signature is refused as before.
+    assert requests.get(address, verify=verify, timeout=10).status_code == 403
+
+
 def test_only_the_page_itself_is_exempt(target: Target) -> None:
     for path in ("/docs/", "/docs2", "/docs/x", "/Docs", "//docs", "/docs%2f"):
-        answer = requests.get(f"{target.endpoint}{path}", verify=verify_by(target), timeout=10, allow_redirects=False)
+        answer = requests.get(
+            f"{target.endpoint}{path}", verify=verify_by(target), timeout=10, allow_redirects=False
+        )
         assert answer.status_code in (400, 403), path
     answer = requests.post(f"{target.endpoint}/docs", verify=verify_by(target), timeout=10)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")

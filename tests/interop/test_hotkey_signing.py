@@ -40,7 +40,10 @@ def test_upload_in_parts(target: Target, accounts: Accounts, key: str) -> None:
     upload["UploadId"] = miner.create_multipart_upload(**upload)["UploadId"]
     sizes = (5 * MIB, 2000)
     parts = [
-        {"PartNumber": number, "ETag": miner.upload_part(**upload, PartNumber=number, Body=pattern(size))["ETag"]}
+        {
+            "PartNumber": number,
+            "ETag": miner.upload_part(**upload, PartNumber=number, Body=pattern(size))["ETag"],
+        }
         for number, size in enumerate(sizes, 1)
     ]
     miner.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
@@ -57,7 +60,9 @@ def test_presigned(target: Target, accounts: Accounts, key: str) -> None:
     assert requests.put(put, data=pattern(3000), timeout=30, verify=verify_by(target)).status_code == 200
     answer = requests.get(get, timeout=30, verify=verify_by(target))
     assert (answer.status_code, answer.content) == (200, pattern(3000))
-    tampered = requests.get(get.replace("hotkey%20signed", "hotkey%20swiped"), timeout=30, verify=verify_by(target))
+    tampered = requests.get(
+        get.replace("hotkey%20signed", "hotkey%20swiped"), timeout=30, verify=verify_by(target)
+    )
     assert tampered.status_code == 403 and "SignatureDoesNotMatch" in tampered.text
 
 
@@ -106,7 +111,15 @@ def test_false_hash(target: Target, accounts: Accounts, key: str) -> None:
 def test_signed_chunks_need_a_secret(target: Target, accounts: Accounts, key: str, payload: str) -> None:
     """A chunk's signature is an HMAC, and a hotkey shares no secret with the server."""
     data = pattern(2000)
-    chunks = b"7d0;chunk-signature=" + b"0" * 64 + b"\r\n" + data + b"\r\n0;chunk-signature=" + b"0" * 64 + b"\r\n\r\n"
+    chunks = (
+        b"7d0;chunk-signature="
+        + b"0" * 64
+        + b"\r\n"
+        + data
+        + b"\r\n0;chunk-signature="
+        + b"0" * 64
+        + b"\r\n\r\n"
+    )
     headers = {"x-amz-decoded-content-length": "2000", "content-encoding": "aws-chunked"}
     answer = put_raw(target, accounts, key, chunks, payload, headers)
     assert 400 <= answer.status < 500 and answer.code, answer
@@ -114,7 +127,12 @@ def test_signed_chunks_need_a_secret(target: Target, accounts: Accounts, key: st
 
 
 def put_raw(
-    target: Target, accounts: Accounts, key: str, body: bytes, payload: str, headers: dict[str, str] | None = None
+    target: Target,
+    accounts: Accounts,
+    key: str,
+    body: bytes,
+    payload: str,
+    headers: dict[str, str] | None = None,
 ):
     path = f"/{target.bucket}/{key.replace(' ', '%20').replace('+', '%2B')}"
     signer = HotkeySigner(hotkey_of(accounts.miner))

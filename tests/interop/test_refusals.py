@@ -1,4 +1,4 @@
-"""Every attempt to reach past one's own folder: refused, with S3's own error, and without effect in the store."""
+"""Every attempt to reach past one's own folder: refused with S3's error, and without effect in the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ import requests
 from botocore.exceptions import ClientError
 
 from checks import refused, verify_by
-from clients import CLIENTS, Account, AwsCli, AwsCli1, AwsCli2, Client, MinioPy, Rclone, Refused, clients_with, run
+from clients import (
+    CLIENTS,
+    Account,
+    AwsCli,
+    AwsCli1,
+    AwsCli2,
+    Client,
+    MinioPy,
+    Rclone,
+    Refused,
+    clients_with,
+    run,
+)
 from conftest import Accounts
 from files import pattern
 from servers import Target, credentials_command
@@ -83,7 +95,9 @@ def test_get_from_a_foreign_folder(
 
 
 @every_client
-def test_list_of_a_foreign_folder(accounts: Accounts, connect: Connect, kind: type[Client], victim: str) -> None:
+def test_list_of_a_foreign_folder(
+    accounts: Accounts, connect: Connect, kind: type[Client], victim: str
+) -> None:
     with pytest.raises(Refused, match=DENIED):
         connect(kind, accounts.other_miner).list(victim.rsplit("/", 1)[0] + "/")
 
@@ -174,7 +188,9 @@ def test_foreign_multipart_upload(target: Target, accounts: Accounts, victim: st
     assert target.store.read(victim) == pattern(2000)
 
 
-def test_upload_part_copy_from_a_foreign_folder(target: Target, accounts: Accounts, victim: str, unique: str) -> None:
+def test_upload_part_copy_from_a_foreign_folder(
+    target: Target, accounts: Accounts, victim: str, unique: str
+) -> None:
     s3 = accounts.other_miner.boto3()
     own = {"Bucket": target.bucket, "Key": f"{accounts.other_miner.folder}{unique}/parts"}
     upload = own | {"UploadId": s3.create_multipart_upload(**own)["UploadId"]}
@@ -190,7 +206,16 @@ def test_listing_above_ones_folder(target: Target, accounts: Accounts, victim: s
     s3 = accounts.other_miner.boto3()
     call = getattr(s3, operation)
     coldkey = accounts.miner.identity.coldkey
-    for prefix in ("", "data", "data/", "data/x", "data/x/", f"data/x/{coldkey}", f"data/x/{coldkey}/", victim):
+    for prefix in (
+        "",
+        "data",
+        "data/",
+        "data/x",
+        "data/x/",
+        f"data/x/{coldkey}",
+        f"data/x/{coldkey}/",
+        victim,
+    ):
         refused("AccessDenied", 403, call, Bucket=target.bucket, Prefix=prefix)
     # Another delimiter than "/" would show the siblings.
     for delimiter in ("a", "5", coldkey[:1]):
@@ -203,14 +228,18 @@ def test_refused_listing_names_the_callers_folders(target: Target, accounts: Acc
     assert accounts.miner.identity.coldkey not in error.response["Error"]["Message"]
 
 
-def test_own_folder_without_its_slash_lists_nothing_else(target: Target, accounts: Accounts, unique: str) -> None:
+def test_own_folder_without_its_slash_lists_nothing_else(
+    target: Target, accounts: Accounts, unique: str
+) -> None:
     """A prefix that ends inside the coldkey's name must not match a longer name."""
     store = target.store
     neighbour = accounts.miner.folder.rstrip("/") + "x/" + unique
     store.write(neighbour, pattern(1024))
     own = accounts.miner.folder + unique
     store.write(own, pattern(1024))
-    answer = accounts.miner.boto3().list_objects_v2(Bucket=target.bucket, Prefix=accounts.miner.folder.rstrip("/"))
+    answer = accounts.miner.boto3().list_objects_v2(
+        Bucket=target.bucket, Prefix=accounts.miner.folder.rstrip("/")
+    )
     keys = [item["Key"] for item in answer["Contents"]]
     assert neighbour not in keys and all(key.startswith(accounts.miner.folder) for key in keys)
     refused("AccessDenied", 403, accounts.miner.boto3().get_object, Bucket=target.bucket, Key=neighbour)
@@ -219,14 +248,18 @@ def test_own_folder_without_its_slash_lists_nothing_else(target: Target, account
 def test_foreign_start_after_shows_nothing_foreign(target: Target, accounts: Accounts, victim: str) -> None:
     s3 = accounts.other_miner.boto3()
     try:
-        answer = s3.list_objects_v2(Bucket=target.bucket, Prefix=accounts.other_miner.folder, StartAfter=victim)
+        answer = s3.list_objects_v2(
+            Bucket=target.bucket, Prefix=accounts.other_miner.folder, StartAfter=victim
+        )
     except ClientError as error:
         assert error.response["Error"]["Code"] == "AccessDenied"
     else:
         assert all(item["Key"].startswith(accounts.other_miner.folder) for item in answer.get("Contents", []))
 
 
-def test_batch_delete_is_judged_key_by_key(target: Target, accounts: Accounts, victim: str, unique: str) -> None:
+def test_batch_delete_is_judged_key_by_key(
+    target: Target, accounts: Accounts, victim: str, unique: str
+) -> None:
     own = f"{accounts.other_miner.folder}{unique}/own"
     target.store.write(own, pattern(1024))
     doomed = {"Objects": [{"Key": own}, {"Key": victim}]}
@@ -244,7 +277,9 @@ def test_quiet_batch_delete_still_tells_the_errors(target: Target, accounts: Acc
     assert untouched(target, victim)
 
 
-def test_batch_delete_of_the_stock_clients(target: Target, accounts: Accounts, connect: Connect, victim: str) -> None:
+def test_batch_delete_of_the_stock_clients(
+    target: Target, accounts: Accounts, connect: Connect, victim: str
+) -> None:
     minio_py = connect(MinioPy, accounts.validator)
     with pytest.raises(Refused, match="AccessDenied"):
         minio_py.delete_below(victim.rsplit("/", 1)[0] + "/")
@@ -300,8 +335,10 @@ SLASHES = ("/", "%2f", "%2F")
 @pytest.mark.parametrize("dots", TRAVERSALS)
 @pytest.mark.parametrize("slash", SLASHES)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_traversal(target: Target, accounts: Accounts, victim: str, method: str, slash: str, dots: str) -> None:
-    """Correctly signed, and refused for what it asks: a wrong signature would prove nothing about the path."""
+def test_traversal(
+    target: Target, accounts: Accounts, victim: str, method: str, slash: str, dots: str
+) -> None:
+    """Correctly signed, and refused for what it asks: a wrong signature would prove nothing here."""
     name = victim.removeprefix("data/x/")
     raw = f"/{target.bucket}/{accounts.other_miner.folder}{dots}{slash}{name}"
     body = pattern(2000) if method == "PUT" else b""
@@ -312,7 +349,7 @@ def test_traversal(target: Target, accounts: Accounts, victim: str, method: str,
 
 
 def test_doubly_encoded_traversal_is_a_plain_name(target: Target, accounts: Accounts, victim: str) -> None:
-    """Decoded once, `%252e%252e%252f` is text: stored below one's own folder, or refused, but nowhere else."""
+    """Decoded once, `%252e%252e%252f` is text: stored below the own folder or refused, but nowhere else."""
     name = victim.removeprefix("data/x/").replace("/", "%252f")
     folder = accounts.other_miner.folder
     raw = f"/{target.bucket}/{folder}%252e%252e%252f{name}"
@@ -322,8 +359,12 @@ def test_doubly_encoded_traversal_is_a_plain_name(target: Target, accounts: Acco
     assert untouched(target, victim)
 
 
-@pytest.mark.parametrize("source", ["{folder}../{victim}", "{folder}%2e%2e%2f{victim}", "{folder}..%2f{victim}"])
-def test_traversal_in_a_copy_source(target: Target, accounts: Accounts, victim: str, unique: str, source: str) -> None:
+@pytest.mark.parametrize(
+    "source", ["{folder}../{victim}", "{folder}%2e%2e%2f{victim}", "{folder}..%2f{victim}"]
+)
+def test_traversal_in_a_copy_source(
+    target: Target, accounts: Accounts, victim: str, unique: str, source: str
+) -> None:
     folder = accounts.other_miner.folder
     path = source.format(folder=folder, victim=victim.removeprefix("data/x/"))
     loot = f"{folder}{unique}/loot"
@@ -339,7 +380,9 @@ def test_traversal_in_a_copy_source(target: Target, accounts: Accounts, victim: 
 
 
 @pytest.mark.parametrize("name", ["a//b", "a/./b", "./a", "a/..", "a%00b", "a%0ab", "a%7fb"])
-def test_segments_that_stores_read_differently(target: Target, accounts: Accounts, unique: str, name: str) -> None:
+def test_segments_that_stores_read_differently(
+    target: Target, accounts: Accounts, unique: str, name: str
+) -> None:
     folder = f"{accounts.miner.folder}{unique}/"
     raw = f"/{target.bucket}/{folder}{name}"
     answer = send(target, SessionSigner(accounts.miner.session), "PUT", raw, body=pattern(2000))
@@ -377,7 +420,9 @@ def test_presigned_url_tampered_with(target: Target, accounts: Accounts, victim:
     answer = ask(target, method, tampered)
     # S3 answers 400 to a token that is not the key's.
     assert answer.status == (400 if change == "token" else 403), answer
-    assert answer.code in ("SignatureDoesNotMatch", "AccessDenied", "InvalidAccessKeyId", "InvalidToken"), answer
+    assert answer.code in ("SignatureDoesNotMatch", "AccessDenied", "InvalidAccessKeyId", "InvalidToken"), (
+        answer
+    )
     assert untouched(target, victim) and target.store.keys(own) == [own]
 
 
@@ -396,7 +441,10 @@ def test_credentials_of_two_identities_do_not_mix(target: Target, accounts: Acco
         mixed = thief | {field: owner[field]}
         answer = send(target, SessionSigner(mixed), "GET", f"/{target.bucket}/{victim}")
         # S3 answers 400 to a token that is not the key's (InvalidToken), 403 to a false signature.
-        assert answer.status in (400, 403) and answer.code in ("InvalidToken", "SignatureDoesNotMatch"), (field, answer)
+        assert answer.status in (400, 403) and answer.code in ("InvalidToken", "SignatureDoesNotMatch"), (
+            field,
+            answer,
+        )
 
 
 def ask(target: Target, method: str, raw_target: str) -> Answer:

@@ -17,12 +17,15 @@ CHANGE_SECONDS_MAX = 3
 
 
 def without(name: str):
-    return lambda registry: registry | {"identities": [item for item in registry["identities"] if item["name"] != name]}
+    return lambda registry: (
+        registry | {"identities": [item for item in registry["identities"] if item["name"] != name]}
+    )
 
 
 def edited(name: str, **fields: object):
     return lambda registry: (
-        registry | {"identities": [item | fields if item["name"] == name else item for item in registry["identities"]]}
+        registry
+        | {"identities": [item | fields if item["name"] == name else item for item in registry["identities"]]}
     )
 
 
@@ -81,7 +84,9 @@ def test_another_coldkey_moves_the_folder(target: Target, accounts: Accounts, un
 
 @pytest.mark.targets("dev", "minio")
 @pytest.mark.parametrize("lost", [{"validator_permit": False}, {"stake": 1}], ids=["permit", "stake"])
-def test_validator_that_loses_its_standing(target: Target, accounts: Accounts, unique: str, lost: dict) -> None:
+def test_validator_that_loses_its_standing(
+    target: Target, accounts: Accounts, unique: str, lost: dict
+) -> None:
     key = f"{accounts.miner.folder}{unique}/file"
     target.store.write(key, pattern(2000))
     s3 = accounts.validator.boto3()

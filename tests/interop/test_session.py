@@ -135,7 +135,8 @@ def test_unregistered_hotkey(target: Target, accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", [http_auth.HEADER_HOTKEY, http_auth.HEADER_NONCE, http_auth.HEADER_SIGNATURE, http_auth.HEADER_VERSION]
+    "missing",
+    [http_auth.HEADER_HOTKEY, http_auth.HEADER_NONCE, http_auth.HEADER_SIGNATURE, http_auth.HEADER_VERSION],
 )
 def test_missing_header(target: Target, accounts: Accounts, missing: str) -> None:
     headers = http_auth.sign(hotkey_of(accounts.miner), method="POST", path=PATH)

@@ -46,7 +46,9 @@ def test_folder_marker_is_too_small(target: Target, accounts: Accounts, key: str
 
 @pytest.mark.parametrize(("size", "status"), [(100, 400), (SIZE_MIN, 200)])
 def test_presigned_put(target: Target, accounts: Accounts, key: str, size: int, status: int) -> None:
-    url = accounts.miner.boto3().generate_presigned_url("put_object", Params={"Bucket": target.bucket, "Key": key})
+    url = accounts.miner.boto3().generate_presigned_url(
+        "put_object", Params={"Bucket": target.bucket, "Key": key}
+    )
     answer = requests.put(url, data=pattern(size), timeout=30, verify=verify_by(target))
     assert answer.status_code == status, answer.text
     assert ("<Code>EntityTooSmall</Code>" in answer.text) == (status == 400)
@@ -85,7 +87,14 @@ def test_a_copy_is_judged_by_its_source(target: Target, accounts: Accounts, key:
     small = f"{key}-small"
     target.store.write(small, pattern(100))
     source = {"Bucket": target.bucket, "Key": small}
-    refused("EntityTooSmall", 400, accounts.miner.boto3().copy_object, Bucket=target.bucket, Key=key, CopySource=source)
+    refused(
+        "EntityTooSmall",
+        400,
+        accounts.miner.boto3().copy_object,
+        Bucket=target.bucket,
+        Key=key,
+        CopySource=source,
+    )
     assert target.store.keys(key) == [small]
 
 
@@ -93,7 +102,7 @@ def test_a_copy_is_judged_by_its_source(target: Target, accounts: Accounts, key:
 def test_declared_too_large_is_refused_before_the_body(
     target: Target, accounts: Accounts, key: str, declared_by: str
 ) -> None:
-    """The answer comes although not one byte of the body was sent, and without the 100 that would ask for it."""
+    """The answer comes before any byte of the body, and without the 100 that would ask for it."""
     headers = {"expect": "100-continue", "content-length": str(SIZE_MAX + 1)}
     payload = UNSIGNED
     if declared_by == "x-amz-decoded-content-length":
@@ -119,7 +128,9 @@ def test_declared_too_large_is_refused_before_the_body(
 def test_largest_size_is_asked_to_go_on(target: Target, accounts: Accounts, key: str) -> None:
     """The bound itself is allowed: the server says 100 Continue, and the test leaves it at that."""
     place = urlsplit(target.endpoint)
-    url = accounts.miner.boto3().generate_presigned_url("put_object", Params={"Bucket": target.bucket, "Key": key})
+    url = accounts.miner.boto3().generate_presigned_url(
+        "put_object", Params={"Bucket": target.bucket, "Key": key}
+    )
     presigned = urlsplit(url)
     with socket.create_connection((place.hostname, place.port), timeout=30) as plain:
         stream = plain

@@ -1,4 +1,4 @@
-"""Over TLS default SDKs send a checksum trailer in HTTP chunks, no Content-Length: the terminator's log proves it."""
+"""Over TLS, default SDKs send HTTP chunks with a checksum trailer: the terminator's log proves it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,9 @@ def registered(target: Target, hotkey: str) -> Iterator[Account]:
     coldkey = target.identities["miner-b"].coldkey
     entry = {"name": "foreign", "hotkey": hotkey, "coldkey": coldkey, "validator_permit": False, "stake": 0}
     identity = Identity("foreign", "miner", hotkey, coldkey, target.identities["miner-b"].folders)
-    with registry_changed(target, lambda registry: registry | {"identities": [*registry["identities"], entry]}):
+    with registry_changed(
+        target, lambda registry: registry | {"identities": [*registry["identities"], entry]}
+    ):
         yield Account(target, identity)
 
 
@@ -76,7 +78,9 @@ def test_encrypted_wallet_asks_for_its_password(target: Target, tmp_path: Path, 
         assert session["AccessKeyId"] == hotkey
         assert opens_the_folder(account, session)
         # credential_process has no terminal; the cached session serves it until it is about to expire.
-        cached = json.loads(run(credentials_command(target, "foreign", "hot", tmp_path), target.environment()))
+        cached = json.loads(
+            run(credentials_command(target, "foreign", "hot", tmp_path), target.environment())
+        )
         assert cached["SessionToken"] == session["SessionToken"]
 
 
@@ -89,8 +93,14 @@ def test_wrong_password(target: Target, tmp_path: Path) -> None:
 
 def test_encrypted_wallet_without_a_terminal(target: Target, tmp_path: Path) -> None:
     """It says what it needs, and does not wait for ever."""
-    with registered(target, by_sdk(tmp_path, PASSWORD)), pytest.raises(Refused, match="(?i)password|encrypted"):
-        run(["setsid", "--wait", *credentials_command(target, "foreign", "hot", tmp_path)], target.environment())
+    with (
+        registered(target, by_sdk(tmp_path, PASSWORD)),
+        pytest.raises(Refused, match="(?i)password|encrypted"),
+    ):
+        run(
+            ["setsid", "--wait", *credentials_command(target, "foreign", "hot", tmp_path)],
+            target.environment(),
+        )
 
 
 def on_a_terminal(target: Target, wallets: Path, password: str) -> tuple[int, str]:
@@ -111,7 +121,9 @@ def on_a_terminal(target: Target, wallets: Path, password: str) -> tuple[int, st
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("package", [bittensor, bittensor_wallet], ids=lambda package: package.__name__)
-def test_wallet_of_dev_opens_in_bittensors_own_tools(target: Target, accounts: Accounts, name: str, package) -> None:
+def test_wallet_of_dev_opens_in_bittensors_own_tools(
+    target: Target, accounts: Accounts, name: str, package
+) -> None:
     wallet = package.Wallet(name=name, hotkey="default", path=str(target.wallets))
     keypair = wallet.hotkey
     identity = accounts[name].identity

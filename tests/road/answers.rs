@@ -1,45 +1,48 @@
 //! P36, P44, P48, P49, P51: what comes back, unchanged or rewritten.
 
-use crate::{
-    client::{Call, Wire},
-    gate::{A, Gate, Setup, bytes},
+use crate::harness::{
+    client::{Call, Connection},
+    server::{ALICE, Setup, TestServer, bytes},
     store::{self, LAST_MODIFIED, Reply},
 };
 
 #[tokio::test]
 async fn p44_a_head_keeps_its_length_and_nothing_is_recoded() {
-    let gate = Gate::start().await;
-    gate.store.put_with(
-        &A.file("f"),
+    let server = TestServer::start().await;
+    server.store.put_with(
+        &ALICE.file("f"),
         bytes(123_456),
         &[("content-encoding", "gzip"), ("content-type", "a/b")],
     );
-    for key in gate.both(&A).await {
-        let mut wire = gate.wire().await;
+    for key in server.both(&ALICE).await {
+        let mut connection = server.connect().await;
         for round in 0..3 {
             // On one connection: a HEAD's length is no body.
-            let head =
-                gate.sign(&key, &Call::head(&A.file("f")).header("x-amz-meta-round", round.to_string()));
-            wire.send_call(&head).await;
-            let answer = wire.answer("HEAD").await;
+            let head = server
+                .sign(&key, &Call::head(&ALICE.file("f")).header("x-amz-meta-round", round.to_string()));
+            connection.send_call(&head).await;
+            let answer = connection.answer("HEAD").await;
             assert_eq!((answer.status, answer.get("content-length")), (200, Some("123456")));
-            let get = gate.sign(&key, &Call::get(&A.file("f")).smuggled("accept-encoding", "gzip, br, zstd"));
-            wire.send_call(&get).await;
-            let answer = wire.answer("GET").await;
+            let get =
+                server.sign(&key, &Call::get(&ALICE.file("f")).smuggled("accept-encoding", "gzip, br, zstd"));
+            connection.send_call(&get).await;
+            let answer = connection.answer("GET").await;
             assert_eq!(answer.get("content-encoding"), Some("gzip"));
             assert_eq!(answer.get("content-length"), Some("123456"));
             assert!(answer.ok().body == bytes(123_456));
-            assert!(gate.store.last().header("accept-encoding").is_none());
+            assert!(server.store.last().header("accept-encoding").is_none());
         }
     }
 }
 
 #[tokio::test]
 async fn success_passes_byte_for_byte() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
-    let document = "<?xml version='1.0'?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\r\n<x:Own a='1'>&#x41;\t</x:Own><ETag>&quot;e&quot;</ETag></ListBucketResult>\n";
-    gate.store.script(move |seen| {
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    let document = "<?xml version='1.0'?>\
+        <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\r\n\
+        <x:Own a='1'>&#x41;\t</x:Own><ETag>&quot;e&quot;</ETag></ListBucketResult>\n";
+    server.store.script(move |seen| {
         seen.key.is_empty().then(|| {
             Reply::new(200)
                 .header("Content-Type", "application/xml;charset=own")
@@ -56,7 +59,7 @@ async fn success_passes_byte_for_byte() {
                 .body(document)
         })
     });
-    let answer = gate.send(&key, &Call::get("").query("prefix", &A.file(""))).await;
+    let answer = server.send(&key, &Call::get("").query("prefix", &ALICE.file(""))).await;
     assert_eq!(answer.ok().text(), document);
     for (name, value) in [
         ("content-type", "application/xml;charset=own"),
@@ -78,30 +81,31 @@ async fn success_passes_byte_for_byte() {
 
 #[tokio::test]
 async fn p48_ranges_and_conditions_pass() {
-    let gate = Gate::start().await;
+    let server = TestServer::start().await;
     let data = bytes(10_000);
-    gate.store.put(&A.file("f"), data.clone());
+    server.store.put(&ALICE.file("f"), data.clone());
     let etag = format!("\"{}\"", store::md5_hex(&data));
-    for key in gate.both(&A).await {
-        let get = Call::get(&A.file("f"));
+    for key in server.both(&ALICE).await {
+        let get = Call::get(&ALICE.file("f"));
         for range in [
             get.clone().signed("range", "bytes=100-199"),
             get.clone().presigned().smuggled("Range", "bytes=100-199"),
             get.clone().smuggled("range", "bytes=100-199"),
         ] {
-            let answer = gate.send(&key, &range).await;
+            let answer = server.send(&key, &range).await;
             assert_eq!((answer.status, answer.get("content-range")), (206, Some("bytes 100-199/10000")));
             assert_eq!(answer.body, data[100..200]);
         }
-        let answer = gate.send(&key, &get.clone().signed("range", "bytes=10000-")).await;
+        let answer = server.send(&key, &get.clone().signed("range", "bytes=10000-")).await;
         answer.refused(416, "InvalidRange");
         assert_eq!(answer.get("content-range"), Some("bytes */10000"));
-        let answer = gate.send(&key, &get.clone().header("if-none-match", &etag)).await;
+        let answer = server.send(&key, &get.clone().header("if-none-match", &etag)).await;
         assert_eq!((answer.status, answer.get("etag"), answer.body.len()), (304, Some(etag.as_str()), 0));
-        gate.send(&key, &get.clone().header("if-match", "\"other\""))
+        server
+            .send(&key, &get.clone().header("if-match", "\"other\""))
             .await
             .refused(412, "PreconditionFailed");
-        gate.send(&key, &get.clone().header("if-match", &etag)).await.ok();
+        server.send(&key, &get.clone().header("if-match", &etag)).await.ok();
         let call = get
             .clone()
             .header("if-modified-since", LAST_MODIFIED)
@@ -110,8 +114,8 @@ async fn p48_ranges_and_conditions_pass() {
             .query("partNumber", "1")
             .query("versionId", "v")
             .query("response-content-type", "a/b");
-        gate.send(&key, &call).await.ok();
-        let seen = gate.store.last();
+        server.send(&key, &call).await.ok();
+        let seen = server.store.last();
         for name in ["if-modified-since", "if-unmodified-since", "x-amz-checksum-mode"] {
             assert!(seen.header(name).is_some(), "{name}");
         }
@@ -119,26 +123,26 @@ async fn p48_ranges_and_conditions_pass() {
         assert_eq!((seen.query("partNumber"), seen.query("versionId")), (Some("1"), Some("v")));
     }
     // A 304 leaves the connection as it was.
-    let mut wire = gate.wire().await;
-    for call in [Call::get(&A.file("f")).header("if-none-match", &etag), Call::get(&A.file("f"))] {
-        wire.send_call(&gate.sign(&A.hotkey(), &call)).await;
-        wire.answer("GET").await;
+    let mut connection = server.connect().await;
+    for call in [Call::get(&ALICE.file("f")).header("if-none-match", &etag), Call::get(&ALICE.file("f"))] {
+        connection.send_call(&server.sign(&ALICE.hotkey(), &call)).await;
+        connection.answer("GET").await;
     }
 }
 
 #[tokio::test]
 async fn p49_every_answer_has_an_id_and_refusals_are_s3s() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
     let mut ids = std::collections::HashSet::new();
     for call in [
         Call::get("").query("location", ""),
-        Call::get(&A.file("../x")),
+        Call::get(&ALICE.file("../x")),
         Call::get("data/x/"),
-        Call::delete(&A.file("f")),
+        Call::delete(&ALICE.file("f")),
         Call::get("").query("prefix", "<&>\"'"),
     ] {
-        let answer = gate.send(&key, &call).await;
+        let answer = server.send(&key, &call).await;
         assert!(ids.insert(answer.get("x-amz-request-id").unwrap().to_owned()));
         if answer.status >= 400 {
             answer.refused(answer.status, &answer.element("Code").unwrap());
@@ -146,16 +150,16 @@ async fn p49_every_answer_has_an_id_and_refusals_are_s3s() {
     }
     // The resource is told as it was named, and cannot become markup.
     let call = Call::get("a<b>&\"'").spelled("/data-universe/a%3Cb%3E&\"'");
-    let answer = gate.send(&key, &call).await;
+    let answer = server.send(&key, &call).await;
     answer.refused(403, "AccessDenied");
     assert!(answer.element("Resource").unwrap().starts_with("/data-universe/a%3Cb%3E&"));
 }
 
 #[tokio::test]
 async fn p51_the_stores_words_about_itself_never_reach_a_client() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
-    let own = gate.store.address.to_string();
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    let own = server.store.address.to_string();
     for (status, code, message, told, told_code) in [
         (403, "SignatureDoesNotMatch", "the signature", 503, "ServiceUnavailable"),
         (403, "InvalidAccessKeyId", "AKSTOREOWNKEY is unknown", 503, "ServiceUnavailable"),
@@ -176,17 +180,17 @@ async fn p51_the_stores_words_about_itself_never_reach_a_client() {
     ] {
         let reply =
             Reply::error(status, code, &message.replace("ADDRESS", &own)).header("location", "http://store/");
-        gate.store.unscript();
-        gate.store.always(reply);
+        server.store.unscript();
+        server.store.always(reply);
         for call in [
-            Call::get(&A.file("f")),
-            Call::put(&A.file("f"), bytes(2000)),
-            Call::put(&A.file("f"), bytes(50_000)),
-            Call::get("").query("prefix", &A.file("")),
-            Call::post(&A.file("f"), "").query("uploads", ""),
-            Call::delete(&A.file("f")),
+            Call::get(&ALICE.file("f")),
+            Call::put(&ALICE.file("f"), bytes(2000)),
+            Call::put(&ALICE.file("f"), bytes(50_000)),
+            Call::get("").query("prefix", &ALICE.file("")),
+            Call::post(&ALICE.file("f"), "").query("uploads", ""),
+            Call::delete(&ALICE.file("f")),
         ] {
-            let answer = gate.send(&key, &call).await;
+            let answer = server.send(&key, &call).await;
             answer.refused(told, told_code);
             let all = format!("{:?} {}", answer.headers, answer.text());
             for hidden in [
@@ -201,23 +205,23 @@ async fn p51_the_stores_words_about_itself_never_reach_a_client() {
                 assert!(!all.contains(hidden), "{hidden} in {all}");
             }
         }
-        let answer = gate.send(&key, &Call::head(&A.file("f"))).await;
+        let answer = server.send(&key, &Call::head(&ALICE.file("f"))).await;
         assert!(answer.status == told || answer.status >= 400);
         assert!(answer.body.is_empty() && answer.get("location").is_none());
     }
     // A 404 of something that is no S3 at all is not "no such key".
     for (status, body) in [(404, "<html>nginx</html>"), (502, "bad gateway"), (400, ""), (200 + 100, "")] {
-        gate.store.unscript();
-        gate.store.always(Reply::new(status).body(body));
-        gate.send(&key, &Call::get(&A.file("f"))).await.refused(503, "ServiceUnavailable");
+        server.store.unscript();
+        server.store.always(Reply::new(status).body(body));
+        server.send(&key, &Call::get(&ALICE.file("f"))).await.refused(503, "ServiceUnavailable");
     }
 }
 
 #[tokio::test]
 async fn the_operators_listener_is_apart() {
     let server = "admin = \"127.0.0.1:0\"".to_owned();
-    let gate = Gate::with(Setup { server, ..Setup::default() }).await;
-    let mut admin = Wire::connect(gate.admin.unwrap()).await;
+    let server = TestServer::with(Setup { server, ..Setup::default() }).await;
+    let mut admin = Connection::connect(server.admin.unwrap()).await;
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/snapshot", 200), ("/other", 404)] {
         admin.send(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes()).await;
         let answer = admin.answer("GET").await;

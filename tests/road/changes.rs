@@ -1,8 +1,8 @@
 //! P30, P31, S10: copies, batch deletes and multipart uploads.
 
-use crate::{
+use crate::harness::{
     client::{Call, Payload},
-    gate::{A, B, Gate, Setup, VALIDATOR, bytes},
+    server::{ALICE, BOB, Setup, TestServer, VALIDATOR, bytes},
     store::{self, Reply},
 };
 
@@ -11,33 +11,41 @@ fn copy(to: &str, source: &str) -> Call {
 }
 
 fn source(key: &str) -> String {
-    format!("/data-universe/{}", crate::sigv4::encode(key.as_bytes(), true))
+    format!("/data-universe/{}", crate::harness::sigv4::encode(key.as_bytes(), true))
 }
 
-fn seen(gate: &Gate) -> Vec<String> {
-    gate.store.seen().iter().map(|seen| format!("{} {}", seen.method, seen.key)).collect()
+fn seen(server: &TestServer) -> Vec<String> {
+    server.store.seen().iter().map(|seen| format!("{} {}", seen.method, seen.key)).collect()
 }
 
 #[tokio::test]
 async fn p30_a_copy_is_a_read_and_a_write() {
-    let gate = Gate::start().await;
-    gate.store.put(&A.file("a b+ü"), bytes(3000));
-    gate.store.put(&B.file("f"), bytes(3000));
-    for key in gate.both(&A).await {
+    let server = TestServer::start().await;
+    server.store.put(&ALICE.file("a b+ü"), bytes(3000));
+    server.store.put(&BOB.file("f"), bytes(3000));
+    for key in server.both(&ALICE).await {
         for spelled in [
-            source(&A.file("a b+ü")),
-            source(&A.file("a b+ü")).trim_start_matches('/').to_owned(),
-            format!("data-universe%2F{}", crate::sigv4::encode(A.file("a b+ü").as_bytes(), false)),
-            format!("/data-universe/{}", A.file("a%20b+%c3%bc")),
+            source(&ALICE.file("a b+ü")),
+            source(&ALICE.file("a b+ü")).trim_start_matches('/').to_owned(),
+            format!(
+                "data-universe%2F{}",
+                crate::harness::sigv4::encode(ALICE.file("a b+ü").as_bytes(), false)
+            ),
+            format!("/data-universe/{}", ALICE.file("a%20b+%c3%bc")),
         ] {
-            for call in [copy(&A.file("copied"), &spelled), copy(&A.file("copied"), &spelled).presigned()] {
-                let answer = gate.send(&key, &call).await;
+            for call in
+                [copy(&ALICE.file("copied"), &spelled), copy(&ALICE.file("copied"), &spelled).presigned()]
+            {
+                let answer = server.send(&key, &call).await;
                 assert!(answer.ok().text().contains(store::LAST_MODIFIED_XML));
-                assert_eq!(gate.store.object(&A.file("copied")).unwrap().data, bytes(3000));
-                let last = gate.store.last();
+                assert_eq!(server.store.object(&ALICE.file("copied")).unwrap().data, bytes(3000));
+                let last = server.store.last();
                 // The store's own bucket, the strict form, and held to what was measured.
-                let strict =
-                    format!("/{}/{}", store::BUCKET, crate::sigv4::encode(A.file("a b+ü").as_bytes(), true));
+                let strict = format!(
+                    "/{}/{}",
+                    store::BUCKET,
+                    crate::harness::sigv4::encode(ALICE.file("a b+ü").as_bytes(), true)
+                );
                 assert_eq!(last.header("x-amz-copy-source"), Some(strict.as_str()));
                 assert_eq!(
                     last.header("x-amz-copy-source-if-match").unwrap().trim_matches('"'),
@@ -45,35 +53,35 @@ async fn p30_a_copy_is_a_read_and_a_write() {
                 );
             }
         }
-        gate.store.forget();
-        let elsewhere = B.file("f");
+        server.store.forget();
+        let elsewhere = BOB.file("f");
         for (to, from, status, code) in [
-            (A.file("c"), source(&elsewhere), 403, "AccessDenied"),
-            (elsewhere.clone(), source(&A.file("a b+ü")), 403, "AccessDenied"),
-            (A.file("c"), source("outside"), 403, "AccessDenied"),
-            (A.file("c"), source(&A.file(&format!("../{}/f", B.coldkey))), 400, "InvalidArgument"),
+            (ALICE.file("c"), source(&elsewhere), 403, "AccessDenied"),
+            (elsewhere.clone(), source(&ALICE.file("a b+ü")), 403, "AccessDenied"),
+            (ALICE.file("c"), source("outside"), 403, "AccessDenied"),
+            (ALICE.file("c"), source(&ALICE.file(&format!("../{}/f", BOB.coldkey))), 400, "InvalidArgument"),
             (
-                A.file("c"),
-                source(&A.file(&format!("../{}/f", B.coldkey))).replace("..", "%2e%2e"),
+                ALICE.file("c"),
+                source(&ALICE.file(&format!("../{}/f", BOB.coldkey))).replace("..", "%2e%2e"),
                 400,
                 "InvalidArgument",
             ),
-            (A.file("c"), format!("/other-bucket/{}", A.file("f")), 404, "NoSuchBucket"),
-            (A.file("c"), format!("/store-bucket/{}", A.file("f")), 404, "NoSuchBucket"),
-            (A.file("c"), String::new(), 400, "InvalidArgument"),
-            (A.file("c"), "/data-universe".to_owned(), 400, "InvalidArgument"),
+            (ALICE.file("c"), format!("/other-bucket/{}", ALICE.file("f")), 404, "NoSuchBucket"),
+            (ALICE.file("c"), format!("/store-bucket/{}", ALICE.file("f")), 404, "NoSuchBucket"),
+            (ALICE.file("c"), String::new(), 400, "InvalidArgument"),
+            (ALICE.file("c"), "/data-universe".to_owned(), 400, "InvalidArgument"),
             (
-                A.file("c"),
-                format!("arn:aws:s3:us-east-1:1:accesspoint/p/object/{}", A.file("f")),
+                ALICE.file("c"),
+                format!("arn:aws:s3:us-east-1:1:accesspoint/p/object/{}", ALICE.file("f")),
                 400,
                 "InvalidArgument",
             ),
-            (A.file("c"), format!("{}?versionId=", source(&A.file("f"))), 400, "InvalidArgument"),
-            (A.file("c"), format!("{}?other=1", source(&A.file("f"))), 400, "InvalidArgument"),
-            (A.file("c"), format!("{}%zz", source(&A.file("f"))), 400, "InvalidURI"),
+            (ALICE.file("c"), format!("{}?versionId=", source(&ALICE.file("f"))), 400, "InvalidArgument"),
+            (ALICE.file("c"), format!("{}?other=1", source(&ALICE.file("f"))), 400, "InvalidArgument"),
+            (ALICE.file("c"), format!("{}%zz", source(&ALICE.file("f"))), 400, "InvalidURI"),
         ] {
             for call in [copy(&to, &from), copy(&to, &from).query("partNumber", "1").query("uploadId", "u")] {
-                let answer = gate.send(&key, &call).await;
+                let answer = server.send(&key, &call).await;
                 let told = answer.element("Code").unwrap();
                 assert!(
                     answer.status == status && (told == code || status == 400),
@@ -81,47 +89,49 @@ async fn p30_a_copy_is_a_read_and_a_write() {
                     answer.text()
                 );
                 answer.refused(status, &told);
-                gate.store.saw_nothing();
+                server.store.saw_nothing();
             }
         }
-        let twice = copy(&A.file("c"), &source(&A.file("f"))).header("x-amz-copy-source", source(&elsewhere));
-        assert_eq!(gate.send(&key, &twice).await.status, 400);
-        gate.store.saw_nothing();
+        let twice =
+            copy(&ALICE.file("c"), &source(&ALICE.file("f"))).header("x-amz-copy-source", source(&elsewhere));
+        assert_eq!(server.send(&key, &twice).await.status, 400);
+        server.store.saw_nothing();
         // A version of the source goes with both questions.
-        gate.send(&key, &copy(&A.file("c"), &format!("{}?versionId=v/1", source(&A.file("a b+ü")))))
+        server
+            .send(&key, &copy(&ALICE.file("c"), &format!("{}?versionId=v/1", source(&ALICE.file("a b+ü")))))
             .await
             .ok();
-        let asked = gate.store.seen();
+        let asked = server.store.seen();
         assert_eq!(asked[0].query("versionId"), Some("v/1"));
         assert!(asked[1].header("x-amz-copy-source").unwrap().ends_with("?versionId=v%2F1"));
-        gate.store.forget();
+        server.store.forget();
     }
     // A validator may read everywhere, and copy to its own.
-    let key = gate.session(&VALIDATOR).await;
-    gate.send(&key, &copy(&VALIDATOR.file("c"), &source(&B.file("f")))).await.ok();
+    let key = server.session(&VALIDATOR).await;
+    server.send(&key, &copy(&VALIDATOR.file("c"), &source(&BOB.file("f")))).await.ok();
 }
 
 #[tokio::test]
 async fn s10_a_copy_is_judged_by_its_source() {
     let limits = "object_bytes_max = 5000".to_owned();
-    let gate = Gate::with(Setup { limits, ..Setup::default() }).await;
-    gate.store.put(&A.file("small"), bytes(1023));
-    gate.store.put(&A.file("large"), bytes(5001));
-    gate.store.put(&A.file("fine"), bytes(5000));
-    for key in gate.both(&A).await {
+    let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
+    server.store.put(&ALICE.file("small"), bytes(1023));
+    server.store.put(&ALICE.file("large"), bytes(5001));
+    server.store.put(&ALICE.file("fine"), bytes(5000));
+    for key in server.both(&ALICE).await {
         for (name, code) in [("small", "EntityTooSmall"), ("large", "EntityTooLarge")] {
-            gate.send(&key, &copy(&A.file("c"), &source(&A.file(name)))).await.refused(400, code);
-            assert_eq!(seen(&gate), [format!("HEAD {}", A.file(name))]);
-            gate.store.forget();
+            server.send(&key, &copy(&ALICE.file("c"), &source(&ALICE.file(name)))).await.refused(400, code);
+            assert_eq!(seen(&server), [format!("HEAD {}", ALICE.file(name))]);
+            server.store.forget();
         }
-        gate.send(&key, &copy(&A.file("c"), &source(&A.file("fine")))).await.ok();
-        let missing = copy(&A.file("c"), &source(&A.file("missing")));
-        gate.send(&key, &missing).await.refused(404, "NoSuchKey");
+        server.send(&key, &copy(&ALICE.file("c"), &source(&ALICE.file("fine")))).await.ok();
+        let missing = copy(&ALICE.file("c"), &source(&ALICE.file("missing")));
+        server.send(&key, &missing).await.refused(404, "NoSuchKey");
         // A condition of the client's own stays.
-        let call =
-            copy(&A.file("c"), &source(&A.file("fine"))).header("x-amz-copy-source-if-match", "\"other\"");
-        gate.send(&key, &call).await.refused(412, "PreconditionFailed");
-        gate.store.forget();
+        let call = copy(&ALICE.file("c"), &source(&ALICE.file("fine")))
+            .header("x-amz-copy-source-if-match", "\"other\"");
+        server.send(&key, &call).await.refused(412, "PreconditionFailed");
+        server.store.forget();
     }
 }
 
@@ -136,67 +146,67 @@ fn delete_call(body: impl Into<Vec<u8>>) -> Call {
 
 #[tokio::test]
 async fn p31_each_key_of_a_batch_is_judged_by_itself() {
-    let gate = Gate::start().await;
-    for key in gate.both(&A).await {
-        for name in [A.file("1"), A.file("2 &amp; ü"), B.file("1")] {
-            gate.store.put(&name.replace("&amp;", "&"), "x");
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
+        for name in [ALICE.file("1"), ALICE.file("2 &amp; ü"), BOB.file("1")] {
+            server.store.put(&name.replace("&amp;", "&"), "x");
         }
         let body = delete(&[
-            A.file("1"),
-            B.file("1"),
-            A.file("2 &amp; ü"),
-            A.file("../x"),
+            ALICE.file("1"),
+            BOB.file("1"),
+            ALICE.file("2 &amp; ü"),
+            ALICE.file("../x"),
             "outside".to_owned(),
-            A.file("missing"),
+            ALICE.file("missing"),
         ]);
-        let answer = gate.send(&key, &delete_call(body)).await;
+        let answer = server.send(&key, &delete_call(body)).await;
         let root = answer.ok().xml();
         assert_eq!(root.name, "DeleteResult");
         let of = |name: &str| -> Vec<String> {
             let found = root.children.iter().filter(|child| child.name == name);
             found.map(|child| child.text_of("Key").unwrap().to_owned()).collect()
         };
-        assert_eq!(of("Deleted"), [A.file("1"), A.file("2 & ü"), A.file("missing")]);
-        assert_eq!(of("Error"), [B.file("1"), A.file("../x"), "outside".to_owned()]);
+        assert_eq!(of("Deleted"), [ALICE.file("1"), ALICE.file("2 & ü"), ALICE.file("missing")]);
+        assert_eq!(of("Error"), [BOB.file("1"), ALICE.file("../x"), "outside".to_owned()]);
         let denied = root.children.iter().find(|child| child.name == "Error").unwrap();
         assert_eq!(denied.text_of("Code"), Some("AccessDenied"));
         assert!(denied.text_of("Message").unwrap().starts_with("FolderDenied: "));
-        assert_eq!(gate.store.keys(), [B.file("1")]);
-        let last = gate.store.last();
-        assert!(!String::from_utf8_lossy(&last.body).contains(&B.file("")));
+        assert_eq!(server.store.keys(), [BOB.file("1")]);
+        let last = server.store.last();
+        assert!(!String::from_utf8_lossy(&last.body).contains(&BOB.file("")));
         assert!(
             last.header("content-md5").is_some() && last.header("x-amz-content-sha256").unwrap().len() == 64
         );
-        gate.store.forget();
+        server.store.forget();
         // Nothing of it allowed: nothing is asked.
-        let answer = gate.send(&key, &delete_call(delete(&[B.file("1"), B.file("2")]))).await;
+        let answer = server.send(&key, &delete_call(delete(&[BOB.file("1"), BOB.file("2")]))).await;
         assert_eq!(answer.ok().xml().children.len(), 2);
-        gate.store.saw_nothing();
+        server.store.saw_nothing();
         // A quiet one tells the refusals alone.
-        let quiet = delete(&[A.file("1"), B.file("1")]).replacen('>', "><Quiet>true</Quiet>", 1);
-        let answer = gate.send(&key, &delete_call(quiet)).await;
+        let quiet = delete(&[ALICE.file("1"), BOB.file("1")]).replacen('>', "><Quiet>true</Quiet>", 1);
+        let answer = server.send(&key, &delete_call(quiet)).await;
         assert_eq!(answer.ok().xml().children.len(), 1, "{}", answer.text());
-        gate.store.forget();
+        server.store.forget();
         // A version is judged by its key.
-        let versions = delete(&[B.file("1")]).replace("</Key>", "</Key><VersionId>v1</VersionId>");
-        let answer = gate.send(&key, &delete_call(versions)).await;
+        let versions = delete(&[BOB.file("1")]).replace("</Key>", "</Key><VersionId>v1</VersionId>");
+        let answer = server.send(&key, &delete_call(versions)).await;
         assert_eq!(answer.ok().xml().child("Error").unwrap().text_of("VersionId"), Some("v1"));
-        gate.store.saw_nothing();
+        server.store.saw_nothing();
     }
 }
 
 #[tokio::test]
 async fn p31_a_batch_has_its_bounds_and_proofs() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
     let many =
-        |count: usize| -> Vec<String> { (0..count).map(|number| A.file(&number.to_string())).collect() };
-    let answer = gate.send(&key, &delete_call(delete(&many(1000)))).await;
+        |count: usize| -> Vec<String> { (0..count).map(|number| ALICE.file(&number.to_string())).collect() };
+    let answer = server.send(&key, &delete_call(delete(&many(1000)))).await;
     assert_eq!(answer.ok().xml().children.len(), 1000);
-    gate.store.forget();
+    server.store.forget();
     let bomb =
         "<?xml version=\"1.0\"?><!DOCTYPE d [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;\">]>";
-    let object = format!("<Object><Key>{}</Key></Object>", A.file("f"));
+    let object = format!("<Object><Key>{}</Key></Object>", ALICE.file("f"));
     for body in [
         delete(&many(1001)),
         delete(&[]),
@@ -205,42 +215,47 @@ async fn p31_a_batch_has_its_bounds_and_proofs() {
         "not xml".to_owned(),
         format!("<Remove>{object}</Remove>"),
         format!("{bomb}<Delete><Object><Key>&b;</Key></Object></Delete>"),
-        format!("<Delete><Object><Key>{}&x;</Key></Object></Delete>", A.file("f")),
+        format!("<Delete><Object><Key>{}&x;</Key></Object></Delete>", ALICE.file("f")),
         format!("<!DOCTYPE d SYSTEM \"file:///etc/passwd\"><Delete>{object}</Delete>"),
         format!("<Delete>{object}</Delete><Delete>{object}</Delete>"),
-        format!("<Delete><Object><Key>{}</Key><Key>{}</Key></Object></Delete>", A.file("f"), B.file("f")),
-        format!("<Delete><Object><Key>{}</Key><Unknown/></Object></Delete>", A.file("f")),
+        format!(
+            "<Delete><Object><Key>{}</Key><Key>{}</Key></Object></Delete>",
+            ALICE.file("f"),
+            BOB.file("f")
+        ),
+        format!("<Delete><Object><Key>{}</Key><Unknown/></Object></Delete>", ALICE.file("f")),
         format!("<Delete>{}{object}</Delete>", "<a>".repeat(10_000)),
         format!("<Delete>{object}"),
     ] {
-        gate.send(&key, &delete_call(body)).await.refused(400, "MalformedXML");
-        gate.store.saw_nothing();
+        server.send(&key, &delete_call(body)).await.refused(400, "MalformedXML");
+        server.store.saw_nothing();
     }
     // A doubled attribute or a comment does no harm.
     for body in [
         format!("<Delete xmlns=\"a\" xmlns=\"b\">{object}</Delete>"),
         format!("<!-- --><Delete>{object}<!-- <Object> --></Delete>"),
     ] {
-        let answer = gate.send(&key, &delete_call(body)).await;
+        let answer = server.send(&key, &delete_call(body)).await;
         assert!(matches!(answer.status, 200 | 400), "{}", answer.text());
     }
-    gate.store.forget();
+    server.store.forget();
     let body = delete(&many(1));
-    gate.send(&key, &delete_call(body.clone()).payload(Payload::False))
+    server
+        .send(&key, &delete_call(body.clone()).payload(Payload::False))
         .await
         .refused(400, "XAmzContentSHA256Mismatch");
     let bad = delete_call(body.clone()).header("content-md5", "XrY7u+Ae7tCTyyK7j1rNww==");
-    gate.send(&key, &bad).await.refused(400, "BadDigest");
+    server.send(&key, &bad).await.refused(400, "BadDigest");
     let bad = delete_call(body.clone()).header("x-amz-checksum-crc32", "AAAAAA==");
-    gate.send(&key, &bad).await.refused(400, "BadDigest");
-    gate.store.saw_nothing();
+    server.send(&key, &bad).await.refused(400, "BadDigest");
+    server.store.saw_nothing();
     let good = delete_call(body.clone())
         .header("x-amz-checksum-crc32", store::checksum("x-amz-checksum-crc32", body.as_bytes()));
-    gate.send(&key, &good.header("x-amz-sdk-checksum-algorithm", "CRC32")).await.ok();
-    gate.send(&key, &delete_call(body.clone()).payload(Payload::Unsigned).http_chunked()).await.ok();
+    server.send(&key, &good.header("x-amz-sdk-checksum-algorithm", "CRC32")).await.ok();
+    server.send(&key, &delete_call(body.clone()).payload(Payload::Unsigned).http_chunked()).await.ok();
     // A store that answers nonsense is an outage, not a success.
-    gate.store.always(Reply::new(200).body("<html>"));
-    let answer = gate.send(&key, &delete_call(delete(&[A.file("1"), B.file("1")]))).await;
+    server.store.always(Reply::new(200).body("<html>"));
+    let answer = server.send(&key, &delete_call(delete(&[ALICE.file("1"), BOB.file("1")]))).await;
     answer.refused(503, "ServiceUnavailable");
 }
 
@@ -252,12 +267,13 @@ fn complete(parts: &[(u32, &[u8])]) -> String {
         })
         .collect();
     format!(
-        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{parts}</CompleteMultipartUpload>"
+        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+         {parts}</CompleteMultipartUpload>"
     )
 }
 
-async fn begin(gate: &Gate, key: &crate::client::Key, name: &str) -> String {
-    let answer = gate.send(key, &Call::post(name, "").query("uploads", "")).await;
+async fn begin(server: &TestServer, key: &crate::harness::client::Key, name: &str) -> String {
+    let answer = server.send(key, &Call::post(name, "").query("uploads", "")).await;
     answer.ok().xml().text_of("UploadId").unwrap().to_owned()
 }
 
@@ -268,9 +284,9 @@ fn part(name: &str, id: &str, number: u32, data: &[u8]) -> Call {
 #[tokio::test]
 async fn s10_the_sum_of_the_parts_is_judged_and_an_upload_outside_aborted() {
     let limits = "object_bytes_max = 50000".to_owned();
-    let gate = Gate::with(Setup { limits, ..Setup::default() }).await;
-    let name = A.file("m");
-    for key in gate.both(&A).await {
+    let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
+    let name = ALICE.file("m");
+    for key in server.both(&ALICE).await {
         for (sizes, code) in [
             (&[20_000_usize, 20_000, 9_999][..], ""),
             (&[20_000, 20_000, 10_000], ""),
@@ -279,60 +295,60 @@ async fn s10_the_sum_of_the_parts_is_judged_and_an_upload_outside_aborted() {
             (&[1000, 24], ""),
         ] {
             // Pages of two, so that the sum runs over several.
-            gate.store.parts_page(2);
-            let id = begin(&gate, &key, &name).await;
+            server.store.parts_page(2);
+            let id = begin(&server, &key, &name).await;
             let data: Vec<Vec<u8>> = sizes.iter().map(|size| bytes(*size)).collect();
             let mut named = Vec::new();
             for (number, data) in (1..).zip(&data) {
-                let answer = gate.send(&key, &part(&name, &id, number, data)).await;
+                let answer = server.send(&key, &part(&name, &id, number, data)).await;
                 assert_eq!(answer.ok().get("etag").unwrap().trim_matches('"'), store::md5_hex(data));
                 named.push((number, data.as_slice()));
             }
             let listed =
-                gate.send(&key, &Call::get(&name).query("uploadId", &id).query("max-parts", "5")).await;
+                server.send(&key, &Call::get(&name).query("uploadId", &id).query("max-parts", "5")).await;
             assert!(listed.ok().text().contains("<ListPartsResult>"));
             let call = Call::post(&name, complete(&named)).query("uploadId", &id);
-            let answer = gate.send(&key, &call).await;
+            let answer = server.send(&key, &call).await;
             if code.is_empty() {
                 assert!(answer.ok().text().contains("<ETag>\"whole\"</ETag>"));
-                assert_eq!(gate.store.object(&name).unwrap().data, data.concat());
+                assert_eq!(server.store.object(&name).unwrap().data, data.concat());
             } else {
                 answer.refused(400, code);
-                assert!(gate.store.object(&name).is_none());
-                let last = gate.store.last();
+                assert!(server.store.object(&name).is_none());
+                let last = server.store.last();
                 assert_eq!((last.method.as_str(), last.query("uploadId")), ("DELETE", Some(id.as_str())));
                 assert!(
-                    !gate
+                    !server
                         .store
                         .seen()
                         .iter()
                         .any(|seen| seen.method == "POST" && seen.query("uploadId").is_some())
                 );
             }
-            assert_eq!(gate.store.uploads(), 0);
-            gate.send(&key, &Call::delete(&name)).await;
-            gate.store.forget();
+            assert_eq!(server.store.uploads(), 0);
+            server.send(&key, &Call::delete(&name)).await;
+            server.store.forget();
         }
         // One part that no sum could make right again.
-        let id = begin(&gate, &key, &name).await;
-        gate.store.forget();
-        gate.send(&key, &part(&name, &id, 1, &bytes(50_001))).await.refused(400, "EntityTooLarge");
-        gate.store.saw_nothing();
+        let id = begin(&server, &key, &name).await;
+        server.store.forget();
+        server.send(&key, &part(&name, &id, 1, &bytes(50_001))).await.refused(400, "EntityTooLarge");
+        server.store.saw_nothing();
         // A part may be as small as the store takes it: its size is the store's matter.
-        gate.send(&key, &part(&name, &id, 1, b"")).await.ok();
-        gate.send(&key, &Call::delete(&name).query("uploadId", &id)).await.ok();
+        server.send(&key, &part(&name, &id, 1, b"")).await.ok();
+        server.send(&key, &Call::delete(&name).query("uploadId", &id)).await.ok();
     }
 }
 
 #[tokio::test]
 async fn p46_completion_names_parts_that_are_there() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
-    let name = A.file("m");
-    let id = begin(&gate, &key, &name).await;
-    gate.send(&key, &part(&name, &id, 1, &bytes(2000))).await.ok();
-    gate.store.forget();
-    let send = async |body: String| gate.send(&key, &Call::post(&name, body).query("uploadId", &id)).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    let name = ALICE.file("m");
+    let id = begin(&server, &key, &name).await;
+    server.send(&key, &part(&name, &id, 1, &bytes(2000))).await.ok();
+    server.store.forget();
+    let send = async |body: String| server.send(&key, &Call::post(&name, body).query("uploadId", &id)).await;
     for body in [
         String::new(),
         "<CompleteMultipartUpload/>".to_owned(),
@@ -347,42 +363,44 @@ async fn p46_completion_names_parts_that_are_there() {
     for body in [complete(&[(2, b""), (1, b"")]), complete(&[(1, b""), (1, b"")])] {
         send(body).await.refused(400, "InvalidRequest");
     }
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
     for body in [complete(&[(1, b"other")]), complete(&[(1, &bytes(2000)), (2, b"")])] {
         send(body).await.refused(400, "InvalidPart");
     }
     let gone = Call::post(&name, complete(&[(1, b"")])).query("uploadId", "gone");
-    gate.send(&key, &gone).await.refused(404, "NoSuchUpload");
-    assert!(gate.store.object(&name).is_none());
+    server.send(&key, &gone).await.refused(404, "NoSuchUpload");
+    assert!(server.store.object(&name).is_none());
     send(complete(&[(1, &bytes(2000))])).await.ok();
-    assert_eq!(gate.store.object(&name).unwrap().data, bytes(2000));
+    assert_eq!(server.store.object(&name).unwrap().data, bytes(2000));
 }
 
 #[tokio::test]
 async fn p30_a_part_may_be_copied() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
-    gate.store.put(&A.file("f"), bytes(3000));
-    let id = begin(&gate, &key, &A.file("m")).await;
-    let call = copy(&A.file("m"), &source(&A.file("f"))).query("partNumber", "1").query("uploadId", &id);
-    let answer = gate.send(&key, &call.clone().header("x-amz-copy-source-range", "bytes=0-2999")).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    server.store.put(&ALICE.file("f"), bytes(3000));
+    let id = begin(&server, &key, &ALICE.file("m")).await;
+    let call =
+        copy(&ALICE.file("m"), &source(&ALICE.file("f"))).query("partNumber", "1").query("uploadId", &id);
+    let answer = server.send(&key, &call.clone().header("x-amz-copy-source-range", "bytes=0-2999")).await;
     assert!(answer.ok().text().contains("<CopyPartResult>"));
-    assert_eq!(gate.store.last().header("x-amz-copy-source-range"), Some("bytes=0-2999"));
-    gate.store.forget();
-    let call = copy(&A.file("m"), &source(&B.file("f"))).query("partNumber", "1").query("uploadId", &id);
-    gate.send(&key, &call).await.refused(403, "AccessDenied");
-    gate.store.saw_nothing();
+    assert_eq!(server.store.last().header("x-amz-copy-source-range"), Some("bytes=0-2999"));
+    server.store.forget();
+    let call =
+        copy(&ALICE.file("m"), &source(&BOB.file("f"))).query("partNumber", "1").query("uploadId", &id);
+    server.send(&key, &call).await.refused(403, "AccessDenied");
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p46_a_200_that_turns_out_to_be_an_error_is_one_and_its_white_space_passes() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
-    gate.store.put(&A.file("f"), bytes(3000));
-    let id = begin(&gate, &key, &A.file("m")).await;
-    gate.send(&key, &part(&A.file("m"), &id, 1, &bytes(2000))).await.ok();
-    let complete = Call::post(&A.file("m"), complete(&[(1, &bytes(2000))])).query("uploadId", &id);
-    let copy = copy(&A.file("c"), &source(&A.file("f")));
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    server.store.put(&ALICE.file("f"), bytes(3000));
+    let id = begin(&server, &key, &ALICE.file("m")).await;
+    server.send(&key, &part(&ALICE.file("m"), &id, 1, &bytes(2000))).await.ok();
+    let complete = Call::post(&ALICE.file("m"), complete(&[(1, &bytes(2000))])).query("uploadId", &id);
+    let copy = copy(&ALICE.file("c"), &source(&ALICE.file("f")));
     let declaration = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
     for (document, code, message) in [
         (
@@ -393,7 +411,8 @@ async fn p46_a_200_that_turns_out_to_be_an_error_is_one_and_its_white_space_pass
         ),
         (
             format!(
-                "<Error><Code>SignatureDoesNotMatch</Code><Message>{}</Message><StringToSign>x</StringToSign></Error>",
+                "<Error><Code>SignatureDoesNotMatch</Code><Message>{}</Message>\
+                 <StringToSign>x</StringToSign></Error>",
                 store::ACCESS_KEY
             ),
             "ServiceUnavailable",
@@ -411,13 +430,13 @@ async fn p46_a_200_that_turns_out_to_be_an_error_is_one_and_its_white_space_pass
             .piece(30, "  \n")
             .piece(30, " ")
             .piece(30, document);
-        gate.store.script(move |seen| {
+        server.store.script(move |seen| {
             let late = seen.header("x-amz-copy-source").is_some()
                 || (seen.method == "POST" && seen.key.ends_with('m'));
             late.then(|| reply.clone())
         });
         for call in [&complete, &copy] {
-            let answer = gate.send(&key, call).await;
+            let answer = server.send(&key, call).await;
             assert_eq!(answer.status, 200);
             let text = answer.text();
             assert!(text.starts_with(&format!("{declaration}  \n <Error>")), "{text}");
@@ -430,25 +449,25 @@ async fn p46_a_200_that_turns_out_to_be_an_error_is_one_and_its_white_space_pass
             }
         }
         // The next script counts.
-        gate.store.unscript();
+        server.store.unscript();
     }
 }
 
 #[tokio::test]
 async fn p46_keep_alive_white_space_outlasts_our_timeouts() {
     let store = "answer_seconds_max = 1\nidle_seconds_max = 1".to_owned();
-    let gate = Gate::with(Setup { store, ..Setup::default() }).await;
-    let key = gate.session(&A).await;
-    let id = begin(&gate, &key, &A.file("m")).await;
-    gate.send(&key, &part(&A.file("m"), &id, 1, &bytes(2000))).await.ok();
-    gate.store.script(|seen| {
+    let server = TestServer::with(Setup { store, ..Setup::default() }).await;
+    let key = server.session(&ALICE).await;
+    let id = begin(&server, &key, &ALICE.file("m")).await;
+    server.send(&key, &part(&ALICE.file("m"), &id, 1, &bytes(2000))).await.ok();
+    server.store.script(|seen| {
         let mut reply = Reply::new(200).piece(0, "<?xml version=\"1.0\"?>\n");
         for _ in 0..5 {
             reply = reply.piece(500, " ");
         }
         (seen.method == "POST").then(|| reply.piece(0, "<CompleteMultipartUploadResult/>"))
     });
-    let call = Call::post(&A.file("m"), complete(&[(1, &bytes(2000))])).query("uploadId", &id);
-    let answer = gate.send(&key, &call).await;
+    let call = Call::post(&ALICE.file("m"), complete(&[(1, &bytes(2000))])).query("uploadId", &id);
+    let answer = server.send(&key, &call).await;
     assert!(answer.ok().text().ends_with("     <CompleteMultipartUploadResult/>"));
 }

@@ -1,16 +1,16 @@
 //! P20 to P23, P34 to P37: which key is meant, whose it is, and what may be asked of it at all.
 
-use crate::{
+use crate::harness::{
     client::{Answer, Call, Payload},
-    gate::{A, A2, B, Gate, Setup, VALIDATOR, bytes},
+    server::{ALICE, ALICE_SECOND, BOB, Setup, TestServer, VALIDATOR, bytes},
 };
 
 #[tokio::test]
 async fn p20_p21_one_decoded_key_is_judged_signed_and_forwarded() {
-    let gate = Gate::start().await;
-    let folder = format!("/data-universe/{}", A.file(""));
-    for key in gate.both(&A).await {
-        for (spelled, name, wire) in [
+    let server = TestServer::start().await;
+    let folder = format!("/data-universe/{}", ALICE.file(""));
+    for key in server.both(&ALICE).await {
+        for (spelled, name, upstream) in [
             ("a%2fb", "a/b", "a/b"),
             ("a%2Fb", "a/b", "a/b"),
             ("%61", "a", "a"),
@@ -31,15 +31,15 @@ async fn p20_p21_one_decoded_key_is_judged_signed_and_forwarded() {
             ("job_id=1%2Fdata.parquet", "job_id=1/data.parquet", "job_id%3D1/data.parquet"),
         ] {
             for presigned in [false, true] {
-                let call = Call::put(&A.file(name), bytes(2000)).spelled(&format!("{folder}{spelled}"));
+                let call = Call::put(&ALICE.file(name), bytes(2000)).spelled(&format!("{folder}{spelled}"));
                 let call = if presigned { call.presigned() } else { call };
-                let answer = gate.send(&key, &call).await;
+                let answer = server.send(&key, &call).await;
                 assert_eq!(answer.status, 200, "{spelled}: {}", answer.text());
-                let seen = gate.store.last();
-                assert_eq!(seen.key, A.file(name));
-                assert!(seen.target.ends_with(&format!("/{wire}")), "{} for {spelled}", seen.target);
-                assert!(gate.store.object(&A.file(name)).is_some());
-                gate.send(&key, &Call::get(&A.file(name))).await.ok();
+                let seen = server.store.last();
+                assert_eq!(seen.key, ALICE.file(name));
+                assert!(seen.target.ends_with(&format!("/{upstream}")), "{} for {spelled}", seen.target);
+                assert!(server.store.object(&ALICE.file(name)).is_some());
+                server.send(&key, &Call::get(&ALICE.file(name))).await.ok();
             }
         }
     }
@@ -47,22 +47,28 @@ async fn p20_p21_one_decoded_key_is_judged_signed_and_forwarded() {
 
 #[tokio::test]
 async fn p22_segments_that_stores_read_differently_are_refused() {
-    let gate = Gate::start().await;
-    for key in [gate.session(&A).await, A.hotkey(), gate.session(&VALIDATOR).await] {
-        let b = B.file("f");
+    let server = TestServer::start().await;
+    for key in [server.session(&ALICE).await, ALICE.hotkey(), server.session(&VALIDATOR).await] {
+        let b = BOB.file("f");
         for (name, spelled) in [
-            (A.file(&format!("../{}/f", B.coldkey)), None),
-            (A.file(&format!("../{}/f", B.coldkey)), Some(A.file(&format!("%2e%2e/{}/f", B.coldkey)))),
-            (A.file(&format!("../{}/f", B.coldkey)), Some(A.file(&format!(".%2E%2f{}/f", B.coldkey)))),
-            (A.file("./f"), Some(A.file("%2e/f"))),
-            (A.file(".."), None),
-            (A.file("a//b"), None),
-            (A.file("a//b"), Some(A.file("a%2f/b"))),
-            (A.file("/b"), None),
-            (A.file("a\u{0}b"), None),
-            (A.file("a\nb"), None),
-            (A.file("a\u{7f}b"), None),
-            (A.file("a\u{85}b"), None),
+            (ALICE.file(&format!("../{}/f", BOB.coldkey)), None),
+            (
+                ALICE.file(&format!("../{}/f", BOB.coldkey)),
+                Some(ALICE.file(&format!("%2e%2e/{}/f", BOB.coldkey))),
+            ),
+            (
+                ALICE.file(&format!("../{}/f", BOB.coldkey)),
+                Some(ALICE.file(&format!(".%2E%2f{}/f", BOB.coldkey))),
+            ),
+            (ALICE.file("./f"), Some(ALICE.file("%2e/f"))),
+            (ALICE.file(".."), None),
+            (ALICE.file("a//b"), None),
+            (ALICE.file("a//b"), Some(ALICE.file("a%2f/b"))),
+            (ALICE.file("/b"), None),
+            (ALICE.file("a\u{0}b"), None),
+            (ALICE.file("a\nb"), None),
+            (ALICE.file("a\u{7f}b"), None),
+            (ALICE.file("a\u{85}b"), None),
             (format!("/{b}"), None),
             (format!("./{b}"), None),
         ] {
@@ -73,7 +79,7 @@ async fn p22_segments_that_stores_read_differently_are_refused() {
                 }
                 call.wire_path = spelled.as_ref().map(|spelled| format!("/data-universe/{spelled}"));
                 for call in [call.clone(), call.presigned()] {
-                    let answer = gate.send(&key, &call).await;
+                    let answer = server.send(&key, &call).await;
                     assert!(
                         answer.refused(400, "InvalidArgument").starts_with("KeyNotAllowed: "),
                         "{name:?}"
@@ -81,34 +87,34 @@ async fn p22_segments_that_stores_read_differently_are_refused() {
                 }
             }
         }
-        gate.store.saw_nothing();
+        server.store.saw_nothing();
     }
-    let key = gate.session(&A).await;
+    let key = server.session(&ALICE).await;
     for bad in ["%", "%2", "%zz", "%ff", "%c3"] {
-        let call = Call::get(&A.file("f")).spelled(&format!("/data-universe/{}{bad}", A.file("f")));
-        gate.send(&key, &call).await.refused(400, "InvalidURI");
+        let call = Call::get(&ALICE.file("f")).spelled(&format!("/data-universe/{}{bad}", ALICE.file("f")));
+        server.send(&key, &call).await.refused(400, "InvalidURI");
     }
-    let long = A.file(&"k".repeat(1024 - A.file("").len()));
-    gate.send(&key, &Call::put(&long, bytes(2000))).await.ok();
-    gate.store.forget();
-    gate.send(&key, &Call::put(&format!("{long}k"), bytes(2000))).await.refused(400, "KeyTooLongError");
-    gate.store.saw_nothing();
+    let long = ALICE.file(&"k".repeat(1024 - ALICE.file("").len()));
+    server.send(&key, &Call::put(&long, bytes(2000))).await.ok();
+    server.store.forget();
+    server.send(&key, &Call::put(&format!("{long}k"), bytes(2000))).await.refused(400, "KeyTooLongError");
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p23_a_folder_is_its_own_with_its_slash() {
-    let gate = Gate::start().await;
-    let cold = A.coldkey.to_ss58();
-    for key in gate.both(&A).await {
-        for mine in [A.file("f"), format!("data/reddit/{cold}/f"), A.job("f")] {
-            gate.send(&key, &Call::put(&mine, bytes(2000))).await.ok();
-            gate.send(&key, &Call::get(&mine)).await.ok();
+    let server = TestServer::start().await;
+    let cold = ALICE.coldkey.to_ss58();
+    for key in server.both(&ALICE).await {
+        for mine in [ALICE.file("f"), format!("data/reddit/{cold}/f"), ALICE.job("f")] {
+            server.send(&key, &Call::put(&mine, bytes(2000))).await.ok();
+            server.send(&key, &Call::get(&mine)).await.ok();
         }
-        gate.store.forget();
+        server.store.forget();
         for not_mine in [
-            B.file("f"),
-            B.job("f"),
-            A2.job("f"),
+            BOB.file("f"),
+            BOB.job("f"),
+            ALICE_SECOND.job("f"),
             VALIDATOR.file("f"),
             format!("data/x/{cold}"),
             format!("data/x/{cold}D/f"),
@@ -120,10 +126,10 @@ async fn p23_a_folder_is_its_own_with_its_slash() {
             format!("Data/x/{cold}/f"),
             format!("data/{cold}/f"),
             format!("x/{cold}/f"),
-            format!("data/hotkey={}/f", A.ss58()),
-            format!("data/hotkey={}/job_id=/f", A.ss58()),
-            format!("data/hotkey={}/job_id=a b/f", A.ss58()),
-            format!("data/hotkey={}/job_id={}/f", A.ss58(), "j".repeat(65)),
+            format!("data/hotkey={}/f", ALICE.ss58()),
+            format!("data/hotkey={}/job_id=/f", ALICE.ss58()),
+            format!("data/hotkey={}/job_id=a b/f", ALICE.ss58()),
+            format!("data/hotkey={}/job_id={}/f", ALICE.ss58(), "j".repeat(65)),
             format!("data/hotkey={cold}/job_id=j/f"),
             "f".to_owned(),
             "data/".to_owned(),
@@ -143,54 +149,55 @@ async fn p23_a_folder_is_its_own_with_its_slash() {
                 Call::get(&not_mine).query("attributes", "").header("x-amz-object-attributes", "ETag"),
                 Call::head(&not_mine),
             ] {
-                let answer = gate.send(&key, &call).await;
+                let answer = server.send(&key, &call).await;
                 let message = answer.refused(403, "AccessDenied");
                 if call.method != "HEAD" {
                     assert!(
-                        message.starts_with("FolderDenied: ") && message.contains(&A.file("")),
+                        message.starts_with("FolderDenied: ") && message.contains(&ALICE.file("")),
                         "{message}"
                     );
                 }
             }
-            gate.store.saw_nothing();
+            server.store.saw_nothing();
         }
     }
 }
 
 #[tokio::test]
 async fn hotkeys_of_one_coldkey_share_its_folder() {
-    let gate = Gate::start().await;
-    assert_eq!(A.file("f"), A2.file("f"));
-    gate.send(&gate.session(&A).await, &Call::put(&A.file("f"), bytes(2000))).await.ok();
-    gate.send(&A2.hotkey(), &Call::get(&A.file("f"))).await.ok();
-    gate.send(&gate.session(&A2).await, &Call::delete(&A.file("f"))).await.ok();
+    let server = TestServer::start().await;
+    assert_eq!(ALICE.file("f"), ALICE_SECOND.file("f"));
+    server.send(&server.session(&ALICE).await, &Call::put(&ALICE.file("f"), bytes(2000))).await.ok();
+    server.send(&ALICE_SECOND.hotkey(), &Call::get(&ALICE.file("f"))).await.ok();
+    server.send(&server.session(&ALICE_SECOND).await, &Call::delete(&ALICE.file("f"))).await.ok();
 }
 
 #[tokio::test]
 async fn a_validator_reads_everything_and_writes_its_own() {
-    let gate = Gate::start().await;
-    gate.store.put(&A.file("f"), bytes(2000));
-    gate.store.put(&B.job("g"), bytes(2000));
-    gate.store.put("other/h", "x");
-    for key in gate.both(&VALIDATOR).await {
-        for name in [A.file("f"), B.job("g")] {
-            assert_eq!(gate.send(&key, &Call::get(&name)).await.ok().body, bytes(2000));
-            gate.send(&key, &Call::head(&name).presigned()).await.ok();
-            gate.store.forget();
+    let server = TestServer::start().await;
+    server.store.put(&ALICE.file("f"), bytes(2000));
+    server.store.put(&BOB.job("g"), bytes(2000));
+    server.store.put("other/h", "x");
+    for key in server.both(&VALIDATOR).await {
+        for name in [ALICE.file("f"), BOB.job("g")] {
+            assert_eq!(server.send(&key, &Call::get(&name)).await.ok().body, bytes(2000));
+            server.send(&key, &Call::head(&name).presigned()).await.ok();
+            server.store.forget();
             for call in [
                 Call::put(&name, bytes(2000)),
                 Call::delete(&name),
                 Call::post(&name, "").query("uploads", ""),
                 Call::put(&name, bytes(2000)).query("partNumber", "1").query("uploadId", "u"),
-                Call::put(&name, "").header("x-amz-copy-source", format!("data-universe/{}", A.file("f"))),
+                Call::put(&name, "")
+                    .header("x-amz-copy-source", format!("data-universe/{}", ALICE.file("f"))),
             ] {
-                gate.send(&key, &call).await.refused(403, "AccessDenied");
+                server.send(&key, &call).await.refused(403, "AccessDenied");
             }
-            gate.store.saw_nothing();
+            server.store.saw_nothing();
         }
-        gate.send(&key, &Call::get("other/h")).await.refused(403, "AccessDenied");
-        gate.store.saw_nothing();
-        gate.send(&key, &Call::put(&VALIDATOR.file("v"), bytes(2000))).await.ok();
+        server.send(&key, &Call::get("other/h")).await.refused(403, "AccessDenied");
+        server.store.saw_nothing();
+        server.send(&key, &Call::put(&VALIDATOR.file("v"), bytes(2000))).await.ok();
     }
 }
 
@@ -198,31 +205,31 @@ async fn a_validator_reads_everything_and_writes_its_own() {
 async fn roles_have_the_rights_that_the_configuration_gives() {
     let policy = "folders = [\"{coldkey}/\"]\n[policy.roles.miner]\nown = [\"read\", \"list\"]\n\
                   [policy.roles.validator]\nown = []\nall = [\"list\"]";
-    let gate = Gate::with(Setup { policy: policy.to_owned(), ..Setup::default() }).await;
-    let file = format!("{}/f", A.coldkey);
-    gate.store.put(&file, "x");
-    let (miner, validator) = (A.hotkey(), VALIDATOR.hotkey());
-    gate.send(&miner, &Call::get(&file)).await.ok();
-    let list = Call::get("").query("prefix", &format!("{}/", A.coldkey));
-    gate.send(&validator, &list).await.ok();
-    gate.store.forget();
+    let server = TestServer::with(Setup { policy: policy.to_owned(), ..Setup::default() }).await;
+    let file = format!("{}/f", ALICE.coldkey);
+    server.store.put(&file, "x");
+    let (miner, validator) = (ALICE.hotkey(), VALIDATOR.hotkey());
+    server.send(&miner, &Call::get(&file)).await.ok();
+    let list = Call::get("").query("prefix", &format!("{}/", ALICE.coldkey));
+    server.send(&validator, &list).await.ok();
+    server.store.forget();
     for (key, call) in [
         (&miner, Call::put(&file, bytes(2000))),
         (&miner, Call::delete(&file)),
         (&validator, Call::get(&file)),
         (&validator, Call::put(&format!("{}/f", VALIDATOR.coldkey), bytes(2000))),
     ] {
-        let answer = gate.send(key, &call).await;
+        let answer = server.send(key, &call).await;
         assert!(answer.refused(403, "AccessDenied").starts_with("FolderDenied: "));
     }
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p34_what_is_not_known_is_refused_by_name_and_goes_nowhere() {
-    let gate = Gate::start().await;
-    let (a, folder) = (A.file("f"), "");
-    for key in [gate.session(&A).await, gate.session(&VALIDATOR).await] {
+    let server = TestServer::start().await;
+    let (a, folder) = (ALICE.file("f"), "");
+    for key in [server.session(&ALICE).await, server.session(&VALIDATOR).await] {
         for (method, target, query) in [
             ("GET", folder, "acl"),
             ("PUT", folder, "acl"),
@@ -287,30 +294,30 @@ async fn p34_what_is_not_known_is_refused_by_name_and_goes_nowhere() {
             if method == "PUT" || method == "POST" {
                 call = call.body(bytes(2000));
             }
-            let answer = gate.send(&key, &call).await;
+            let answer = server.send(&key, &call).await;
             let message = answer.refused(501, "NotImplemented");
             assert!(
                 method == "HEAD"
                     || message.contains(query) && (!query.is_empty() || message.contains(method)),
                 "{message}"
             );
-            gate.store.saw_nothing();
+            server.store.saw_nothing();
         }
     }
     // The service itself knows one call.
     for method in ["PUT", "POST", "DELETE", "HEAD"] {
-        gate.send(&A.hotkey(), &Call::new(method, "/")).await.refused(501, "NotImplemented");
+        server.send(&ALICE.hotkey(), &Call::new(method, "/")).await.refused(501, "NotImplemented");
     }
     // A note of SDKs to themselves passes and goes no further.
-    gate.store.put(&a, "x");
-    gate.send(&A.hotkey(), &Call::get(&a).query("x-id", "GetObject")).await.ok();
-    assert_eq!(gate.store.last().query, []);
+    server.store.put(&a, "x");
+    server.send(&ALICE.hotkey(), &Call::get(&a).query("x-id", "GetObject")).await.ok();
+    assert_eq!(server.store.last().query, []);
 }
 
 #[tokio::test]
 async fn p35_headers_that_widen_rights_are_refused_by_name() {
-    let gate = Gate::start().await;
-    for key in gate.both(&A).await {
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
         for (name, value) in [
             ("x-amz-acl", "public-read"),
             ("x-amz-acl", "bucket-owner-full-control"),
@@ -335,7 +342,7 @@ async fn p35_headers_that_widen_rights_are_refused_by_name() {
             ("x-minio-source-mtime", "1"),
             ("x-rgw-object-count", "1"),
         ] {
-            let put = Call::put(&A.file("f"), bytes(2000));
+            let put = Call::put(&ALICE.file("f"), bytes(2000));
             let mut calls =
                 vec![put.clone().header(name, value), put.clone().header(name, value).presigned()];
             if name.starts_with("x-amz-") {
@@ -343,26 +350,26 @@ async fn p35_headers_that_widen_rights_are_refused_by_name() {
                 calls.push(put.clone().presigned().query(&name.replace("x-amz", "X-Amz"), value));
             }
             for call in calls {
-                let message = gate.send(&key, &call).await.refused(403, "AccessDenied");
+                let message = server.send(&key, &call).await.refused(403, "AccessDenied");
                 assert!(message.starts_with("HeaderDenied: ") && message.contains(name), "{message}");
-                gate.store.saw_nothing();
+                server.store.saw_nothing();
             }
         }
         for (name, value) in
             [("x-amz-write-offset-bytes", "0"), ("x-amz-rename-source", "b/k"), ("x-amz-new-in-2027", "y")]
         {
-            let call = Call::put(&A.file("f"), bytes(2000)).header(name, value);
-            let answer = gate.send(&key, &call).await;
+            let call = Call::put(&ALICE.file("f"), bytes(2000)).header(name, value);
+            let answer = server.send(&key, &call).await;
             assert!(answer.refused(501, "NotImplemented").contains(name));
-            gate.store.saw_nothing();
+            server.store.saw_nothing();
         }
     }
 }
 
 #[tokio::test]
 async fn p35_headers_that_describe_pass_and_defaults_are_dropped() {
-    let gate = Gate::start().await;
-    for key in gate.both(&A).await {
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
         let describing = [
             ("x-amz-meta-note", "n"),
             ("x-amz-storage-class", "STANDARD"),
@@ -374,12 +381,12 @@ async fn p35_headers_that_describe_pass_and_defaults_are_dropped() {
             ("expires", "Wed, 21 Oct 2026 07:28:00 GMT"),
             ("if-none-match", "*"),
         ];
-        let mut call = Call::put(&A.file("f"), bytes(2000)).header("x-amz-acl", "private");
+        let mut call = Call::put(&ALICE.file("f"), bytes(2000)).header("x-amz-acl", "private");
         for (name, value) in describing {
             call = call.header(name, value);
         }
-        gate.send(&key, &call.signed("user-agent", "test").signed("x-custom", "1")).await.ok();
-        let seen = gate.store.last();
+        server.send(&key, &call.signed("user-agent", "test").signed("x-custom", "1")).await.ok();
+        let seen = server.store.last();
         for (name, value) in describing {
             assert_eq!(seen.header(name), Some(value), "{name}");
         }
@@ -387,20 +394,20 @@ async fn p35_headers_that_describe_pass_and_defaults_are_dropped() {
             assert!(seen.header(name).is_none(), "{name}");
         }
         // Hoisted into the query, what describes becomes the header that it stands for.
-        let call = Call::put(&A.file("g"), bytes(2000)).presigned().query("X-Amz-Meta-Note", "hoisted ü");
-        let answer = gate.send(&key, &call).await;
+        let call = Call::put(&ALICE.file("g"), bytes(2000)).presigned().query("X-Amz-Meta-Note", "hoisted ü");
+        let answer = server.send(&key, &call).await;
         answer.ok();
-        let seen = gate.store.last();
+        let seen = server.store.last();
         assert_eq!(seen.headers.get("x-amz-meta-note").unwrap().as_bytes(), "hoisted ü".as_bytes());
         assert_eq!(seen.query, []);
-        gate.store.forget();
-        let twice = Call::put(&A.file("g"), bytes(2000)).presigned().query("X-Amz-Meta-Note", "a");
-        gate.send(&key, &twice.header("x-amz-meta-note", "b")).await.refused(400, "InvalidArgument");
-        let source = Call::put(&A.file("g"), "")
+        server.store.forget();
+        let twice = Call::put(&ALICE.file("g"), bytes(2000)).presigned().query("X-Amz-Meta-Note", "a");
+        server.send(&key, &twice.header("x-amz-meta-note", "b")).await.refused(400, "InvalidArgument");
+        let source = Call::put(&ALICE.file("g"), "")
             .presigned()
-            .query("X-Amz-Copy-Source", &format!("data-universe/{}", B.file("f")));
-        gate.send(&key, &source).await.refused(403, "AccessDenied");
-        gate.store.saw_nothing();
+            .query("X-Amz-Copy-Source", &format!("data-universe/{}", BOB.file("f")));
+        server.send(&key, &source).await.refused(403, "AccessDenied");
+        server.store.saw_nothing();
     }
 }
 
@@ -418,11 +425,11 @@ fn told(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
 
 #[tokio::test]
 async fn p36_nobody_learns_what_exists_elsewhere() {
-    let gate = Gate::start().await;
-    gate.store.put(&B.file("present"), bytes(2000));
-    gate.store.put("present", "x");
-    for key in gate.both(&A).await {
-        for folder in [B.file(""), String::new()] {
+    let server = TestServer::start().await;
+    server.store.put(&BOB.file("present"), bytes(2000));
+    server.store.put("present", "x");
+    for key in server.both(&ALICE).await {
+        for folder in [BOB.file(""), String::new()] {
             let call_of = |name: &str| {
                 let name = format!("{folder}{name}");
                 let source = format!("data-universe/{name}");
@@ -435,48 +442,50 @@ async fn p36_nobody_learns_what_exists_elsewhere() {
                     Call::delete(&name),
                     Call::put(&name, bytes(2000)),
                     Call::get(&name).query("uploadId", "u"),
-                    Call::put(&A.file("copy"), "").header("x-amz-copy-source", source),
+                    Call::put(&ALICE.file("copy"), "").header("x-amz-copy-source", source),
                     Call::get("").query("prefix", &name),
                     Call::get("").query("prefix", &name).query("delimiter", "/"),
                 ]
             };
             for (present, missing) in call_of("present").iter().zip(call_of("missing")) {
-                let (present, missing) = (gate.send(&key, present).await, gate.send(&key, &missing).await);
+                let (present, missing) =
+                    (server.send(&key, present).await, server.send(&key, &missing).await);
                 assert_eq!(present.status, 403);
                 assert_eq!(told(&present), told(&missing));
-                gate.store.saw_nothing();
+                server.store.saw_nothing();
             }
         }
         // In one's own folder, what is not there is not there.
-        gate.send(&key, &Call::get(&A.file("missing"))).await.refused(404, "NoSuchKey");
-        gate.send(&key, &Call::head(&A.file("missing"))).await.refused(404, "");
-        gate.store.forget();
+        server.send(&key, &Call::get(&ALICE.file("missing"))).await.refused(404, "NoSuchKey");
+        server.send(&key, &Call::head(&ALICE.file("missing"))).await.refused(404, "");
+        server.store.forget();
     }
-    let reader = gate.session(&VALIDATOR).await;
-    gate.send(&reader, &Call::get(&B.file("missing"))).await.refused(404, "NoSuchKey");
+    let reader = server.session(&VALIDATOR).await;
+    server.send(&reader, &Call::get(&BOB.file("missing"))).await.refused(404, "NoSuchKey");
 }
 
 #[tokio::test]
 async fn p37_an_upload_id_opens_no_other_key() {
-    let gate = Gate::start().await;
-    let (a, b) = (gate.session(&A).await, gate.session(&B).await);
-    let answer = gate.send(&b, &Call::post(&B.file("m"), "").query("uploads", "")).await;
+    let server = TestServer::start().await;
+    let (a, b) = (server.session(&ALICE).await, server.session(&BOB).await);
+    let answer = server.send(&b, &Call::post(&BOB.file("m"), "").query("uploads", "")).await;
     let id = answer.ok().xml().text_of("UploadId").unwrap().to_owned();
-    gate.store.forget();
-    let complete = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>";
+    server.store.forget();
+    let complete = "<CompleteMultipartUpload>\
+        <Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>";
     for call in [
-        Call::put(&B.file("m"), bytes(2000)).query("partNumber", "1").query("uploadId", &id),
-        Call::get(&B.file("m")).query("uploadId", &id),
-        Call::delete(&B.file("m")).query("uploadId", &id),
-        Call::post(&B.file("m"), complete).query("uploadId", &id),
+        Call::put(&BOB.file("m"), bytes(2000)).query("partNumber", "1").query("uploadId", &id),
+        Call::get(&BOB.file("m")).query("uploadId", &id),
+        Call::delete(&BOB.file("m")).query("uploadId", &id),
+        Call::post(&BOB.file("m"), complete).query("uploadId", &id),
     ] {
-        gate.send(&a, &call).await.refused(403, "AccessDenied");
-        gate.store.saw_nothing();
+        server.send(&a, &call).await.refused(403, "AccessDenied");
+        server.store.saw_nothing();
     }
     // Under one's own key the store does not know it.
-    let part = Call::put(&A.file("m"), bytes(2000)).query("partNumber", "1").query("uploadId", &id);
-    gate.send(&a, &part).await.refused(404, "NoSuchUpload");
+    let part = Call::put(&ALICE.file("m"), bytes(2000)).query("partNumber", "1").query("uploadId", &id);
+    server.send(&a, &part).await.refused(404, "NoSuchUpload");
     // B may take it back.
-    assert_eq!(gate.send(&b, &Call::delete(&B.file("m")).query("uploadId", &id)).await.status, 204);
-    assert_eq!(gate.store.uploads(), 0);
+    assert_eq!(server.send(&b, &Call::delete(&BOB.file("m")).query("uploadId", &id)).await.status, 204);
+    assert_eq!(server.store.uploads(), 0);
 }

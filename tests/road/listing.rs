@@ -1,8 +1,8 @@
 //! P32, P33: listings, and what the bucket itself is asked.
 
-use crate::{
+use crate::harness::{
     client::{Answer, Call},
-    gate::{A, B, Gate, Setup, VALIDATOR},
+    server::{ALICE, BOB, Setup, TestServer, VALIDATOR},
 };
 
 fn list(prefix: &str) -> Call {
@@ -27,43 +27,46 @@ fn keys(answer: &Answer) -> Vec<String> {
     names(answer, "Contents", "Key")
 }
 
-async fn filled() -> Gate {
-    let gate = Gate::start().await;
-    for person in [&*A, &*B, &*VALIDATOR] {
+async fn filled() -> TestServer {
+    let server = TestServer::start().await;
+    for person in [&*ALICE, &*BOB, &*VALIDATOR] {
         for name in ["a", "b/1", "b/2", "c d+ü"] {
-            gate.store.put(&person.file(name), "x");
+            server.store.put(&person.file(name), "x");
         }
-        gate.store.put(&person.job("j"), "x");
+        server.store.put(&person.job("j"), "x");
     }
-    gate.store.put("outside", "x");
-    gate
+    server.store.put("outside", "x");
+    server
 }
 
 #[tokio::test]
 async fn p32_a_miner_lists_its_own_folders_and_nothing_else() {
-    let gate = filled().await;
-    for key in gate.both(&A).await {
+    let server = filled().await;
+    for key in server.both(&ALICE).await {
         for v2 in [true, false] {
             let list = |prefix: &str| {
                 let call = Call::get("").query("prefix", prefix);
                 if v2 { call.query("list-type", "2") } else { call }
             };
-            let whole = gate.send(&key, &list(&A.file(""))).await;
-            assert_eq!(keys(whole.ok()), [A.file("a"), A.file("b/1"), A.file("b/2"), A.file("c d+ü")]);
-            assert_eq!(keys(gate.send(&key, &list(&A.file("b/"))).await.ok()).len(), 2);
-            assert_eq!(keys(gate.send(&key, &list(&A.file("b"))).await.ok()).len(), 2);
-            let walked = gate.send(&key, &by_slash(list(&A.file("")))).await;
-            assert_eq!(prefixes(walked.ok()), [A.file("b/")]);
-            assert_eq!(keys(&walked), [A.file("a"), A.file("c d+ü")]);
+            let whole = server.send(&key, &list(&ALICE.file(""))).await;
             assert_eq!(
-                keys(gate.send(&key, &list(&format!("data/hotkey={}/", A.ss58()))).await.ok()),
-                [A.job("j")]
+                keys(whole.ok()),
+                [ALICE.file("a"), ALICE.file("b/1"), ALICE.file("b/2"), ALICE.file("c d+ü")]
+            );
+            assert_eq!(keys(server.send(&key, &list(&ALICE.file("b/"))).await.ok()).len(), 2);
+            assert_eq!(keys(server.send(&key, &list(&ALICE.file("b"))).await.ok()).len(), 2);
+            let walked = server.send(&key, &by_slash(list(&ALICE.file("")))).await;
+            assert_eq!(prefixes(walked.ok()), [ALICE.file("b/")]);
+            assert_eq!(keys(&walked), [ALICE.file("a"), ALICE.file("c d+ü")]);
+            assert_eq!(
+                keys(server.send(&key, &list(&format!("data/hotkey={}/", ALICE.ss58()))).await.ok()),
+                [ALICE.job("j")]
             );
             // Without its slash the folder is still the folder, and never the start of another's.
-            let bare = A.file("").trim_end_matches('/').to_owned();
-            assert_eq!(keys(gate.send(&key, &list(&bare)).await.ok()).len(), 4);
-            assert_eq!(gate.store.last().query("prefix").unwrap(), A.file(""));
-            gate.store.forget();
+            let bare = ALICE.file("").trim_end_matches('/').to_owned();
+            assert_eq!(keys(server.send(&key, &list(&bare)).await.ok()).len(), 4);
+            assert_eq!(server.store.last().query("prefix").unwrap(), ALICE.file(""));
+            server.store.forget();
             for prefix in [
                 "",
                 "d",
@@ -72,8 +75,8 @@ async fn p32_a_miner_lists_its_own_folders_and_nothing_else() {
                 "data/x",
                 "data/x/",
                 "data/x/5",
-                &B.file(""),
-                &B.file("a"),
+                &BOB.file(""),
+                &BOB.file("a"),
                 &bare[..bare.len() - 1],
                 "outside",
                 "data/web/",
@@ -81,31 +84,35 @@ async fn p32_a_miner_lists_its_own_folders_and_nothing_else() {
                 &format!("{bare}D"),
                 "data/x/5%",
             ] {
-                let message = gate.send(&key, &list(prefix)).await.refused(403, "AccessDenied");
-                assert!(message.starts_with("FolderDenied: ") && message.contains(&A.file("")), "{message}");
+                let message = server.send(&key, &list(prefix)).await.refused(403, "AccessDenied");
+                assert!(
+                    message.starts_with("FolderDenied: ") && message.contains(&ALICE.file("")),
+                    "{message}"
+                );
                 // A delimiter that is not a slash shows nothing of siblings either.
                 for delimiter in ["5", "a", "%", "//", ""] {
-                    gate.send(&key, &list(prefix).query("delimiter", delimiter))
+                    server
+                        .send(&key, &list(prefix).query("delimiter", delimiter))
                         .await
                         .refused(403, "AccessDenied");
                 }
             }
-            gate.store.saw_nothing();
+            server.store.saw_nothing();
         }
     }
 }
 
 #[tokio::test]
 async fn p32_above_the_own_folders_only_the_way_down_is_shown_and_from_here() {
-    let gate = filled().await;
-    for key in gate.both(&A).await {
+    let server = filled().await;
+    for key in server.both(&ALICE).await {
         for v2 in [true, false] {
             let list = |prefix: &str| {
                 let call = by_slash(Call::get("").query("prefix", prefix));
                 if v2 { call.query("list-type", "2") } else { call }
             };
-            let hot = format!("data/hotkey={}/", A.ss58());
-            let cold = A.file("");
+            let hot = format!("data/hotkey={}/", ALICE.ss58());
+            let cold = ALICE.file("");
             for (prefix, shown) in [
                 ("", vec!["data/"]),
                 ("data/", vec![hot.as_str(), "data/reddit/", "data/x/"]),
@@ -113,7 +120,7 @@ async fn p32_above_the_own_folders_only_the_way_down_is_shown_and_from_here() {
                 (cold.trim_end_matches('/'), vec![cold.as_str()]),
                 (hot.trim_end_matches('/'), vec![hot.as_str()]),
             ] {
-                let answer = gate.send(&key, &list(prefix)).await;
+                let answer = server.send(&key, &list(prefix)).await;
                 assert_eq!(prefixes(answer.ok()), shown, "{prefix:?}");
                 assert!(keys(&answer).is_empty());
                 let root = answer.xml();
@@ -135,11 +142,10 @@ async fn p32_above_the_own_folders_only_the_way_down_is_shown_and_from_here() {
                 let call = match (after.as_str(), v2) {
                     ("", _) => call,
                     (after, true) => call.query("continuation-token", after),
-                    (after, false) => {
-                        call.query("marker", &String::from_utf8(crate::sigv4::decode(after)).unwrap())
-                    }
+                    (after, false) => call
+                        .query("marker", &String::from_utf8(crate::harness::sigv4::decode(after)).unwrap()),
                 };
-                let answer = gate.send(&key, &call).await;
+                let answer = server.send(&key, &call).await;
                 seen.extend(prefixes(answer.ok()));
                 pages += 1;
                 let root = answer.xml();
@@ -153,59 +159,64 @@ async fn p32_above_the_own_folders_only_the_way_down_is_shown_and_from_here() {
             }
             assert_eq!((seen.len(), pages), (3, 3));
             assert!(seen[0].starts_with("data/hotkey%3D"), "{seen:?}");
-            let none = gate.send(&key, &list("data/").query("max-keys", "0")).await;
+            let none = server.send(&key, &list("data/").query("max-keys", "0")).await;
             assert!(prefixes(none.ok()).is_empty());
         }
-        gate.store.saw_nothing();
+        server.store.saw_nothing();
     }
 }
 
 #[tokio::test]
 async fn p32_markers_and_uploads_stay_inside_as_well() {
-    let gate = filled().await;
-    for key in gate.both(&A).await {
-        let inside = A.file("b/1");
-        let answer = gate.send(&key, &list(&A.file("")).query("start-after", &inside)).await;
+    let server = filled().await;
+    for key in server.both(&ALICE).await {
+        let inside = ALICE.file("b/1");
+        let answer = server.send(&key, &list(&ALICE.file("")).query("start-after", &inside)).await;
         assert_eq!(keys(answer.ok()).len(), 2);
         let answer =
-            gate.send(&key, &Call::get("").query("prefix", &A.file("")).query("marker", &inside)).await;
+            server.send(&key, &Call::get("").query("prefix", &ALICE.file("")).query("marker", &inside)).await;
         assert_eq!(keys(answer.ok()).len(), 2);
-        gate.send(&key, &Call::get("").query("uploads", "").query("prefix", &A.file(""))).await.ok();
-        gate.store.forget();
+        server.send(&key, &Call::get("").query("uploads", "").query("prefix", &ALICE.file(""))).await.ok();
+        server.store.forget();
         for call in [
-            list(&A.file("")).query("start-after", &B.file("a")),
-            Call::get("").query("prefix", &A.file("")).query("marker", &B.file("a")),
-            Call::get("").query("uploads", "").query("prefix", &A.file("")).query("key-marker", &B.file("a")),
+            list(&ALICE.file("")).query("start-after", &BOB.file("a")),
+            Call::get("").query("prefix", &ALICE.file("")).query("marker", &BOB.file("a")),
+            Call::get("")
+                .query("uploads", "")
+                .query("prefix", &ALICE.file(""))
+                .query("key-marker", &BOB.file("a")),
             Call::get("").query("uploads", ""),
             Call::get("").query("uploads", "").query("delimiter", "/"),
-            Call::get("").query("uploads", "").query("prefix", &B.file("")),
+            Call::get("").query("uploads", "").query("prefix", &BOB.file("")),
         ] {
-            gate.send(&key, &call).await.refused(403, "AccessDenied");
+            server.send(&key, &call).await.refused(403, "AccessDenied");
         }
-        for bad in [A.file("../"), A.file("a//"), A.file("a\nb"), "/".to_owned()] {
-            gate.send(&key, &list(&bad)).await.refused(400, "InvalidArgument");
-            gate.send(&key, &list(&A.file("")).query("start-after", &bad))
+        for bad in [ALICE.file("../"), ALICE.file("a//"), ALICE.file("a\nb"), "/".to_owned()] {
+            server.send(&key, &list(&bad)).await.refused(400, "InvalidArgument");
+            server
+                .send(&key, &list(&ALICE.file("")).query("start-after", &bad))
                 .await
                 .refused(400, "InvalidArgument");
         }
-        gate.send(&key, &Call::get("").query("versions", "").query("prefix", &A.file("")))
+        server
+            .send(&key, &Call::get("").query("versions", "").query("prefix", &ALICE.file("")))
             .await
             .refused(501, "NotImplemented");
-        gate.store.saw_nothing();
+        server.store.saw_nothing();
     }
 }
 
 #[tokio::test]
 async fn p32_a_validator_pages_through_everything_under_the_root() {
-    let gate = filled().await;
-    for key in gate.both(&VALIDATOR).await {
+    let server = filled().await;
+    for key in server.both(&VALIDATOR).await {
         let (mut all, mut token, mut pages) = (Vec::new(), None::<String>, 0);
         loop {
             let mut call = list("data/").query("max-keys", "4");
             if let Some(token) = &token {
                 call = call.query("continuation-token", token);
             }
-            let answer = gate.send(&key, &call).await;
+            let answer = server.send(&key, &call).await;
             all.extend(keys(answer.ok()));
             pages += 1;
             match answer.xml().text_of("NextContinuationToken") {
@@ -214,57 +225,60 @@ async fn p32_a_validator_pages_through_everything_under_the_root() {
             }
         }
         assert_eq!((all.len(), pages), (15, 4));
-        let sources = gate.send(&key, &by_slash(list("data/"))).await;
+        let sources = server.send(&key, &by_slash(list("data/"))).await;
         assert!(prefixes(sources.ok()).contains(&"data/x/".to_owned()));
-        let miners = gate.send(&key, &by_slash(list("data/x/"))).await;
+        let miners = server.send(&key, &by_slash(list("data/x/"))).await;
         assert_eq!(prefixes(miners.ok()).len(), 3);
         // The listing's own bytes are the store's.
         assert!(miners.text().contains("<Name>store-bucket</Name>"));
-        gate.store.forget();
+        server.store.forget();
         // Above the root there is the root, and no more.
-        assert_eq!(prefixes(gate.send(&key, &by_slash(list(""))).await.ok()), ["data/"]);
+        assert_eq!(prefixes(server.send(&key, &by_slash(list(""))).await.ok()), ["data/"]);
         for prefix in ["", "d", "outside"] {
-            gate.send(&key, &list(prefix)).await.refused(403, "AccessDenied");
+            server.send(&key, &list(prefix)).await.refused(403, "AccessDenied");
         }
-        gate.store.saw_nothing();
+        server.store.saw_nothing();
     }
 }
 
 #[tokio::test]
 async fn p33_the_bucket_is_answered_here() {
-    let gate = Gate::start().await;
-    for key in [gate.session(&A).await, A.hotkey(), gate.session(&VALIDATOR).await] {
-        let buckets = gate.send(&key, &Call::new("GET", "/")).await;
+    let server = TestServer::start().await;
+    for key in [server.session(&ALICE).await, ALICE.hotkey(), server.session(&VALIDATOR).await] {
+        let buckets = server.send(&key, &Call::new("GET", "/")).await;
         assert!(buckets.ok().text().contains("<Bucket><Name>data-universe</Name><CreationDate>"));
-        let none = gate.send(&key, &Call::new("GET", "/").query("prefix", "other")).await;
+        let none = server.send(&key, &Call::new("GET", "/").query("prefix", "other")).await;
         assert!(!none.ok().text().contains("<Bucket>"));
-        let head = gate.send(&key, &Call::head("")).await;
+        let head = server.send(&key, &Call::head("")).await;
         assert_eq!((head.status, head.get("x-amz-bucket-region")), (200, Some("us-east-1")));
-        gate.send(&key, &Call::new("HEAD", "/data-universe/")).await.ok();
-        let location = gate.send(&key, &Call::get("").query("location", "")).await;
+        server.send(&key, &Call::new("HEAD", "/data-universe/")).await.ok();
+        let location = server.send(&key, &Call::get("").query("location", "")).await;
         assert!(location.ok().text().contains(
             "<LocationConstraint xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></LocationConstraint>"
         ));
-        let body = "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
+        let body = "<CreateBucketConfiguration>\
+            <LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
         for call in [Call::put("", ""), Call::put("", body)] {
-            gate.send(&key, &call).await.refused(409, "BucketAlreadyOwnedByYou");
+            server.send(&key, &call).await.refused(409, "BucketAlreadyOwnedByYou");
         }
         for path in ["/other", "/other/", "/store-bucket", "/Data-universe", "/data-universe2"] {
             for method in ["GET", "HEAD", "PUT"] {
-                gate.send(&key, &Call::new(method, path)).await.refused(404, "NoSuchBucket");
+                server.send(&key, &Call::new(method, path)).await.refused(404, "NoSuchBucket");
             }
-            let object = format!("{}/{}", path.trim_end_matches('/'), A.file("f"));
-            gate.send(&key, &Call::new("GET", &object)).await.refused(404, "NoSuchBucket");
+            let object = format!("{}/{}", path.trim_end_matches('/'), ALICE.file("f"));
+            server.send(&key, &Call::new("GET", &object)).await.refused(404, "NoSuchBucket");
         }
-        gate.send(&key, &Call::new("GET", "//data-universe/k")).await.refused(400, "InvalidURI");
-        gate.store.saw_nothing();
+        server.send(&key, &Call::new("GET", "//data-universe/k")).await.refused(400, "InvalidURI");
+        server.store.saw_nothing();
     }
 }
 
 #[tokio::test]
 async fn p33_another_region_is_told_where_it_is_asked() {
-    let gate =
-        Gate::with(Setup { server: "hosts = [\"s3.example.com\"]".to_owned(), ..Setup::default() }).await;
-    let head = gate.send(&A.hotkey(), &Call::new("HEAD", "/").host("data-universe.s3.example.com")).await;
+    let server =
+        TestServer::with(Setup { server: "hosts = [\"s3.example.com\"]".to_owned(), ..Setup::default() })
+            .await;
+    let head =
+        server.send(&ALICE.hotkey(), &Call::new("HEAD", "/").host("data-universe.s3.example.com")).await;
     assert_eq!(head.ok().get("x-amz-bucket-region"), Some("us-east-1"));
 }

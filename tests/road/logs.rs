@@ -1,109 +1,63 @@
 //! P51: what is logged, and what never is.
 
-use std::{
-    cell::{Cell, RefCell},
-    io::Write,
-    sync::Once,
-};
-
-use tracing_subscriber::{Layer as _, filter::dynamic_filter_fn, fmt, layer::SubscriberExt as _};
-
-use crate::{
-    client::{Call, Key, Payload},
-    gate::{A, B, Gate, KEY_ONE, STRANGER, bytes},
+use crate::harness::{
+    client::{Answer, Call, Key, Payload},
+    logs,
+    server::{ALICE, BOB, KEY_ONE, STRANGER, TestServer, bytes},
     store::{self, Reply},
 };
 
-thread_local! {
-    static LISTENING: Cell<bool> = const { Cell::new(false) };
-    static HEARD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Ear;
-
-impl Write for Ear {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        HEARD.with_borrow_mut(|heard| heard.extend_from_slice(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Sets up the one subscriber of this process before anything can be logged. It hears the threads that listen, at
-/// TRACE and from every crate.
-pub fn set_up() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let layer = fmt::layer().with_ansi(false).with_writer(|| Ear);
-        let listening = dynamic_filter_fn(|_, _| LISTENING.get());
-        let subscriber = tracing_subscriber::registry().with(layer.with_filter(listening));
-        tracing::subscriber::set_global_default(subscriber).unwrap();
-    });
-}
-
-/// One thread runs a test, its server and its store: from here on all that they log is kept.
-fn listen() {
-    LISTENING.set(true);
-}
-
-fn heard() -> String {
-    HEARD.with_borrow(|heard| String::from_utf8_lossy(heard).into_owned())
-}
-
 #[tokio::test]
 async fn p51_no_secret_is_ever_logged() {
-    let gate = Gate::start().await;
-    listen();
-    let key = gate.session(&A).await;
+    let server = TestServer::start().await;
+    logs::capture();
+    let key = server.session(&ALICE).await;
     let Key::Session { secret, token: Some(token), .. } = key.clone() else { panic!() };
     let mut secrets = vec![secret, token, KEY_ONE.to_owned(), store::SECRET_KEY.to_owned()];
-    gate.store.put(&A.file("f"), bytes(2000));
+    server.store.put(&ALICE.file("f"), bytes(2000));
     let crc = "x-amz-checksum-crc32";
     let wrong = Key::Session {
-        access_key: A.ss58(),
+        access_key: ALICE.ss58(),
         secret: "wrong-secret".to_owned(),
         token: key.token().map(str::to_owned),
     };
-    for key in [key.clone(), A.hotkey(), STRANGER.hotkey(), wrong] {
+    for key in [key.clone(), ALICE.hotkey(), STRANGER.hotkey(), wrong] {
         for call in [
-            Call::get(&A.file("f")),
-            Call::get(&A.file("f")).presigned().query("response-content-type", "query-is-private"),
-            Call::get(&B.file("f")).presigned().query("versionId", "query-is-private"),
-            Call::get(&A.file("f")).clock(-2000),
-            Call::get(&A.file("f")).presigned().clock(-2000),
-            Call::get(&A.file("f")).query("acl", "query-is-private"),
-            Call::put(&A.file("g"), bytes(2000)).header("x-amz-meta-note", "metadata-is-private"),
-            Call::put(&A.file("g"), bytes(2000))
+            Call::get(&ALICE.file("f")),
+            Call::get(&ALICE.file("f")).presigned().query("response-content-type", "query-is-private"),
+            Call::get(&BOB.file("f")).presigned().query("versionId", "query-is-private"),
+            Call::get(&ALICE.file("f")).clock(-2000),
+            Call::get(&ALICE.file("f")).presigned().clock(-2000),
+            Call::get(&ALICE.file("f")).query("acl", "query-is-private"),
+            Call::put(&ALICE.file("g"), bytes(2000)).header("x-amz-meta-note", "metadata-is-private"),
+            Call::put(&ALICE.file("g"), bytes(2000))
                 .header("x-amz-server-side-encryption-customer-key", "ssec-is-private"),
-            Call::put(&A.file("g"), bytes(20_000)).payload(Payload::UnsignedTrailer).trailer(crc),
-            Call::put(&A.file("g"), bytes(20_000)).payload(Payload::False),
+            Call::put(&ALICE.file("g"), bytes(20_000)).payload(Payload::UnsignedTrailer).trailer(crc),
+            Call::put(&ALICE.file("g"), bytes(20_000)).payload(Payload::False),
             Call::get("")
-                .query("prefix", &A.file(""))
+                .query("prefix", &ALICE.file(""))
                 .query("list-type", "2")
                 .query("continuation-token", "query-is-private"),
         ] {
-            let signed = gate.sign(&key, &call);
+            let signed = server.sign(&key, &call);
             secrets.push(signed.signature.clone());
-            gate.send_signed(&signed).await;
+            server.send_signed(&signed).await;
         }
     }
-    let chunked = Call::put(&A.file("g"), bytes(200_000)).chunks(Payload::SignedChunks, 65_536);
-    let signed = gate.sign(&key, &chunked);
+    let chunked = Call::put(&ALICE.file("g"), bytes(200_000)).chunks(Payload::SignedChunks, 65_536);
+    let signed = server.sign(&key, &chunked);
     let text = String::from_utf8_lossy(&signed.body).into_owned();
     secrets.extend(text.split("chunk-signature=").skip(1).map(|rest| rest[..64].to_owned()));
-    gate.send_signed(&signed).await.ok();
-    for seen in gate.store.seen() {
+    server.send_signed(&signed).await.ok();
+    for seen in server.store.seen() {
         let authorization = seen.header("authorization").unwrap().to_owned();
         secrets.push(authorization.rsplit("Signature=").next().unwrap().to_owned());
     }
-    gate.store.always(Reply::error(403, "SignatureDoesNotMatch", "store-message-is-private"));
-    gate.send(&key, &Call::get(&A.file("f"))).await.refused(503, "ServiceUnavailable");
-    gate.open_session(&A, b"{\"ttl_seconds\": 1}").await;
+    server.store.always(Reply::error(403, "SignatureDoesNotMatch", "store-message-is-private"));
+    server.send(&key, &Call::get(&ALICE.file("f"))).await.refused(503, "ServiceUnavailable");
+    server.open_session(&ALICE, b"{\"ttl_seconds\": 1}").await;
 
-    let log = heard();
+    let log = logs::captured();
     let requests = log.lines().filter(|line| line.contains("subgate::access")).count();
     assert!(requests >= 47, "{requests} access records");
     secrets.extend(
@@ -120,15 +74,15 @@ async fn p51_no_secret_is_ever_logged() {
 
 #[tokio::test]
 async fn p34_p49_an_access_record_says_who_what_and_how_it_ended() {
-    let gate = Gate::start().await;
-    listen();
-    gate.store.put(&A.file("f"), bytes(2000));
-    let fine = gate.send(&A.hotkey(), &Call::get(&A.file("f"))).await;
-    let denied = gate.send(&A.hotkey(), &Call::get(&B.file("f"))).await;
-    let unknown = gate.send(&A.hotkey(), &Call::get("").query("lifecycle", "")).await;
-    gate.store.always(Reply::error(403, "InvalidAccessKeyId", "m"));
-    let outage = gate.send(&A.hotkey(), &Call::get(&A.file("f"))).await;
-    let log = heard();
+    let server = TestServer::start().await;
+    logs::capture();
+    server.store.put(&ALICE.file("f"), bytes(2000));
+    let fine = server.send(&ALICE.hotkey(), &Call::get(&ALICE.file("f"))).await;
+    let denied = server.send(&ALICE.hotkey(), &Call::get(&BOB.file("f"))).await;
+    let unknown = server.send(&ALICE.hotkey(), &Call::get("").query("lifecycle", "")).await;
+    server.store.always(Reply::error(403, "InvalidAccessKeyId", "m"));
+    let outage = server.send(&ALICE.hotkey(), &Call::get(&ALICE.file("f"))).await;
+    let log = logs::captured();
     let line =
         |id: &str| log.lines().find(|line| line.contains("subgate::access") && line.contains(id)).unwrap();
     let told = |line: &str, parts: &[&str]| {
@@ -138,11 +92,11 @@ async fn p34_p49_an_access_record_says_who_what_and_how_it_ended() {
     };
     // The store gave an id of its own for this one.
     assert_eq!(fine.get("x-amz-request-id"), Some("STORE2"));
-    let hotkey = A.ss58();
-    let id = |answer: &crate::client::Answer| answer.get("x-amz-request-id").unwrap().to_owned();
+    let hotkey = ALICE.ss58();
+    let id = |answer: &Answer| answer.get("x-amz-request-id").unwrap().to_owned();
     told(
         line(&id(&denied)),
-        &["GetObject", &B.file("f"), &hotkey, "miner", "status=403", "AccessDenied", "GET"],
+        &["GetObject", &BOB.file("f"), &hotkey, "miner", "status=403", "AccessDenied", "GET"],
     );
     told(line(&id(&unknown)), &["status=501", "NotImplemented", "lifecycle", &hotkey]);
     told(line(&id(&outage)), &["status=503", "ServiceUnavailable", "store.credentials"]);

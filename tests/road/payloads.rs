@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{
+use crate::harness::{
     client::{Call, Key, Payload, Tamper},
-    gate::{A, Gate, Setup, bytes},
+    server::{ALICE, Setup, TestServer, bytes},
     store::{self, CHECKSUMS, checksum},
 };
 
@@ -19,32 +19,32 @@ fn setups() -> [Setup; 3] {
 const LENGTHS: [usize; 3] = [1024, 16 * 1024, 300_000];
 
 #[track_caller]
-fn stored(gate: &Gate, key: &str, data: &[u8]) {
-    let object = gate.store.object(key).expect("the object is there");
+fn stored(server: &TestServer, key: &str, data: &[u8]) {
+    let object = server.store.object(key).expect("the object is there");
     assert!(object.data == data, "{} bytes of another content", object.data.len());
 }
 
 /// Nothing came to be: no object, and no request body that came to its end.
 #[track_caller]
-fn nothing_stored(gate: &Gate) {
-    assert_eq!(gate.store.keys(), Vec::<String>::new());
-    for seen in gate.store.seen() {
+fn nothing_stored(server: &TestServer) {
+    assert_eq!(server.store.keys(), Vec::<String>::new());
+    for seen in server.store.seen() {
         assert!(!seen.whole, "{} {} came to its proper end", seen.method, seen.target);
         let declared: usize = seen.header("content-length").unwrap().parse().unwrap();
         assert!(seen.body.len() < declared, "all of {declared} bytes left");
     }
-    gate.store.forget();
+    server.store.forget();
 }
 
 #[tokio::test]
 async fn p4_every_true_body_arrives_as_it_was_meant() {
     for setup in setups() {
-        let gate = Gate::with(setup).await;
-        let session = gate.session(&A).await;
-        for key in [session, A.hotkey()] {
+        let server = TestServer::with(setup).await;
+        let session = server.session(&ALICE).await;
+        for key in [session, ALICE.hotkey()] {
             for length in LENGTHS {
                 let data = bytes(length);
-                let name = A.file("f");
+                let name = ALICE.file("f");
                 let put = Call::put(&name, data.clone()).header("content-type", "application/x-parquet");
                 let mut calls = vec![
                     put.clone(),
@@ -64,16 +64,16 @@ async fn p4_every_true_body_arrives_as_it_was_meant() {
                         .push(put.clone().chunks(Payload::SignedTrailer, 65_536).trailer(CRC).http_chunked());
                 }
                 for call in calls {
-                    let answer = gate.send(&key, &call).await;
+                    let answer = server.send(&key, &call).await;
                     assert_eq!(answer.ok().get("etag").unwrap().trim_matches('"'), store::md5_hex(&data));
-                    stored(&gate, &name, &data);
-                    let object = gate.store.object(&name).unwrap();
+                    stored(&server, &name, &data);
+                    let object = server.store.object(&name).unwrap();
                     assert!(
                         object
                             .headers
                             .contains(&("content-type".to_owned(), "application/x-parquet".to_owned()))
                     );
-                    let seen = gate.store.last();
+                    let seen = server.store.last();
                     assert_eq!(seen.header("content-length").unwrap(), seen.body.len().to_string());
                     assert!(seen.header("transfer-encoding").is_none());
                     assert!(seen.header("x-amz-security-token").is_none());
@@ -86,23 +86,24 @@ async fn p4_every_true_body_arrives_as_it_was_meant() {
 #[tokio::test]
 async fn p6_all_five_checksums_in_trailers_are_forwarded_or_translated() {
     for (setup, forwarded) in [(setups()[0].clone(), true), (setups()[1].clone(), false)] {
-        let gate = Gate::with(setup).await;
-        let key = gate.session(&A).await;
+        let server = TestServer::with(setup).await;
+        let key = server.session(&ALICE).await;
         for name in CHECKSUMS {
             for payload in [Payload::UnsignedTrailer, Payload::SignedTrailer] {
                 for length in [2000, 3_000_000] {
                     let data = bytes(length);
-                    let call = Call::put(&A.file("f"), data.clone())
+                    let call = Call::put(&ALICE.file("f"), data.clone())
                         .chunks(payload.clone(), 100_000)
                         .trailer(name)
                         .header(
                             "x-amz-sdk-checksum-algorithm",
                             name.rsplit('-').next().unwrap().to_uppercase(),
                         );
-                    gate.send(&key, &call).await.ok();
-                    stored(&gate, &A.file("f"), &data);
-                    let seen = gate.store.last();
-                    // What is forwarded was checked by the store as well, chunk by chunk and with its trailer.
+                    server.send(&key, &call).await.ok();
+                    stored(&server, &ALICE.file("f"), &data);
+                    let seen = server.store.last();
+                    // What is forwarded was checked by the store as well, chunk by chunk and with its
+                    // trailer.
                     let trailer = forwarded.then_some(name);
                     assert_eq!(seen.header("x-amz-trailer"), trailer);
                     assert_eq!(seen.header("x-amz-sdk-checksum-algorithm").is_some(), forwarded);
@@ -119,21 +120,21 @@ async fn p6_all_five_checksums_in_trailers_are_forwarded_or_translated() {
 #[tokio::test]
 async fn p5_a_false_trailer_never_completes_an_object() {
     for setup in setups() {
-        let gate = Gate::with(setup).await;
-        let key = gate.session(&A).await;
+        let server = TestServer::with(setup).await;
+        let key = server.session(&ALICE).await;
         for length in LENGTHS {
             let data = bytes(length);
-            let put = Call::put(&A.file("f"), data.clone());
+            let put = Call::put(&ALICE.file("f"), data.clone());
             for name in CHECKSUMS {
                 for payload in [Payload::UnsignedTrailer, Payload::SignedTrailer] {
                     let call = put.clone().chunks(payload, 65_536);
                     let other = checksum(name, b"another body");
-                    let answer = gate.send(&key, &call.clone().false_trailer(name, &other)).await;
+                    let answer = server.send(&key, &call.clone().false_trailer(name, &other)).await;
                     answer.refused(400, "BadDigest");
-                    nothing_stored(&gate);
-                    let answer = gate.send(&key, &call.clone().false_trailer(name, "AAAA")).await;
+                    nothing_stored(&server);
+                    let answer = server.send(&key, &call.clone().false_trailer(name, "AAAA")).await;
                     assert_eq!(answer.status, 400, "{}", answer.text());
-                    nothing_stored(&gate);
+                    nothing_stored(&server);
                 }
             }
         }
@@ -169,14 +170,16 @@ fn append(more: &'static [u8]) -> Tamper {
 #[tokio::test]
 async fn p4_p5_a_false_chunk_never_completes_an_object() {
     for setup in setups() {
-        let gate = Gate::with(setup).await;
-        let key = gate.session(&A).await;
+        let server = TestServer::with(setup).await;
+        let key = server.session(&ALICE).await;
         for length in [5000, 300_000] {
-            let signed = Call::put(&A.file("f"), bytes(length)).chunks(Payload::SignedChunks, 65_536);
-            let trailer =
-                Call::put(&A.file("f"), bytes(length)).chunks(Payload::SignedTrailer, 65_536).trailer(CRC);
-            let unsigned =
-                Call::put(&A.file("f"), bytes(length)).chunks(Payload::UnsignedTrailer, 65_536).trailer(CRC);
+            let signed = Call::put(&ALICE.file("f"), bytes(length)).chunks(Payload::SignedChunks, 65_536);
+            let trailer = Call::put(&ALICE.file("f"), bytes(length))
+                .chunks(Payload::SignedTrailer, 65_536)
+                .trailer(CRC);
+            let unsigned = Call::put(&ALICE.file("f"), bytes(length))
+                .chunks(Payload::UnsignedTrailer, 65_536)
+                .trailer(CRC);
             let false_first: Tamper = Arc::new(|mut body| {
                 body[200] ^= 1;
                 body
@@ -242,7 +245,7 @@ async fn p4_p5_a_false_chunk_never_completes_an_object() {
                 call.tamper = Some(tamper);
                 for http_chunked in [false, true] {
                     call.http_chunked = http_chunked;
-                    let answer = gate.send(&key, &call).await;
+                    let answer = server.send(&key, &call).await;
                     let code = answer.element("Code").unwrap();
                     assert!(
                         codes.contains(&code.as_str())
@@ -251,7 +254,7 @@ async fn p4_p5_a_false_chunk_never_completes_an_object() {
                         answer.text()
                     );
                     answer.refused(answer.status, &code);
-                    nothing_stored(&gate);
+                    nothing_stored(&server);
                 }
             }
         }
@@ -260,15 +263,16 @@ async fn p4_p5_a_false_chunk_never_completes_an_object() {
 
 #[tokio::test]
 async fn p5_a_false_hash_digest_or_length_never_completes_an_object() {
-    let gate = Gate::start().await;
-    for key in gate.both(&A).await {
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
         for length in LENGTHS {
             let data = bytes(length);
-            let put = Call::put(&A.file("f"), data.clone());
-            gate.send(&key, &put.clone().payload(Payload::False))
+            let put = Call::put(&ALICE.file("f"), data.clone());
+            server
+                .send(&key, &put.clone().payload(Payload::False))
                 .await
                 .refused(400, "XAmzContentSHA256Mismatch");
-            nothing_stored(&gate);
+            nothing_stored(&server);
             let claims = |decoded: usize| {
                 put.clone()
                     .chunks(Payload::UnsignedTrailer, 65_536)
@@ -276,10 +280,10 @@ async fn p5_a_false_hash_digest_or_length_never_completes_an_object() {
                     .header("x-amz-decoded-content-length", decoded.to_string())
             };
             for decoded in [length - 1, length + 1, length * 10] {
-                let answer = gate.send(&key, &claims(decoded)).await;
+                let answer = server.send(&key, &claims(decoded)).await;
                 assert!(matches!(answer.status, 400 | 403), "{decoded}: {}", answer.text());
                 answer.refused(answer.status, &answer.element("Code").unwrap());
-                nothing_stored(&gate);
+                nothing_stored(&server);
             }
         }
     }
@@ -288,11 +292,11 @@ async fn p5_a_false_hash_digest_or_length_never_completes_an_object() {
 #[tokio::test]
 async fn p6_checksum_headers_are_checked_here_unless_the_store_does() {
     for (verifies, here) in [("verifies = []", true), ("", false)] {
-        let gate = Gate::with(Setup { store: verifies.to_owned(), ..Setup::default() }).await;
-        let key = gate.session(&A).await;
+        let server = TestServer::with(Setup { store: verifies.to_owned(), ..Setup::default() }).await;
+        let key = server.session(&ALICE).await;
         for length in [2000, 300_000] {
             let data = bytes(length);
-            let put = Call::put(&A.file("f"), data.clone()).payload(Payload::Unsigned);
+            let put = Call::put(&ALICE.file("f"), data.clone()).payload(Payload::Unsigned);
             let md5 = |data: &[u8]| {
                 use base64::{Engine as _, engine::general_purpose::STANDARD};
                 use md5::Digest as _;
@@ -302,23 +306,23 @@ async fn p6_checksum_headers_are_checked_here_unless_the_store_does() {
             for name in CHECKSUMS.iter().take(if here { 5 } else { 1 }) {
                 good = good.header(name, checksum(name, &data));
             }
-            gate.send(&key, &good).await.ok();
-            assert!(gate.store.last().header("content-md5").is_some());
-            gate.store.forget();
+            server.send(&key, &good).await.ok();
+            assert!(server.store.last().header("content-md5").is_some());
+            server.store.forget();
             for name in CHECKSUMS.into_iter().chain(["content-md5"]) {
                 let value = if name == "content-md5" { md5(b"other") } else { checksum(name, b"other") };
-                let name_there = A.file("never");
+                let name_there = ALICE.file("never");
                 let mut bad = Call::put(&name_there, data.clone()).payload(Payload::Unsigned);
                 bad = bad.header(name, value);
-                gate.send(&key, &bad).await.refused(400, "BadDigest");
-                assert!(gate.store.object(&name_there).is_none());
+                server.send(&key, &bad).await.refused(400, "BadDigest");
+                assert!(server.store.object(&name_there).is_none());
                 if here {
-                    assert!(gate.store.seen().iter().all(|seen| !seen.whole));
+                    assert!(server.store.seen().iter().all(|seen| !seen.whole));
                 }
-                gate.store.forget();
+                server.store.forget();
                 let unreadable = put.clone().header(name, "not base64!");
-                assert_eq!(gate.send(&key, &unreadable).await.status, 400);
-                gate.store.saw_nothing();
+                assert_eq!(server.send(&key, &unreadable).await.status, 400);
+                server.store.saw_nothing();
             }
         }
     }
@@ -326,9 +330,9 @@ async fn p6_checksum_headers_are_checked_here_unless_the_store_does() {
 
 #[tokio::test]
 async fn p6_a_trailing_mode_names_one_checksum_of_s3() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
-    let put = Call::put(&A.file("f"), bytes(2000));
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    let put = Call::put(&ALICE.file("f"), bytes(2000));
     for call in [
         put.clone().payload(Payload::UnsignedTrailer),
         put.clone().payload(Payload::SignedTrailer),
@@ -344,8 +348,8 @@ async fn p6_a_trailing_mode_names_one_checksum_of_s3() {
         put.clone().header("x-amz-trailer", CRC),
         put.clone().payload(Payload::SignedChunks).header("x-amz-trailer", CRC),
     ] {
-        gate.send(&key, &call).await.refused(400, "InvalidRequest");
-        gate.store.saw_nothing();
+        server.send(&key, &call).await.refused(400, "InvalidRequest");
+        server.store.saw_nothing();
     }
     for (text, status, code) in [
         ("STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", 501, "NotImplemented"),
@@ -354,126 +358,130 @@ async fn p6_a_trailing_mode_names_one_checksum_of_s3() {
         ("", 400, "InvalidArgument"),
         ("abcd", 400, "InvalidArgument"),
     ] {
-        let answer = gate.send(&key, &put.clone().payload(Payload::Text(text.to_owned()))).await;
+        let answer = server.send(&key, &put.clone().payload(Payload::Text(text.to_owned()))).await;
         answer.refused(status, code);
-        gate.store.saw_nothing();
+        server.store.saw_nothing();
     }
 }
 
 #[tokio::test]
 async fn p7_streaming_modes_are_for_put_object_and_upload_part_alone() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
     let xml = b"<Delete><Object><Key>k</Key></Object></Delete>";
     for call in [
-        Call::get(&A.file("f")),
-        Call::head(&A.file("f")),
-        Call::delete(&A.file("f")),
-        Call::get("").query("prefix", &A.file("")),
+        Call::get(&ALICE.file("f")),
+        Call::head(&ALICE.file("f")),
+        Call::delete(&ALICE.file("f")),
+        Call::get("").query("prefix", &ALICE.file("")),
         Call::post("", *xml).query("delete", ""),
-        Call::post(&A.file("f"), *xml).query("uploadId", "u"),
-        Call::post(&A.file("f"), "").query("uploads", ""),
-        Call::put(&A.file("f"), "").header("x-amz-copy-source", format!("data-universe/{}", A.file("g"))),
+        Call::post(&ALICE.file("f"), *xml).query("uploadId", "u"),
+        Call::post(&ALICE.file("f"), "").query("uploads", ""),
+        Call::put(&ALICE.file("f"), "")
+            .header("x-amz-copy-source", format!("data-universe/{}", ALICE.file("g"))),
     ] {
         for payload in [Payload::UnsignedTrailer, Payload::SignedChunks, Payload::SignedTrailer] {
             let mut call = call.clone();
             if payload != Payload::SignedChunks {
                 call = call.trailer(CRC);
             }
-            gate.send(&key, &call.payload(payload)).await.refused(400, "InvalidRequest");
-            gate.store.saw_nothing();
+            server.send(&key, &call.payload(payload)).await.refused(400, "InvalidRequest");
+            server.store.saw_nothing();
         }
     }
-    gate.store.put(&A.file("f"), "x");
+    server.store.put(&ALICE.file("f"), "x");
     // And UploadPart takes them.
-    let answer = gate.send(&key, &Call::post(&A.file("m"), "").query("uploads", "")).await;
+    let answer = server.send(&key, &Call::post(&ALICE.file("m"), "").query("uploads", "")).await;
     let id = answer.ok().xml().text_of("UploadId").unwrap().to_owned();
     for payload in [Payload::UnsignedTrailer, Payload::SignedTrailer] {
-        let part = Call::put(&A.file("m"), bytes(20_000)).query("partNumber", "1").query("uploadId", &id);
-        gate.send(&key, &part.clone().payload(payload.clone()).trailer(CRC)).await.ok();
-        let answer = gate.send(&key, &part.payload(payload).false_trailer(CRC, "AAAAAA==")).await;
+        let part = Call::put(&ALICE.file("m"), bytes(20_000)).query("partNumber", "1").query("uploadId", &id);
+        server.send(&key, &part.clone().payload(payload.clone()).trailer(CRC)).await.ok();
+        let answer = server.send(&key, &part.payload(payload).false_trailer(CRC, "AAAAAA==")).await;
         answer.refused(400, "BadDigest");
     }
 }
 
 #[tokio::test]
 async fn p8_small_chunks_are_refused_where_each_is_signed() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
     let data = bytes(20_000);
-    let small = Call::put(&A.file("f"), data.clone()).chunks(Payload::SignedChunks, 8191);
-    gate.send(&key, &small).await.refused(403, "InvalidChunkSizeError");
-    nothing_stored(&gate);
-    gate.send(&key, &small.chunks(Payload::SignedChunks, 8192)).await.ok();
-    let unsigned = Call::put(&A.file("f"), data.clone()).chunks(Payload::UnsignedTrailer, 100).trailer(CRC);
-    gate.send(&key, &unsigned).await.ok();
-    stored(&gate, &A.file("f"), &data);
+    let small = Call::put(&ALICE.file("f"), data.clone()).chunks(Payload::SignedChunks, 8191);
+    server.send(&key, &small).await.refused(403, "InvalidChunkSizeError");
+    nothing_stored(&server);
+    server.send(&key, &small.chunks(Payload::SignedChunks, 8192)).await.ok();
+    let unsigned =
+        Call::put(&ALICE.file("f"), data.clone()).chunks(Payload::UnsignedTrailer, 100).trailer(CRC);
+    server.send(&key, &unsigned).await.ok();
+    stored(&server, &ALICE.file("f"), &data);
     // What the store gets is in chunks of its own.
-    assert!(gate.store.last().body.starts_with(b"4e20\r\n"));
+    assert!(server.store.last().body.starts_with(b"4e20\r\n"));
 }
 
 #[tokio::test]
 async fn p42_a_length_is_known_or_there_is_no_upload() {
-    let gate = Gate::start().await;
-    for key in gate.both(&A).await {
-        let put = Call::put(&A.file("f"), bytes(2000)).payload(Payload::Unsigned);
-        gate.send(&key, &put.clone().http_chunked()).await.refused(411, "MissingContentLength");
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
+        let put = Call::put(&ALICE.file("f"), bytes(2000)).payload(Payload::Unsigned);
+        server.send(&key, &put.clone().http_chunked()).await.refused(411, "MissingContentLength");
         // A decoded length without any length of HTTP's: the length is known, and holds.
         let told = put.clone().http_chunked().header("x-amz-decoded-content-length", "2000");
-        gate.send(&key, &told).await.ok();
-        stored(&gate, &A.file("f"), &bytes(2000));
-        gate.store.put(&A.file("f"), "old");
-        gate.store.forget();
+        server.send(&key, &told).await.ok();
+        stored(&server, &ALICE.file("f"), &bytes(2000));
+        server.store.put(&ALICE.file("f"), "old");
+        server.store.forget();
         for wrong in ["1999", "2001"] {
             let told = put.clone().http_chunked().header("x-amz-decoded-content-length", wrong);
-            assert_eq!(gate.send(&key, &told).await.status, 400);
+            assert_eq!(server.send(&key, &told).await.status, 400);
         }
         for wrong in ["", "-1", "+2000", "2000.0", "18446744073709551616"] {
             let told = put.clone().header("x-amz-decoded-content-length", wrong);
-            gate.send(&key, &told).await.refused(400, "InvalidArgument");
+            server.send(&key, &told).await.refused(400, "InvalidArgument");
         }
-        gate.send(&key, &put.clone().header("x-amz-decoded-content-length", "1999"))
+        server
+            .send(&key, &put.clone().header("x-amz-decoded-content-length", "1999"))
             .await
             .refused(400, "InvalidRequest");
-        assert_eq!(gate.store.object(&A.file("f")).unwrap().data, b"old");
-        gate.store.forget();
+        assert_eq!(server.store.object(&ALICE.file("f")).unwrap().data, b"old");
+        server.store.forget();
         // A client that goes away in the middle leaves nothing behind.
         for length in [10_000, 200_000] {
-            let mut signed = gate.sign(&key, &Call::put(&A.file("f"), bytes(length)));
+            let mut signed = server.sign(&key, &Call::put(&ALICE.file("f"), bytes(length)));
             signed.body.truncate(length - 1);
-            let mut wire = gate.wire().await;
-            wire.send_call(&signed).await;
-            wire.shut().await;
-            if let Ok(answer) = wire.try_answer("PUT").await {
+            let mut connection = server.connect().await;
+            connection.send_call(&signed).await;
+            connection.shut().await;
+            if let Ok(answer) = connection.try_answer("PUT").await {
                 answer.refused(400, "IncompleteBody");
             }
-            assert_eq!(gate.store.object(&A.file("f")).unwrap().data, b"old");
-            assert!(gate.store.seen().iter().all(|seen| !seen.whole));
+            assert_eq!(server.store.object(&ALICE.file("f")).unwrap().data, b"old");
+            assert!(server.store.seen().iter().all(|seen| !seen.whole));
         }
     }
 }
 
 #[tokio::test]
 async fn p42_lengths_above_32_bits_are_understood() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
     // 5 GiB is allowed: the store is told so, and the transfer breaks as the client does.
-    let mut call = Call::put(&A.file("f"), bytes(100_000)).payload(Payload::Unsigned);
+    let mut call = Call::put(&ALICE.file("f"), bytes(100_000)).payload(Payload::Unsigned);
     call.claimed_bytes = Some(5 << 30);
-    let mut wire = gate.wire().await;
-    wire.send_call(&gate.sign(&key, &call)).await;
-    gate.store
+    let mut connection = server.connect().await;
+    connection.send_call(&server.sign(&key, &call)).await;
+    server
+        .store
         .wait(|seen| seen.last().is_some_and(|seen| seen.header("content-length") == Some("5368709120")))
         .await;
-    drop(wire);
-    assert!(gate.store.keys().is_empty());
+    drop(connection);
+    assert!(server.store.keys().is_empty());
 }
 
 #[tokio::test]
 async fn p43_aws_chunked_is_taken_off_and_gzip_stays() {
     for (setup, forwarded) in [(setups()[0].clone(), true), (setups()[1].clone(), false)] {
-        let gate = Gate::with(setup).await;
-        let key = gate.session(&A).await;
+        let server = TestServer::with(setup).await;
+        let key = server.session(&ALICE).await;
         for (sent, kept) in [
             (&["aws-chunked"][..], ""),
             (&["aws-chunked,gzip"], "gzip"),
@@ -483,31 +491,35 @@ async fn p43_aws_chunked_is_taken_off_and_gzip_stays() {
             (&["aws-chunked,"], ""),
         ] {
             let mut call =
-                Call::put(&A.file("f"), bytes(2000)).payload(Payload::UnsignedTrailer).trailer(CRC);
+                Call::put(&ALICE.file("f"), bytes(2000)).payload(Payload::UnsignedTrailer).trailer(CRC);
             for value in sent {
                 call = call.header("content-encoding", value);
             }
-            gate.send(&key, &call).await.ok();
+            server.send(&key, &call).await.ok();
             let expected = match (kept, forwarded) {
                 ("", true) => Some("aws-chunked".to_owned()),
                 (kept, true) => Some(format!("{kept},aws-chunked")),
                 ("", false) => None,
                 (kept, false) => Some(kept.to_owned()),
             };
-            assert_eq!(gate.store.last().header("content-encoding").map(str::to_owned), expected, "{sent:?}");
+            assert_eq!(
+                server.store.last().header("content-encoding").map(str::to_owned),
+                expected,
+                "{sent:?}"
+            );
         }
         // A plain body that says so as well: some clients do.
-        let call = Call::put(&A.file("f"), bytes(2000)).header("content-encoding", "gzip");
-        gate.send(&key, &call).await.ok();
-        assert_eq!(gate.store.last().header("content-encoding"), Some("gzip"));
+        let call = Call::put(&ALICE.file("f"), bytes(2000)).header("content-encoding", "gzip");
+        server.send(&key, &call).await.ok();
+        assert_eq!(server.store.last().header("content-encoding"), Some("gzip"));
     }
 }
 
 #[tokio::test]
 async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
     let limits = "object_bytes_min = 1024\nobject_bytes_max = 100000".to_owned();
-    let gate = Gate::with(Setup { limits, ..Setup::default() }).await;
-    for key in gate.both(&A).await {
+    let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
+    for key in server.both(&ALICE).await {
         for (length, code) in [
             (0, "EntityTooSmall"),
             (1023, "EntityTooSmall"),
@@ -515,7 +527,7 @@ async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
             (100_000, ""),
             (100_001, "EntityTooLarge"),
         ] {
-            let put = Call::put(&A.file("f"), bytes(length));
+            let put = Call::put(&ALICE.file("f"), bytes(length));
             for call in [
                 put.clone(),
                 put.clone().presigned(),
@@ -523,34 +535,34 @@ async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
                 put.clone().payload(Payload::UnsignedTrailer).trailer(CRC),
                 put.clone().payload(Payload::UnsignedTrailer).trailer(CRC).http_chunked(),
             ] {
-                let answer = gate.send(&key, &call).await;
+                let answer = server.send(&key, &call).await;
                 if code.is_empty() {
                     answer.ok();
-                    stored(&gate, &A.file("f"), &bytes(length));
+                    stored(&server, &ALICE.file("f"), &bytes(length));
                 } else {
                     answer.refused(400, code);
                     assert_eq!(answer.element("ProposedSize").unwrap(), length.to_string());
-                    gate.store.saw_nothing();
+                    server.store.saw_nothing();
                 }
-                gate.store.forget();
+                server.store.forget();
             }
         }
         // A folder marker is an object of nothing, and subject to the same rule (P22).
-        gate.send(&key, &Call::put(&A.file("dir/"), "")).await.refused(400, "EntityTooSmall");
+        server.send(&key, &Call::put(&ALICE.file("dir/"), "")).await.refused(400, "EntityTooSmall");
         // Declared too large is refused at once: nothing of the body need be sent.
-        let mut call = Call::put(&A.file("f"), bytes(1)).payload(Payload::Unsigned);
+        let mut call = Call::put(&ALICE.file("f"), bytes(1)).payload(Payload::Unsigned);
         call.claimed_bytes = Some(100_001);
-        let signed = gate.sign(&key, &call);
-        let mut wire = gate.wire().await;
-        wire.send(&signed.head()).await;
-        wire.answer("PUT").await.refused(400, "EntityTooLarge");
+        let signed = server.sign(&key, &call);
+        let mut connection = server.connect().await;
+        connection.send(&signed.head()).await;
+        connection.answer("PUT").await.refused(400, "EntityTooLarge");
         // A chunked body that says little and brings much.
-        let lie = Call::put(&A.file("f"), bytes(90_000))
+        let lie = Call::put(&ALICE.file("f"), bytes(90_000))
             .payload(Payload::UnsignedTrailer)
             .trailer(CRC)
             .header("x-amz-decoded-content-length", "2000");
-        gate.send(&key, &lie).await;
-        assert!(gate.store.seen().iter().all(|seen| !seen.whole));
-        gate.store.forget();
+        server.send(&key, &lie).await;
+        assert!(server.store.seen().iter().all(|seen| !seen.whole));
+        server.store.forget();
     }
 }

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 use subgate::auth::bittensor::btauth;
 use subgate::time::UnixTime;
 
-use crate::{
+use crate::harness::{
     client::{Answer, Call, Key},
-    gate::{
-        self, A, A2, B, Gate, KEY_ONE, KEY_TWO, Person, STRANGER, Setup, VALIDATOR, mint, nanos, registry,
+    server::{
+        self, ALICE, ALICE_SECOND, BOB, KEY_ONE, KEY_TWO, Person, STRANGER, Setup, TestServer, VALIDATOR,
+        mint, nanos, registry,
     },
 };
 
@@ -34,9 +35,9 @@ fn detail(answer: &Answer, status: u16) -> String {
 
 #[tokio::test]
 async fn a_session_is_what_credential_process_reads() {
-    let gate = Gate::start().await;
-    for (person, role) in [(&*A, "miner"), (&*VALIDATOR, "validator")] {
-        let answer = gate.open_session(person, b"{\"ttl_seconds\": 1200}").await;
+    let server = TestServer::start().await;
+    for (person, role) in [(&*ALICE, "miner"), (&*VALIDATOR, "validator")] {
+        let answer = server.open_session(person, b"{\"ttl_seconds\": 1200}").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.get("cache-control"), Some("no-store"));
         let json = json(&answer);
@@ -46,14 +47,14 @@ async fn a_session_is_what_credential_process_reads() {
         let ends: jiff::Timestamp = json["Expiration"].as_str().unwrap().parse().unwrap();
         let left = ends.as_second() - jiff::Timestamp::now().as_second();
         assert!((1190..=1200).contains(&left), "{left}");
-        assert_eq!(json["endpoint"], format!("http://{}", gate.host()));
+        assert_eq!(json["endpoint"], format!("http://{}", server.host()));
         assert_eq!((&json["region"], &json["bucket"]), (&"us-east-1".into(), &"data-universe".into()));
         assert_eq!(json["role"], role);
         let folders = json["folders"].as_array().unwrap();
         assert_eq!(folders[0], person.file(""));
         assert!(folders.contains(&format!("data/hotkey={}/job_id={{job_id}}/", person.ss58()).into()));
     }
-    let ends = |body: &'static [u8]| async { gate.open_session(&A, body).await };
+    let ends = |body: &'static [u8]| async { server.open_session(&ALICE, body).await };
     let day: jiff::Timestamp = json(&ends(b"").await)["Expiration"].as_str().unwrap().parse().unwrap();
     assert!((86_390..=86_400).contains(&(day.as_second() - jiff::Timestamp::now().as_second())));
     for body in [
@@ -63,85 +64,87 @@ async fn a_session_is_what_credential_process_reads() {
         b"[",
         b"{\"ttl_seconds\": -1}",
     ] {
-        detail(&gate.open_session(&A, body).await, 400);
+        detail(&server.open_session(&ALICE, body).await, 400);
     }
 }
 
 #[tokio::test]
 async fn p12_evidence_is_fresh_for_this_server_and_used_once() {
-    let gate = Gate::start().await;
+    let server = TestServer::start().await;
     let sign = |person: &Person, nonce| btauth::sign(&person.hotkey, "POST", "/v1/session", b"", None, nonce);
-    let good = sign(&A, nanos());
-    assert_eq!(gate.post_session("/v1/session", &good, b"").await.status, 200);
-    assert!(detail(&gate.post_session("/v1/session", &good, b"").await, 401).contains("already used"));
+    let good = sign(&ALICE, nanos());
+    assert_eq!(server.post_session("/v1/session", &good, b"").await.status, 200);
+    assert!(detail(&server.post_session("/v1/session", &good, b"").await, 401).contains("already used"));
     let second = 1_000_000_000;
     for nonce in [nanos() - 11 * second, nanos() + 4 * second] {
         assert!(
-            detail(&gate.post_session("/v1/session", &sign(&A, nonce), b"").await, 401).contains("window")
+            detail(&server.post_session("/v1/session", &sign(&ALICE, nonce), b"").await, 401)
+                .contains("window")
         );
     }
     // Another body, query or path than was signed.
-    let answer = gate.post_session("/v1/session", &sign(&A, nanos()), b"{}").await;
+    let answer = server.post_session("/v1/session", &sign(&ALICE, nanos()), b"{}").await;
     assert_eq!(detail(&answer, 401), "Invalid signature");
-    let answer = gate.post_session("/v1/session?x=1", &sign(&A, nanos()), b"").await;
+    let answer = server.post_session("/v1/session?x=1", &sign(&ALICE, nanos()), b"").await;
     assert_eq!(detail(&answer, 401), "Invalid signature");
-    let query = btauth::sign(&A.hotkey, "POST", "/v1/session?x=1", b"", None, nanos());
-    detail(&gate.post_session("/v1/session?x=1", &query, b"").await, 400);
-    let elsewhere = btauth::sign(&A.hotkey, "POST", "/v1/session", b"", Some(&B.hotkey.account()), nanos());
-    detail(&gate.post_session("/v1/session", &elsewhere, b"").await, 403);
+    let query = btauth::sign(&ALICE.hotkey, "POST", "/v1/session?x=1", b"", None, nanos());
+    detail(&server.post_session("/v1/session?x=1", &query, b"").await, 400);
+    let elsewhere =
+        btauth::sign(&ALICE.hotkey, "POST", "/v1/session", b"", Some(&BOB.hotkey.account()), nanos());
+    detail(&server.post_session("/v1/session", &elsewhere, b"").await, 403);
     // Another sender than signed.
-    let mut stolen = sign(&A, nanos());
-    stolen.iter_mut().find(|(name, _)| name.ends_with("-hotkey")).unwrap().1 = B.ss58();
-    detail(&gate.post_session("/v1/session", &stolen, b"").await, 401);
+    let mut stolen = sign(&ALICE, nanos());
+    stolen.iter_mut().find(|(name, _)| name.ends_with("-hotkey")).unwrap().1 = BOB.ss58();
+    detail(&server.post_session("/v1/session", &stolen, b"").await, 401);
     for name in ["version", "hotkey", "nonce", "signature"] {
-        let mut lacking = sign(&A, nanos());
+        let mut lacking = sign(&ALICE, nanos());
         lacking.retain(|(header, _)| !header.ends_with(name));
-        detail(&gate.post_session("/v1/session", &lacking, b"").await, 401);
-        let mut doubled = sign(&A, nanos());
+        detail(&server.post_session("/v1/session", &lacking, b"").await, 401);
+        let mut doubled = sign(&ALICE, nanos());
         let again = doubled.iter().find(|(header, _)| header.ends_with(name)).unwrap().clone();
         doubled.push(again);
-        detail(&gate.post_session("/v1/session", &doubled, b"").await, 400);
+        detail(&server.post_session("/v1/session", &doubled, b"").await, 400);
     }
-    let message = detail(&gate.post_session("/v1/session", &sign(&STRANGER, nanos()), b"").await, 403);
+    let message = detail(&server.post_session("/v1/session", &sign(&STRANGER, nanos()), b"").await, 403);
     assert!(message.starts_with("NotRegistered: "));
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p12_the_receiver_is_this_server() {
     let receiver = VALIDATOR.hotkey.account();
     let session = format!("issue_with = \"one\"\nreceiver = \"{receiver}\"");
-    let gate = Gate::with(Setup { session, ..Setup::default() }).await;
-    detail(&gate.open_session(&A, b"").await, 403);
-    let headers = btauth::sign(&A.hotkey, "POST", "/v1/session", b"", Some(&receiver), nanos());
-    let answer = gate.post_session("/v1/session", &headers, b"").await;
+    let server = TestServer::with(Setup { session, ..Setup::default() }).await;
+    detail(&server.open_session(&ALICE, b"").await, 403);
+    let headers = btauth::sign(&ALICE.hotkey, "POST", "/v1/session", b"", Some(&receiver), nanos());
+    let answer = server.post_session("/v1/session", &headers, b"").await;
     assert_eq!(answer.status, 200);
-    gate.store.put(&A.file("f"), "x");
-    let get = Call::get(&A.file("f"));
-    gate.send(&gate::session_key(&answer), &get).await.ok();
+    server.store.put(&ALICE.file("f"), "x");
+    let get = Call::get(&ALICE.file("f"));
+    server.send(&server::session_key(&answer), &get).await.ok();
     // A token that says it is for nobody in particular, or for another.
-    gate.store.forget();
-    for receiver in [None, Some(B.hotkey.account())] {
-        gate.send(&mint(&A, "one", KEY_ONE, now(), receiver), &get).await.refused(400, "InvalidToken");
+    server.store.forget();
+    for receiver in [None, Some(BOB.hotkey.account())] {
+        server.send(&mint(&ALICE, "one", KEY_ONE, now(), receiver), &get).await.refused(400, "InvalidToken");
     }
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p12_sessions_end_with_their_time() {
-    let gate = Gate::start().await;
-    gate.store.put(&A.file("f"), "x");
-    for call in [Call::get(&A.file("f")), Call::get(&A.file("f")).presigned()] {
-        gate.send(&mint(&A, "one", KEY_ONE, ago(3500), None), &call).await.ok();
-        gate.store.forget();
-        let answer = gate.send(&mint(&A, "one", KEY_ONE, ago(3700), None), &call).await;
+    let server = TestServer::start().await;
+    server.store.put(&ALICE.file("f"), "x");
+    for call in [Call::get(&ALICE.file("f")), Call::get(&ALICE.file("f")).presigned()] {
+        server.send(&mint(&ALICE, "one", KEY_ONE, ago(3500), None), &call).await.ok();
+        server.store.forget();
+        let answer = server.send(&mint(&ALICE, "one", KEY_ONE, ago(3700), None), &call).await;
         assert!(answer.refused(400, "ExpiredToken").starts_with("SessionExpired: "));
-        gate.store.saw_nothing();
+        server.store.saw_nothing();
     }
     // A presigned URL dies with its session, however long it says to hold.
-    let call = Call::get(&A.file("f")).presigned_for("604800").clock(-3600);
-    gate.send(&mint(&A, "one", KEY_ONE, ago(3700), None), &call).await.refused(400, "ExpiredToken");
-    gate.store.saw_nothing();
+    let call = Call::get(&ALICE.file("f")).presigned_for("604800").clock(-3600);
+    server.send(&mint(&ALICE, "one", KEY_ONE, ago(3700), None), &call).await.refused(400, "ExpiredToken");
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
@@ -153,14 +156,14 @@ async fn p12_a_cached_session_still_ends() {
          [[session.keys]]\nid = \"two\"\nfile = \"two.key\""
     );
     let session = "issue_with = \"two\"\nallow_no_receiver = true".to_owned();
-    let gate = Gate::with(Setup { session, keys, ..Setup::default() }).await;
-    gate.store.put(&A.file("f"), "x");
-    let key = mint(&A, "one", KEY_ONE, now(), None);
-    let call = Call::get(&A.file("f"));
-    gate.send(&key, &call).await.ok();
+    let server = TestServer::with(Setup { session, keys, ..Setup::default() }).await;
+    server.store.put(&ALICE.file("f"), "x");
+    let key = mint(&ALICE, "one", KEY_ONE, now(), None);
+    let call = Call::get(&ALICE.file("f"));
+    server.send(&key, &call).await.ok();
     let ended = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
-            let answer = gate.send(&key, &call).await;
+            let answer = server.send(&key, &call).await;
             if answer.status != 200 {
                 return answer;
             }
@@ -180,14 +183,14 @@ async fn p12_keys_rotate_without_logging_anyone_out() {
         let session = "issue_with = \"two\"\nallow_no_receiver = true".to_owned();
         Setup { session, keys, ..Setup::default() }
     };
-    let before = Gate::start().await;
-    let overlap = Gate::with(rotated("2999-01-01T00:00:00Z")).await;
-    let after = Gate::with(rotated("2026-01-01T00:00:00Z")).await;
-    let (old, new) = (before.session(&A).await, overlap.session(&A).await);
-    for gate in [&before, &overlap, &after] {
-        gate.store.put(&A.file("f"), "x");
+    let before = TestServer::start().await;
+    let overlap = TestServer::with(rotated("2999-01-01T00:00:00Z")).await;
+    let after = TestServer::with(rotated("2026-01-01T00:00:00Z")).await;
+    let (old, new) = (before.session(&ALICE).await, overlap.session(&ALICE).await);
+    for server in [&before, &overlap, &after] {
+        server.store.put(&ALICE.file("f"), "x");
     }
-    let get = Call::get(&A.file("f"));
+    let get = Call::get(&ALICE.file("f"));
     before.send(&old, &get).await.ok();
     overlap.send(&old, &get).await.ok();
     overlap.send(&new, &get).await.ok();
@@ -197,17 +200,17 @@ async fn p12_keys_rotate_without_logging_anyone_out() {
     let message = before.send(&new, &get).await.refused(400, "InvalidToken");
     assert!(!message.contains("two"), "{message}");
     // The id of a known key, made with another.
-    after.send(&mint(&A, "two", KEY_ONE, now(), None), &get).await.refused(403, "SignatureDoesNotMatch");
+    after.send(&mint(&ALICE, "two", KEY_ONE, now(), None), &get).await.refused(403, "SignatureDoesNotMatch");
     assert_eq!(KEY_TWO.len(), 64);
 }
 
 #[tokio::test]
 async fn p12_a_token_is_whole_its_own_and_nobody_elses() {
-    let gate = Gate::start().await;
-    let key = gate.session(&A).await;
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
     let Key::Session { access_key, secret, token: Some(token) } = &key else { panic!() };
-    let other = gate.session(&A2).await;
-    let get = Call::get(&A.file("f"));
+    let other = server.session(&ALICE_SECOND).await;
+    let get = Call::get(&ALICE.file("f"));
     let with = |token: String| Key::Session {
         access_key: access_key.clone(),
         secret: secret.clone(),
@@ -215,20 +218,20 @@ async fn p12_a_token_is_whole_its_own_and_nobody_elses() {
     };
     // Someone else's token with one's own secret, and the other way round.
     for token in [other.token().unwrap().to_owned()] {
-        gate.send(&with(token), &get).await.refused(400, "InvalidToken");
+        server.send(&with(token), &get).await.refused(400, "InvalidToken");
     }
     let crossed = Key::Session {
         access_key: access_key.clone(),
         secret: other.secret().to_owned(),
         token: Some(token.clone()),
     };
-    gate.send(&crossed, &get).await.refused(403, "SignatureDoesNotMatch");
+    server.send(&crossed, &get).await.refused(403, "SignatureDoesNotMatch");
     // Every byte counts: a changed one makes another secret, so nothing of it is believed.
     for at in (0..token.len()).step_by(7).chain([token.len() - 1]) {
         let mut bytes = token.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         for call in [get.clone(), get.clone().presigned()] {
-            let answer = gate.send(&with(String::from_utf8(bytes.clone()).unwrap()), &call).await;
+            let answer = server.send(&with(String::from_utf8(bytes.clone()).unwrap()), &call).await;
             assert!(matches!(answer.status, 400 | 403), "byte {at}: {}", answer.text());
             let code = answer.element("Code").unwrap();
             assert!(
@@ -244,76 +247,76 @@ async fn p12_a_token_is_whole_its_own_and_nobody_elses() {
         token[..token.len() - 4].to_owned(),
         "A".repeat(5000),
     ] {
-        let answer = gate.send(&with(token), &get).await;
+        let answer = server.send(&with(token), &get).await;
         assert!(matches!(answer.status, 400 | 403), "{}", answer.text());
     }
-    gate.store.saw_nothing();
+    server.store.saw_nothing();
 }
 
 #[tokio::test]
 async fn p38_leaving_the_registry_ends_everything_at_the_next_request() {
-    let gate = Gate::start().await;
-    gate.store.put(&A.file("f"), "x");
+    let server = TestServer::start().await;
+    server.store.put(&ALICE.file("f"), "x");
     let mut signed = Vec::new();
-    for key in gate.both(&A).await {
-        for call in [Call::get(&A.file("f")), Call::get(&A.file("f")).presigned()] {
-            gate.send(&key, &call).await.ok();
-            signed.push(gate.sign(&key, &call));
+    for key in server.both(&ALICE).await {
+        for call in [Call::get(&ALICE.file("f")), Call::get(&ALICE.file("f")).presigned()] {
+            server.send(&key, &call).await.ok();
+            signed.push(server.sign(&key, &call));
         }
     }
-    std::fs::write(gate.registry(), registry(&[&A2, &B], &[&VALIDATOR])).unwrap();
-    gate.store.forget();
+    std::fs::write(server.registry(), registry(&[&ALICE_SECOND, &BOB], &[&VALIDATOR])).unwrap();
+    server.store.forget();
     for call in &signed {
-        let message = gate.send_signed(call).await.refused(403, "AccessDenied");
+        let message = server.send_signed(call).await.refused(403, "AccessDenied");
         assert!(message.starts_with("NotRegistered: "), "{message}");
     }
-    assert!(detail(&gate.open_session(&A, b"").await, 403).starts_with("NotRegistered: "));
-    gate.store.saw_nothing();
+    assert!(detail(&server.open_session(&ALICE, b"").await, 403).starts_with("NotRegistered: "));
+    server.store.saw_nothing();
     // The other hotkey of the coldkey stays, and A may come back.
-    gate.send(&A2.hotkey(), &Call::get(&A.file("f"))).await.ok();
-    std::fs::write(gate.registry(), registry(&[&A, &A2, &B], &[&VALIDATOR])).unwrap();
+    server.send(&ALICE_SECOND.hotkey(), &Call::get(&ALICE.file("f"))).await.ok();
+    std::fs::write(server.registry(), registry(&[&ALICE, &ALICE_SECOND, &BOB], &[&VALIDATOR])).unwrap();
     for call in &signed {
-        gate.send_signed(call).await.ok();
+        server.send_signed(call).await.ok();
     }
 }
 
 #[tokio::test]
 async fn p38_a_swapped_coldkey_and_a_lost_permit_count_at_once() {
-    let gate = Gate::start().await;
-    gate.store.put(&A.file("f"), "x");
-    let (miner, validator) = (gate.session(&A).await, gate.session(&VALIDATOR).await);
-    let get = Call::get(&A.file("f"));
-    gate.send(&miner, &get).await.ok();
-    gate.send(&validator, &get).await.ok();
-    let swapped = Person { hotkey: A.hotkey.clone(), coldkey: B.coldkey };
-    std::fs::write(gate.registry(), registry(&[&swapped, &A2, &B, &VALIDATOR], &[])).unwrap();
-    gate.store.forget();
+    let server = TestServer::start().await;
+    server.store.put(&ALICE.file("f"), "x");
+    let (miner, validator) = (server.session(&ALICE).await, server.session(&VALIDATOR).await);
+    let get = Call::get(&ALICE.file("f"));
+    server.send(&miner, &get).await.ok();
+    server.send(&validator, &get).await.ok();
+    let swapped = Person { hotkey: ALICE.hotkey.clone(), coldkey: BOB.coldkey };
+    std::fs::write(server.registry(), registry(&[&swapped, &ALICE_SECOND, &BOB, &VALIDATOR], &[])).unwrap();
+    server.store.forget();
     for key in [&miner, &validator] {
-        assert!(gate.send(key, &get).await.refused(403, "AccessDenied").starts_with("FolderDenied: "));
+        assert!(server.send(key, &get).await.refused(403, "AccessDenied").starts_with("FolderDenied: "));
     }
-    gate.store.saw_nothing();
-    gate.store.put(&B.file("g"), "y");
-    gate.send(&miner, &Call::get(&B.file("g"))).await.ok();
+    server.store.saw_nothing();
+    server.store.put(&BOB.file("g"), "y");
+    server.send(&miner, &Call::get(&BOB.file("g"))).await.ok();
     // Permit without stake is not enough.
-    let poor = registry(&[&A], &[&VALIDATOR]).replace("20000.5", "9999.9");
-    std::fs::write(gate.registry(), poor).unwrap();
-    gate.send(&validator, &get).await.refused(403, "AccessDenied");
+    let poor = registry(&[&ALICE], &[&VALIDATOR]).replace("20000.5", "9999.9");
+    std::fs::write(server.registry(), poor).unwrap();
+    server.send(&validator, &get).await.refused(403, "AccessDenied");
 }
 
 #[tokio::test]
 async fn p38_a_registry_that_cannot_be_read_fails_closed_as_an_outage() {
     let chain = "stale_seconds_max = 1".to_owned();
     let server = "admin = \"127.0.0.1:0\"".to_owned();
-    let gate = Gate::with(Setup { chain, server, ..Setup::default() }).await;
-    gate.store.put(&A.file("f"), "x");
-    let session = gate.session(&A).await;
-    let get = Call::get(&A.file("f"));
-    gate.send(&session, &get).await.ok();
-    std::fs::write(gate.registry(), "{ broken").unwrap();
+    let server = TestServer::with(Setup { chain, server, ..Setup::default() }).await;
+    server.store.put(&ALICE.file("f"), "x");
+    let session = server.session(&ALICE).await;
+    let get = Call::get(&ALICE.file("f"));
+    server.send(&session, &get).await.ok();
+    std::fs::write(server.registry(), "{ broken").unwrap();
     // Until the bound, the last good snapshot counts; then nothing does, and nobody hears a 403.
     let stale = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
-            let answer = gate.send(&session, &get).await;
+            let answer = server.send(&session, &get).await;
             assert_ne!(answer.status, 403);
             if answer.status != 200 {
                 return answer;
@@ -322,28 +325,31 @@ async fn p38_a_registry_that_cannot_be_read_fails_closed_as_an_outage() {
         }
     });
     stale.await.unwrap().refused(503, "ServiceUnavailable");
-    gate.store.forget();
-    for key in [session.clone(), A.hotkey(), STRANGER.hotkey(), VALIDATOR.hotkey()] {
-        for call in
-            [get.clone(), get.clone().presigned(), Call::put(&A.file("g"), gate::bytes(2000)), Call::head("")]
-        {
-            gate.send(&key, &call).await.refused(503, "ServiceUnavailable");
+    server.store.forget();
+    for key in [session.clone(), ALICE.hotkey(), STRANGER.hotkey(), VALIDATOR.hotkey()] {
+        for call in [
+            get.clone(),
+            get.clone().presigned(),
+            Call::put(&ALICE.file("g"), server::bytes(2000)),
+            Call::head(""),
+        ] {
+            server.send(&key, &call).await.refused(503, "ServiceUnavailable");
         }
     }
-    gate.store.saw_nothing();
-    let refused = gate.open_session(&A, b"").await;
+    server.store.saw_nothing();
+    let refused = server.open_session(&ALICE, b"").await;
     detail(&refused, 503);
     assert!(refused.get("retry-after").is_some());
     // A false signature stays a false signature.
     let Key::Session { access_key, token, .. } = session.clone() else { panic!() };
     let wrong = Key::Session { access_key, secret: "wrong".to_owned(), token };
-    gate.send(&wrong, &get).await.refused(403, "SignatureDoesNotMatch");
+    server.send(&wrong, &get).await.refused(403, "SignatureDoesNotMatch");
     // The operator sees it, and a mended file counts at once.
-    let mut admin = crate::client::Wire::connect(gate.admin.unwrap()).await;
+    let mut admin = crate::harness::client::Connection::connect(server.admin.unwrap()).await;
     admin.send(b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(admin.answer("GET").await.status, 503);
-    std::fs::write(gate.registry(), registry(&[&A], &[])).unwrap();
-    gate.send(&session, &get).await.ok();
+    std::fs::write(server.registry(), registry(&[&ALICE], &[])).unwrap();
+    server.send(&session, &get).await.ok();
     admin.send(b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(admin.answer("GET").await.status, 200);
 }

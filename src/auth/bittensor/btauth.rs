@@ -3,33 +3,27 @@
 //! Signed bytes, joined by `\n`: `btauth/1`, scheme, METHOD, path with query as sent, sha256 hex of the body,
 //! nonce (unix ns), sender, receiver or `-`.
 //!
-//! Invariants: an [`Evidence`] exists only where the hotkey's signature over exactly these bytes was verified; a
-//! (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted.
-
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+//! Invariant: a request is accepted only where the hotkey's signature over exactly these bytes was verified,
+//! and only within the window of 10 s past and 2 s future. That it counts once is for `SpentNonces`.
 
 use http::{HeaderMap, StatusCode};
 
-use super::sr25519::{self, Keypair, SIGNATURE_BYTES};
+use super::{
+    evidence::{Evidence, signed_wrapped},
+    sr25519::{Keypair, SIGNATURE_BYTES},
+};
 use crate::{auth::sigv4::canonical::sha256_hex, chain::AccountId, time::UnixTime};
 
 /// How old a request may be, in nanoseconds.
-const PAST_NANOS_MAX: u128 = 10_000_000_000;
+pub(super) const PAST_NANOS_MAX: u128 = 10_000_000_000;
 
 /// How far ahead of us a signer's clock may be, in nanoseconds.
 const FUTURE_NANOS_MAX: u128 = 2_000_000_000;
 
-/// Most nonces held at once: 5000 sessions a second over the window of 12 s, about 4 MiB.
-pub const NONCES_MAX: usize = 60_000;
-
 /// First line of the signed bytes.
 const PROTOCOL: &str = "btauth/1";
 
-/// The one scheme that is taken; it is pinned, never "either".
+/// The one signature scheme that is taken. It is pinned, never a choice of the client's.
 const CRYPTO: &str = "sr25519";
 
 const VERSION_HEADER: &str = "x-bittensor-version";
@@ -50,7 +44,7 @@ pub struct Audience {
 
 impl Audience {
     /// Whether something addressed to `receiver` is meant for this server.
-    pub fn takes(&self, receiver: Option<&AccountId>) -> bool {
+    pub(crate) fn takes(&self, receiver: Option<&AccountId>) -> bool {
         match receiver {
             Some(receiver) => self.receiver.as_ref() == Some(receiver),
             None => self.allow_none,
@@ -58,7 +52,7 @@ impl Audience {
     }
 }
 
-/// Why a request is not one of btauth/1; [`BtauthError::status`] and its text make the JSON answer.
+/// Why a request is not one of btauth/1; its status and its text make the JSON answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BtauthError {
     /// A header is missing.
@@ -95,7 +89,7 @@ pub enum BtauthError {
 
 impl BtauthError {
     /// The status of the answer.
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Duplicate(_) | Self::Malformed(_) | Self::Version | Self::Crypto => StatusCode::BAD_REQUEST,
             Self::Missing(_) | Self::Stale | Self::Signature | Self::Replayed => StatusCode::UNAUTHORIZED,
@@ -105,9 +99,9 @@ impl BtauthError {
     }
 }
 
-/// What the bytes of btauth/1 say. Nothing in it is proven.
+/// What the signed bytes of btauth/1 say of a request. Nothing in it is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::auth) struct Statement<'a> {
+pub(in crate::auth) struct SignedRequest<'a> {
     pub(in crate::auth) method: &'a str,
     /// Path with query, as sent.
     pub(in crate::auth) target: &'a str,
@@ -119,13 +113,13 @@ pub(in crate::auth) struct Statement<'a> {
     pub(in crate::auth) receiver: Option<AccountId>,
 }
 
-impl<'a> Statement<'a> {
-    /// Whether a text begins as signed bytes do.
-    pub(in crate::auth) fn is_one(text: &str) -> bool {
+impl<'a> SignedRequest<'a> {
+    /// Whether a text begins as the signed bytes of btauth/1 do.
+    pub(in crate::auth) fn is_begun_by(text: &str) -> bool {
         text.strip_prefix(PROTOCOL).is_some_and(|rest| rest.starts_with('\n'))
     }
 
-    /// Reads signed bytes; only what [`Statement::text`] writes.
+    /// Reads signed bytes; only what [`SignedRequest::text`] writes.
     pub(in crate::auth) fn parse(text: &'a str) -> Option<Self> {
         let mut lines = text.split('\n');
         let mut next = || lines.next();
@@ -153,8 +147,8 @@ fn nonce(text: &str) -> Option<u64> {
     text.parse().ok().filter(|nonce: &u64| nonce.to_string() == text)
 }
 
-/// The bytes that `sender` signs for a request; `target` is the path with its query as sent.
-pub fn evidence_bytes(
+/// The text that `sender` signs for a request; `target` is the path with its query as sent.
+pub(in crate::auth) fn evidence_text(
     method: &str,
     target: &str,
     body: &[u8],
@@ -163,7 +157,7 @@ pub fn evidence_bytes(
     receiver: Option<&AccountId>,
 ) -> String {
     let body_sha256 = sha256_hex(body);
-    Statement {
+    SignedRequest {
         method,
         target,
         body_sha256: &body_sha256,
@@ -183,63 +177,20 @@ pub fn sign(
     receiver: Option<&AccountId>,
     nonce_nanos: u64,
 ) -> Vec<(&'static str, String)> {
-    let bytes = evidence_bytes(method, target, body, nonce_nanos, &keypair.account(), receiver);
+    let text = evidence_text(method, target, body, nonce_nanos, &keypair.account(), receiver);
     let mut headers = vec![
         (VERSION_HEADER, "1".into()),
         (HOTKEY_HEADER, keypair.account().to_ss58()),
         (NONCE_HEADER, nonce_nanos.to_string()),
         (CRYPTO_HEADER, CRYPTO.into()),
-        (SIGNATURE_HEADER, format!("0x{}", hex::encode(keypair.sign(bytes.as_bytes())))),
+        (SIGNATURE_HEADER, format!("0x{}", hex::encode(keypair.sign(text.as_bytes())))),
     ];
     headers.extend(receiver.map(|receiver| (RECEIVER_HEADER, receiver.to_ss58())));
     headers
 }
 
-/// The bytes a hotkey signed, with its signature: proof for ever that it asked for a session.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Evidence {
-    pub(in crate::auth) hotkey: AccountId,
-    pub(in crate::auth) nonce_nanos: u64,
-    pub(in crate::auth) bytes: String,
-    pub(in crate::auth) wrapped: bool,
-    pub(in crate::auth) signature: [u8; SIGNATURE_BYTES],
-}
-
-impl Evidence {
-    /// Who signed.
-    pub fn hotkey(&self) -> AccountId {
-        self.hotkey
-    }
-
-    /// When it was signed, by the signer's clock.
-    pub fn time(&self) -> UnixTime {
-        UnixTime::from_nanos(self.nonce_nanos)
-    }
-}
-
-/// Without the signature: nothing that proves belongs in a log (P51).
-impl fmt::Debug for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Evidence({} at {})", self.hotkey, self.time())
-    }
-}
-
-/// Whether `signature` is `account`'s over `bytes`, wrapped in `<Bytes>…</Bytes>` as browser wallets do or not.
-pub(in crate::auth) fn is_signed_by(
-    account: &AccountId,
-    bytes: &str,
-    wrapped: bool,
-    signature: &[u8; SIGNATURE_BYTES],
-) -> bool {
-    if wrapped {
-        sr25519::verify(account, format!("<Bytes>{bytes}</Bytes>").as_bytes(), signature)
-    } else {
-        sr25519::verify(account, bytes.as_bytes(), signature)
-    }
-}
-
 /// Verifies a request of btauth/1; `target` is the path with its query as sent. Costs at most two sr25519
-/// verifications. The nonce is not spent yet: [`ReplayStore::spend`].
+/// verifications. The nonce is not spent yet, see `SpentNonces`.
 ///
 /// # Errors
 /// Any [`BtauthError`] but `Replayed` and `Full`.
@@ -279,12 +230,9 @@ pub fn verify(
     if !audience.takes(receiver.as_ref()) {
         return Err(BtauthError::Receiver);
     }
-    let bytes = evidence_bytes(method, target, body, nonce_nanos, &sender, receiver.as_ref());
-    let wrapped = [false, true]
-        .into_iter()
-        .find(|wrapped| is_signed_by(&sender, &bytes, *wrapped, &signature))
-        .ok_or(BtauthError::Signature)?;
-    Ok(Evidence { hotkey: sender, nonce_nanos, bytes, wrapped, signature })
+    let text = evidence_text(method, target, body, nonce_nanos, &sender, receiver.as_ref());
+    let wrapped = signed_wrapped(&sender, &text, &signature).ok_or(BtauthError::Signature)?;
+    Ok(Evidence { hotkey: sender, nonce_nanos, text, wrapped, signature })
 }
 
 /// The one value of a header.
@@ -297,57 +245,5 @@ fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a s
     first.map(|value| value.to_str().map_err(|_| BtauthError::Malformed(name))).transpose()
 }
 
-/// The nonces spent within the window, exactly; at most [`NONCES_MAX`]. One per process: replicas that share
-/// session keys share no nonces, so a request captured within its window could be repeated at another replica,
-/// which yields one more session of the same hotkey.
-#[derive(Debug, Default)]
-pub struct ReplayStore(Mutex<Nonces>);
-
-#[derive(Debug, Default)]
-struct Nonces {
-    spent: BTreeSet<(u64, AccountId)>,
-    /// Nonces below this are forgotten; a clock that steps back does not bring them to life again.
-    forgotten_below_nanos: u64,
-}
-
-impl ReplayStore {
-    /// Spends the nonce of verified evidence.
-    ///
-    /// # Errors
-    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `Full` where there are too
-    /// many within the window.
-    pub fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), BtauthError> {
-        self.spend_bounded(evidence, now, NONCES_MAX)
-    }
-
-    fn spend_bounded(
-        &self,
-        evidence: &Evidence,
-        now: UnixTime,
-        nonces_max: usize,
-    ) -> Result<(), BtauthError> {
-        let oldest_nanos = u64::try_from(now.nanos().saturating_sub(PAST_NANOS_MAX)).unwrap_or(u64::MAX);
-        // A panic elsewhere cannot leave a set of plain values half-changed in a way that matters here.
-        let mut nonces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        nonces.forgotten_below_nanos = nonces.forgotten_below_nanos.max(oldest_nanos);
-        while nonces.spent.first().is_some_and(|(nanos, _)| *nanos < nonces.forgotten_below_nanos) {
-            nonces.spent.pop_first();
-        }
-        let entry = (evidence.nonce_nanos, evidence.hotkey);
-        if entry.0 < nonces.forgotten_below_nanos {
-            return Err(BtauthError::Stale);
-        }
-        if nonces.spent.contains(&entry) {
-            return Err(BtauthError::Replayed);
-        }
-        if nonces.spent.len() >= nonces_max {
-            return Err(BtauthError::Full);
-        }
-        nonces.spent.insert(entry);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-#[path = "btauth_tests.rs"]
 mod tests;

@@ -3,14 +3,18 @@
 use schnorrkel::{ExpansionMode, Keypair as SchnorrkelKeypair, MiniSecretKey, SecretKey};
 use sp_core::{Pair as _, sr25519};
 
-use crate::chain::AccountId;
+use crate::{chain::AccountId, secret::Secret};
 
 /// Length of a signature in bytes.
 pub const SIGNATURE_BYTES: usize = 64;
 
-/// Whether `signature` was made over `message` by `account`. [`AccountId`] is never the all-zero key, under which
-/// a forged signature would pass.
-pub fn verify(account: &AccountId, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
+/// Whether `signature` was made over `message` by `account`. [`AccountId`] is never the all-zero key, under
+/// which a forged signature would pass.
+pub(in crate::auth) fn verify(
+    account: &AccountId,
+    message: &[u8],
+    signature: &[u8; SIGNATURE_BYTES],
+) -> bool {
     sr25519::Pair::verify(
         &sr25519::Signature::from_raw(*signature),
         message,
@@ -37,7 +41,7 @@ impl Keypair {
     }
 
     /// From the 64 bytes of a wallet's `privateKey` (schnorrkel's own form: scalar, nonce).
-    pub fn from_secret_bytes(bytes: &[u8; 64]) -> Result<Self, NotAKey> {
+    pub(crate) fn from_secret_bytes(bytes: &[u8; 64]) -> Result<Self, NotAKey> {
         let secret = SecretKey::from_bytes(bytes).map_err(|_| NotAKey)?;
         Self::checked(secret.to_keypair())
     }
@@ -53,8 +57,8 @@ impl Keypair {
     }
 
     /// The 64 bytes of a wallet's `privateKey`.
-    pub fn secret_bytes(&self) -> crate::secret::Secret {
-        crate::secret::Secret::new(self.pair.secret.to_bytes().to_vec())
+    pub(crate) fn secret_bytes(&self) -> Secret {
+        Secret::new(self.pair.secret.to_bytes().to_vec())
     }
 
     /// A signature over `message`; two of the same message differ.

@@ -1,32 +1,34 @@
-//! The strings that clients of the vending server sign with their hotkey and what they prove.
+//! The strings that clients of the vending server sign with their hotkey, and what they prove.
 //!
-//! Such a string names no receiver, so a server that was sent one could pass it on to another. It counts here only
-//! where [`Audience::allow_none`](super::Audience) is set, exactly like a session request that is addressed to nobody.
-//! Within its window (300 s past, 60 s ahead) a string may be sent again: it gives the same URLs for the same hotkey,
-//! and what they are worth is judged when they are used; clients that retry rely on it, so nothing is remembered of it.
-//! Who has a young string with its signature can therefore ask in its signer's name. Neither leaves this server again:
-//! the tokens in URLs and forms hold them sealed (see [`super::session`]).
+//! Such a string names no receiver, so a server that was sent one could pass it on to another. It counts here
+//! only where [`Audience::allow_none`](super::btauth::Audience) is set, exactly like a session request that
+//! is addressed to nobody. Within its window (300 s past, 60 s ahead) a string may be sent again: it gives
+//! the same URLs for the same hotkey, and what they are worth is judged when they are used. Clients that
+//! retry rely on it, so nothing is remembered of it. Who has a young string with its signature can therefore
+//! ask in its signer's name. Neither leaves this server again: the tokens in URLs and forms hold them sealed
+//! (see [`crate::auth::session`]).
 //!
-//! In a token the evidence is the hotkey's SS58, a line end, and the string: some strings do not say who signed them.
+//! In a token the evidence is the hotkey's SS58, a line end, and the string: some strings do not say who
+//! signed them.
 
 use super::{
-    btauth::{Evidence, is_signed_by},
+    evidence::{Evidence, signed_wrapped},
     sr25519::SIGNATURE_BYTES,
 };
 use crate::{chain::AccountId, time::UnixTime};
 
 /// How old a string may be, in seconds.
-pub const PAST_SECONDS_MAX: u64 = 300;
+pub(crate) const PAST_SECONDS_MAX: u64 = 300;
 
 /// How far ahead a client's clock may be, in seconds.
-pub const FUTURE_SECONDS_MAX: u64 = 60;
+pub(crate) const FUTURE_SECONDS_MAX: u64 = 60;
 
-/// Longest name of a source.
+/// Longest name of a source, in characters.
 const SOURCE_CHARS_MAX: usize = 64;
 
-/// What a string asks for; the lists of `/commitment-formats` are made of [`Ask::FORMATS`].
+/// What a signed string asks the vending server for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask<'a> {
+pub(crate) enum VendingRequest<'a> {
     /// A miner's folder of one source.
     Source {
         /// The owner of the hotkey, as the client says.
@@ -56,9 +58,9 @@ pub enum Ask<'a> {
     },
 }
 
-impl<'a> Ask<'a> {
-    /// Endpoint and string of each kind.
-    pub const FORMATS: [(&'static str, &'static str); 6] = [
+impl<'a> VendingRequest<'a> {
+    /// Endpoint and string of each kind, as `/commitment-formats` lists them.
+    pub(crate) const FORMATS: [(&'static str, &'static str); 6] = [
         ("/get-folder-access (with source)", "s3:access:{coldkey}:{source}:{timestamp}"),
         ("/get-folder-access", "s3:data:access:{coldkey}:{hotkey}:{timestamp}"),
         ("/get-validator-access", "s3:validator:access:{timestamp}"),
@@ -67,8 +69,8 @@ impl<'a> Ask<'a> {
         ("/get-file-presigned-urls", "s3:validator:files:{miner_hotkey}:{hotkey}:{timestamp}"),
     ];
 
-    /// The string that is signed.
-    pub fn string(&self, timestamp: u64) -> String {
+    /// The string that a client signs at `timestamp`, unix seconds.
+    pub(crate) fn signed_string(&self, timestamp: u64) -> String {
         match self {
             Self::Source { coldkey, source } => format!("s3:access:{coldkey}:{source}:{timestamp}"),
             Self::Folder { coldkey, hotkey } => format!("s3:data:access:{coldkey}:{hotkey}:{timestamp}"),
@@ -80,17 +82,17 @@ impl<'a> Ask<'a> {
     }
 
     /// Whether a text can stand for a source in a string: nothing that could be read as another part of it.
-    pub fn is_source(text: &str) -> bool {
+    pub(crate) fn is_source(text: &str) -> bool {
         (1..=SOURCE_CHARS_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
     }
 
-    /// Reads exactly what [`Ask::string`] writes.
+    /// Reads exactly what [`VendingRequest::signed_string`] writes.
     fn parse(text: &'a str) -> Option<(Self, u64)> {
         let (rest, digits) = text.rsplit_once(':')?;
         let timestamp: u64 = digits.parse().ok()?;
         let account = |text: &str| text.parse::<AccountId>().ok();
-        let ask = match rest.split(':').collect::<Vec<_>>().as_slice() {
+        let request = match rest.split(':').collect::<Vec<_>>().as_slice() {
             ["s3", "access", coldkey, source] if Self::is_source(source) => {
                 Self::Source { coldkey: account(coldkey)?, source }
             }
@@ -105,7 +107,7 @@ impl<'a> Ask<'a> {
             }
             _ => return None,
         };
-        (ask.string(timestamp) == text).then_some((ask, timestamp))
+        (request.signed_string(timestamp) == text).then_some((request, timestamp))
     }
 
     /// The signer that the string names, where it names one.
@@ -117,29 +119,29 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Evidence of this kind, read. Nothing in it is proven.
-pub(in crate::auth) struct Statement<'a> {
+/// Evidence of this kind, understood. Nothing in it is proven.
+pub(in crate::auth) struct SignedString<'a> {
     pub(in crate::auth) hotkey: AccountId,
     pub(in crate::auth) signed_at: UnixTime,
     /// What the hotkey signed.
     pub(in crate::auth) string: &'a str,
 }
 
-impl<'a> Statement<'a> {
+impl<'a> SignedString<'a> {
     pub(in crate::auth) fn parse(evidence: &'a str) -> Option<Self> {
         let (hotkey, string) = evidence.split_once('\n')?;
         let hotkey: AccountId = hotkey.parse().ok()?;
-        let (ask, timestamp) = Ask::parse(string)?;
-        if ask.signer().is_some_and(|named| named != hotkey) {
+        let (request, timestamp) = VendingRequest::parse(string)?;
+        if request.signer().is_some_and(|named| named != hotkey) {
             return None;
         }
         Some(Self { hotkey, signed_at: UnixTime::from_seconds(timestamp), string })
     }
 }
 
-/// Why a string is not taken; the texts are the seeds'.
+/// Why a string is not taken; the texts are what the vending server's clients know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SeedError {
+pub(crate) enum VendingError {
     /// Too old, too far ahead, or past its own end.
     #[error("Invalid timestamp")]
     Timestamp,
@@ -148,35 +150,33 @@ pub enum SeedError {
     Signature,
 }
 
-/// Verifies that `hotkey` signed what it asks. Costs at most two sr25519 verifications, and none out of the window.
+/// Verifies that `hotkey` signed the string of `request`. Costs at most two sr25519 verifications, and none
+/// out of the window. `timestamp` and `expiry` are unix seconds.
 ///
 /// # Errors
-/// [`SeedError`].
-pub fn verify(
-    ask: &Ask<'_>,
+/// [`VendingError`].
+pub(crate) fn verify(
+    request: &VendingRequest<'_>,
     hotkey: AccountId,
     signature: &str,
     timestamp: u64,
     expiry: Option<u64>,
     now: UnixTime,
-) -> Result<Evidence, SeedError> {
+) -> Result<Evidence, VendingError> {
     let now = now.seconds();
     let is_late = expiry.is_some_and(|expiry| now > expiry)
         || now.saturating_sub(timestamp) > PAST_SECONDS_MAX
         || timestamp > now.saturating_add(FUTURE_SECONDS_MAX);
     if is_late {
-        return Err(SeedError::Timestamp);
+        return Err(VendingError::Timestamp);
     }
     let digits = signature.strip_prefix("0x").unwrap_or(signature);
     let mut signature = [0; SIGNATURE_BYTES];
-    hex::decode_to_slice(digits, &mut signature).map_err(|_| SeedError::Signature)?;
-    let string = ask.string(timestamp);
-    let wrapped = [false, true]
-        .into_iter()
-        .find(|wrapped| is_signed_by(&hotkey, &string, *wrapped, &signature))
-        .ok_or(SeedError::Signature)?;
-    let nonce_nanos = timestamp.checked_mul(1_000_000_000).ok_or(SeedError::Timestamp)?;
-    Ok(Evidence { hotkey, nonce_nanos, bytes: format!("{hotkey}\n{string}"), wrapped, signature })
+    hex::decode_to_slice(digits, &mut signature).map_err(|_| VendingError::Signature)?;
+    let string = request.signed_string(timestamp);
+    let wrapped = signed_wrapped(&hotkey, &string, &signature).ok_or(VendingError::Signature)?;
+    let nonce_nanos = timestamp.checked_mul(1_000_000_000).ok_or(VendingError::Timestamp)?;
+    Ok(Evidence { hotkey, nonce_nanos, text: format!("{hotkey}\n{string}"), wrapped, signature })
 }
 
 #[cfg(test)]
@@ -188,36 +188,43 @@ mod tests {
         Keypair::from_mini_secret(&[seed; 32]).unwrap().account()
     }
 
-    fn asks() -> [Ask<'static>; 6] {
+    fn requests() -> [VendingRequest<'static>; 6] {
         let (coldkey, hotkey) = (account(1), account(2));
         [
-            Ask::Source { coldkey, source: "x" },
-            Ask::Folder { coldkey, hotkey },
-            Ask::Everything,
-            Ask::Miner(coldkey),
-            Ask::Folders(hotkey),
-            Ask::Files { miner: coldkey, hotkey },
+            VendingRequest::Source { coldkey, source: "x" },
+            VendingRequest::Folder { coldkey, hotkey },
+            VendingRequest::Everything,
+            VendingRequest::Miner(coldkey),
+            VendingRequest::Folders(hotkey),
+            VendingRequest::Files { miner: coldkey, hotkey },
         ]
     }
 
     #[test]
     fn each_string_is_read_back_and_nothing_else_is() {
         let hotkey = account(2);
-        for ask in asks() {
-            let string = ask.string(1_795_243_710);
-            assert_eq!(Ask::parse(&string), Some((ask, 1_795_243_710)));
+        for request in requests() {
+            let string = request.signed_string(1_795_243_710);
+            assert_eq!(VendingRequest::parse(&string), Some((request, 1_795_243_710)));
             let evidence = format!("{hotkey}\n{string}");
-            assert_eq!(Statement::parse(&evidence).unwrap().hotkey, hotkey);
-            assert!(Statement::parse(&string).is_none());
-            assert!(Ask::parse(&format!("{string} ")).is_none());
-            assert!(Ask::parse(&string.replace(":17", ":017")).is_none());
+            assert_eq!(SignedString::parse(&evidence).unwrap().hotkey, hotkey);
+            assert!(SignedString::parse(&string).is_none());
+            assert!(VendingRequest::parse(&format!("{string} ")).is_none());
+            assert!(VendingRequest::parse(&string.replace(":17", ":017")).is_none());
         }
-        assert!(Statement::parse(&format!("{}\n{}", account(3), Ask::Folders(hotkey).string(1))).is_none());
         assert!(
-            !Ask::is_source("x:y")
-                && !Ask::is_source("")
-                && !Ask::is_source("a/b")
-                && !Ask::is_source("x\ny")
+            SignedString::parse(&format!(
+                "{}\n{}",
+                account(3),
+                VendingRequest::Folders(hotkey).signed_string(1)
+            ))
+            .is_none()
+        );
+        assert!(
+            !VendingRequest::is_source("x:y")
+                && !VendingRequest::is_source("")
+                && !VendingRequest::is_source("a/b")
+                && !VendingRequest::is_source("x\ny")
         );
     }
 
@@ -226,9 +233,9 @@ mod tests {
         let keypair = Keypair::from_mini_secret(&[2; 32]).unwrap();
         let now = UnixTime::from_seconds(1_795_243_710);
         let at = |timestamp: u64, expiry: Option<u64>| {
-            let ask = Ask::Everything;
-            let signature = hex::encode(keypair.sign(ask.string(timestamp).as_bytes()));
-            verify(&ask, keypair.account(), &signature, timestamp, expiry, now).map(|_| ())
+            let request = VendingRequest::Everything;
+            let signature = hex::encode(keypair.sign(request.signed_string(timestamp).as_bytes()));
+            verify(&request, keypair.account(), &signature, timestamp, expiry, now).map(|_| ())
         };
         let seconds = now.seconds();
         for timestamp in [seconds, seconds - 300, seconds + 60] {
@@ -241,18 +248,18 @@ mod tests {
             (u64::MAX, None),
             (0, None),
         ] {
-            assert_eq!(at(timestamp, expiry), Err(SeedError::Timestamp));
+            assert_eq!(at(timestamp, expiry), Err(VendingError::Timestamp));
         }
-        let ask = Ask::Everything;
-        let string = ask.string(seconds);
+        let request = VendingRequest::Everything;
+        let string = request.signed_string(seconds);
         let signed = |text: &str| hex::encode(keypair.sign(text.as_bytes()));
         let run =
-            |signature: &str| verify(&ask, keypair.account(), signature, seconds, None, now).map(|_| ());
+            |signature: &str| verify(&request, keypair.account(), signature, seconds, None, now).map(|_| ());
         assert_eq!(run(&format!("0x{}", signed(&string))), Ok(()));
         assert_eq!(run(&signed(&format!("<Bytes>{string}</Bytes>"))), Ok(()));
         for signature in [String::new(), "0x".into(), "zz".repeat(64), signed("else"), signed(&string) + "00"]
         {
-            assert_eq!(run(&signature), Err(SeedError::Signature));
+            assert_eq!(run(&signature), Err(VendingError::Signature));
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 //!
-//! Invariant: path and query come in decoded and are encoded here and nowhere else, so that a signature covers
-//! exactly the text that was authorised (P20).
+//! Invariant: path and query come in decoded and are encoded here and nowhere else, so that a signature
+//! covers exactly the text that was authorised (P20).
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, Method};
@@ -18,30 +18,31 @@ const SIGNATURE_PARAMETER: &str = "x-amz-signature";
 
 /// What SigV4 signs of a request.
 #[derive(Clone, Copy)]
-pub struct CanonicalRequest<'a> {
+pub(crate) struct CanonicalRequest<'a> {
     /// The method.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// The decoded path, with its leading `/`.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The decoded query; a presigned signature in it is left out.
-    pub query: &'a Query,
+    pub(crate) query: &'a Query,
     /// `SignedHeaders`: lower-case names in ascending order, joined by `;`.
-    pub signed_headers: &'a str,
+    pub(crate) signed_headers: &'a str,
     /// Where the values of the signed headers are looked up.
-    pub headers: &'a HeaderMap,
-    /// Values that stand in for those of `headers`, by lower-case name: `host` above all, which HTTP/2 has elsewhere.
-    pub overrides: &'a [(&'a str, &'a str)],
+    pub(crate) headers: &'a HeaderMap,
+    /// Values that stand in for those of `headers`, by lower-case name: `host` above all, which HTTP/2 has
+    /// elsewhere.
+    pub(crate) overrides: &'a [(&'a str, &'a str)],
     /// The value of `x-amz-content-sha256`, as it is sent.
-    pub payload_hash: &'a str,
+    pub(crate) payload_hash: &'a str,
 }
 
 impl CanonicalRequest<'_> {
     /// The whole text.
     ///
     /// # Errors
-    /// `SignatureDoesNotMatch` for a signed header that is not there, `InvalidRequest` for a value that is not
-    /// UTF-8.
-    pub fn text(&self) -> Result<String> {
+    /// `SignatureDoesNotMatch` for a signed header that is not there, `InvalidRequest` for a value that is
+    /// not UTF-8.
+    pub(crate) fn text(&self) -> Result<String> {
         let mut text = String::with_capacity(1024);
         text.push_str(self.method.as_str());
         text.push('\n');
@@ -72,7 +73,10 @@ impl CanonicalRequest<'_> {
         let first = values.next().ok_or_else(|| {
             Error::new(
                 Code::SignatureDoesNotMatch,
-                format!("The header {name:?} is signed but did not arrive; a proxy on the way may have removed it."),
+                format!(
+                    "The header {name:?} is signed but did not arrive; a proxy on the way may have removed \
+                     it."
+                ),
             )
         })?;
         push_collapsed(text, utf8(name, first)?);
@@ -88,7 +92,7 @@ impl CanonicalRequest<'_> {
     ///
     /// # Errors
     /// Those of [`CanonicalRequest::text`].
-    pub fn string_to_sign(&self, algorithm: &str, date: &str, scope: &str) -> Result<String> {
+    pub(crate) fn string_to_sign(&self, algorithm: &str, date: &str, scope: &str) -> Result<String> {
         let hash = sha256_hex(self.text()?.as_bytes());
         Ok([algorithm, date, scope, &hash].join("\n"))
     }
@@ -118,7 +122,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// SHA-256 of `bytes` as 64 lower-case hex characters.
-pub fn sha256_hex(bytes: &[u8]) -> String {
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
 }
 

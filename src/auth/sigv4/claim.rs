@@ -1,66 +1,31 @@
-//! The claim that a request makes: who says to have signed what, and when. Nothing in it is proven yet.
+//! Who says to have signed, when and for which scope: what requests and forms have in common. Nothing in it
+//! is proven.
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html> and
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>.
-//!
-//! Invariants: a claim stands in the `Authorization` header or in the query, never in both (P3); each of its parts
-//! stands there once (P16); it covers `host`, a date and every `x-amz-*` header (P1, P2).
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>.
 
 use std::borrow::Cow;
 
-use aws_sigv4::sign::v4::generate_signing_key;
-use http::{HeaderMap, HeaderValue, header};
-
-use super::payload::Declared;
+use super::scope::{SERVICE, TERMINATOR};
 use crate::{
+    auth::{bittensor::sr25519::SIGNATURE_BYTES, session::PresentedSession, signature_mismatch},
+    chain::AccountId,
     error::{Code, Error, Result},
-    s3::uri::Query,
-    secret::{Secret, SecretText},
     time::UnixTime,
 };
 
 /// How far a client's clock may be off, in seconds: S3's own bound.
-pub const SKEW_SECONDS_MAX: u64 = 15 * 60;
+pub(crate) const SKEW_SECONDS_MAX: u64 = 15 * 60;
 
 /// Longest life of a presigned URL, in seconds: S3's own bound, seven days.
-pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
+pub(crate) const PRESIGNED_SECONDS_MAX: u64 = 604_800;
 
-/// The service in every scope.
-pub const SERVICE: &str = "s3";
-
-/// The last word of every scope.
-pub const TERMINATOR: &str = "aws4_request";
-
-/// Longest `Authorization` header that is read, in bytes: 100 signed names of 60 bytes still fit.
-const AUTHORIZATION_BYTES_MAX: usize = 8192;
-
-/// Headers of which two copies would be two truths (P16).
-const SINGLE_HEADERS: [&str; 7] = [
-    "authorization",
-    "x-amz-date",
-    "date",
-    "host",
-    "content-length",
-    "x-amz-content-sha256",
-    "x-amz-security-token",
-];
-
-/// Query parameters any of which makes a request a presigned one.
-const QUERY_CLAIM: [&str; 6] = [
-    "x-amz-algorithm",
-    "x-amz-credential",
-    "x-amz-date",
-    "x-amz-expires",
-    "x-amz-signedheaders",
-    "x-amz-signature",
-];
-
-const TOKEN: &str = "x-amz-security-token";
-const CONTENT_SHA256: &str = "x-amz-content-sha256";
+/// What a credential must look like, for errors.
+pub(crate) const CREDENTIAL_FORM: &str =
+    "the Credential is not ACCESS_KEY_ID/yyyymmdd/REGION/s3/aws4_request";
 
 /// How the signature is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
+pub(crate) enum Scheme {
     /// `AWS4-HMAC-SHA256` with session credentials.
     Hmac,
     /// `AWS4-SR25519-SHA256`, by the hotkey itself.
@@ -69,7 +34,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// The algorithm's name on the wire.
-    pub fn algorithm(self) -> &'static str {
+    pub(crate) fn algorithm(self) -> &'static str {
         match self {
             Self::Hmac => "AWS4-HMAC-SHA256",
             Self::Sr25519 => "AWS4-SR25519-SHA256",
@@ -77,255 +42,114 @@ impl Scheme {
     }
 
     /// Length of a signature in lower-case hex characters.
-    fn signature_chars(self) -> usize {
+    pub(crate) fn signature_chars(self) -> usize {
         match self {
             Self::Hmac => 64,
             Self::Sr25519 => 128,
         }
     }
 
-    pub(in crate::auth) fn named(algorithm: &str) -> Option<Self> {
+    pub(crate) fn named(algorithm: &str) -> Option<Self> {
         [Self::Hmac, Self::Sr25519].into_iter().find(|scheme| scheme.algorithm() == algorithm)
     }
 }
 
-/// Whether a query parameter, in whatever case, belongs to the signature and not to the operation.
-pub fn is_auth_parameter(name: &str) -> bool {
-    QUERY_CLAIM.iter().chain([&TOKEN, &CONTENT_SHA256]).any(|own| own.eq_ignore_ascii_case(name))
-}
-
-/// What a request claims; borrowed from its head.
+/// What a request or a form claims; borrowed from it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     /// How it says to be signed.
-    pub scheme: Scheme,
-    /// Seconds for which a presigned query says to hold; `None` for a claim in the header.
-    pub expires_seconds: Option<u64>,
+    pub(crate) scheme: Scheme,
     /// The access key id.
-    pub access_key: &'a str,
-    /// `yyyymmdd/region/s3/aws4_request`; checked by [`Claim::check`].
-    pub scope: &'a str,
-    /// Lower-case names in ascending order, joined by `;`.
-    pub signed_headers: &'a str,
-    /// 64 or 128 lower-case hex characters.
-    pub signature: &'a str,
+    pub(crate) access_key: &'a str,
+    /// `yyyymmdd/region/s3/aws4_request`; checked by [`Claim::check_scope`].
+    pub(crate) scope: &'a str,
+    /// Lower-case hex characters; 64 or 128 of them in a request.
+    pub(crate) signature: &'a str,
     /// When it says to be signed, `yyyymmddThhmmssZ`.
-    pub date: Cow<'a, str>,
+    pub(crate) date: Cow<'a, str>,
     /// The same, understood.
-    pub time: UnixTime,
+    pub(crate) time: UnixTime,
     /// The session token.
-    pub token: Option<&'a str>,
-    /// What it says of the body.
-    pub payload: Declared,
-    /// The same as sent: what the canonical request ends with.
-    pub payload_text: &'a str,
-}
-
-/// The parts that header and query spell differently.
-struct Spelled<'a> {
-    algorithm: &'a str,
-    credential: &'a str,
-    signed_headers: &'a str,
-    signature: &'a str,
+    pub(crate) token: Option<&'a str>,
 }
 
 impl<'a> Claim<'a> {
-    /// Reads the one claim of a request.
+    /// The access key id as the hotkey that it is where the hotkey signs itself.
     ///
     /// # Errors
-    /// `AccessDenied` starting `Anonymous: ` where there is none; `AccessDenied` with `HeadersNotSigned` (P1, P2);
-    /// `InvalidRequest` for SigV2, duplicates and two claims at once; `AuthorizationHeaderMalformed` or
-    /// `AuthorizationQueryParametersError` for what cannot be read; those of [`Declared::parse`].
-    pub fn read(headers: &'a HeaderMap, query: &'a Query) -> Result<Self> {
-        refuse_duplicates(headers, query)?;
-        if query.get("AWSAccessKeyId").is_some() {
-            return Err(signature_v2());
-        }
-        let in_query = QUERY_CLAIM.iter().any(|name| parameter(query, name).is_some());
-        let authorization = single(headers, "authorization")?;
-        match authorization.map(|text| text.split_once(' ').unwrap_or((text, ""))) {
-            Some((algorithm, _)) if in_query && algorithm.starts_with("AWS") => Err(two_claims()),
-            _ if in_query => Self::from_query(headers, query),
-            Some((algorithm, fields)) => Self::from_header(algorithm, fields, headers, query),
-            None => Err(Error::new(
-                Code::AccessDenied,
-                "Anonymous: the request is not signed. Sign it with session credentials \
-                 (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or with the hotkey itself.",
-            )),
-        }
+    /// `InvalidAccessKeyId`.
+    pub(crate) fn hotkey(&self) -> Result<AccountId> {
+        hotkey_of(self.access_key)
     }
 
-    fn from_header(
-        algorithm: &'a str,
-        fields: &'a str,
-        headers: &'a HeaderMap,
-        query: &'a Query,
-    ) -> Result<Self> {
-        if algorithm == "AWS" {
-            return Err(signature_v2());
-        }
-        if !algorithm.starts_with("AWS4-") {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                "Unsupported Authorization Type: this server takes AWS4-HMAC-SHA256 and AWS4-SR25519-SHA256.",
-            ));
-        }
-        let presigned = false;
-        if parameter(query, CONTENT_SHA256).is_some() {
-            return Err(two_claims());
-        }
-        let spelled = header_fields(algorithm, fields)?;
-        let payload_text = single(headers, CONTENT_SHA256)?.ok_or_else(|| {
-            Error::new(
-                Code::MissingSecurityHeader,
-                "Your request was missing a required header: x-amz-content-sha256.",
-            )
-            .element("MissingHeaderName", CONTENT_SHA256)
-        })?;
-        let (date, time) = match (single(headers, "x-amz-date")?, single(headers, "date")?) {
-            (Some(date), _) => amz_date(presigned, date)?,
-            (None, Some(date)) if is_signed(spelled.signed_headers, "date") => http_date(date)?,
-            (None, _) => {
-                return Err(Error::new(
-                    Code::AccessDenied,
-                    "AWS authentication requires a valid and signed Date or x-amz-date header.",
-                ));
-            }
-        };
-        Self::assemble(presigned, None, &spelled, (date, time), payload_text, headers, query)
-    }
-
-    fn from_query(headers: &'a HeaderMap, query: &'a Query) -> Result<Self> {
-        let presigned = true;
-        let required = |name: &'static str| {
-            parameter(query, name).ok_or_else(|| {
-                malformed(
-                    presigned,
-                    "Query-string authentication requires X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date, \
-                     X-Amz-Expires, X-Amz-SignedHeaders and X-Amz-Signature",
-                )
-            })
-        };
-        let spelled = Spelled {
-            algorithm: required("x-amz-algorithm")?,
-            credential: required("x-amz-credential")?,
-            signed_headers: required("x-amz-signedheaders")?,
-            signature: required("x-amz-signature")?,
-        };
-        let date = amz_date(presigned, required("x-amz-date")?)?;
-        if single(headers, "x-amz-date")?.is_some_and(|other| other != date.0) {
-            return Err(two_values("x-amz-date"));
-        }
-        let expires_seconds = required("x-amz-expires")?;
-        let expires_seconds = Some(expires_seconds)
-            // `u64::from_str` takes a leading plus.
-            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| malformed(presigned, "X-Amz-Expires should be a number of seconds"))?;
-        let payload_text = header_or_parameter(headers, query, CONTENT_SHA256)?.unwrap_or("UNSIGNED-PAYLOAD");
-        Self::assemble(presigned, Some(expires_seconds), &spelled, date, payload_text, headers, query)
-    }
-
-    fn assemble(
-        presigned: bool,
-        expires_seconds: Option<u64>,
-        spelled: &Spelled<'a>,
-        (date, time): (Cow<'a, str>, UnixTime),
-        payload_text: &'a str,
-        headers: &'a HeaderMap,
-        query: &'a Query,
-    ) -> Result<Self> {
-        let scheme = Scheme::named(spelled.algorithm).ok_or_else(|| {
-            malformed(
-                presigned,
-                "the algorithm is not one of AWS4-HMAC-SHA256 and AWS4-SR25519-SHA256 \
-                 (SigV4a's AWS4-ECDSA-P256-SHA256 is not supported)",
-            )
-        })?;
-        let (access_key, scope) = spelled.credential.split_once('/').ok_or_else(|| {
-            malformed(presigned, "the Credential is not ACCESS_KEY_ID/yyyymmdd/REGION/s3/aws4_request")
-        })?;
-        if spelled.signature.len() != scheme.signature_chars()
-            || !spelled.signature.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        {
-            return Err(malformed(
-                presigned,
-                "the Signature is not lower-case hex of 32 bytes (HMAC) or 64 bytes (sr25519)",
-            ));
-        }
-        check_signed_headers(presigned, spelled.signed_headers, headers)?;
-        let payload = Declared::parse(payload_text)?;
-        let token = header_or_parameter(headers, query, TOKEN)?;
-        match scheme {
-            Scheme::Hmac => {}
-            Scheme::Sr25519 if payload.has_signed_chunks() => {
-                return Err(Error::new(
-                    Code::InvalidRequest,
-                    "Signed chunks need a shared secret, which AWS4-SR25519-SHA256 does not have. Send a sha256, \
-                     UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER, or use session credentials.",
-                ));
-            }
-            Scheme::Sr25519 if token.is_some() => {
-                return Err(Error::new(
-                    Code::InvalidRequest,
-                    "A request that the hotkey signs itself carries no session token; \
-                     session credentials sign with AWS4-HMAC-SHA256.",
-                ));
-            }
-            Scheme::Sr25519 => {}
-        }
-        Ok(Self {
-            scheme,
-            expires_seconds,
-            access_key,
-            scope,
-            signed_headers: spelled.signed_headers,
-            signature: spelled.signature,
-            date,
-            time,
-            token,
-            payload,
-            payload_text,
-        })
-    }
-
-    /// Whether it stands in the query.
-    pub fn is_presigned(&self) -> bool {
-        self.expires_seconds.is_some()
-    }
-
-    /// Whether `name` (lower-case) is signed.
-    pub fn signs(&self, name: &str) -> bool {
-        is_signed(self.signed_headers, name)
-    }
-
-    /// Checks scope and freshness (P9). `presigned_seconds_max` narrows S3's seven days.
+    /// The signature as the one of a hotkey.
     ///
     /// # Errors
-    /// `AuthorizationHeaderMalformed` or `AuthorizationQueryParametersError` for another scope, with the right
-    /// `Region` where that is what differs; `RequestTimeTooSkewed` with `ServerTime`; `AccessDenied` for a
-    /// presigned query before its time or after it.
-    pub fn check(&self, region: &str, presigned_seconds_max: u64, now: UnixTime) -> Result<()> {
-        self.check_scope(region)?;
-        let Some(expires_seconds) = self.expires_seconds else {
-            if now.seconds().abs_diff(self.time.seconds()) <= SKEW_SECONDS_MAX {
-                return Ok(());
-            }
-            return Err(Error::new(
-                Code::RequestTimeTooSkewed,
-                "The difference between the request time and the current time is too large.",
-            )
-            .element("RequestTime", self.date.as_ref())
-            .element("ServerTime", now.to_string())
-            .element("MaxAllowedSkewMilliseconds", (SKEW_SECONDS_MAX * 1000).to_string()));
-        };
-        let seconds_max = presigned_seconds_max.min(PRESIGNED_SECONDS_MAX);
-        if !(1..=seconds_max).contains(&expires_seconds) {
-            return Err(malformed(
-                true,
-                &format!("X-Amz-Expires must be between 1 and {seconds_max} seconds"),
-            ));
+    /// `SignatureDoesNotMatch` where it is not 64 bytes in hex.
+    pub(crate) fn sr25519_signature(&self) -> Result<[u8; SIGNATURE_BYTES]> {
+        let mut signature = [0; SIGNATURE_BYTES];
+        hex::decode_to_slice(self.signature, &mut signature).map_err(|_| signature_mismatch())?;
+        Ok(signature)
+    }
+
+    /// What it presents of a session.
+    pub(crate) fn session(&self) -> PresentedSession<'a> {
+        PresentedSession {
+            access_key: self.access_key,
+            token: self.token,
+            day: self.scope.split('/').next().unwrap_or_default(),
+            time: self.time,
         }
+    }
+
+    /// Checks that the scope is the day of the claim, `region` and S3 (P9); `malformed` makes the error of
+    /// the place where the signature stands.
+    ///
+    /// # Errors
+    /// What `malformed` makes, with the right `Region` where that is what differs.
+    pub(crate) fn check_scope(&self, region: &str, malformed: impl Fn(&str) -> Error) -> Result<()> {
+        let mut parts = self.scope.split('/');
+        let (Some(day), Some(claimed_region), Some(service), Some(TERMINATOR), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(malformed(CREDENTIAL_FORM));
+        };
+        if !self.date.strip_prefix(day).is_some_and(|rest| rest.starts_with('T')) {
+            return Err(malformed("the date of the Credential is not the date of the request"));
+        }
+        if service != SERVICE {
+            return Err(malformed("the service of the Credential is wrong; expecting 's3'"));
+        }
+        if claimed_region != region {
+            return Err(
+                malformed(&format!("the region is wrong; expecting '{region}'")).element("Region", region)
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks that `now` is within the skew that clocks may have (P9).
+    ///
+    /// # Errors
+    /// `RequestTimeTooSkewed` with `ServerTime`.
+    pub(crate) fn check_skew(&self, now: UnixTime) -> Result<()> {
+        if now.seconds().abs_diff(self.time.seconds()) <= SKEW_SECONDS_MAX {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::RequestTimeTooSkewed,
+            "The difference between the request time and the current time is too large.",
+        )
+        .element("RequestTime", self.date.as_ref())
+        .element("ServerTime", now.to_string())
+        .element("MaxAllowedSkewMilliseconds", (SKEW_SECONDS_MAX * 1000).to_string()))
+    }
+
+    /// Checks that `now` is within `expires_seconds` of the claim's time (P9).
+    ///
+    /// # Errors
+    /// `AccessDenied` before that time and after it.
+    pub(crate) fn check_expiry(&self, expires_seconds: u64, now: UnixTime) -> Result<()> {
         if self.time > now.plus_seconds(SKEW_SECONDS_MAX) {
             return Err(Error::new(Code::AccessDenied, "Request is not yet valid")
                 .element("RequestTime", self.time.to_string())
@@ -340,183 +164,17 @@ impl<'a> Claim<'a> {
         }
         Ok(())
     }
-
-    fn check_scope(&self, region: &str) -> Result<()> {
-        let presigned = self.is_presigned();
-        let mut parts = self.scope.split('/');
-        let (Some(day), Some(named), Some(service), Some(TERMINATOR), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(malformed(
-                presigned,
-                "the Credential is not ACCESS_KEY_ID/yyyymmdd/REGION/s3/aws4_request",
-            ));
-        };
-        if !self.date.strip_prefix(day).is_some_and(|rest| rest.starts_with('T')) {
-            return Err(malformed(presigned, "the date of the Credential is not the date of the request"));
-        }
-        if service != SERVICE {
-            return Err(malformed(presigned, "the service of the Credential is wrong; expecting 's3'"));
-        }
-        if named != region {
-            return Err(malformed(presigned, &format!("the region is wrong; expecting '{region}'"))
-                .element("Region", region));
-        }
-        Ok(())
-    }
 }
 
-/// The signing key of one day, region and this service: 32 bytes.
-pub fn signing_key(secret: &SecretText, time: UnixTime, region: &str) -> Secret {
-    Secret::new(generate_signing_key(secret.expose(), time.into(), region, SERVICE).as_ref())
-}
-
-/// `Credential=…, SignedHeaders=…, Signature=…`, each once, in any order; s3cmd leaves the spaces out.
-fn header_fields<'a>(algorithm: &'a str, fields: &'a str) -> Result<Spelled<'a>> {
-    let [mut credential, mut signed_headers, mut signature] = [None; 3];
-    for field in fields.split(',') {
-        let (name, value) = field.trim_matches(' ').split_once('=').ok_or_else(|| {
-            malformed(false, "a field has no value; expecting Credential, SignedHeaders, Signature")
-        })?;
-        let slot = match name {
-            "Credential" => &mut credential,
-            "SignedHeaders" => &mut signed_headers,
-            "Signature" => &mut signature,
-            _ => return Err(malformed(false, "a field is not one of Credential, SignedHeaders, Signature")),
-        };
-        if slot.replace(value).is_some() {
-            return Err(malformed(false, "a field is given more than once"));
-        }
-    }
-    match (credential, signed_headers, signature) {
-        (Some(credential), Some(signed_headers), Some(signature)) => {
-            Ok(Spelled { algorithm, credential, signed_headers, signature })
-        }
-        _ => Err(malformed(false, "a field is missing; expecting Credential, SignedHeaders, Signature")),
-    }
-}
-
-/// P1, P2: the list is in SigV4's own form, `host` is in it, and so is every `x-amz-*` header that arrived.
-fn check_signed_headers(presigned: bool, signed_headers: &str, headers: &HeaderMap) -> Result<()> {
-    let names = || signed_headers.split(';');
-    let in_order = names().zip(names().skip(1)).all(|(left, right)| left < right);
-    let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
-    };
-    if signed_headers.len() > AUTHORIZATION_BYTES_MAX || !in_order || !names().all(is_name) {
-        return Err(malformed(
-            presigned,
-            "SignedHeaders are not lower-case names, each once, in ascending order",
-        ));
-    }
-    if !is_signed(signed_headers, "host") {
-        return Err(not_signed("host"));
-    }
-    let unsigned = headers.keys().map(http::HeaderName::as_str).find(|name| {
-        name.starts_with("x-amz-") && *name != CONTENT_SHA256 && !is_signed(signed_headers, name)
-    });
-    unsigned.map_or(Ok(()), |name| Err(not_signed(name)))
-}
-
-fn is_signed(signed_headers: &str, name: &str) -> bool {
-    signed_headers.split(';').any(|signed| signed == name)
-}
-
-fn refuse_duplicates(headers: &HeaderMap, query: &Query) -> Result<()> {
-    let header = SINGLE_HEADERS.iter().find(|name| headers.get_all(**name).iter().nth(1).is_some());
-    if let Some(name) = header {
-        return Err(two_values(name));
-    }
-    let is_amz = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
-    let mut names = query.iter().map(|(name, _)| name).filter(|name| is_amz(name));
-    while let Some(name) = names.next() {
-        if names.clone().any(|other| other.eq_ignore_ascii_case(name)) {
-            return Err(two_values(name));
-        }
-    }
-    Ok(())
-}
-
-/// The value of a header that [`refuse_duplicates`] has seen at most once.
-fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
-    let text = |value: &'a HeaderValue| match value.to_str() {
-        Ok(text) if text.len() <= AUTHORIZATION_BYTES_MAX => Ok(text),
-        _ if name == header::AUTHORIZATION.as_str() => {
-            Err(malformed(false, "it is too long or not plain ASCII"))
-        }
-        _ => Err(Error::new(
-            Code::InvalidRequest,
-            format!("The header {name} is longer than {AUTHORIZATION_BYTES_MAX} bytes or not plain ASCII."),
-        )),
-    };
-    headers.get(name).map(text).transpose()
-}
-
-/// A query parameter of the signature: SDKs differ in the case (`X-Amz-Content-Sha256`, `X-Amz-Content-SHA256`).
-fn parameter<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
-    query.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
-fn header_or_parameter<'a>(
-    headers: &'a HeaderMap,
-    query: &'a Query,
-    name: &'static str,
-) -> Result<Option<&'a str>> {
-    match (single(headers, name)?, parameter(query, name)) {
-        (Some(header), Some(parameter)) if header != parameter => Err(two_values(name)),
-        (header, parameter) => Ok(header.or(parameter)),
-    }
-}
-
-fn amz_date(presigned: bool, text: &str) -> Result<(Cow<'_, str>, UnixTime)> {
-    let time = UnixTime::from_amz(text)
-        .ok_or_else(|| malformed(presigned, "X-Amz-Date must be in the ISO8601 format yyyymmddThhmmssZ"))?;
-    Ok((Cow::Borrowed(text), time))
-}
-
-fn http_date(text: &str) -> Result<(Cow<'_, str>, UnixTime)> {
-    UnixTime::from_http_date(text)
-        .map_or_else(|| amz_date(false, text), |time| Ok((Cow::Owned(time.to_amz()), time)))
-}
-
-fn malformed(presigned: bool, reason: &str) -> Error {
-    if presigned {
+/// The hotkey that an access key id is.
+///
+/// # Errors
+/// `InvalidAccessKeyId`.
+pub(crate) fn hotkey_of(access_key: &str) -> Result<AccountId> {
+    access_key.parse().map_err(|error| {
         Error::new(
-            Code::AuthorizationQueryParametersError,
-            format!("The presigned query is malformed; {reason}."),
+            Code::InvalidAccessKeyId,
+            format!("The AWS Access Key Id must be a hotkey, and this is {error}."),
         )
-    } else {
-        Error::new(
-            Code::AuthorizationHeaderMalformed,
-            format!("The authorization header is malformed; {reason}."),
-        )
-    }
+    })
 }
-
-fn not_signed(name: &str) -> Error {
-    Error::new(Code::AccessDenied, "There were headers present in the request which were not signed")
-        .element("HeadersNotSigned", name)
-}
-
-fn two_claims() -> Error {
-    Error::new(
-        Code::InvalidRequest,
-        "Only one auth mechanism allowed: the Authorization header or the X-Amz-* query, not both.",
-    )
-}
-
-fn two_values(name: &str) -> Error {
-    Error::new(Code::InvalidRequest, format!("{name:?} is given more than once."))
-}
-
-fn signature_v2() -> Error {
-    Error::new(
-        Code::InvalidRequest,
-        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256: \
-         set signature_version to s3v4 (in ~/.aws/config, under s3).",
-    )
-}
-
-#[cfg(test)]
-#[path = "claim_tests.rs"]
-mod tests;

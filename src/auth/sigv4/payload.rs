@@ -10,7 +10,7 @@ use crate::{
     secret::Secret,
 };
 
-/// How the body is to be proven.
+/// How the body of a verified request is to be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// A real sha256 of the whole body, 32 bytes.
@@ -25,7 +25,7 @@ pub enum Payload {
     UnsignedTrailer,
 }
 
-/// From which the signature chain of signed chunks starts.
+/// Where the signature chain of signed chunks starts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChunkSeed {
     /// The signing key of the request (32 bytes, after date, region, service).
@@ -45,7 +45,8 @@ impl fmt::Debug for ChunkSeed {
     }
 }
 
-/// [`Payload`] as it stands on the wire, before anything is proven.
+/// What a request says of its body: the value of `x-amz-content-sha256`, before anything is proven. Once the
+/// signature was verified it makes a [`Payload`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Declared {
     /// 64 hex characters.
@@ -65,7 +66,7 @@ impl Declared {
     ///
     /// # Errors
     /// `NotImplemented` for the words of SigV4a (ECDSA), `InvalidArgument` for anything else.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         match text {
             "UNSIGNED-PAYLOAD" => return Ok(Self::Unsigned),
             "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => return Ok(Self::SignedChunks),
@@ -92,7 +93,7 @@ impl Declared {
     }
 
     /// The text on the wire.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Sha256(hash) => hex::encode(hash),
             Self::Unsigned => "UNSIGNED-PAYLOAD".into(),
@@ -103,7 +104,7 @@ impl Declared {
     }
 
     /// Whether each chunk carries a signature, which only a shared secret can make.
-    pub fn has_signed_chunks(&self) -> bool {
+    pub(crate) fn has_signed_chunks(&self) -> bool {
         matches!(self, Self::SignedChunks | Self::SignedChunksTrailer)
     }
 }

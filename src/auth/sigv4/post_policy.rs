@@ -1,57 +1,40 @@
-//! POST policies: a form that carries its own signature, and the conditions its fields have to keep (P14).
+//! POST policies: the conditions that the fields of a form have to keep (P14).
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>. The string to sign is
-//! the policy itself, in base64. With `AWS4-SR25519-SHA256` the hotkey signs that string; such a policy has to hold the
-//! exact condition `{"host": "…"}` with a name of this server, which stands in for the signed `host` header of other
-//! requests: without it a form could be replayed from another deployment. And it has to hold the form's `x-amz-date`
-//! exactly: the signing key of HMAC binds the day, a hotkey's signature binds nothing but the policy.
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>.
 //!
-//! Invariants: a [`VerifiedForm`] comes from [`Verifier::verify_form`] alone; each field but `x-amz-signature`, `file`,
-//! `policy` and `x-ignore-*` is covered by a condition; every condition holds, and every length range.
+//! Invariants: each field but `x-amz-signature`, `file`, `policy` and `x-ignore-*` is covered by a condition;
+//! every condition is met, and every length range. Who signed a policy is for [`crate::auth::form`].
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use aws_sigv4::sign::v4::calculate_signature;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{Claim, Scheme};
 use crate::{
-    auth::{
-        Declared, Verifier,
-        bittensor::sr25519::{self, SIGNATURE_BYTES},
-        session::{Presented, mismatch},
-        sigv4,
-    },
-    chain::AccountId,
     error::{Code, Error, Result},
-    secret::same,
     time::UnixTime,
 };
 
 /// Conditions of one policy; a form has at most as many fields.
 const CONDITIONS_MAX: usize = 200;
 
-/// The condition by which a policy that a hotkey signed itself says for which server.
-const HOST: &str = "host";
-
-/// The field that says when a form was signed.
-const DATE: &str = "x-amz-date";
+/// The condition by which a policy that a hotkey signed itself says which server it is for.
+pub(crate) const HOST: &str = "host";
 
 /// A form as it arrived: its fields, names in lower case, and the host it came to.
 #[derive(Clone, Copy)]
-pub struct PostForm<'a> {
+pub(crate) struct PostForm<'a> {
     /// The fields in their order.
-    pub fields: &'a [(String, String)],
+    pub(crate) fields: &'a [(String, String)],
     /// The `Host` of the request.
-    pub host: &'a str,
-    /// Whether that is one of this server's own names.
-    pub is_own_host: bool,
+    pub(crate) host: &'a str,
+    /// Whether the host is one of this server's own names.
+    pub(crate) is_own_host: bool,
 }
 
 /// Field names and values alone are no secret, but among them are token and signature (P51).
-impl std::fmt::Debug for PostForm<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for PostForm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostForm({} fields for {})", self.fields.len(), self.host)
     }
 }
@@ -61,7 +44,7 @@ impl<'a> PostForm<'a> {
     ///
     /// # Errors
     /// `InvalidArgument` where it is there twice.
-    pub fn field(&self, name: &str) -> Result<Option<&'a str>> {
+    pub(crate) fn field(&self, name: &str) -> Result<Option<&'a str>> {
         let mut values = self.fields.iter().filter(|(other, _)| other == name);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Error::new(
@@ -72,162 +55,27 @@ impl<'a> PostForm<'a> {
         }
     }
 
-    fn required(&self, name: &'static str) -> Result<&'a str> {
+    /// The one value of a field that must be there and not empty.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, with `ArgumentName` where it is missing.
+    pub(crate) fn required(&self, name: &'static str) -> Result<&'a str> {
         self.field(name)?.filter(|value| !value.is_empty()).ok_or_else(|| {
             Error::new(
                 Code::InvalidArgument,
-                format!("Bucket POST must contain a field named '{name}'. If it is specified, please check the order of the fields."),
+                format!(
+                    "Bucket POST must contain a field named '{name}'. If it is specified, please check the \
+                     order of the fields."
+                ),
             )
             .element("ArgumentName", name)
         })
     }
 }
 
-/// A form whose policy is signed. What its key may be is not decided yet.
-#[derive(Debug)]
-pub struct VerifiedForm {
-    hotkey: AccountId,
-    scheme: Scheme,
-    policy: PostPolicy,
-}
-
-impl VerifiedForm {
-    /// Who signed the policy.
-    pub fn hotkey(&self) -> AccountId {
-        self.hotkey
-    }
-
-    /// How it was signed.
-    pub fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// What was signed.
-    pub fn policy(&self) -> &PostPolicy {
-        &self.policy
-    }
-}
-
-impl Verifier {
-    /// Turns the fields of a form into a verified principal and its policy.
-    ///
-    /// # Errors
-    /// `AccessDenied` starting `Anonymous: ` for a form without a policy; `InvalidArgument` for missing or doubled
-    /// fields; those of [`Claim::check`] and of sessions; `InvalidPolicyDocument`.
-    pub fn verify_form(&self, form: &PostForm<'_>, now: UnixTime) -> Result<VerifiedForm> {
-        for (index, (name, _)) in form.fields.iter().enumerate() {
-            if form.fields.iter().skip(index.saturating_add(1)).any(|(other, _)| other == name) {
-                form.field(name)?;
-            }
-        }
-        if form.field("awsaccesskeyid")?.is_some() {
-            return Err(Error::new(
-                Code::InvalidRequest,
-                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-            ));
-        }
-        let Some(policy) = form.field("policy")? else {
-            return Err(Error::new(
-                Code::AccessDenied,
-                "Anonymous: the form is not signed; it needs a policy and its signature.",
-            ));
-        };
-        let signature = form.required("x-amz-signature")?;
-        let date = form.required(DATE)?;
-        let refused = |why: &str| Error::new(Code::InvalidArgument, format!("The form is malformed; {why}."));
-        let scheme = Scheme::named(form.required("x-amz-algorithm")?)
-            .ok_or_else(|| refused("x-amz-algorithm is not AWS4-HMAC-SHA256 or AWS4-SR25519-SHA256"))?;
-        let (access_key, scope) = form.required("x-amz-credential")?.split_once('/').ok_or_else(|| {
-            refused("x-amz-credential is not ACCESS_KEY_ID/yyyymmdd/REGION/s3/aws4_request")
-        })?;
-        let claim = Claim {
-            scheme,
-            // A policy has an end of its own; this bounds it by S3's longest presigned life.
-            expires_seconds: Some(self.presigned_seconds_max.min(sigv4::PRESIGNED_SECONDS_MAX)),
-            access_key,
-            scope,
-            signed_headers: "",
-            signature,
-            date: Cow::Borrowed(date),
-            time: UnixTime::from_amz(date)
-                .ok_or_else(|| refused("x-amz-date is not in the form yyyymmddThhmmssZ"))?,
-            token: form.field("x-amz-security-token")?,
-            payload: Declared::Unsigned,
-            payload_text: "",
-        };
-        claim.check(&self.region, self.presigned_seconds_max, now)?;
-        let hotkey = match scheme {
-            Scheme::Hmac => {
-                let presented = Presented {
-                    access_key,
-                    token: claim.token,
-                    day: scope.split('/').next().unwrap_or_default(),
-                    time: claim.time,
-                };
-                let (session, ()) = self.sessions.prove(&presented, now, |signing_key| {
-                    let ours = calculate_signature(signing_key, policy.as_bytes());
-                    Ok(same(ours.as_bytes(), signature.as_bytes()).then_some(()))
-                })?;
-                session.hotkey
-            }
-            Scheme::Sr25519 => prove_hotkey(form, &claim, policy)?,
-        };
-        let policy = PostPolicy::parse(policy)?;
-        if scheme == Scheme::Sr25519 {
-            if !policy.pins(HOST, |value| value.eq_ignore_ascii_case(form.host)) {
-                return Err(not_for_this_host());
-            }
-            if !policy.pins(DATE, |value| value == date) {
-                return Err(not_of_this_date());
-            }
-        }
-        Ok(VerifiedForm { hotkey, scheme, policy })
-    }
-}
-
-fn prove_hotkey(form: &PostForm<'_>, claim: &Claim<'_>, policy: &str) -> Result<AccountId> {
-    let hotkey: AccountId = claim.access_key.parse().map_err(|error| {
-        Error::new(
-            Code::InvalidAccessKeyId,
-            format!("The AWS Access Key Id must be a hotkey, and this is {error}."),
-        )
-    })?;
-    if claim.token.is_some() {
-        return Err(Error::new(
-            Code::InvalidRequest,
-            "A form that the hotkey signs itself carries no session token.",
-        ));
-    }
-    if !form.is_own_host {
-        return Err(not_for_this_host());
-    }
-    let mut signature = [0; SIGNATURE_BYTES];
-    hex::decode_to_slice(claim.signature, &mut signature).map_err(|_| mismatch())?;
-    match sr25519::verify(&hotkey, policy.as_bytes(), &signature) {
-        true => Ok(hotkey),
-        false => Err(mismatch()),
-    }
-}
-
-fn not_for_this_host() -> Error {
-    Error::new(
-        Code::AccessDenied,
-        "HostDenied: a policy that the hotkey signs itself must hold {\"host\": \"…\"} with this server's name, or it \
-         could be replayed from another deployment; the operator lists the server's names in server.hosts.",
-    )
-}
-
-fn not_of_this_date() -> Error {
-    Error::new(
-        Code::AccessDenied,
-        "DateDenied: a policy that the hotkey signs itself must hold {\"x-amz-date\": \"…\"} with the very date of the \
-         form, or it could be dated anew for ever; starts-with does not bind it.",
-    )
-}
-
 /// A policy, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostPolicy {
+pub(crate) struct PostPolicy {
     expires_at: UnixTime,
     conditions: Vec<Condition>,
 }
@@ -244,7 +92,7 @@ impl PostPolicy {
     ///
     /// # Errors
     /// `InvalidPolicyDocument`.
-    pub fn parse(base64: &str) -> Result<Self> {
+    pub(crate) fn parse(base64: &str) -> Result<Self> {
         let bytes = STANDARD.decode(base64).map_err(|_| invalid("it is not base64"))?;
         let document: Value = serde_json::from_slice(&bytes).map_err(|_| invalid("it is not JSON"))?;
         let document = document.as_object().ok_or_else(|| invalid("it is not a JSON object"))?;
@@ -264,24 +112,19 @@ impl PostPolicy {
         Ok(Self { expires_at, conditions })
     }
 
-    /// When it ends.
-    pub fn expires_at(&self) -> UnixTime {
-        self.expires_at
-    }
-
-    /// Whether an exact condition on that field holds such a value.
-    fn pins(&self, field: &str, is_it: impl Fn(&str) -> bool) -> bool {
+    /// Whether there is an exact condition on that field with such a value.
+    pub(crate) fn pins(&self, field: &str, is_it: impl Fn(&str) -> bool) -> bool {
         self.conditions.iter().any(|condition| match condition {
             Condition::Equal(name, value) => name == field && is_it(value),
             Condition::StartsWith(..) | Condition::ContentLength(..) => false,
         })
     }
 
-    /// Holds the form's fields to every condition, with the key as `${filename}` has made it.
+    /// Checks the form's fields against every condition, with the key as `${filename}` has made it.
     ///
     /// # Errors
     /// `AccessDenied` starting `Invalid according to Policy: `.
-    pub fn check(&self, form: &PostForm<'_>, key: &str, bucket: &str, now: UnixTime) -> Result<()> {
+    pub(crate) fn check(&self, form: &PostForm<'_>, key: &str, bucket: &str, now: UnixTime) -> Result<()> {
         if now >= self.expires_at {
             return Err(denied("Policy expired."));
         }
@@ -294,7 +137,7 @@ impl PostPolicy {
                     _ => Cow::Owned(form.field(name)?.unwrap_or_default().to_owned()),
                 })
             };
-            let (holds, shown) = match condition {
+            let (is_met, shown) = match condition {
                 Condition::Equal(name, wanted) if name == HOST => {
                     (wanted.eq_ignore_ascii_case(form.host), ["eq", name, wanted])
                 }
@@ -304,7 +147,7 @@ impl PostPolicy {
                 }
                 Condition::ContentLength(..) => continue,
             };
-            if !holds {
+            if !is_met {
                 let [operator, name, wanted] = shown;
                 return Err(denied(&format!(
                     "Policy Condition failed: [\"{operator}\", \"${name}\", \"{wanted}\"]"
@@ -329,11 +172,11 @@ impl PostPolicy {
         }
     }
 
-    /// Holds the length of the file to every range.
+    /// Checks the length of the file against every range.
     ///
     /// # Errors
     /// `EntityTooSmall`, `EntityTooLarge`.
-    pub fn check_length(&self, file_bytes: u64) -> Result<()> {
+    pub(crate) fn check_length(&self, file_bytes: u64) -> Result<()> {
         for condition in &self.conditions {
             let Condition::ContentLength(min, max) = condition else { continue };
             let refused = |code, message: &'static str| {
@@ -418,5 +261,4 @@ fn denied(why: &str) -> Error {
 }
 
 #[cfg(test)]
-#[path = "post_policy_tests.rs"]
 mod tests;

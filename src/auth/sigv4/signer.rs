@@ -1,6 +1,6 @@
 //! The client's side of the wire: signs requests, presigns URLs, encodes chunked bodies.
 //!
-//! For tests, benches and the commands that act as clients. Source: the pages named in [`super::sigv4`], and
+//! For tests, benches and the commands that act as clients. Source: the page named in [`super`], and
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>.
 
 use std::fmt;
@@ -9,24 +9,24 @@ use aws_sigv4::sign::v4::calculate_signature;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::{
-    SERVICE, Scheme, TERMINATOR,
     canonical::{CanonicalRequest, sha256_hex},
+    claim::Scheme,
     payload::{ChunkSeed, Declared},
-    signing_key,
+    scope::{scope, signing_key},
 };
 use crate::{
-    auth::{Session, bittensor::sr25519::Keypair},
+    auth::{SessionCredentials, bittensor::sr25519::Keypair},
     error::{Code, Error, Result},
     s3::uri::{self, Query},
     secret::SecretText,
     time::UnixTime,
 };
 
-/// With what to sign.
+/// What to sign with.
 #[derive(Debug, Clone, Copy)]
 pub enum Credentials<'a> {
     /// Session credentials, `AWS4-HMAC-SHA256`.
-    Session(&'a Session),
+    Session(&'a SessionCredentials),
     /// Static credentials of a store, `AWS4-HMAC-SHA256` without a token.
     Static {
         /// The access key id.
@@ -120,20 +120,20 @@ impl ClientRequest {
 /// Signs requests with one set of credentials at one point in time.
 #[derive(Debug, Clone, Copy)]
 pub struct Signer<'a> {
-    /// With what.
+    /// What it signs with.
     pub credentials: Credentials<'a>,
     /// The server's region.
     pub region: &'a str,
-    /// When.
+    /// The time of the signatures.
     pub now: UnixTime,
 }
 
 impl Signer<'_> {
-    /// Signs in the `Authorization` header, adding `x-amz-date`, `x-amz-content-sha256` and the token. Gives the
-    /// seed of signed chunks; with a hotkey there is none.
+    /// Signs in the `Authorization` header, adding `x-amz-date`, `x-amz-content-sha256` and the token. Gives
+    /// the seed of signed chunks; with a hotkey there is none.
     ///
     /// # Errors
-    /// Those of [`CanonicalRequest::text`].
+    /// Those of `CanonicalRequest::text`.
     pub fn sign(&self, request: &mut ClientRequest, payload: &Declared) -> Result<Option<ChunkSeed>> {
         let date = self.now.to_amz();
         let headers = &mut request.headers;
@@ -148,16 +148,17 @@ impl Signer<'_> {
             "{} Credential={}/{}, SignedHeaders={signed_headers}, Signature={signature}",
             self.credentials.scheme().algorithm(),
             self.credentials.access_key_id(),
-            self.scope(&date),
+            scope(&date, self.region),
         );
         request.headers.insert(header::AUTHORIZATION, value(&authorization)?);
         Ok(seed)
     }
 
-    /// Signs in the query, for `expires_seconds`. A payload other than `UNSIGNED-PAYLOAD` is named in the query.
+    /// Signs in the query, for `expires_seconds`. A payload other than `UNSIGNED-PAYLOAD` is named in the
+    /// query.
     ///
     /// # Errors
-    /// Those of [`CanonicalRequest::text`] and [`Query::push`].
+    /// Those of `CanonicalRequest::text` and [`Query::push`].
     pub fn presign(
         &self,
         request: &mut ClientRequest,
@@ -170,7 +171,7 @@ impl Signer<'_> {
         query.push("X-Amz-Algorithm", self.credentials.scheme().algorithm())?;
         query.push(
             "X-Amz-Credential",
-            format!("{}/{}", self.credentials.access_key_id(), self.scope(&date)),
+            format!("{}/{}", self.credentials.access_key_id(), scope(&date, self.region)),
         )?;
         query.push("X-Amz-Date", date.as_str())?;
         query.push("X-Amz-Expires", expires_seconds.to_string())?;
@@ -186,11 +187,6 @@ impl Signer<'_> {
         Ok(seed)
     }
 
-    fn scope(&self, date: &str) -> String {
-        let day = date.split_once('T').map_or(date, |(day, _)| day);
-        [day, self.region, SERVICE, TERMINATOR].join("/")
-    }
-
     fn signature(
         &self,
         request: &ClientRequest,
@@ -198,7 +194,7 @@ impl Signer<'_> {
         payload: &Declared,
         date: &str,
     ) -> Result<(Option<ChunkSeed>, String)> {
-        let scope = self.scope(date);
+        let scope = scope(date, self.region);
         let string_to_sign = CanonicalRequest {
             method: &request.method,
             path: &request.path,
@@ -224,7 +220,7 @@ impl Signer<'_> {
 }
 
 /// The signature of one chunk of data; `previous` is the signature before it, first the request's own.
-pub fn chunk_signature(seed: &ChunkSeed, previous: &str, data: &[u8]) -> String {
+fn chunk_signature(seed: &ChunkSeed, previous: &str, data: &[u8]) -> String {
     let empty = sha256_hex(b"");
     let hash = sha256_hex(data);
     let parts = ["AWS4-HMAC-SHA256-PAYLOAD", &seed.date, &seed.scope, previous, &empty, &hash];
@@ -232,14 +228,14 @@ pub fn chunk_signature(seed: &ChunkSeed, previous: &str, data: &[u8]) -> String 
 }
 
 /// The signature of the trailer; `trailer` holds its lines as `name:value\n` each.
-pub fn trailer_signature(seed: &ChunkSeed, previous: &str, trailer: &str) -> String {
+fn trailer_signature(seed: &ChunkSeed, previous: &str, trailer: &str) -> String {
     let hash = sha256_hex(trailer.as_bytes());
     let parts = ["AWS4-HMAC-SHA256-TRAILER", &seed.date, &seed.scope, previous, &hash];
     calculate_signature(seed.signing_key.expose(), parts.join("\n").as_bytes())
 }
 
-/// Encodes `body` in aws-chunked form with chunks of `chunk_bytes`, each signed where there is a `seed`, and with
-/// `trailers` (`None`: a body without a trailer section), signed as well where there is a seed.
+/// Encodes `body` in aws-chunked form with chunks of `chunk_bytes`, each signed where there is a `seed`, and
+/// with `trailers` (`None`: a body without a trailer section), signed as well where there is a seed.
 pub fn encode_chunks(
     seed: Option<&ChunkSeed>,
     body: &[u8],
@@ -278,5 +274,4 @@ fn value(text: &str) -> Result<HeaderValue> {
 }
 
 #[cfg(test)]
-#[path = "signer_tests.rs"]
 mod tests;

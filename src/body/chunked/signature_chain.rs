@@ -9,7 +9,7 @@ use aws_sigv4::sign::v4::calculate_signature;
 use crate::{
     auth::ChunkSeed,
     error::{Code, Error, Result},
-    secret::{Secret, same},
+    secret::{Secret, constant_time_eq},
 };
 
 const SIGNATURE_BYTES: usize = 64;
@@ -74,7 +74,7 @@ impl SignatureChain {
         let Self { time_and_scope, previous, .. } = self;
         let string_to_sign = format!("AWS4-HMAC-SHA256-{what}\n{time_and_scope}\n{previous}\n{hashes}");
         let computed = calculate_signature(self.key.expose(), string_to_sign.as_bytes());
-        if !same(computed.as_bytes(), claimed) {
+        if !constant_time_eq(computed.as_bytes(), claimed) {
             return Err(Error::new(
                 Code::SignatureDoesNotMatch,
                 "The signature of a chunk or trailer of the body does not match what was computed from its \

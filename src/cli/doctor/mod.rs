@@ -34,7 +34,7 @@ use super::{
     session::{self, Ask, HttpClient},
 };
 use crate::{
-    auth::{Session, bittensor::sr25519::Keypair},
+    auth::{SessionCredentials, bittensor::sr25519::Keypair},
     chain::AccountId,
     secret::SecretText,
     time::UnixTime,
@@ -172,7 +172,7 @@ struct Issued {
 
 impl Issued {
     fn into_server(self, client: HttpClient, base: String) -> Server {
-        let session = Session {
+        let session = SessionCredentials {
             access_key_id: self.access_key_id,
             secret_access_key: SecretText::new(self.secret_access_key),
             session_token: SecretText::new(self.session_token),

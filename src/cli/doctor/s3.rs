@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use super::super::session::{HttpClient, root_cause};
 use crate::{
     auth::{
-        Declared, Session,
+        Declared, SessionCredentials,
         sigv4::signer::{ClientRequest, Credentials, Signer},
     },
     s3::{
@@ -48,7 +48,7 @@ pub(super) struct Server {
     pub(super) base: String,
     pub(super) bucket: String,
     pub(super) region: String,
-    pub(super) session: Session,
+    pub(super) session: SessionCredentials,
     /// Of [`RETRIES_MAX`].
     pub(super) retries_left: Cell<u32>,
 }

@@ -1,6 +1,8 @@
-//! Presigned URLs and forms that lead through this gate, signed with a session whose evidence is what the caller signed.
+//! Presigned URLs and forms that lead through this gate, signed with a session whose evidence is what the
+//! caller signed.
 //!
-//! The session's secret stays here: who holds a URL can do what it says, and only as long as the caller's rights last.
+//! The session's secret stays here: who holds a URL can do what it says, and only as long as the caller's
+//! rights last.
 
 use std::collections::BTreeMap;
 
@@ -9,75 +11,61 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
 use serde_json::json;
 
-use super::Asked;
 use crate::{
     auth::{
-        Declared, Session,
+        Declared, SessionCredentials,
         sigv4::signer::{ClientRequest, Credentials, Signer},
         sigv4::{PRESIGNED_SECONDS_MAX, SERVICE, TERMINATOR, signing_key},
     },
-    error::{Error, Result},
-    proxy::Gate,
+    config::Bucket,
+    error::Result,
     s3::uri,
     time::UnixTime,
 };
 
 /// Where the caller reaches this server.
-pub(in crate::endpoints) struct Place {
+pub(super) struct Place {
     /// `https://host`
-    pub(in crate::endpoints) endpoint: String,
-    pub(in crate::endpoints) host: String,
+    pub(super) endpoint: String,
+    pub(super) host: String,
     /// `/bucket`, or empty where the host names the bucket.
-    pub(in crate::endpoints) base: String,
+    pub(super) bucket_path: String,
 }
 
 /// Signs for one caller.
-pub(in crate::endpoints) struct Links<'a> {
+pub(super) struct Links<'a> {
     place: Place,
-    session: Session,
-    region: &'a str,
-    bucket: &'a str,
+    session: SessionCredentials,
+    bucket: &'a Bucket,
     now: UnixTime,
     seconds: u64,
 }
 
 /// The signed form: where it is posted, and its fields.
-pub(in crate::endpoints) type Form = (String, BTreeMap<String, String>);
+pub(super) type Form = (String, BTreeMap<String, String>);
 
 impl<'a> Links<'a> {
-    pub(in crate::endpoints) fn new(
-        gate: &'a Gate,
-        place: Place,
-        asked: &Asked,
-        expires_at: UnixTime,
-    ) -> Result<Self> {
-        let session = gate.verifier().issue_until(&asked.evidence, expires_at, asked.now)?;
-        let seconds = session.expires_at.seconds().saturating_sub(asked.now.seconds());
-        Ok(Self {
-            place,
-            session,
-            region: &gate.bucket().region,
-            bucket: &gate.bucket().name,
-            now: asked.now,
-            seconds: seconds.clamp(1, PRESIGNED_SECONDS_MAX),
-        })
+    /// Signs with `session`, for a client that reaches this server at `place`.
+    pub(super) fn new(bucket: &'a Bucket, place: Place, session: SessionCredentials, now: UnixTime) -> Self {
+        let seconds = session.expires_at.seconds().saturating_sub(now.seconds());
+        Self { place, session, bucket, now, seconds: seconds.clamp(1, PRESIGNED_SECONDS_MAX) }
     }
 
-    pub(in crate::endpoints) fn seconds(&self) -> u64 {
+    pub(super) fn seconds(&self) -> u64 {
         self.seconds
     }
 
     /// A list of what begins with `prefix`; it can be paged, see [`crate::auth`].
-    pub(in crate::endpoints) fn list(&self, prefix: &str, delimiter: Option<&str>) -> Result<String> {
-        let path = if self.place.base.is_empty() { "/" } else { &self.place.base };
+    pub(super) fn list(&self, prefix: &str, delimiter: Option<&str>) -> Result<String> {
+        let path = if self.place.bucket_path.is_empty() { "/" } else { &self.place.bucket_path };
         let mut query = vec![("list-type", "2"), ("prefix", prefix)];
         query.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
         self.presign(path, &query)
     }
 
     /// A download.
-    pub(in crate::endpoints) fn file(&self, key: &str) -> Result<String> {
-        self.presign(&format!("{}/{key}", self.place.base), &[])
+    pub(super) fn file(&self, key: &str) -> Result<String> {
+        self.presign(&format!("{}/{key}", self.place.bucket_path), &[])
     }
 
     fn presign(&self, path: &str, query: &[(&str, &str)]) -> Result<String> {
@@ -86,9 +74,10 @@ impl<'a> Links<'a> {
             request.query.push(*name, *value)?;
         }
         let credentials = Credentials::Session(&self.session);
-        let signer = Signer { credentials, region: self.region, now: self.now };
+        let signer = Signer { credentials, region: &self.bucket.region, now: self.now };
         signer.presign(&mut request, self.seconds, &Declared::Unsigned)?;
-        // In the order in which it was made, so that the signature is last: what is added behind it is not signed.
+        // In the order in which it was made, so that the signature is last: what is added behind it is not
+        // signed.
         let pairs: Vec<String> = request
             .query
             .iter()
@@ -98,11 +87,11 @@ impl<'a> Links<'a> {
     }
 
     /// A form for any file directly or deeper in `folder`, of the server's own sizes.
-    pub(in crate::endpoints) fn form(&self, folder: &str, bytes_min: u64, bytes_max: u64) -> Result<Form> {
+    pub(super) fn form(&self, folder: &str, bytes_min: u64, bytes_max: u64) -> Result<Form> {
         let date = self.now.to_amz();
         let day = date.split_once('T').map_or(date.as_str(), |(day, _)| day);
         let access_key = &self.session.access_key_id;
-        let credential = format!("{access_key}/{day}/{}/{SERVICE}/{TERMINATOR}", self.region);
+        let credential = format!("{access_key}/{day}/{}/{SERVICE}/{TERMINATOR}", self.bucket.region);
         let mut fields = BTreeMap::from([
             ("acl", "private".to_owned()),
             ("x-amz-storage-class", "STANDARD".to_owned()),
@@ -114,21 +103,16 @@ impl<'a> Links<'a> {
         let mut conditions = vec![
             json!(["starts-with", "$key", folder]),
             json!(["content-length-range", bytes_min, bytes_max]),
-            json!({ "bucket": self.bucket }),
+            json!({ "bucket": self.bucket.name }),
         ];
         conditions.extend(fields.iter().map(|(name, value)| json!({ *name: value })));
         let policy = json!({ "expiration": self.session.expires_at.to_string(), "conditions": conditions });
         let policy = STANDARD.encode(policy.to_string());
-        let key = signing_key(&self.session.secret_access_key, self.now, self.region);
+        let key = signing_key(&self.session.secret_access_key, self.now, &self.bucket.region);
         fields.insert("x-amz-signature", calculate_signature(key.expose(), policy.as_bytes()));
         fields.insert("policy", policy);
         fields.insert("key", format!("{folder}${{filename}}"));
-        let url = format!("{}{}", self.place.endpoint, self.place.base);
+        let url = format!("{}{}", self.place.endpoint, self.place.bucket_path);
         Ok((url, fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
     }
-}
-
-/// A fault of signing is this server's.
-pub(in crate::endpoints) fn unsigned(error: Error) -> crate::endpoints::session::Refusal {
-    crate::endpoints::session::refusal(error)
 }

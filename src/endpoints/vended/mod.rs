@@ -1,162 +1,226 @@
-//! What the endpoints of the vending server share: who asks, by which string, until when.
+//! The endpoints of the vending server, for clients that were written for it: who asks, by which string,
+//! until when.
 //!
-//! Order (P17): attempts by address, the size of the body, the window, one string, at most two sr25519 verifications,
-//! the registry. A string sent again within its window gives the same answer again; see [`crate::auth::bittensor::vending`].
+//! Order (P17): attempts by address, the size of the body, the window, one string, at most two sr25519
+//! verifications, the registry. A string sent again within its window gives the same answer again; see
+//! [`crate::auth::bittensor::vending`].
 
+pub(super) mod file_urls;
 pub(super) mod folder_access;
+pub(super) mod folder_urls;
 mod links;
+pub(super) mod miner_access;
 pub(super) mod validator_access;
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
-use http::{StatusCode, request::Parts};
-use serde::{Serialize, de::DeserializeOwned};
+use http::StatusCode;
+use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::ToSchema;
 
-use super::{
-    json_answer, json_refusal,
-    session::{Refusal, refusal},
-};
+use self::links::{Links, Place};
+use super::{attempts::Attempts, discovery::Discovery, json::Refusal};
 use crate::{
+    access::Access,
     auth::{
         Evidence,
-        bittensor::vending::{self, Ask, SeedError},
+        bittensor::vending::{self, VendingError, VendingRequest},
     },
-    chain::{AccountId, Role, Snapshot},
+    body::pace::Pace,
+    chain::{AccountId, Owner, Role, Snapshot},
+    config::Limits,
     error::{Code, Error},
-    exchange::AccessRecord,
+    exchange::{Exchange, RequestBody},
     policy::Caller,
-    proxy::{Answer, Arrival, Gate},
+    site::{self, Site},
     time::UnixTime,
 };
 
 /// How long access lasts where the request does not say.
-pub(in crate::endpoints) const EXPIRY_SECONDS: u64 = 86_400;
+const EXPIRY_SECONDS: u64 = 86_400;
 
-/// Somebody who may ask, by a string that was verified.
-pub(in crate::endpoints) struct Asked {
-    pub(in crate::endpoints) caller: Caller,
-    pub(in crate::endpoints) evidence: Evidence,
-    /// The string that was signed.
-    pub(in crate::endpoints) string: String,
-    pub(in crate::endpoints) expires_at: UnixTime,
-    pub(in crate::endpoints) now: UnixTime,
-    pub(in crate::endpoints) snapshot: Snapshot,
+/// A request of a few hundred bytes, and room for more.
+const BODY_BYTES_MAX: usize = 4096;
+
+/// The endpoints of the vending server.
+pub(super) struct VendedEndpoints {
+    access: Arc<Access>,
+    site: Arc<Site>,
+    attempts: Arc<Attempts>,
+    discovery: Discovery,
+    limits: Limits,
+    pace: Pace,
+    /// Whether what is addressed to nobody is taken; none of these requests is addressed to anybody.
+    allow_no_receiver: bool,
+    session_seconds_max: u64,
 }
 
-/// The parts of a request that every one of these endpoints has.
-pub(in crate::endpoints) struct Signature<'a> {
-    pub(in crate::endpoints) hotkey: &'a str,
-    pub(in crate::endpoints) timestamp: u64,
-    pub(in crate::endpoints) signature: &'a str,
-    pub(in crate::endpoints) expiry: Option<u64>,
+/// A request of a registered hotkey whose signature holds.
+struct VerifiedRequest {
+    caller: Caller,
+    evidence: Evidence,
+    /// The string that was signed.
+    string: String,
+    expires_at: UnixTime,
+    snapshot: Arc<Snapshot>,
+}
+
+/// The fields of a request that every one of these endpoints has.
+struct SignedFields<'a> {
+    hotkey: &'a str,
+    timestamp: u64,
+    signature: &'a str,
+    expiry: Option<u64>,
+}
+
+/// What a validator asks with.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ValidatorRequest {
+    /// The validator's hotkey, SS58; `validator_hotkey` is taken as well.
+    #[serde(alias = "validator_hotkey")]
+    hotkey: String,
+    /// Unix seconds at which the string was signed.
+    timestamp: u64,
+    /// sr25519 by the hotkey, hex with or without `0x`.
+    signature: String,
+    /// Unix seconds at which access is to end; 24 hours by default.
+    expiry: Option<u64>,
+}
+
+impl ValidatorRequest {
+    fn signed_fields(&self) -> SignedFields<'_> {
+        SignedFields {
+            hotkey: &self.hotkey,
+            timestamp: self.timestamp,
+            signature: &self.signature,
+            expiry: self.expiry,
+        }
+    }
 }
 
 /// An address of a request.
-pub(in crate::endpoints) fn account(field: &str, text: &str) -> Result<AccountId, Refusal> {
-    text.parse().map_err(|error| (StatusCode::BAD_REQUEST, format!("Invalid {field}: {error}")))
+fn account(field: &str, text: &str) -> Result<AccountId, Refusal> {
+    text.parse().map_err(|error| Refusal::bad_request(format!("Invalid {field}: {error}")))
 }
 
-/// A request that cannot be right.
-pub(in crate::endpoints) fn bad(detail: impl Into<String>) -> Refusal {
-    (StatusCode::BAD_REQUEST, detail.into())
-}
-
-/// The answer to one of these endpoints, and its record.
-pub(in crate::endpoints) fn answered(
-    result: Result<impl Serialize, Refusal>,
-    record: &mut AccessRecord,
-) -> Answer {
-    let body = result.and_then(|body| {
-        serde_json::to_value(body).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
-    });
-    match body {
-        Ok(body) => json_answer(StatusCode::OK, &body),
-        Err((status, detail)) => {
-            let code = if status.is_server_error() { Code::ServiceUnavailable } else { Code::AccessDenied };
-            record.error = Some(Error::new(code, detail.clone()).detail(&detail));
-            json_refusal(status, &detail)
-        }
+impl VendedEndpoints {
+    pub(super) fn new(
+        access: Arc<Access>,
+        site: Arc<Site>,
+        attempts: Arc<Attempts>,
+        discovery: Discovery,
+        limits: Limits,
+        pace: Pace,
+        session: &crate::config::SessionSettings,
+    ) -> Self {
+        let (allow_no_receiver, session_seconds_max) = (session.allow_no_receiver, session.ttl_seconds_max);
+        Self { access, site, attempts, discovery, limits, pace, allow_no_receiver, session_seconds_max }
     }
-}
 
-impl Gate {
     /// Reads a request in JSON, of an address that may still try.
-    pub(in crate::endpoints) async fn asked<T: DeserializeOwned>(
+    async fn read<T: DeserializeOwned>(
         &self,
-        arrival: &mut Arrival,
-        record: &mut AccessRecord,
-        body_bytes_max: usize,
+        exchange: &Exchange,
+        body: RequestBody,
+        bytes_max: usize,
     ) -> Result<T, Refusal> {
-        if !self.sessions().attempt(record.peer()) {
-            return Err((
+        if !self.attempts.admit(exchange.record.client()) {
+            return Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Too many requests from this address; please retry".to_owned(),
+                "Too many requests from this address; please retry",
             ));
         }
-        let body = arrival.collect(body_bytes_max, self.pace()).await.map_err(refusal)?;
-        record.received_bytes = body.len() as u64;
-        serde_json::from_slice(&body).map_err(|error| bad(format!("Invalid request: {error}")))
+        let body = body.collect(bytes_max, self.pace).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| Refusal::bad_request(format!("Invalid request: {error}")))
     }
 
-    /// Verifies that a registered hotkey asks that.
-    pub(in crate::endpoints) fn seed_caller(
+    /// Verifies that a registered hotkey asks for that.
+    fn verify(
         &self,
-        ask: &Ask<'_>,
-        signed: &Signature<'_>,
-        record: &mut AccessRecord,
-    ) -> Result<Asked, Refusal> {
-        let system_now = SystemTime::now();
-        let now = UnixTime::from(system_now);
-        if !self.sessions().allows_no_receiver() {
-            return Err((
+        ask: &VendingRequest<'_>,
+        fields: &SignedFields<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<VerifiedRequest, Refusal> {
+        let now = exchange.now;
+        if !self.allow_no_receiver {
+            return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
-                "This server takes requests that are addressed to it only: use POST /v1/session".to_owned(),
+                "This server takes requests that are addressed to it only: use POST /v1/session",
             ));
         }
-        let hotkey = account("hotkey", signed.hotkey)?;
-        let evidence = vending::verify(ask, hotkey, signed.signature, signed.timestamp, signed.expiry, now)
+        let hotkey = account("hotkey", fields.hotkey)?;
+        let evidence = vending::verify(ask, hotkey, fields.signature, fields.timestamp, fields.expiry, now)
             .map_err(|error| match error {
-            SeedError::Timestamp => bad(error.to_string()),
-            SeedError::Signature => (StatusCode::UNAUTHORIZED, error.to_string()),
+            VendingError::Timestamp => Refusal::bad_request(error.to_string()),
+            VendingError::Signature => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string()),
         })?;
-        let (caller, snapshot) = self.recognise(hotkey, system_now, record).map_err(refusal)?;
-        let wished = signed.expiry.unwrap_or_else(|| signed.timestamp.saturating_add(EXPIRY_SECONDS));
-        let latest = signed.timestamp.saturating_add(self.session_seconds_max());
-        Ok(Asked {
+        let (caller, snapshot) = self.access.identify(hotkey, exchange)?;
+        let wished = fields.expiry.unwrap_or_else(|| fields.timestamp.saturating_add(EXPIRY_SECONDS));
+        let latest = fields.timestamp.saturating_add(self.session_seconds_max);
+        Ok(VerifiedRequest {
             caller,
             evidence,
-            string: ask.string(signed.timestamp),
+            string: ask.signed_string(fields.timestamp),
             // What ends this second would be refused before it arrives.
             expires_at: UnixTime::from_seconds(wished.min(latest).max(now.seconds().saturating_add(1))),
-            now,
-            snapshot: snapshot.as_ref().clone(),
+            snapshot,
         })
     }
 
-    /// As [`Gate::seed_caller`], for validators.
-    pub(in crate::endpoints) fn seed_validator(
+    /// As [`Self::verify`], for validators.
+    fn verify_validator(
         &self,
-        ask: &Ask<'_>,
-        signed: &Signature<'_>,
-        record: &mut AccessRecord,
-    ) -> Result<Asked, Refusal> {
-        let asked = self.seed_caller(ask, signed, record)?;
-        match asked.caller.role {
-            Role::Validator => Ok(asked),
-            Role::Miner => Err((StatusCode::UNAUTHORIZED, "You are not validator".to_owned())),
+        ask: &VendingRequest<'_>,
+        fields: &SignedFields<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<VerifiedRequest, Refusal> {
+        let verified = self.verify(ask, fields, exchange)?;
+        match verified.caller.role {
+            Role::Validator => Ok(verified),
+            Role::Miner => Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")),
         }
     }
 
-    /// Where this server is for the one who asks.
-    pub(in crate::endpoints) fn place(&self, head: &Parts, record: &AccessRecord) -> links::Place {
-        let host = crate::proxy::host(head).unwrap_or_default();
-        links::Place {
-            endpoint: self.public_endpoint(head, record.from_edge, host),
+    /// Signs links for the caller until `expires_at`.
+    fn links(
+        &self,
+        exchange: &Exchange,
+        verified: &VerifiedRequest,
+        expires_at: UnixTime,
+    ) -> Result<Links<'_>, Refusal> {
+        let host = site::host(&exchange.head).unwrap_or_default();
+        let place = Place {
+            endpoint: self.site.public_endpoint(&exchange.head, exchange.from_edge, host),
             host: host.to_owned(),
-            base: match self.host_bucket(host) {
-                Some(_) => String::new(),
-                None => format!("/{}", self.bucket().name),
-            },
+            bucket_path: self.site.bucket_path(host),
+        };
+        let session = self.access.verifier().issue_until(&verified.evidence, expires_at, exchange.now)?;
+        Ok(Links::new(self.site.bucket(), place, session, exchange.now))
+    }
+}
+
+/// The owner of a miner's folders.
+fn registered_miner(verified: &VerifiedRequest, miner: AccountId) -> Result<Arc<Owner>, Refusal> {
+    match verified.snapshot.neuron(&miner) {
+        Some(neuron) => Ok(Arc::clone(&neuron.owner)),
+        None => Err(Refusal::bad_request("miner_hotkey is not registered on the subnet")),
+    }
+}
+
+/// A list that could not be completed is no list.
+fn incomplete_list(error: Error) -> Refusal {
+    match error.code {
+        Code::AccessDenied => Refusal::new(StatusCode::FORBIDDEN, error.message.into_owned()),
+        _ => {
+            tracing::warn!(detail = error.detail.as_deref().unwrap_or_default(), "a discovery failed");
+            Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "The list of miners could not be completed: {} Nothing is shown of it.",
+                    error.message
+                ),
+            )
         }
     }
 }

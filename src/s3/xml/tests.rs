@@ -8,7 +8,8 @@ fn code(body: &str) -> Code {
 
 #[test]
 fn p31_a_delete_is_read_as_s3_defines_it() {
-    let body = r#"<?xml version="1.0"?><Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Object><Key>a &amp; b&#x20;c</Key>
+    let body = r#"<?xml version="1.0"?><Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+        <Object><Key>a &amp; b&#x20;c</Key>
         <VersionId>v1</VersionId></Object><Object><Key> <![CDATA[d<e]]></Key></Object><Quiet>true</Quiet></Delete>"#;
     let delete = Delete::parse(body.as_bytes()).unwrap();
     assert!(delete.quiet);
@@ -65,8 +66,10 @@ fn completion_names_parts_in_order() {
 
 #[test]
 fn a_page_of_parts_is_read() {
-    let body = b"<ListPartsResult><IsTruncated>true</IsTruncated><NextPartNumberMarker>2</NextPartNumberMarker>\
-        <Part><PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag><Size>5242880</Size></Part></ListPartsResult>";
+    let body = b"<ListPartsResult><IsTruncated>true</IsTruncated>\
+            <NextPartNumberMarker>2</NextPartNumberMarker>\
+            <Part><PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag><Size>5242880</Size></Part>\
+            </ListPartsResult>";
     let page = parse_parts(body).unwrap();
     assert_eq!(page, PartsPage { parts: vec![(1, 5_242_880, "a".to_owned())], next: Some(2) });
     // A truncated page without a marker, or a part without a size, is no answer at all: never a short sum.
@@ -115,7 +118,10 @@ proptest! {
     }
 
     #[test]
-    fn every_key_survives_the_way_to_the_store(key in "[^\\p{Cc}]{1,64}", version in "[a-zA-Z0-9<>&\"']{0,16}") {
+    fn every_key_survives_the_way_to_the_store(
+        key in "[^\\p{Cc}]{1,64}",
+        version in "[a-zA-Z0-9<>&\"']{0,16}",
+    ) {
         let delete = Delete {
             quiet: false,
             objects: vec![DeleteObject { key, further: vec![("VersionId".to_owned(), version)] }],

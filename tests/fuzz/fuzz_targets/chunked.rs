@@ -1,4 +1,5 @@
-//! The chunk decoder: whatever the bytes and however they are split, the same verdict, no panic, never too many bytes.
+//! The chunk decoder: whatever the bytes and however they are split, the same verdict, no panic, never too
+//! many bytes.
 #![no_main]
 
 use bytes::Bytes;

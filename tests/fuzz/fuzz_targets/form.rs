@@ -1,4 +1,5 @@
-//! The head of a form: whatever the bytes and however they are split, the same verdict, no panic, never too much kept.
+//! The head of a form: whatever the bytes and however they are split, the same verdict, no panic, never too
+//! much kept.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -25,7 +26,8 @@ fn parse(pieces: &[&[u8]]) -> Result<Option<(FormHead, Vec<u8>)>, Code> {
 // The first byte chooses the split.
 fuzz_target!(|input: &[u8]| {
     let [split, wire @ ..] = input else { return };
-    // What comes at once may already hold more than a head; a reader gives the parser no more than its bound at a time.
+    // What comes at once may already hold more than a head; a reader gives the parser no more than its bound
+    // at a time.
     let wire = &wire[..wire.len().min(FORM_HEAD_BYTES_MAX)];
     let pieces: Vec<&[u8]> = wire.chunks(usize::from(*split).max(1)).collect();
     assert_eq!(parse(&pieces), parse(&[wire]));

@@ -1,5 +1,5 @@
-//! The metagraph decoder: whatever a node sends, no panic, never more neurons than the bytes can hold, and what later
-//! runtimes append changes nothing.
+//! The metagraph decoder: whatever a node sends, no panic, never more neurons than the bytes can hold, and
+//! what later runtimes append changes nothing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

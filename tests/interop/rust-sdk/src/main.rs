@@ -1,7 +1,9 @@
-//! A small command-line client on aws-sdk-s3, whose default over plain http is signed chunks with a signed trailer.
+//! A small command-line client on aws-sdk-s3, whose default over plain http is signed chunks with a signed
+//! trailer.
 //!
-//! `rust-sdk put KEY FILE | get KEY FILE | multipart KEY FILE PART_BYTES | list PREFIX | copy SOURCE KEY | delete KEY`,
-//! with the endpoint, bucket, region and credentials in the environment. A refusal is printed as `CODE: message`, exit 1.
+//! `rust-sdk put KEY FILE | get KEY FILE | multipart KEY FILE PART_BYTES | list PREFIX | copy SOURCE KEY |
+//! delete KEY`, with the endpoint, bucket, region and credentials in the environment. A refusal is printed as
+//! `CODE: message`, exit 1.
 
 use std::env;
 use std::error::Error;
@@ -61,7 +63,8 @@ async fn run() -> Result<(), Failure> {
             client.delete_object().bucket(bucket).key(*key).send().await.map_err(refusal)?;
         }
         _ => return Err(
-            "put KEY FILE | get KEY FILE | multipart KEY FILE PART_BYTES | list PREFIX | copy SOURCE KEY | delete KEY"
+            "put KEY FILE | get KEY FILE | multipart KEY FILE PART_BYTES | list PREFIX | \
+             copy SOURCE KEY | delete KEY"
                 .into(),
         ),
     }
@@ -88,7 +91,13 @@ fn client() -> Result<Client, Failure> {
     Ok(Client::from_conf(config))
 }
 
-async fn multipart(client: &Client, bucket: &str, key: &str, data: &[u8], part_bytes: usize) -> Result<(), Failure> {
+async fn multipart(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    data: &[u8],
+    part_bytes: usize,
+) -> Result<(), Failure> {
     let upload = client.create_multipart_upload().bucket(bucket).key(key).send().await.map_err(refusal)?;
     let upload_id = upload.upload_id().ok_or("no upload id")?;
     let mut parts = Vec::new();

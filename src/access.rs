@@ -1,0 +1,162 @@
+//! Who sends a request, and at which block that was so: the verifier, the registry, the validator rule and
+//! the policy.
+//!
+//! Invariants: a [`Caller`] comes from a signature that was verified and the one snapshot of its request; a
+//! snapshot that is too old decides nothing (P38).
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    auth::{Head, Verified, Verifier},
+    chain::{AccountId, Registry, Snapshot, ValidatorRule},
+    config::{Chain, UploadsAfterLoss},
+    error::{Code, Error, Result},
+    exchange::Exchange,
+    policy::{Caller, Policy},
+    site::{self, Site},
+    time::UnixTime,
+};
+
+/// How often an upload looks whether its caller is still registered, where such uploads are cut.
+const REGISTRATION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Decides who sends a request.
+pub(crate) struct Access {
+    verifier: Verifier,
+    registry: Registry,
+    validator_rule: ValidatorRule,
+    stale_seconds_max: u64,
+    uploads_after_loss: UploadsAfterLoss,
+    policy: Policy,
+}
+
+impl Access {
+    /// Decides by these.
+    pub(crate) fn new(verifier: Verifier, registry: Registry, chain: Chain, policy: Policy) -> Self {
+        let Chain { validator: validator_rule, stale_seconds_max, uploads_after_loss, .. } = chain;
+        Self { verifier, registry, validator_rule, stale_seconds_max, uploads_after_loss, policy }
+    }
+
+    /// Verifies signatures and issues sessions.
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Who is registered.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Who of the registered is a validator.
+    pub(crate) fn validator_rule(&self) -> &ValidatorRule {
+        &self.validator_rule
+    }
+
+    /// The age in seconds from which on a snapshot decides nothing.
+    pub(crate) fn stale_seconds_max(&self) -> u64 {
+        self.stale_seconds_max
+    }
+
+    /// Which folders are whose.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Verifies the signature of a request over the wire's own bytes.
+    ///
+    /// # Errors
+    /// Those of [`site::host`] and [`Verifier::verify`].
+    pub(crate) fn verify(&self, site: &Site, exchange: &Exchange) -> Result<Verified> {
+        let Exchange { head, peer, now, .. } = exchange;
+        let hosts = site.signable_hosts(site::host(head)?, *peer);
+        let accept_encodings = site.signable_accept_encodings(*peer);
+        let is_own_host = |host: &str| site.is_own_host(host);
+        let head = Head {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            headers: &head.headers,
+            hosts: &hosts,
+            accept_encodings: &accept_encodings,
+            is_own_host: &is_own_host,
+        };
+        self.verifier.verify(&head, *now)
+    }
+
+    /// Says who a hotkey is that has proven itself, by the one snapshot of this request, and writes it down
+    /// with the block at which that was so.
+    ///
+    /// # Errors
+    /// `ServiceUnavailable` where the snapshot is too old; `AccessDenied` starting `NotRegistered: `.
+    pub(crate) fn identify(
+        &self,
+        hotkey: AccountId,
+        exchange: &mut Exchange,
+    ) -> Result<(Caller, Arc<Snapshot>)> {
+        let record = &mut exchange.record;
+        record.hotkey = Some(hotkey);
+        let snapshot = self.registry.snapshot(exchange.arrived_at);
+        record.block = snapshot.block();
+        let caller = self.caller(hotkey, &snapshot, exchange.now)?;
+        record.role = Some(caller.role);
+        record.owner = Some(Arc::clone(&caller.owner));
+        Ok((caller, snapshot))
+    }
+
+    /// Looks the hotkey up.
+    fn caller(&self, hotkey: AccountId, snapshot: &Snapshot, now: UnixTime) -> Result<Caller> {
+        let age_seconds = snapshot.age_seconds(now.seconds());
+        if age_seconds > self.stale_seconds_max {
+            return Err(Error::new(
+                Code::ServiceUnavailable,
+                "The registry of hotkeys could not be read for too long, so nothing can be decided. Please \
+                 retry \
+                 later.",
+            )
+            .detail(format!(
+                "the registry is {age_seconds} s old, chain.stale_seconds_max is {}",
+                self.stale_seconds_max
+            )));
+        }
+        let Some(neuron) = snapshot.neuron(&hotkey) else {
+            return Err(Error::new(
+                Code::AccessDenied,
+                format!(
+                    "NotRegistered: the hotkey {hotkey} is not registered on the subnet; register it, then \
+                     try \
+                     again."
+                ),
+            ));
+        };
+        Ok(Caller { hotkey, owner: Arc::clone(&neuron.owner), role: self.validator_rule.role(neuron) })
+    }
+
+    /// Resolves when an upload under way must end because its caller may not upload any more, which never
+    /// happens where such uploads may finish.
+    pub(crate) async fn registration_lost(&self, caller: &Caller) -> Error {
+        match self.uploads_after_loss {
+            UploadsAfterLoss::Finish => return std::future::pending().await,
+            UploadsAfterLoss::Cut => {}
+        }
+        loop {
+            tokio::time::sleep(REGISTRATION_CHECK_INTERVAL).await;
+            let now = SystemTime::now();
+            let snapshot = self.registry.snapshot(now);
+            // One that is too old says nothing of a loss; the next request will hear of that.
+            match self.caller(caller.hotkey, &snapshot, now.into()) {
+                Err(error) if error.code == Code::AccessDenied => return error,
+                Ok(current) if current.owner.coldkey() != caller.owner.coldkey() => {
+                    return Error::new(
+                        Code::AccessDenied,
+                        "FolderDenied: the hotkey has another coldkey now, so the folder is another; upload \
+                         there.",
+                    );
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The nonces of btauth/1 that were used already.
+//!
+//! Invariants: a (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted;
+//! memory is bounded by [`NONCES_MAX`].
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{
+    btauth::{BtauthError, PAST_NANOS_MAX},
+    evidence::Evidence,
+};
+use crate::{chain::AccountId, time::UnixTime};
+
+/// Most nonces held at once: 5000 sessions a second over the window of 12 s, about 4 MiB.
+const NONCES_MAX: usize = 60_000;
+
+/// The nonces spent within the window, exactly. One per process: replicas that share session keys share no
+/// nonces, so a request captured within its window could be repeated at another replica, which yields one
+/// more session of the same hotkey.
+#[derive(Debug, Default)]
+pub(crate) struct SpentNonces(Mutex<Nonces>);
+
+#[derive(Debug, Default)]
+struct Nonces {
+    spent: BTreeSet<(u64, AccountId)>,
+    /// Nonces below this are forgotten; a clock that steps back does not bring them to life again.
+    forgotten_below_nanos: u64,
+}
+
+impl SpentNonces {
+    /// Spends the nonce of verified evidence.
+    ///
+    /// # Errors
+    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `Full` where there are
+    /// too many within the window.
+    pub(crate) fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), BtauthError> {
+        self.spend_bounded(evidence, now, NONCES_MAX)
+    }
+
+    pub(super) fn spend_bounded(
+        &self,
+        evidence: &Evidence,
+        now: UnixTime,
+        nonces_max: usize,
+    ) -> Result<(), BtauthError> {
+        let oldest_nanos = u64::try_from(now.nanos().saturating_sub(PAST_NANOS_MAX)).unwrap_or(u64::MAX);
+        // A panic elsewhere cannot leave a set of plain values half-changed in a way that matters here.
+        let mut nonces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        nonces.forgotten_below_nanos = nonces.forgotten_below_nanos.max(oldest_nanos);
+        while nonces.spent.first().is_some_and(|(nanos, _)| *nanos < nonces.forgotten_below_nanos) {
+            nonces.spent.pop_first();
+        }
+        let entry = (evidence.nonce_nanos, evidence.hotkey);
+        if entry.0 < nonces.forgotten_below_nanos {
+            return Err(BtauthError::Stale);
+        }
+        if nonces.spent.contains(&entry) {
+            return Err(BtauthError::Replayed);
+        }
+        if nonces.spent.len() >= nonces_max {
+            return Err(BtauthError::Full);
+        }
+        nonces.spent.insert(entry);
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! Presigned queries: headers that stand in them, and lists that go on behind their signature.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>. Paging is this
+//! server's own: a presigned URL is one page of a list, and nobody but the signer could ask for the next. So
+//! on a presigned `GET` of ListObjectsV2 with a signed prefix, the parameters of [`Addition`] may be added
+//! *after* `X-Amz-Signature`. Where they stand says that they are not signed; nothing has to be guessed.
+//!
+//! Invariants: what is added only narrows what was signed, never widens or replaces it; a header that stands
+//! in the query stands nowhere else.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::{
+    error::{Code, Error, Result},
+    s3::uri::Query,
+};
+
+const SIGNATURE: &str = "x-amz-signature";
+
+/// What begins the name of a header that may stand in a presigned query, in lower case.
+const HEADER_PREFIX: &str = "x-amz-";
+
+/// What may be added behind the signature of a presigned list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Addition {
+    ContinuationToken,
+    Delimiter,
+    MaxKeys,
+    Prefix,
+    StartAfter,
+}
+
+impl Addition {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "continuation-token" => Self::ContinuationToken,
+            "delimiter" => Self::Delimiter,
+            "max-keys" => Self::MaxKeys,
+            "prefix" => Self::Prefix,
+            "start-after" => Self::StartAfter,
+            _ => return None,
+        })
+    }
+}
+
+/// The signed part of the query of a presigned list, and what was added behind the signature. `None` where
+/// nothing was added or nothing may be.
+pub(crate) fn split(method: &Method, query: &Query) -> Option<(Query, Query)> {
+    if *method != Method::GET {
+        return None;
+    }
+    let (mut signed, mut added) = (Query::default(), Query::default());
+    let mut behind_signature = false;
+    for (name, value) in query.iter() {
+        let is_added = behind_signature && Addition::named(name).is_some();
+        let part = if is_added { &mut added } else { &mut signed };
+        part.push(name, value).ok()?;
+        behind_signature |= name.eq_ignore_ascii_case(SIGNATURE);
+    }
+    let is_list = signed.get("list-type") == Some("2");
+    let has_prefix = signed.get("prefix").is_some_and(|prefix| !prefix.is_empty());
+    (is_list && has_prefix && !added.is_empty()).then_some((signed, added))
+}
+
+/// The query that is authorised and forwarded: the signed one, narrowed by what was added.
+///
+/// # Errors
+/// `AccessDenied` for a prefix or a start outside the signed prefix, or a prefix that goes past the signed
+/// delimiter; `InvalidArgument` for what is there twice and for a `max-keys` that is no number.
+pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
+    let mut query = signed;
+    for (name, value) in added.iter() {
+        added.get_unique(name)?;
+        let prefix = query.get("prefix").unwrap_or_default();
+        let signed_value = query.get(name);
+        match Addition::named(name) {
+            Some(Addition::Prefix) => match value.strip_prefix(prefix) {
+                None => return Err(outside(name, prefix)),
+                Some(more) if reaches_past(more, query.get("delimiter").unwrap_or_default()) => {
+                    return Err(past_delimiter(prefix));
+                }
+                Some(_) => {}
+            },
+            // A start before the prefix is its beginning; one behind it lists nothing.
+            Some(Addition::StartAfter) if !value.starts_with(prefix) && !prefix.starts_with(value) => {
+                return Err(outside(name, prefix));
+            }
+            Some(Addition::MaxKeys) => {
+                let wanted = whole_number(value).ok_or_else(no_number)?;
+                // A signed value that is no number bounds nothing, so nothing takes its place.
+                if signed_value.is_some_and(|signed| Some(wanted) > whole_number(signed)) {
+                    return Err(already_signed(name));
+                }
+            }
+            Some(Addition::StartAfter | Addition::ContinuationToken | Addition::Delimiter) | None => {
+                if signed_value.is_some() {
+                    return Err(already_signed(name));
+                }
+            }
+        }
+        query = query.without(|other| other == name);
+        query.push(name, value)?;
+    }
+    Ok(query)
+}
+
+/// Whether a prefix longer by `more` shows keys that a list with that delimiter has rolled up. That is so
+/// where a delimiter begins in `more`, even if only its beginning is there: the keys may go on with the rest
+/// of it.
+fn reaches_past(more: &str, delimiter: &str) -> bool {
+    let mut rests = more.char_indices().filter_map(|(at, _)| more.get(at..));
+    !delimiter.is_empty() && rests.any(|rest| rest.starts_with(delimiter) || delimiter.starts_with(rest))
+}
+
+/// A number of digits only: `parse` alone takes a sign.
+fn whole_number(text: &str) -> Option<u32> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+fn no_number() -> Error {
+    Error::new(
+        Code::InvalidArgument,
+        "max-keys that is added to a presigned list must be a whole number from 0 to 4294967295.",
+    )
+}
+
+fn past_delimiter(prefix: &str) -> Error {
+    Error::new(
+        Code::AccessDenied,
+        format!(
+            "PrefixDenied: this presigned list was signed with a delimiter; a prefix that is added to it \
+             must not go past one behind {prefix:?}."
+        ),
+    )
+}
+
+fn outside(name: &str, prefix: &str) -> Error {
+    Error::new(
+        Code::AccessDenied,
+        format!(
+            "PrefixDenied: what is added to a presigned list must stay inside its prefix {prefix:?}; \
+             {name} does not."
+        ),
+    )
+}
+
+fn already_signed(name: &str) -> Error {
+    Error::new(
+        Code::InvalidArgument,
+        format!(
+            "{name} is signed in this presigned list; it can be narrowed (prefix, max-keys) and not \
+             replaced."
+        ),
+    )
+}
+
+/// Moves the headers that SDKs put into a presigned query (`X-Amz-Meta-…`, `X-Amz-Checksum-…`) to `headers`:
+/// they are signed as parameters, and are headers to S3. Gives the query without them.
+///
+/// # Errors
+/// `InvalidArgument` for what is not a header, and for a header that stands in two places.
+pub(crate) fn move_headers(query: Query, headers: &mut HeaderMap) -> Result<Query> {
+    let refused = |name: &str, why: &str| {
+        Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."))
+    };
+    for (name, value) in query.iter() {
+        let lower = name.to_ascii_lowercase();
+        if !lower.starts_with(HEADER_PREFIX) {
+            continue;
+        }
+        let header =
+            HeaderName::from_bytes(lower.as_bytes()).map_err(|_| refused(name, "is not a header"))?;
+        let value =
+            HeaderValue::from_str(value).map_err(|_| refused(name, "has a value that no header can have"))?;
+        if headers.insert(header, value).is_some() {
+            return Err(refused(name, "is in the query and in a header, or twice in the query"));
+        }
+    }
+    Ok(query.without(|name| name.to_ascii_lowercase().starts_with(HEADER_PREFIX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(query: &str) -> Option<String> {
+        let query = Query::parse(Some(query)).unwrap();
+        split(&Method::GET, &query).map(|(_, added)| added.canonical())
+    }
+
+    #[test]
+    fn what_follows_the_signature_of_a_list_is_split_off() {
+        let list = "list-type=2&prefix=a%2F&X-Amz-Signature=s";
+        assert_eq!(
+            added(&format!("{list}&continuation-token=t&prefix=a%2Fb")).unwrap(),
+            "continuation-token=t&prefix=a%2Fb"
+        );
+        assert_eq!(added(&format!("{list}&max-keys=2&other=1")).unwrap(), "max-keys=2");
+        for query in [
+            list,
+            "list-type=2&prefix=a%2F&max-keys=2&X-Amz-Signature=s",
+            "list-type=2&X-Amz-Signature=s&prefix=a%2F",
+            "list-type=2&prefix=&X-Amz-Signature=s&max-keys=1",
+            "prefix=a%2F&X-Amz-Signature=s&max-keys=1",
+            "prefix=a%2F&X-Amz-Signature=s&max-keys=1&list-type=2&x-id=1",
+            "list-type=2&prefix=a%2F&max-keys=1",
+            "list-type=2&prefix=a%2F&X-Amz-Signature=s&versionId=1",
+        ] {
+            assert_eq!(added(query).filter(|_| !query.ends_with("x-id=1")), None, "{query}");
+        }
+        assert!(split(&Method::HEAD, &Query::parse(Some(&format!("{list}&max-keys=1"))).unwrap()).is_none());
+    }
+    #[test]
+    fn headers_in_the_query_are_moved_and_stand_in_one_place() {
+        let run = |query: &str, mut headers: HeaderMap| {
+            let query = Query::parse(Some(query)).unwrap();
+            move_headers(query, &mut headers)
+                .map(|query| (query.canonical(), headers))
+                .map_err(|error| error.code)
+        };
+        let (query, headers) = run("prefix=a&X-Amz-Meta-Note=b%20c&x-amz-acl=d", HeaderMap::new()).unwrap();
+        assert_eq!(query, "prefix=a");
+        assert_eq!(
+            (&headers["x-amz-meta-note"], &headers["x-amz-acl"]),
+            (&"b c".parse().unwrap(), &"d".parse().unwrap())
+        );
+        let beside = || HeaderMap::from_iter([(HeaderName::from_static("x-amz-acl"), "d".parse().unwrap())]);
+        assert_eq!(run("X-Amz-Acl=d", beside()), Err(Code::InvalidArgument));
+        for query in ["X-Amz-Acl=a&x-amz-acl=a", "x-amz-%20=a", "x-amz-acl=%0A"] {
+            assert_eq!(run(query, HeaderMap::new()), Err(Code::InvalidArgument), "{query}");
+        }
+    }
+
+    fn run(signed: &str, added: &str) -> std::result::Result<String, Code> {
+        let parse = |text| Query::parse(Some(text)).unwrap();
+        narrowed(parse(signed), &parse(added)).map(|query| query.canonical()).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn a_signed_list_can_be_narrowed_and_paged() {
+        let list = "list-type=2&prefix=a/b/";
+        for (added, whole) in [
+            ("", "list-type=2&prefix=a%2Fb%2F"),
+            ("continuation-token=t", "continuation-token=t&list-type=2&prefix=a%2Fb%2F"),
+            ("prefix=a/b/c&delimiter=/", "delimiter=%2F&list-type=2&prefix=a%2Fb%2Fc"),
+            ("start-after=a/b/c&max-keys=7", "list-type=2&max-keys=7&prefix=a%2Fb%2F&start-after=a%2Fb%2Fc"),
+            ("start-after=a/", "list-type=2&prefix=a%2Fb%2F&start-after=a%2F"),
+        ] {
+            assert_eq!(run(list, added).as_deref(), Ok(whole));
+        }
+        assert_eq!(
+            run("delimiter=/&prefix=a/", "prefix=a/b").as_deref(),
+            Ok("delimiter=%2F&prefix=a%2Fb"),
+            "the signed prefix may hold the delimiter, and what it shows may be filtered"
+        );
+        assert_eq!(run("delimiter=--&prefix=a-", "prefix=a-b").as_deref(), Ok("delimiter=--&prefix=a-b"));
+        assert_eq!(run("delimiter=&prefix=a/", "prefix=a/b/").as_deref(), Ok("delimiter=&prefix=a%2Fb%2F"));
+        assert_eq!(run("max-keys=5&prefix=a", "max-keys=5").as_deref(), Ok("max-keys=5&prefix=a"));
+        assert_eq!(run("max-keys=5&prefix=a", "max-keys=4").as_deref(), Ok("max-keys=4&prefix=a"));
+    }
+
+    #[test]
+    fn a_signed_list_is_never_widened() {
+        for (signed, added, code) in [
+            ("prefix=a/b/", "prefix=a/", Code::AccessDenied),
+            ("prefix=a/b/", "prefix=", Code::AccessDenied),
+            ("prefix=a/b/", "prefix=a/c/", Code::AccessDenied),
+            ("prefix=a/b/", "start-after=a/c/", Code::AccessDenied),
+            ("prefix=a/b/", "prefix=a/b/c&prefix=a/b/d", Code::InvalidArgument),
+            ("prefix=a/b/&delimiter=/", "delimiter=", Code::InvalidArgument),
+            ("prefix=a/b/&continuation-token=t", "continuation-token=u", Code::InvalidArgument),
+            ("prefix=a/&delimiter=/", "prefix=a/b/", Code::AccessDenied),
+            ("prefix=a/&delimiter=/", "prefix=a/b/c", Code::AccessDenied),
+            ("prefix=a/&delimiter=/", "prefix=a//", Code::AccessDenied),
+            ("prefix=a/&delimiter=--", "prefix=a/b--c", Code::AccessDenied),
+            // The keys behind it go on with the other half of the delimiter.
+            ("prefix=a/&delimiter=--", "prefix=a/b-", Code::AccessDenied),
+            ("prefix=a/b/&max-keys=5", "max-keys=6", Code::InvalidArgument),
+            ("prefix=a/b/&max-keys=5", "max-keys=4294967296", Code::InvalidArgument),
+            ("prefix=a/b/&max-keys=5", "max-keys=-1", Code::InvalidArgument),
+            ("prefix=a/b/&max-keys=5", "max-keys=%2B1", Code::InvalidArgument),
+            ("prefix=a/b/&max-keys=5", "max-keys=abc", Code::InvalidArgument),
+            ("prefix=a/b/&max-keys=5", "max-keys=", Code::InvalidArgument),
+            ("prefix=a/b/&max-keys=abc", "max-keys=1", Code::InvalidArgument),
+            ("prefix=a/b/", "max-keys=4294967296", Code::InvalidArgument),
+            ("prefix=a/b/", "max-keys=-1", Code::InvalidArgument),
+            ("prefix=a/b/", "max-keys=%2B1", Code::InvalidArgument),
+            ("prefix=a/b/", "max-keys=abc", Code::InvalidArgument),
+            ("prefix=a/b/", "max-keys=", Code::InvalidArgument),
+        ] {
+            assert_eq!(run(signed, added), Err(code), "{signed} {added}");
+        }
+    }
+}

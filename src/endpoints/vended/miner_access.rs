@@ -1,0 +1,68 @@
+//! `POST /get-miner-specific-access`: the list of one miner, for validators.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{BODY_BYTES_MAX, ValidatorRequest, VendedEndpoints, account, registered_miner};
+use crate::{
+    auth::bittensor::vending::VendingRequest,
+    endpoints::json::Refusal,
+    exchange::{Exchange, RequestBody},
+};
+
+/// What a validator asks with about one miner.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(in crate::endpoints) struct MinerRequest {
+    #[serde(flatten)]
+    validator: ValidatorRequest,
+    /// The miner's hotkey, SS58.
+    miner_hotkey: String,
+    /// Which of the miner's folders, where its layout has sources.
+    source: Option<String>,
+}
+
+/// The list of one miner.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::endpoints) struct MinerAccess {
+    bucket: String,
+    region: String,
+    miner_hotkey: String,
+    miner_url: String,
+    prefix: String,
+    /// When the URL ends.
+    expiry: String,
+}
+
+impl VendedEndpoints {
+    pub(in crate::endpoints) async fn miner_access(
+        &self,
+        exchange: &mut Exchange,
+        body: RequestBody,
+    ) -> Result<MinerAccess, Refusal> {
+        let request: MinerRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
+        let miner = account("miner_hotkey", &request.miner_hotkey)?;
+        let fields = request.validator.signed_fields();
+        let verified = self.verify_validator(&VendingRequest::Miner(miner), &fields, exchange)?;
+        let owner = registered_miner(&verified, miner)?;
+        let source = request.source.as_deref().filter(|source| !source.is_empty());
+        let templates = self.access.policy().templates().iter();
+        let folders: Vec<Vec<String>> =
+            templates.map(|template| template.owned_folders(&owner, source)).collect();
+        // A layout that names the miner in one folder says it all; else the first folder there is.
+        let one = folders
+            .iter()
+            .find(|folders| folders.len() == 1)
+            .or_else(|| folders.iter().find(|folders| !folders.is_empty()));
+        let prefix = one.and_then(|folders| folders.first()).cloned();
+        let prefix = prefix.ok_or_else(|| Refusal::bad_request("Invalid source"))?;
+        let links = self.links(exchange, &verified, verified.expires_at)?;
+        Ok(MinerAccess {
+            bucket: self.site.bucket().name.clone(),
+            region: self.site.bucket().region.clone(),
+            miner_hotkey: request.miner_hotkey,
+            miner_url: links.list(&prefix, None)?,
+            prefix,
+            expiry: verified.expires_at.to_string(),
+        })
+    }
+}

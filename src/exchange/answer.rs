@@ -1,0 +1,202 @@
+//! An answer on its way to the client: whole, or streamed from the store; its end writes the access record.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{AccessRecord, Exchange};
+use crate::{
+    body::{
+        answer_stream::{AnswerEnd, AnswerStream},
+        failure::BoxError,
+        late_error::LateError,
+    },
+    error::Error,
+    s3::xml,
+};
+
+/// The header of a request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+
+/// Seconds after which a client should try again what failed here.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// The body of an answer; its end writes the access record.
+pub(crate) type AnswerBody = AnswerStream<Content, Box<dyn FnOnce(u64, AnswerEnd) + Send>>;
+
+/// What takes the place of an `<Error>` in a 200: given the store's, gives this server's.
+pub(crate) type ReplaceError = Box<dyn FnOnce(Bytes) -> Bytes + Send>;
+
+/// An answer on its way out.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    content: Content,
+    /// Set by a 200 that turned out to be an error.
+    late_error: Option<Arc<OnceLock<Error>>>,
+}
+
+/// What an answer consists of.
+pub(crate) enum Content {
+    /// All of it; none once it has been given out.
+    Whole(Option<Bytes>),
+    /// The store's, as it comes.
+    Store(Incoming),
+    /// The store's, which may turn out to be an error.
+    MayFail(Box<LateError<Incoming, ReplaceError>>),
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Whole(_) => "Whole",
+            Self::Store(_) => "Store",
+            Self::MayFail(_) => "MayFail",
+        })
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Store(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::MayFail(body) => Pin::new(body.as_mut()).poll_frame(context).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Store(body) => body.is_end_stream(),
+            Self::MayFail(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Store(body) => body.size_hint(),
+            Self::MayFail(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Answer {
+    /// An answer that is there as a whole. One without a body has no content type.
+    pub(crate) fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let body = Some(body.into()).filter(|body| !body.is_empty());
+        let mut headers = HeaderMap::new();
+        if body.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        Self { status, headers, content: Content::Whole(body), late_error: None }
+    }
+
+    /// S3's XML, as this server says it.
+    pub(crate) fn xml(document: String) -> Self {
+        Self::whole(StatusCode::OK, "application/xml", document)
+    }
+
+    /// The store's answer, streamed on as it is.
+    pub(crate) fn from_store(status: StatusCode, headers: HeaderMap, body: Incoming) -> Self {
+        Self { status, headers, content: Content::Store(body), late_error: None }
+    }
+
+    /// The store's 200, which may still turn out to be an error (P46); `replace` then gives what is sent in
+    /// its place, and has put into `late_error` what it was.
+    pub(crate) fn from_store_that_may_fail(
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Incoming,
+        replace: ReplaceError,
+        late_error: Arc<OnceLock<Error>>,
+    ) -> Self {
+        // An error in its place is of another length.
+        headers.remove(header::CONTENT_LENGTH);
+        let content = Content::MayFail(Box::new(LateError::new(body, replace)));
+        Self { status, headers, content, late_error: Some(late_error) }
+    }
+
+    /// The refusal of a request: for the client in XML, for the log in the record.
+    pub(crate) fn refusal(error: Error, exchange: &mut Exchange) -> Self {
+        let document = match exchange.is_head() {
+            true => String::new(),
+            false => xml::error(
+                error.code.as_str(),
+                &error.message,
+                &error.elements,
+                exchange.path(),
+                &exchange.record.request_id,
+            ),
+        };
+        let mut answer = Self::whole(error.code.status(), "application/xml", document);
+        if error.code.status() == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        exchange.record.error = Some(error);
+        answer
+    }
+
+    /// Sets a header.
+    #[must_use]
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Sets the headers that are there in `headers`.
+    #[must_use]
+    pub(crate) fn headers_of(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// Its headers so far.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Whether its status is one of success.
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    /// Sends it on its way; `record` is written when its body has ended. A body from the store may be silent
+    /// for `idle`.
+    pub(crate) fn into_response(self, record: AccessRecord, idle: Duration) -> Response<AnswerBody> {
+        let Self { status, mut headers, content, late_error } = self;
+        if !headers.contains_key(&REQUEST_ID)
+            && let Ok(id) = HeaderValue::from_str(&record.request_id)
+        {
+            headers.insert(REQUEST_ID, id);
+        }
+        let finish = move |sent_bytes: u64, end: AnswerEnd| {
+            let mut record = record;
+            if let Some(error) = late_error.as_ref().and_then(|late_error| late_error.get()) {
+                record.error = Some(error.clone());
+            }
+            record.end(status, sent_bytes, &end);
+        };
+        let finish = Box::new(finish) as Box<dyn FnOnce(u64, AnswerEnd) + Send>;
+        let mut response = Response::new(AnswerStream::new(content, idle, finish));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}

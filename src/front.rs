@@ -1,0 +1,139 @@
+//! Where a request goes: to an endpoint, to the upload of a form, or down the road of S3. The only room that
+//! knows all of them.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use crate::{
+    access::Access,
+    body::bounded::drain,
+    config::Config,
+    endpoint::Endpoint,
+    endpoints::Endpoints,
+    exchange::{Answer, AnswerBody, Exchange, RequestBody},
+    proxy::{self, Proxy},
+    site::Site,
+    store::Store,
+};
+
+/// What is read of a body whose request was refused, so that the client sees the answer and not a reset
+/// (P40). A client that sends more without looking has to bear the reset.
+const DRAIN_BYTES_MAX: u64 = 64 << 20;
+
+/// And for how long.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Answers requests; built once, shared by all connections.
+pub(crate) struct Front {
+    access: Arc<Access>,
+    site: Arc<Site>,
+    proxy: Proxy,
+    endpoints: Endpoints,
+    /// How long the store may be silent in the middle of an answer.
+    store_idle: Duration,
+}
+
+impl Front {
+    /// A front before `store`, by the rest of the configuration that `access` was not made of.
+    pub(crate) fn new(config: &Config, access: Access, store: Store) -> Self {
+        let Config { server, bucket, store: store_settings, session, limits, endpoints, .. } = config;
+        let store_idle = store.idle_timeout();
+        let (access, store) = (Arc::new(access), Arc::new(store));
+        let site = Arc::new(Site::new(server, bucket));
+        let pace = proxy::pace(limits);
+        Self {
+            proxy: Proxy::new(
+                Arc::clone(&access),
+                Arc::clone(&site),
+                Arc::clone(&store),
+                *limits,
+                store_settings,
+                endpoints,
+            ),
+            endpoints: Endpoints::new(&access, &site, &store, endpoints, session, *limits, pace),
+            access,
+            site,
+            store_idle,
+        }
+    }
+
+    /// Who sends requests, for the operator's listener.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Answers one request; whatever happens, it is an answer.
+    pub(crate) async fn handle(
+        self: Arc<Self>,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<AnswerBody> {
+        let (head, body) = request.into_parts();
+        let peer = peer.ip();
+        let client = self.site.client_address(peer, &head.headers);
+        let mut exchange = Exchange::begin(head, peer, client, self.site.trusts(peer));
+        let (body, unread) = RequestBody::new(body);
+        let answer = self.answer(&mut exchange, body).await;
+
+        let Exchange { head, mut record, .. } = exchange;
+        record.received_bytes = unread.received_bytes();
+        let is_untouched = record.received_bytes == 0;
+        let mut response = answer.into_response(record, self.store_idle);
+        if let Some(rest) = unread.take() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back. Who has
+            // got it sends on, and must be read away like anybody.
+            let waits = is_untouched && expects_continue(&head.headers);
+            if !waits || head.version == http::Version::HTTP_2 {
+                tokio::spawn(drain(rest, DRAIN_BYTES_MAX, DRAIN_TIME_MAX));
+            }
+        }
+        if head.version == http::Version::HTTP_2 {
+            response.headers_mut().remove(header::CONNECTION);
+        }
+        response
+    }
+
+    async fn answer(&self, exchange: &mut Exchange, body: RequestBody) -> Answer {
+        if let Some(endpoint) = Endpoint::at(exchange.path()) {
+            return self.endpoints.answer(endpoint, exchange, body).await;
+        }
+        if is_browser_at_the_root(exchange) {
+            return to_the_docs();
+        }
+        let result = match proxy::is_form(&exchange.head) {
+            true => self.proxy.post_form(exchange, body).await,
+            false => self.proxy.road(exchange, body).await,
+        };
+        result.unwrap_or_else(|error| Answer::refusal(error, exchange))
+    }
+}
+
+/// Whether a person looks at the server with a browser: no S3 client asks for HTML, and none lists buckets
+/// without signing.
+fn is_browser_at_the_root(exchange: &Exchange) -> bool {
+    let head = &exchange.head;
+    let asks_for_html = |accept: &HeaderValue| {
+        let media_types = accept.as_bytes().split(|byte| *byte == b',');
+        media_types
+            .filter_map(|range| range.split(|byte| *byte == b';').next())
+            .any(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/html"))
+    };
+    matches!(head.method, Method::GET | Method::HEAD)
+        && head.uri.path() == "/"
+        && head.uri.query().is_none_or(str::is_empty)
+        && !head.headers.contains_key(header::AUTHORIZATION)
+        && head.headers.get_all(header::ACCEPT).iter().any(asks_for_html)
+}
+
+fn to_the_docs() -> Answer {
+    Answer::whole(StatusCode::SEE_OTHER, "text/plain", "")
+        .header(header::LOCATION, HeaderValue::from_static(Endpoint::Docs.path()))
+        .header(header::VARY, HeaderValue::from_static("accept, authorization"))
+}
+
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

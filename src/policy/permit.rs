@@ -1,0 +1,256 @@
+//! Leave to do exactly one request, and what may be asked of the store with it.
+//!
+//! Invariants: [`super::Policy::authorise`] alone makes a [`Permit`]; each way of serving a request has a
+//! type of its own, which hands out the requests to the store that belong to it and no others.
+
+use super::{Action, Caller, Outbound, Policy};
+use crate::{
+    error::Result,
+    s3::{
+        CopySource, ForwardedHeaders, Operation, Request,
+        xml::{Delete, DeleteObject},
+    },
+};
+
+/// Leave to do exactly one request.
+#[derive(Debug)]
+pub struct Permit<'a> {
+    policy: &'a Policy,
+    caller: &'a Caller,
+    request: Request,
+    way: Way,
+}
+
+/// The way a permitted request is served, with what was decided about it.
+#[derive(Debug)]
+pub(super) enum Way {
+    Bucket(BucketOperation),
+    Folders(Vec<String>),
+    List,
+    Forward,
+    Upload,
+    Copy(CopySource),
+    Complete { upload_id: String },
+    DeleteObjects,
+}
+
+/// Operations on the bucket itself, which this server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are S3's own")]
+pub enum BucketOperation {
+    ListBuckets,
+    HeadBucket,
+    CreateBucket,
+    GetBucketLocation,
+}
+
+/// A permitted request by the way it is served.
+#[derive(Debug)]
+pub enum Permitted<'p> {
+    /// A question about the bucket, answered here.
+    Bucket(BucketOperation),
+    /// A list above the caller's folders, answered here with just these common prefixes: they lead to the
+    /// folders.
+    Folders(&'p [String]),
+    /// A list by the store, inside what the caller may list.
+    List(ListPermit<'p>),
+    /// Goes on as it is, without a body.
+    Forward(ForwardPermit<'p>),
+    /// Brings an object, or a part of one.
+    Upload(UploadPermit<'p>),
+    /// Copies within the store; source and target are both permitted.
+    Copy(CopyPermit<'p>),
+    /// Completes a multipart upload.
+    Complete(CompletePermit<'p>),
+    /// Deletes the keys that its body names, each of which is judged by itself.
+    DeleteObjects(DeletePermit<'p>),
+}
+
+/// See [`Permitted::List`].
+#[derive(Debug, Clone, Copy)]
+pub struct ListPermit<'p>(&'p Permit<'p>);
+
+/// See [`Permitted::Forward`].
+#[derive(Debug, Clone, Copy)]
+pub struct ForwardPermit<'p>(&'p Permit<'p>);
+
+/// See [`Permitted::Upload`].
+#[derive(Debug, Clone, Copy)]
+pub struct UploadPermit<'p>(&'p Permit<'p>);
+
+/// See [`Permitted::Copy`].
+#[derive(Debug, Clone, Copy)]
+pub struct CopyPermit<'p> {
+    permit: &'p Permit<'p>,
+    source: &'p CopySource,
+}
+
+/// See [`Permitted::Complete`].
+#[derive(Debug, Clone, Copy)]
+pub struct CompletePermit<'p> {
+    permit: &'p Permit<'p>,
+    upload_id: &'p str,
+}
+
+/// See [`Permitted::DeleteObjects`].
+#[derive(Debug, Clone, Copy)]
+pub struct DeletePermit<'p>(&'p Permit<'p>);
+
+impl<'a> Permit<'a> {
+    pub(super) fn new(policy: &'a Policy, caller: &'a Caller, request: Request, way: Way) -> Self {
+        Self { policy, caller, request, way }
+    }
+
+    /// The request that is permitted.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The operation that is permitted.
+    pub fn operation(&self) -> Operation {
+        self.request.operation
+    }
+
+    /// The caller to whom it is permitted.
+    pub fn caller(&self) -> &Caller {
+        self.caller
+    }
+
+    /// How the request is served.
+    pub fn permitted(&self) -> Permitted<'_> {
+        match &self.way {
+            Way::Bucket(operation) => Permitted::Bucket(*operation),
+            Way::Folders(prefixes) => Permitted::Folders(prefixes),
+            Way::List => Permitted::List(ListPermit(self)),
+            Way::Forward => Permitted::Forward(ForwardPermit(self)),
+            Way::Upload => Permitted::Upload(UploadPermit(self)),
+            Way::Copy(source) => Permitted::Copy(CopyPermit { permit: self, source }),
+            Way::Complete { upload_id } => Permitted::Complete(CompletePermit { permit: self, upload_id }),
+            Way::DeleteObjects => Permitted::DeleteObjects(DeletePermit(self)),
+        }
+    }
+}
+
+impl Permit<'_> {
+    /// Leave to list the store, where that is what is permitted.
+    pub fn as_list(&self) -> Option<ListPermit<'_>> {
+        matches!(self.way, Way::List).then_some(ListPermit(self))
+    }
+
+    /// Leave to upload, where that is what is permitted.
+    pub fn as_upload(&self) -> Option<UploadPermit<'_>> {
+        matches!(self.way, Way::Upload).then_some(UploadPermit(self))
+    }
+}
+
+impl<'p> ListPermit<'p> {
+    /// The prefix that is listed.
+    pub fn prefix(&self) -> &'p str {
+        self.0.request.query.get("prefix").unwrap_or_default()
+    }
+
+    /// The list itself.
+    pub fn outbound(&self, headers: ForwardedHeaders) -> Outbound {
+        Outbound::of_request(&self.0.request, headers)
+    }
+
+    /// The page of a ListObjectsV2 that a continuation token leads to; the first without one.
+    ///
+    /// # Errors
+    /// `InvalidURI` where the query is full already.
+    pub fn page(&self, token: Option<&str>) -> Result<Outbound> {
+        let mut outbound = self.outbound(ForwardedHeaders::default());
+        if let Some(token) = token {
+            outbound.query_mut().push("continuation-token", token)?;
+        }
+        Ok(outbound)
+    }
+}
+
+impl ForwardPermit<'_> {
+    /// The request itself.
+    pub fn outbound(&self, headers: ForwardedHeaders) -> Outbound {
+        Outbound::of_request(&self.0.request, headers)
+    }
+}
+
+impl<'p> UploadPermit<'p> {
+    /// Whether the body is one part of an object, and not a whole one.
+    pub fn is_part(&self) -> bool {
+        self.0.request.operation == Operation::UploadPart
+    }
+
+    /// Who uploads.
+    pub fn caller(&self) -> &'p Caller {
+        self.0.caller
+    }
+
+    /// The request for the store, without its body.
+    pub fn outbound(&self, headers: ForwardedHeaders) -> Outbound {
+        Outbound::of_request(&self.0.request, headers)
+    }
+}
+
+impl<'p> CopyPermit<'p> {
+    /// Whether the copy is one part of an object, and not a whole one.
+    pub fn is_part(&self) -> bool {
+        self.permit.request.operation == Operation::UploadPartCopy
+    }
+
+    /// The object that is copied.
+    pub fn source(&self) -> &'p CopySource {
+        self.source
+    }
+
+    /// A HEAD of the source.
+    pub fn source_head(&self) -> Outbound {
+        Outbound::head(&self.source.key, self.source.version_id.as_deref())
+    }
+
+    /// The copy itself.
+    pub fn outbound(&self, headers: ForwardedHeaders) -> Outbound {
+        Outbound::of_request(&self.permit.request, headers).with_copy_source(self.source.clone())
+    }
+}
+
+impl CompletePermit<'_> {
+    /// The parts of the upload with numbers above `after`.
+    pub fn parts_page(&self, after: Option<u32>) -> Outbound {
+        Outbound::parts(&self.permit.request, self.upload_id, after)
+    }
+
+    /// Takes the upload back.
+    pub fn abort(&self) -> Outbound {
+        Outbound::abort(&self.permit.request, self.upload_id)
+    }
+
+    /// The completion, without its body.
+    pub fn outbound(&self, headers: ForwardedHeaders) -> Outbound {
+        Outbound::of_request(&self.permit.request, headers)
+    }
+}
+
+impl DeletePermit<'_> {
+    /// Judges each key by itself (P31); gives the document of those that may go, and a refusal for each
+    /// other.
+    pub fn divide(&self, mut delete: Delete) -> (Delete, Vec<(DeleteObject, crate::error::Error)>) {
+        let Permit { policy, caller, .. } = self.0;
+        let mut refused = Vec::new();
+        delete.objects = std::mem::take(&mut delete.objects)
+            .into_iter()
+            .filter_map(|object| match policy.check(caller, Action::Delete, &object.key) {
+                Ok(()) => Some(object),
+                Err(error) => {
+                    refused.push((object, error));
+                    None
+                }
+            })
+            .collect();
+        (delete, refused)
+    }
+
+    /// The deletion of the keys that may go, without its body.
+    pub fn outbound(&self, headers: ForwardedHeaders) -> Outbound {
+        Outbound::of_request(&self.0.request, headers)
+    }
+}

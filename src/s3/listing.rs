@@ -1,0 +1,30 @@
+//! Paging of listings, as the client asks for it.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>.
+
+use super::uri::Query;
+
+/// The query name of ListObjectsV2 that a continuation takes the place of.
+pub(crate) const START_AFTER: &str = "start-after";
+
+/// Whether a listing goes on from a continuation token. S3 then takes no notice of [`START_AFTER`], and
+/// minio-py sends the token in both: it is neither checked nor forwarded.
+pub(crate) fn is_continued(query: &Query) -> bool {
+    query.get("continuation-token").is_some_and(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_token_begins_a_listing() {
+        for (query, continued) in [
+            ("list-type=2&continuation-token=abc&start-after=abc", true),
+            ("list-type=2&continuation-token=&start-after=abc", false),
+            ("list-type=2&start-after=abc", false),
+        ] {
+            assert_eq!(is_continued(&Query::parse(Some(query)).unwrap()), continued, "{query}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The endpoints beside S3, forms, and presigned lists that page.
+
+mod forms;
+mod lists;
+mod miners;
+mod open;
+mod validators;

@@ -1,0 +1,111 @@
+//! Health, the layout, and the document of the API.
+
+use serde_json::json;
+
+use crate::harness::{
+    server::{Setup, TestServer},
+    store::Reply,
+    vending::{ok, refused},
+};
+
+#[tokio::test]
+async fn anybody_may_ask_how_the_server_does() {
+    let server = TestServer::start().await;
+    assert_eq!(ok(&server.plain_get("/healthz").await), json!({ "status": "ok" }));
+    assert_eq!(ok(&server.plain_get("/readyz").await), json!({ "status": "ready" }));
+    let health = ok(&server.plain_get("/healthcheck").await);
+    assert_eq!((health["status"].as_str(), health["s3_ok"].as_bool()), (Some("ok"), Some(true)));
+    for name in
+        ["timestamp", "bucket", "region", "folder_structure", "s3_latency_ms", "metagraph_syncer", "timeouts"]
+    {
+        assert!(health.get(name).is_some(), "{name}");
+    }
+    // The store is looked at once for all who ask.
+    ok(&server.plain_get("/healthcheck").await);
+    assert_eq!(server.store.seen().len(), 1);
+    let formats = ok(&server.plain_get("/commitment-formats").await);
+    assert_eq!(formats["formats"]["/get-validator-access"], json!("s3:validator:access:{timestamp}"));
+    assert_eq!(ok(&server.plain_get("/structure-info").await)["roots"], json!(["data/"]));
+
+    let server = TestServer::start().await;
+    server.store.always(Reply::new(503));
+    let health = ok(&server.plain_get("/healthcheck").await);
+    assert_eq!((health["status"].as_str(), health["s3_ok"].as_bool()), (Some("degraded"), Some(false)));
+}
+
+#[tokio::test]
+async fn p38_a_stale_registry_is_told() {
+    let server = TestServer::with(Setup { chain: "stale_seconds_max = 1".into(), ..Setup::default() }).await;
+    std::fs::remove_file(server.registry()).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
+    refused(&server.plain_get("/readyz").await, 503, "registry");
+    assert_eq!(ok(&server.plain_get("/healthcheck").await)["status"], json!("degraded"));
+}
+
+#[tokio::test]
+async fn p18_endpoints_match_exactly() {
+    let server = TestServer::start().await;
+    for path in [
+        "/healthz/",
+        "/healthz2",
+        "/openapi.json/",
+        "/openapi.json/x",
+        "/readyz/../x",
+        "//healthz",
+        "/HEALTHZ",
+        "/get-folder-access/",
+        "/structure-info2",
+    ] {
+        server.plain_get(path).await.refused(403, "AccessDenied");
+    }
+    for path in ["/get-folder-access", "/get-validator-access", "/get-file-presigned-urls", "/v1/session"] {
+        let answer = server.plain_get(path).await;
+        refused(&answer, 405, "POST");
+        assert_eq!(answer.get("allow"), Some("POST"));
+    }
+    let answer = server.post_json("/openapi.json", &json!({})).await;
+    refused(&answer, 405, "GET");
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
+async fn p40_a_request_that_is_too_long_is_told_so() {
+    let server = TestServer::start().await;
+    let long = json!({ "hotkey": "5".repeat(600_000) });
+    for path in ["/get-folder-access", "/get-validator-access"] {
+        refused(&server.post_json(path, &long).await, 400, "too big");
+    }
+    server.store.saw_nothing();
+}
+
+/// `UPDATE_GOLDEN=1 cargo test golden` writes the document anew; read the difference before it is committed.
+#[tokio::test]
+async fn the_document_is_the_golden_one_and_whole() {
+    let server = TestServer::start().await;
+    let document = ok(&server.plain_get("/openapi.json").await);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/openapi.json");
+    let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap(),
+        text,
+        "run with UPDATE_GOLDEN=1 and read the difference"
+    );
+    assert_eq!(document["openapi"], json!("3.1.0"));
+    // Every reference leads somewhere, and every refusal has an example.
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for (at, _) in text.match_indices("\"$ref\": \"#/components/schemas/") {
+        let name = text[at..].split('"').nth(3).unwrap().rsplit('/').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
+    }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (_, operation) in item.as_object().unwrap() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let content = &response["content"]["application/json"];
+                assert!(status == "200" || content["example"]["detail"].is_string(), "{path} {status}");
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What the tests are made of: a Subgate in this process between a client that can misbehave and a store and
+//! a chain that do as they are told.
+
+pub mod client;
+pub mod logs;
+pub mod node;
+pub mod server;
+pub mod sigv4;
+pub mod store;
+pub mod vending;

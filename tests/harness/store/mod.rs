@@ -1,0 +1,355 @@
+//! The store behind: an in-process S3 of the usual operations that records all it gets, checks every
+//! signature anew and can be told to answer otherwise.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::harness::sigv4::{self, Pair};
+
+mod check;
+mod s3;
+
+pub use check::{CHECKSUMS, checksum, md5_hex};
+
+/// The bucket's name here; clients know it under another.
+pub const BUCKET: &str = "store-bucket";
+pub const REGION: &str = "eu-store-1";
+pub const ACCESS_KEY: &str = "AKSTOREOWNKEY";
+pub const SECRET_KEY: &str = "the+stores/own+secret+key";
+pub const LAST_MODIFIED: &str = "Tue, 03 Nov 2026 10:11:12 GMT";
+pub const LAST_MODIFIED_XML: &str = "2026-11-03T10:11:12.345Z";
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+/// One request as it came.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub method: String,
+    pub target: String,
+    /// Decoded, without the bucket and its slash.
+    pub key: String,
+    pub query: Vec<Pair>,
+    pub headers: HeaderMap,
+    /// As on the wire, without HTTP's own framing.
+    pub body: Vec<u8>,
+    /// Whether the body came to its proper end.
+    pub whole: bool,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Object {
+    pub data: Vec<u8>,
+    pub headers: Vec<Pair>,
+    pub etag: String,
+}
+
+/// What to answer instead of what an S3 would.
+#[derive(Clone, Default)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<Pair>,
+    pub pieces: Vec<(Duration, Bytes)>,
+    /// Without reading the request body.
+    pub early: bool,
+    /// Break the connection after the pieces.
+    pub broken: bool,
+}
+
+impl Reply {
+    pub fn new(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A body of known length.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let length = body.len().to_string();
+        self.header("content-length", &length).piece(0, body)
+    }
+
+    /// A piece of a body, so many milliseconds after the one before.
+    pub fn piece(mut self, after: u64, piece: impl Into<Bytes>) -> Self {
+        self.pieces.push((Duration::from_millis(after), piece.into()));
+        self
+    }
+
+    pub fn early(mut self) -> Self {
+        self.early = true;
+        self
+    }
+
+    pub fn broken(mut self) -> Self {
+        self.broken = true;
+        self
+    }
+
+    /// S3's error document, with what a store adds of its own.
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::new(status).header("content-type", "application/xml").header("x-amz-request-id", "STORE1").body(
+            format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+                 <Error><Code>{code}</Code><Message>{message}</Message>\
+                 <AWSAccessKeyId>{ACCESS_KEY}</AWSAccessKeyId>\
+                 <StringToSign>AWS4-HMAC-SHA256 secret</StringToSign>\
+                 <BucketName>{BUCKET}</BucketName><HostId>host</HostId></Error>"
+            ),
+        )
+    }
+
+    fn response(self) -> Response<Body> {
+        let mut response = Response::builder().status(self.status);
+        for (name, value) in &self.headers {
+            response = response.header(name, value.as_bytes());
+        }
+        let mut pieces: Vec<_> = self.pieces.into_iter().map(Some).collect();
+        if self.broken {
+            pieces.push(None);
+        }
+        let frames = futures_util::stream::unfold(pieces.into_iter(), |mut left| async {
+            let frame = match left.next()? {
+                Some((after, piece)) => {
+                    tokio::time::sleep(after).await;
+                    Ok(Frame::data(piece))
+                }
+                None => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Err(std::io::Error::other("broken"))
+                }
+            };
+            Some((frame, left))
+        });
+        response.body(BodyExt::boxed(SyncBody(Mutex::new(Box::pin(StreamBody::new(frames)))))).unwrap()
+    }
+}
+
+/// A body that `BoxBody` takes although its stream is not `Sync`.
+struct SyncBody<B>(Mutex<std::pin::Pin<Box<B>>>);
+
+impl<B: hyper::body::Body<Data = Bytes, Error = std::io::Error>> hyper::body::Body for SyncBody<B> {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.0.lock().unwrap().as_mut().poll_frame(context)
+    }
+}
+
+type Script = Box<dyn Fn(&Seen) -> Option<Reply> + Send>;
+
+#[derive(Default)]
+struct State {
+    seen: Mutex<Vec<Seen>>,
+    objects: Mutex<BTreeMap<String, Object>>,
+    uploads: Mutex<BTreeMap<String, Upload>>,
+    scripts: Mutex<Vec<Script>>,
+    violations: Mutex<Vec<String>>,
+    parts_page: Mutex<usize>,
+}
+
+#[derive(Default, Clone)]
+struct Upload {
+    key: String,
+    parts: BTreeMap<u32, Vec<u8>>,
+}
+
+/// The store; one for each test.
+#[derive(Clone)]
+pub struct Store {
+    pub address: SocketAddr,
+    state: Arc<State>,
+}
+
+impl Store {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State { parts_page: Mutex::new(1000), ..State::default() });
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let state = Arc::clone(&shared);
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| handle(Arc::clone(&state), request));
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Answers what `script` gives for a request, in place of the usual.
+    pub fn script(&self, script: impl Fn(&Seen) -> Option<Reply> + Send + 'static) {
+        self.state.scripts.lock().unwrap().push(Box::new(script));
+    }
+
+    /// Answers as usual again.
+    pub fn unscript(&self) {
+        self.state.scripts.lock().unwrap().clear();
+    }
+
+    /// Answers every request with `reply`.
+    pub fn always(&self, reply: Reply) {
+        self.script(move |_| Some(reply.clone()));
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.seen.lock().unwrap().clone()
+    }
+
+    /// The last request, which must be there.
+    pub fn last(&self) -> Seen {
+        self.seen().pop().unwrap()
+    }
+
+    pub fn forget(&self) {
+        self.state.seen.lock().unwrap().clear();
+    }
+
+    #[track_caller]
+    pub fn saw_nothing(&self) {
+        let seen: Vec<_> =
+            self.seen().iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+        assert!(seen.is_empty(), "the store was asked {seen:?}");
+    }
+
+    /// Waits until `holds` says so of what was seen.
+    pub async fn wait(&self, holds: impl Fn(&[Seen]) -> bool) {
+        let waiting = async {
+            while !holds(&self.seen()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the store waited in vain");
+    }
+
+    pub fn put(&self, key: &str, data: impl Into<Vec<u8>>) {
+        self.put_with(key, data, &[]);
+    }
+
+    pub fn put_with(&self, key: &str, data: impl Into<Vec<u8>>, headers: &[(&str, &str)]) {
+        let data = data.into();
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let object = Object { etag: md5_hex(&data), data, headers };
+        self.state.objects.lock().unwrap().insert(key.to_owned(), object);
+    }
+
+    pub fn object(&self, key: &str) -> Option<Object> {
+        self.state.objects.lock().unwrap().get(key).cloned()
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        self.state.objects.lock().unwrap().keys().cloned().collect()
+    }
+
+    pub fn uploads(&self) -> usize {
+        self.state.uploads.lock().unwrap().len()
+    }
+
+    /// Parts on one page of ListParts.
+    pub fn parts_page(&self, parts: usize) {
+        *self.state.parts_page.lock().unwrap() = parts;
+    }
+
+    /// What was wrong with the requests of Subgate itself.
+    pub fn violations(&self) -> Vec<String> {
+        self.state.violations.lock().unwrap().clone()
+    }
+}
+
+async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+    let (parts, mut body) = request.into_parts();
+    let path = String::from_utf8(sigv4::decode(parts.uri.path())).unwrap();
+    let key = path.strip_prefix(&format!("/{BUCKET}")).unwrap_or("?").trim_start_matches('/').to_owned();
+    let mut seen = Seen {
+        method: parts.method.to_string(),
+        target: parts.uri.to_string(),
+        key,
+        query: sigv4::pairs(parts.uri.query().unwrap_or_default()),
+        headers: parts.headers,
+        ..Seen::default()
+    };
+    let index = {
+        let mut all = state.seen.lock().unwrap();
+        all.push(seen.clone());
+        all.len() - 1
+    };
+    let update = |seen: &Seen| {
+        if let Some(slot) = state.seen.lock().unwrap().get_mut(index) {
+            *slot = seen.clone();
+        }
+    };
+    if let Err(what) = check::check_signature(&seen, &path) {
+        let line = format!("{} {}: {what}", seen.method, seen.target);
+        state.violations.lock().unwrap().push(line);
+        return Ok(Reply::error(403, "SignatureDoesNotMatch", &what).response());
+    }
+    let reply = state.scripts.lock().unwrap().iter().find_map(|script| script(&seen));
+    if let Some(reply) = reply.clone().filter(|reply| reply.early) {
+        // Some of the body is there before the answer leaves.
+        if let Some(Ok(frame)) = body.frame().await {
+            seen.body.extend_from_slice(&frame.into_data().unwrap_or_default());
+        }
+        update(&seen);
+        // The rest is not read, but the connection stays for a while, so that the answer is no victim of a
+        // reset.
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            drop(body);
+        });
+        return Ok(reply.response());
+    }
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => seen.body.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(error) => {
+                update(&seen);
+                return Err(std::io::Error::other(error));
+            }
+        }
+    }
+    seen.whole = true;
+    update(&seen);
+    let reply = match reply {
+        Some(reply) => reply,
+        None => match check::content(&seen) {
+            Ok(data) => s3::usual(&state, &seen, data),
+            Err(reply) => *reply,
+        },
+    };
+    Ok(reply.response())
+}

@@ -1,0 +1,14 @@
+//! The whole road by its behaviour: Subgate in front of a scripted store, spoken to over TCP.
+//!
+//! The store recomputes the signature of every request that reaches it, and each test ends by asking whether
+//! one was false.
+
+mod answers;
+mod authentication;
+mod changes;
+mod keys;
+mod listing;
+mod logs;
+mod payloads;
+mod sessions;
+mod streaming;
