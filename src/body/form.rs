@@ -12,7 +12,7 @@
 //!   false, is an error and never becomes part of the object.
 
 pub use boundary::Boundary;
-pub(crate) use file::{FilePart, FormFile};
+pub(crate) use file::FilePart;
 pub(crate) use head::read_head;
 pub use head::{FORM_FIELDS_MAX, FORM_HEAD_BYTES_MAX, FormHead, FormHeadParser};
 

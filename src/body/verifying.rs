@@ -88,7 +88,7 @@ where
         }
     }
 
-    /// Where the proxy reads how far this body came and how it ended.
+    /// Where the proxy reads how this body ended.
     pub(crate) fn report(&self) -> Arc<UploadReport> {
         Arc::clone(&self.report)
     }

@@ -15,7 +15,7 @@ use crate::{
     auth::{Payload, sigv4::post_policy::PostForm},
     body::{
         client_body::ClientBody,
-        form::{Boundary, FORM_HEAD_BYTES_MAX, FormFile, FormHead, read_head},
+        form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, read_head},
         plan::{Framing, Plan},
     },
     error::{Code, Error, Result},
@@ -74,7 +74,7 @@ impl Proxy {
     ///
     /// # Errors
     /// S3's codes for what is wrong with the form, its policy, or the caller's rights.
-    pub(crate) async fn post_form(&self, exchange: &mut Exchange, mut body: RequestBody) -> Result<Answer> {
+    pub(crate) async fn post_form(&self, exchange: &mut Exchange, body: RequestBody) -> Result<Answer> {
         let now = exchange.now;
         check_head(&exchange.head)?;
         let host = site::host(&exchange.head)?.to_owned();
@@ -93,7 +93,8 @@ impl Proxy {
         let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
         // The fields, within bounds, and the beginning of the file.
-        let (form_head, file) = read_head(&mut body, &boundary, form_bytes, self.pace).await?;
+        let (form_head, file) = read_head(body, &boundary, form_bytes, self.pace).await?;
+        let file_bytes = file.bytes();
         let is_own_host = self.site.is_own_host(&host);
         let form = PostForm { fields: &form_head.fields, host: &host, is_own_host };
 
@@ -116,10 +117,10 @@ impl Proxy {
         let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
 
         // The bounds of the policy, and the server's own.
-        verified.policy().check_length(file.bytes())?;
-        sizes::check_object(&self.limits, file.bytes())?;
+        verified.policy().check_length(file_bytes)?;
+        sizes::check_object(&self.limits, file_bytes)?;
 
-        let answer = self.store_file(exchange, permit, forwarded, &fields, file, body).await?;
+        let answer = self.store_file(exchange, permit, forwarded, &fields, file).await?;
         if !answer.is_success() {
             return Ok(answer);
         }
@@ -135,13 +136,12 @@ impl Proxy {
         permit: UploadPermit<'_>,
         mut forwarded: ForwardedHeaders,
         fields: &HeaderMap,
-        file: FormFile,
-        body: RequestBody,
+        file: FilePart<RequestBody>,
     ) -> Result<Answer> {
         let expected = expected_digests(&Payload::Unsigned, fields, self.verified_by_store)?;
         let plan = Plan::new(Framing::Plain, file.bytes(), expected);
         let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned, self.verified_by_store)?;
-        let body = ClientBody::FormFile(Box::new(file.in_body(body)));
+        let body = ClientBody::FormFile(Box::new(file));
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }
 

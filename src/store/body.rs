@@ -182,7 +182,7 @@ impl Body for StoreBody {
 impl Drop for StoreBody {
     fn drop(&mut self) {
         if let Kind::Upload { upload, shared } = &mut self.kind {
-            // The upload leaves the client's rest to its outcome before anyone is told.
+            // The upload leaves what it did not read behind before anyone is told.
             *upload = None;
             shared.over.notify_one();
         }

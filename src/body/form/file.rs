@@ -17,53 +17,13 @@ use crate::{
     error::Result,
 };
 
-/// What is known of a form's file once the head of the form was read.
-pub(crate) struct FormFile {
-    /// What came together with the head.
-    first: Bytes,
-    bytes: u64,
-    boundary: Boundary,
-}
-
-impl FormFile {
-    /// The file that begins at `file_at` in a form of `form_bytes`, with the bytes `first` (P14, P42).
-    ///
-    /// # Errors
-    /// `MalformedPOSTRequest` where the form is too short for its own end.
-    pub(super) fn new(form_bytes: u64, file_at: u64, first: Bytes, boundary: &Boundary) -> Result<Self> {
-        let around_bytes = file_at.saturating_add(boundary.end().len() as u64);
-        let bytes = form_bytes
-            .checked_sub(around_bytes)
-            .ok_or_else(|| malformed("its Content-Length is too short for its own end"))?;
-        Ok(Self { first, bytes, boundary: boundary.clone() })
-    }
-
-    /// Its length, as the length of the form says.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The file as a body. `form` is the request's body, from which the head was read.
-    pub(crate) fn in_body<B>(self, form: B) -> FilePart<B> {
-        FilePart {
-            form,
-            first: self.first,
-            left_bytes: self.bytes,
-            delimiter: memmem::Finder::new(&self.boundary.delimiter()).into_owned(),
-            carry: Vec::new(),
-            end: self.boundary.end(),
-            end_seen: 0,
-            ended: false,
-        }
-    }
-}
-
 /// The file of a form as a body: the bytes up to the end of the form, which is then checked byte for byte.
 pub(crate) struct FilePart<B> {
     /// The rest of the request's body.
     form: B,
     /// What came together with the head, and has not been given out yet.
     first: Bytes,
+    /// The length of the file that has not been given out yet.
     left_bytes: u64,
     delimiter: memmem::Finder<'static>,
     /// The last bytes of the frame before: a delimiter may begin there.
@@ -76,6 +36,40 @@ pub(crate) struct FilePart<B> {
 }
 
 impl<B> FilePart<B> {
+    /// The file that begins at `file_at` in a form of `form_bytes`: with the bytes `first`, which came
+    /// together with the head, and then those of `form` (P14, P42).
+    ///
+    /// # Errors
+    /// `MalformedPOSTRequest` where the form is too short for its own end.
+    pub(super) fn new(
+        form: B,
+        first: Bytes,
+        file_at: u64,
+        form_bytes: u64,
+        boundary: &Boundary,
+    ) -> Result<Self> {
+        let end = boundary.end();
+        let around_bytes = file_at.saturating_add(end.len() as u64);
+        let left_bytes = form_bytes
+            .checked_sub(around_bytes)
+            .ok_or_else(|| malformed("its Content-Length is too short for its own end"))?;
+        Ok(Self {
+            form,
+            first,
+            left_bytes,
+            delimiter: memmem::Finder::new(&boundary.delimiter()).into_owned(),
+            carry: Vec::new(),
+            end,
+            end_seen: 0,
+            ended: false,
+        })
+    }
+
+    /// The length of what has not been read yet; before the first byte, that of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.left_bytes
+    }
+
     /// Splits `data` into what belongs to the file and what has to be the end of the form.
     fn admit(&mut self, mut data: Bytes) -> Result<Bytes> {
         let bytes = usize::try_from(self.left_bytes).unwrap_or(usize::MAX).min(data.len());

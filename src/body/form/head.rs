@@ -10,7 +10,7 @@ use memchr::memmem;
 
 use super::{
     boundary::{Boundary, malformed, parameters_of},
-    file::FormFile,
+    file::FilePart,
 };
 use crate::{
     body::{
@@ -236,24 +236,23 @@ impl Part {
     }
 }
 
-/// Reads a form of `form_bytes` up to its file: the head, and what is known of the file. The rest of the file
-/// is still in `body`, from which [`FormFile::in_body`] takes it.
+/// Reads a form of `form_bytes` up to its file: the head, and the file as a body of its own.
 ///
 /// # Errors
 /// Those of [`FormHeadParser::feed`]; `IncompleteBody`, `RequestTimeout`.
 pub(crate) async fn read_head<B>(
-    body: &mut B,
+    mut body: B,
     boundary: &Boundary,
     form_bytes: u64,
     pace: Pace,
-) -> Result<(FormHead, FormFile)>
+) -> Result<(FormHead, FilePart<B>)>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
     let mut parser = FormHeadParser::new(boundary);
     let mut reader = PacedReader::new(pace);
-    while let Some(frame) = poll_fn(|context| reader.poll_frame(body, context)).await {
+    while let Some(frame) = poll_fn(|context| reader.poll_frame(&mut body, context)).await {
         let Ok(data) = frame.map_err(ReadError::by_client)?.into_data() else { continue };
         // A large first frame holds the beginning of the file: the parser is given no more of it than the
         // bound.
@@ -261,7 +260,7 @@ where
         let (near, far) = data.split_at_checked(at).unwrap_or_default();
         if let Some((head, first)) = parser.feed(near)? {
             let first = if far.is_empty() { first } else { Bytes::from([&first, far].concat()) };
-            let file = FormFile::new(form_bytes, head.file_at, first, boundary)?;
+            let file = FilePart::new(body, first, head.file_at, form_bytes, boundary)?;
             return Ok((head, file));
         }
     }

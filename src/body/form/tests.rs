@@ -42,9 +42,9 @@ const END: &str = "\r\n--b0--\r\n";
 /// Head, file and verdict of a form that comes in frames of `frame_bytes` and says to have `form_bytes`.
 fn run(wire: &[u8], frame_bytes: usize, form_bytes: u64) -> Result<(FormHead, Vec<u8>)> {
     let boundary = boundary();
-    let mut peer = Peer::split(wire, frame_bytes);
-    let (head, file) = block_on(read_head(&mut peer, &boundary, form_bytes, PACE))?;
-    let (file, error) = read(file.in_body(peer));
+    let peer = Peer::split(wire, frame_bytes);
+    let (head, file) = block_on(read_head(peer, &boundary, form_bytes, PACE))?;
+    let (file, error) = read(file);
     match error {
         None => Ok((head, file)),
         Some(error) => Err(client_failure(error)),

@@ -246,8 +246,9 @@ fn p5_a_small_body_is_proven_before_it_is_there_for_the_store() {
     assert!(report.is_verified());
 
     let large = content(small.len() + 1);
-    let (report, _upload) = open(plain(&large), Peer::split(&large, 100));
-    assert!(!report.is_verified(), "a large one is not touched");
+    let (report, upload) = open(plain(&large), Peer::split(&large, 100).then_failure());
+    assert!(!report.is_verified() && report.failure().is_none(), "a large one is not touched");
+    drop(upload);
 }
 
 #[test]
@@ -257,6 +258,43 @@ fn p5_an_empty_body_needs_its_proof() {
     refuses_wire(&plan, b"", Code::IncompleteBody);
     let (_, upload) = open(plain(b""), Peer::of(&[]));
     assert!(upload.is_end_stream());
+}
+
+/// A peer and a mark: the mark is gone once the body that held it was dropped.
+struct Marked {
+    peer: Peer,
+    _mark: Arc<()>,
+}
+
+impl Body for Marked {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, std::io::Error>>> {
+        Pin::new(&mut self.get_mut().peer).poll_frame(context)
+    }
+}
+
+#[test]
+fn p41_the_clients_body_is_let_go_at_its_end_and_with_the_upload() {
+    let content = content(100_000);
+    let open = |mark: &Arc<()>| {
+        let source = Marked { peer: Peer::split(&content, 10_000), _mark: Arc::clone(mark) };
+        block_on(Upload::prepare(VerifyingBody::new(source, plain(&content), PACE))).unwrap()
+    };
+    let mark = Arc::new(());
+    let mut upload = open(&mark);
+    block_on(next(&mut upload)).unwrap().unwrap();
+    assert_eq!(Arc::strong_count(&mark), 2, "it is still being read");
+    drop(upload);
+    assert_eq!(Arc::strong_count(&mark), 1);
+
+    let mut upload = open(&mark);
+    while block_on(next(&mut upload)).is_some() {}
+    assert_eq!(Arc::strong_count(&mark), 1, "it was read to its end");
 }
 
 #[test]
