@@ -16,6 +16,7 @@ use aws_sigv4::sign::v4::calculate_signature;
 use super::{
     Verifier,
     bittensor::sr25519,
+    session::PresentedSession,
     signature_mismatch,
     sigv4::{
         PRESIGNED_SECONDS_MAX,
@@ -104,10 +105,11 @@ impl Verifier {
         claim.check_expiry(self.presigned_seconds_max.min(PRESIGNED_SECONDS_MAX), now)?;
         let hotkey = match scheme {
             Scheme::Hmac => {
-                let (session, ()) = self.sessions.prove(&claim.session(), now, |signing_key| {
-                    let ours = calculate_signature(signing_key, policy.as_bytes());
-                    Ok(constant_time_eq(ours.as_bytes(), signature.as_bytes()).then_some(()))
-                })?;
+                let (session, ()) =
+                    self.sessions.prove(&PresentedSession::of(&claim), now, |signing_key| {
+                        let ours = calculate_signature(signing_key, policy.as_bytes());
+                        Ok(constant_time_eq(ours.as_bytes(), signature.as_bytes()).then_some(()))
+                    })?;
                 session.hotkey
             }
             Scheme::Sr25519 => prove_hotkey(form, &claim, policy)?,

@@ -10,7 +10,7 @@ use aws_sigv4::sign::v4::calculate_signature;
 use super::{
     bittensor::{btauth::Audience, evidence::Evidence},
     request::{ClaimedRequest, Head, ProvenSignature},
-    session::{self, SessionAuthority, SessionCredentials, SessionKeys},
+    session::{self, PresentedSession, SessionAuthority, SessionCredentials, SessionKeys},
     sigv4::{
         claim::Scheme,
         payload::{ChunkSeed, Declared, Payload},
@@ -163,7 +163,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<ProvenSignature<'a>> {
         let claim = &request.claim.claim;
-        let (session, host) = self.sessions.prove(&claim.session(), now, |signing_key| {
+        let (session, host) = self.sessions.prove(&PresentedSession::of(claim), now, |signing_key| {
             request.find_signed_host(request.head.hosts.iter().copied(), |string_to_sign| {
                 let ours = calculate_signature(signing_key, string_to_sign.as_bytes());
                 constant_time_eq(ours.as_bytes(), claim.signature.as_bytes())

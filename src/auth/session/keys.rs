@@ -12,12 +12,17 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::token::{KEY_ID_BYTES_MAX, SEALED_VERSION};
 use crate::{
     error::{Error, Result},
     secret::{Secret, SecretText},
     time::UnixTime,
 };
+
+/// Longest key id in bytes.
+pub(super) const KEY_ID_BYTES_MAX: usize = 32;
+
+/// The first byte of a sealed token.
+pub(super) const SEALED_VERSION: u8 = 2;
 
 /// Shortest session key in bytes: as many as the hash has.
 const KEY_BYTES_MIN: usize = 32;

@@ -30,7 +30,7 @@ use super::{
     signature_mismatch,
     sigv4::{
         canonical::sha256,
-        claim::{SKEW_SECONDS_MAX, hotkey_of},
+        claim::{Claim, SKEW_SECONDS_MAX, hotkey_of},
         signing_key,
     },
 };
@@ -83,6 +83,18 @@ pub(super) struct PresentedSession<'a> {
     /// `yyyymmdd` of the scope, which is the date of `time`.
     pub(super) day: &'a str,
     pub(super) time: UnixTime,
+}
+
+impl<'a> PresentedSession<'a> {
+    /// What `claim` presents.
+    pub(super) fn of(claim: &Claim<'a>) -> Self {
+        Self {
+            access_key: claim.access_key,
+            token: claim.token,
+            day: claim.scope.split('/').next().unwrap_or_default(),
+            time: claim.time,
+        }
+    }
 }
 
 /// Issues and verifies sessions of one server.

@@ -13,11 +13,11 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{keys::DerivingKey, statement::EvidenceKind};
+use super::{
+    keys::{DerivingKey, KEY_ID_BYTES_MAX, SEALED_VERSION},
+    statement::EvidenceKind,
+};
 use crate::{auth::bittensor::sr25519::SIGNATURE_BYTES, time::UnixTime};
-
-/// Longest key id in bytes.
-pub(super) const KEY_ID_BYTES_MAX: usize = 32;
 
 /// Longest evidence in bytes; btauth/1 needs about 220.
 const EVIDENCE_BYTES_MAX: usize = 1024;
@@ -34,9 +34,6 @@ pub(super) const TOKEN_CHARS_MAX: usize = (TOKEN_BYTES_MAX + SEAL_BYTES_MAX).div
 
 /// The first byte of a token.
 pub(super) const TOKEN_VERSION: u8 = 1;
-
-/// The first byte of a sealed token.
-pub(super) const SEALED_VERSION: u8 = 2;
 
 /// The bytes of a token of version 1, and whether they came sealed.
 pub(super) struct TokenBytes {

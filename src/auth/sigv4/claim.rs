@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::scope::{SERVICE, TERMINATOR};
 use crate::{
-    auth::{bittensor::sr25519::SIGNATURE_BYTES, session::PresentedSession, signature_mismatch},
+    auth::{bittensor::sr25519::SIGNATURE_BYTES, signature_mismatch},
     chain::AccountId,
     error::{Code, Error, Result},
     time::UnixTime,
@@ -73,7 +73,7 @@ pub(crate) struct Claim<'a> {
     pub(crate) token: Option<&'a str>,
 }
 
-impl<'a> Claim<'a> {
+impl Claim<'_> {
     /// The access key id as the hotkey that it is where the hotkey signs itself.
     ///
     /// # Errors
@@ -90,16 +90,6 @@ impl<'a> Claim<'a> {
         let mut signature = [0; SIGNATURE_BYTES];
         hex::decode_to_slice(self.signature, &mut signature).map_err(|_| signature_mismatch())?;
         Ok(signature)
-    }
-
-    /// What it presents of a session.
-    pub(crate) fn session(&self) -> PresentedSession<'a> {
-        PresentedSession {
-            access_key: self.access_key,
-            token: self.token,
-            day: self.scope.split('/').next().unwrap_or_default(),
-            time: self.time,
-        }
     }
 
     /// Checks that the scope is the day of the claim, `region` and S3 (P9); `malformed` makes the error of

@@ -158,7 +158,7 @@ impl Signer<'_> {
     /// query.
     ///
     /// # Errors
-    /// Those of `CanonicalRequest::text` and [`Query::push`].
+    /// Those of `CanonicalRequest::text` and `Query::push`.
     pub fn presign(
         &self,
         request: &mut ClientRequest,
