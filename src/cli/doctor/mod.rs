@@ -232,7 +232,7 @@ impl Doctor<'_> {
 
 /// A random address: nobody has its key.
 fn random_account() -> Result<AccountId, CommandError> {
-    AccountId::from_bytes(random::<32>()?).map_err(|error| CommandError::software(error))
+    AccountId::from_bytes(random::<32>()?).map_err(CommandError::software)
 }
 
 fn random<const N: usize>() -> Result<[u8; N], CommandError> {
