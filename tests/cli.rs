@@ -364,6 +364,22 @@ impl Dev {
     }
 }
 
+/// The commands of the card run as they are printed: here a function stands for `aws`, and prints its words.
+#[cfg(feature = "dev-store")]
+fn check_commands(card: &str, folder: &str) {
+    let (_, commands) = card.split_once("Try it").unwrap();
+    let commands = commands.lines().filter(|line| line.starts_with("  "));
+    let script: String = commands.map(|line| format!("{line}\n")).collect();
+    assert!(script.lines().all(|line| line.contains("AWS_CONFIG_FILE") || line.len() <= 100), "{script}");
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("set -eu\naws() {{ test -f \"$AWS_CONFIG_FILE\"; echo \"$@\"; }}\n{script}");
+    let output = Command::new("sh").args(["-c", &script]).current_dir(&dir).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains(&format!(" s3 cp first.bin s3://data-universe/{folder}\n")), "{text}");
+    assert_eq!((text.lines().count(), dir.path().join("first.bin").exists()), (3, true), "{text}");
+}
+
 #[cfg(feature = "dev-store")]
 #[test]
 fn dev_starts_with_one_command_and_keeps_its_identities() {
@@ -376,6 +392,8 @@ fn dev_starts_with_one_command_and_keeps_its_identities() {
     let first = read();
     let endpoint = first["endpoint"].as_str().unwrap();
     assert!(dev.card.contains(endpoint) && !dev.card.contains('\x1b'), "{}", dev.card);
+    assert!(dev.card.contains(&format!("{endpoint}/docs")), "{}", dev.card);
+    check_commands(&dev.card, first["identities"][0]["folders"][0].as_str().unwrap());
     check_fault(
         &["dev", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()],
         73,

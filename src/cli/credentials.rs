@@ -29,7 +29,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(session_client::TOTAL_TIMEOUT
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  # In ~/.aws/config. `aws --profile miner s3 …`, boto3 and rclone (env_auth) then work as they are:
+  # In ~/.aws/config; `aws --profile miner s3 …`, boto3 and rclone (env_auth) then just work:
   [profile miner]
   credential_process = subgate credentials --wallet-name miner --endpoint https://s3.example.com
   endpoint_url = https://s3.example.com

@@ -69,7 +69,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a store, test identities and a server on this machine, and print commands to try them
+    /// Start a store, test identities and a server on this machine, to try it all
     #[cfg(feature = "dev-store")]
     Dev(dev::DevOptions),
     /// Run the server that a configuration file describes
@@ -78,7 +78,7 @@ enum Command {
     Check(serve::CheckOptions),
     /// Print S3 credentials for a wallet, in the format of AWS's `credential_process`
     Credentials(Box<credentials::CredentialsOptions>),
-    /// Test a live server with a wallet: what must work works, and what must be refused is refused
+    /// Test a live server with a wallet: what must work, and what must be refused
     Doctor(Box<doctor::DoctorOptions>),
     /// Show what the chain says of a subnet or of one address
     #[command(subcommand)]

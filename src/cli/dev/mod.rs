@@ -36,18 +36,19 @@ Examples:
   subgate dev --listen 127.0.0.1:0 --data /tmp/subgate     with a free port, in another directory
 
 It prints commands to paste, with which the AWS CLI uploads a file, lists it and is refused.
-Ctrl-C stops it. All data stays in --data for the next start; delete that directory to start afresh.
+Ctrl-C stops it. All data stays in --data for the next start; delete that directory to start
+afresh.
 
 Made at the first start, and kept:
-  wallets/NAME/hotkeys/default   wallets of miner-a, miner-b, miner-a2, validator and stranger, as the
-                                 Bittensor tools have them
+  wallets/NAME/hotkeys/default   wallets in the form of the Bittensor tools; the names are miner-a,
+                                 miner-b, miner-a2, validator and stranger
   registry.json                  who is registered: an edit takes effect at the next request
   store/                         the objects
 Written anew at each start:
-  aws/config                     an AWS profile for each identity: export AWS_CONFIG_FILE=…/aws/config
+  aws/config                     an AWS profile for each identity (for AWS_CONFIG_FILE)
   proxy.toml                     the server's configuration, a start for your own `subgate serve`
   store.json                     address and keys of the store (the keys are kept)
-  dev.json                       addresses and identities for scripts, while connections are accepted")]
+  dev.json                       addresses and identities for scripts, while the server runs")]
 pub(crate) struct DevOptions {
     /// Address of the server, on this machine only; port 0 takes a free port
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8014")]

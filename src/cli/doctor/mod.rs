@@ -65,8 +65,8 @@ What it tries:
   tampered        presigned URLs, forms and list URLs that were changed after they were signed
   traversal       paths out of the own folder: .., %2e%2e, encoded twice, //, backslashes, %00
 
-It writes below YOUR_FOLDER/subgate-doctor-RANDOM/ and removes that again. The other folder is that of
-a random coldkey, so nobody's data is touched.
+It writes below YOUR_FOLDER/subgate-doctor-RANDOM/ and removes that again. The other folder is
+that of a random coldkey, so nobody's data is touched.
 
 Exit codes:
   0   all is as it should be (a skipped check is no fault)
@@ -232,7 +232,7 @@ impl Doctor<'_> {
 
 /// A random address: nobody has its key.
 fn random_account() -> Result<AccountId, CommandError> {
-    AccountId::from_bytes(random::<32>()?).map_err(|error| CommandError::software(error))
+    AccountId::from_bytes(random::<32>()?).map_err(CommandError::software)
 }
 
 fn random<const N: usize>() -> Result<[u8; N], CommandError> {
