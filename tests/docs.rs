@@ -1,7 +1,7 @@
 //! The documents are held true: their links lead somewhere, and what they name exists.
 //!
-//! Read are `README.md`, `CONTRIBUTING.md`, `CHANGELOG.md`, `SECURITY.md`, the pages of `docs/`, and the README
-//! files of `certs/` and `tests/interop/`.
+//! Read are `README.md`, `CONTRIBUTING.md`, `CHANGELOG.md`, `SECURITY.md`, the pages of `docs/`, and the
+//! README files of `certs/` and `tests/interop/`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

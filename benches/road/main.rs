@@ -6,7 +6,7 @@
 //! cargo bench --bench road -- --quick            a few seconds: does everything run
 //! cargo bench --bench road -- --case get-64mib --proxy subgate --proxy haproxy --seconds 5
 //! cargo bench --bench road -- --memory           64 uploads of 1 GiB at once: peak memory
-//! cargo bench --bench road -- --before FILE      beside another build of subgate, to see what a change is worth
+//! cargo bench --bench road -- --before FILE      beside another build, to see what a change is worth
 //! ```
 //!
 //! One load client (this process) sends to one bare store (`peer`: swallows PUTs, answers GETs out of one

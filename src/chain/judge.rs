@@ -211,5 +211,4 @@ pub(crate) fn confirmed(
 }
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
 mod tests;

@@ -219,5 +219,4 @@ impl Input<'_> {
 }
 
 #[cfg(test)]
-#[path = "scale_tests.rs"]
 mod tests;

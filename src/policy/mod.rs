@@ -82,8 +82,8 @@ impl Policy {
     /// Decides on one request. Refusals name the caller's own folders and say nothing of what exists.
     ///
     /// # Errors
-    /// `AccessDenied` starting `FolderDenied: `; `InvalidArgument` and `KeyTooLongError` for keys and prefixes
-    /// that no folder has.
+    /// `AccessDenied` starting `FolderDenied: `; `InvalidArgument` and `KeyTooLongError` for keys and
+    /// prefixes that no folder has.
     pub fn authorise<'a>(&'a self, caller: &'a Caller, mut request: Request) -> Result<Permit<'a>> {
         let way = match request.operation {
             Operation::ListBuckets => Way::Bucket(BucketOperation::ListBuckets),

@@ -10,7 +10,8 @@ fn code(body: &str) -> Code {
 fn p31_a_delete_is_read_as_s3_defines_it() {
     let body = r#"<?xml version="1.0"?><Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
         <Object><Key>a &amp; b&#x20;c</Key>
-        <VersionId>v1</VersionId></Object><Object><Key> <![CDATA[d<e]]></Key></Object><Quiet>true</Quiet></Delete>"#;
+        <VersionId>v1</VersionId></Object><Object><Key> <![CDATA[d<e]]></Key></Object>
+        <Quiet>true</Quiet></Delete>"#;
     let delete = Delete::parse(body.as_bytes()).unwrap();
     assert!(delete.quiet);
     assert_eq!(delete.objects[0].key, "a & b c");

@@ -10,7 +10,7 @@ use super::*;
 
 /// The answers of a real runtime: `[method, params, result]`.
 fn recorded(params: &str) -> Vec<u8> {
-    let text = include_str!("../../tests/fixtures/subtensor/spec300_n256.json");
+    let text = include_str!("../../../tests/fixtures/subtensor/spec300_n256.json");
     let recording: serde_json::Value = serde_json::from_str(text).unwrap();
     let call = recording["calls"].as_array().unwrap().iter().find(|call| {
         call["method"] == "state_call" && call["params"][1].as_str().unwrap().starts_with(params)
