@@ -597,8 +597,8 @@ async fn open_session(server: &mut Peer, pair: &Keypair) -> Signer {
     session_key(connection.answer("POST").await.ok())
 }
 
-/// Whether the store's refusal of a large body was lost on its way to Subgate: the embedded store answers before
-/// it has read the body and then closes, which resets the connection. The client is told to retry.
+/// Whether the store's refusal of a large body was lost on its way to Subgate: the embedded store answers
+/// before it has read the body and then closes, which resets the connection. The client is told to retry.
 fn is_lost_refusal(expected: &Expected<()>, answer: &Answer, content: Content) -> bool {
     let is_the_stores = matches!(expected, Err(Refused(404 | 412, _))) || *expected == Err(ANY_REFUSAL);
     is_the_stores && content.bytes > SMALL_BODY_BYTES && answer.status == 503
