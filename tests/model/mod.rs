@@ -45,8 +45,8 @@ fn random_sequences_behave_as_the_model_does() {
         let tree = strategy.new_tree(&mut runner).unwrap();
         let found = runner.run_one(tree, |steps: Vec<Step>| {
             sent.set(sent.get() + steps.len());
-            let run = async { world.borrow_mut().run(&people, &steps).await };
-            runtime.block_on(run).map_err(TestCaseError::fail)
+            let mut world = world.borrow_mut();
+            runtime.block_on(world.run(&people, &steps)).map_err(TestCaseError::fail)
         });
         sequences += 1;
         match found {
