@@ -5,6 +5,7 @@
 
 use http::Method;
 
+use super::Policy;
 use crate::s3::{CopySource, ForwardedHeaders, Request, SDK_QUERY_NAME, uri::Query};
 
 /// A request for the store without its body.
@@ -33,9 +34,10 @@ pub struct OutboundParts {
 }
 
 impl Outbound {
-    /// A list of one key under `root`, by which the server itself finds out whether the store answers. Its
-    /// result is looked at for nothing else.
-    pub fn health_probe(root: &str) -> Self {
+    /// A list of one key under the first root, by which the server itself finds out whether the store
+    /// answers. Its result is looked at for nothing else.
+    pub fn health_probe(policy: &Policy) -> Self {
+        let root = policy.roots().first().map_or("", String::as_str);
         Self::bare(Method::GET, None, Query::of([("list-type", "2"), ("max-keys", "1"), ("prefix", root)]))
     }
 

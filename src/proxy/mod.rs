@@ -171,7 +171,8 @@ pub(crate) fn pace(limits: &Limits) -> Pace {
     Pace { idle, rate_min_bytes_per_second: limits.body_bytes_per_second_min, grace: idle }
 }
 
-fn check_head(head: &Parts) -> Result<()> {
+/// Refuses a head that is too large, or whose framing can be read in two ways.
+pub(crate) fn check_head(head: &Parts) -> Result<()> {
     // HTTP knows further codings of a transfer; nobody uses them but to be read in two ways (P45).
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let first = codings.next();

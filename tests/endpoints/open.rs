@@ -91,6 +91,8 @@ async fn a_browser_at_the_root_is_led_to_the_documentation() {
         ("GET", "/?list-type=2", BROWSER),
         ("GET", "//", BROWSER),
         ("GET", "/data-universe", BROWSER),
+        ("GET", "/", "accept: text/html\r\ntransfer-encoding: gzip, chunked"),
+        ("GET", "/", "accept: text/html\r\nhost: other"),
     ] {
         let answer = server.send_raw(method, &raw(method, target, header)).await;
         assert!(answer.status >= 400 && answer.get("location").is_none(), "{method} {target} {header}");
