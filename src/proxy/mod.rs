@@ -32,7 +32,7 @@ use self::request_xml::XmlBodies;
 use crate::{
     access::Access,
     auth::{Payload, Verified},
-    body::pace::Pace,
+    body::{content_check::ChecksumHeaders, pace::Pace},
     config::{Endpoints, Limits, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
@@ -134,11 +134,13 @@ impl Proxy {
             Permitted::Upload(permit) => self.put(exchange, permit, forwarded, &headers, payload, body).await,
             Permitted::Copy(permit) => self.copy(exchange, permit, forwarded).await,
             Permitted::Complete(permit) => {
-                let body = self.xml_bodies.read(body, payload, &headers).await?;
+                let checksums = ChecksumHeaders::OfObject;
+                let body = self.xml_bodies.read(body, payload, &headers, checksums).await?;
                 self.complete(exchange, permit, forwarded, &body).await
             }
             Permitted::DeleteObjects(permit) => {
-                let body = self.xml_bodies.read(body, payload, &headers).await?;
+                let checksums = ChecksumHeaders::OfBody;
+                let body = self.xml_bodies.read(body, payload, &headers, checksums).await?;
                 self.delete_objects(exchange, permit, forwarded, &body).await
             }
         }
