@@ -9,6 +9,7 @@ mod changes;
 mod keys;
 mod listing;
 mod logs;
+mod multipart;
 mod payloads;
 mod sessions;
 mod streaming;
