@@ -70,6 +70,11 @@ impl Outbound {
         Self::bare(Method::HEAD, Some(key), query)
     }
 
+    /// A HEAD of the request's own object.
+    pub(super) fn head_of_target(request: &Request) -> Self {
+        Self::bare(Method::HEAD, request.key_opt(), Query::default())
+    }
+
     pub(super) fn parts(request: &Request, upload_id: &str, after: Option<u32>) -> Self {
         let query = match after {
             None => Query::of([("uploadId", upload_id)]),

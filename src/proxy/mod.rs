@@ -127,6 +127,9 @@ impl Proxy {
                 let outbound = permit.outbound(forwarded);
                 relay::forward(&self.store, exchange, operation, outbound, StoreBody::empty()).await
             }
+            Permitted::Forward(permit) if operation == Operation::AbortMultipartUpload => {
+                self.abort_upload(exchange, permit, forwarded).await
+            }
             Permitted::Forward(permit) => {
                 let outbound = permit.outbound(forwarded);
                 relay::forward(&self.store, exchange, operation, outbound, StoreBody::empty()).await

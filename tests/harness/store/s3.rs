@@ -28,7 +28,7 @@ pub fn usual(state: &State, seen: &Seen, data: Vec<u8>) -> Reply {
         ("PUT", false) => write(state, seen, data),
         ("POST", false) if seen.query("uploads").is_some() => {
             let mut uploads = state.uploads.lock().unwrap();
-            let id = format!("upload+{}/=", uploads.len());
+            let id = format!("upload+{}/=", uploads.len() + state.completed.lock().unwrap().len());
             uploads.insert(id.clone(), Upload { key: key.to_owned(), ..Upload::default() });
             xml(
                 200,
@@ -223,8 +223,13 @@ fn list_parts(state: &State, seen: &Seen) -> Reply {
 
 fn complete(state: &State, seen: &Seen, data: &[u8]) -> Reply {
     let id = seen.query("uploadId").unwrap();
+    let completed =
+        "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>".to_owned();
     let Some(upload) = state.uploads.lock().unwrap().get(id).cloned() else {
-        return Reply::error(404, "NoSuchUpload", "The specified upload does not exist.");
+        return match state.completed.lock().unwrap().get(id) {
+            Some(key) if *key == seen.key => xml(200, completed),
+            _ => Reply::error(404, "NoSuchUpload", "The specified upload does not exist."),
+        };
     };
     let root = Element::parse(data).unwrap();
     let numbers =
@@ -239,11 +244,9 @@ fn complete(state: &State, seen: &Seen, data: &[u8]) -> Reply {
     }
     let object = Object { etag: md5_hex(&whole), data: whole, headers: Vec::new() };
     state.uploads.lock().unwrap().remove(id);
+    state.completed.lock().unwrap().insert(id.to_owned(), upload.key.clone());
     state.objects.lock().unwrap().insert(upload.key, object);
-    xml(
-        200,
-        "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>".to_owned(),
-    )
+    xml(200, completed)
 }
 
 fn delete_many(state: &State, data: &[u8]) -> Reply {
