@@ -9,9 +9,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
+    copy_conditions::{CopyConditions, IF_MATCH},
     copy_source::CopySource,
     operation::{COPY_SOURCE, Operation},
-    xml::bare_etag,
 };
 use crate::error::{Code, Error, Result};
 
@@ -151,7 +151,6 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
 pub struct ForwardedHeaders(HeaderMap);
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-const COPY_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 const DECODED_CONTENT_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
 const SDK_CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
@@ -206,22 +205,17 @@ impl ForwardedHeaders {
         Ok(())
     }
 
-    /// Holds a copy to the object that was measured: it must not be another one by then. A condition of the
-    /// client's own that names another object does not hold, and is not left to the store, which may have
-    /// that object a moment later.
-    pub fn pin_copy_source(&mut self, etag: HeaderValue) -> Result<()> {
-        let bare = |value: &HeaderValue| value.to_str().map(|etag| bare_etag(etag).to_owned()).ok();
-        match self.0.get(COPY_IF_MATCH) {
-            Some(own) if own.as_bytes() != b"*" && bare(own) != bare(&etag) => Err(Error::new(
-                Code::PreconditionFailed,
-                "At least one of the pre-conditions you specified did not hold.",
-            )
-            .element("Condition", COPY_IF_MATCH.as_str())),
-            _ => {
-                self.0.insert(COPY_IF_MATCH, etag);
-                Ok(())
-            }
-        }
+    /// Takes out the client's conditions on the source of a copy: they are judged here.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for one that is there twice or cannot be read.
+    pub(crate) fn take_copy_conditions(&mut self) -> Result<CopyConditions> {
+        CopyConditions::take(&mut self.0)
+    }
+
+    /// Holds a copy to the object that was measured: it must not be another one by then.
+    pub fn pin_copy_source(&mut self, etag: HeaderValue) {
+        self.0.insert(IF_MATCH, etag);
     }
 
     /// Says that the body is framed as `aws-chunked`, with the checksum header `trailer` after
@@ -501,22 +495,16 @@ mod tests {
 
     #[test]
     fn p30_a_copy_is_held_to_the_object_that_was_measured() {
-        for (own, pinned) in [
-            (None, true),
-            (Some("*"), true),
-            (Some("\"a\""), true),
-            (Some("a"), true),
-            (Some("\"b\""), false),
-        ] {
-            let given: Vec<_> = own.map(|own| ("x-amz-copy-source-if-match", own)).into_iter().collect();
-            let mut forwarded = ForwardedHeaders::of(Operation::CopyObject, &headers(&given)).unwrap();
-            let held = forwarded.pin_copy_source(HeaderValue::from_static("\"a\""));
-            assert_eq!(
-                held.map_err(|error| error.code),
-                if pinned { Ok(()) } else { Err(Code::PreconditionFailed) }
-            );
-            assert_eq!(forwarded.into_map().get(COPY_IF_MATCH).unwrap() == "\"a\"", pinned);
-        }
+        let given = headers(&[
+            ("x-amz-copy-source-if-match", "*"),
+            ("x-amz-copy-source-if-unmodified-since", "Tue, 03 Nov 2026 10:11:12 GMT"),
+            ("x-amz-meta-a", "b"),
+        ]);
+        let mut forwarded = ForwardedHeaders::of(Operation::CopyObject, &given).unwrap();
+        forwarded.take_copy_conditions().unwrap();
+        forwarded.pin_copy_source(HeaderValue::from_static("\"a\""));
+        let expected = [("x-amz-copy-source-if-match", "\"a\""), ("x-amz-meta-a", "b")];
+        assert_eq!(forwarded.into_map(), headers(&expected));
     }
 
     #[test]

@@ -112,6 +112,61 @@ async fn p30_a_copy_is_a_read_and_a_write() {
 }
 
 #[tokio::test]
+async fn p48_conditions_on_a_copys_source_are_judged_before_it_is_pinned() {
+    const BEFORE: &str = "Mon, 02 Nov 2026 10:11:12 GMT";
+    const AFTER: &str = "Wed, 04 Nov 2026 10:11:12 GMT";
+    let server = TestServer::start().await;
+    server.store.put(&ALICE.file("f"), bytes(3000));
+    let etag = format!("\"{}\"", store::md5_hex(&bytes(3000)));
+    let etag = etag.as_str();
+    for key in server.both(&ALICE).await {
+        for (conditions, holds) in [
+            (&[("unmodified-since", BEFORE)][..], false),
+            (&[("unmodified-since", store::LAST_MODIFIED)], true),
+            (&[("match", etag), ("unmodified-since", BEFORE)], true),
+            (&[("match", "\"other\""), ("unmodified-since", AFTER)], false),
+            (&[("none-match", etag)], false),
+            (&[("none-match", "\"other\"")], true),
+            (&[("none-match", etag), ("modified-since", BEFORE)], false),
+            (&[("modified-since", AFTER)], false),
+            (&[("modified-since", BEFORE)], true),
+        ] {
+            let mut call = copy(&ALICE.file("c"), &source(&ALICE.file("f")));
+            for (name, value) in conditions {
+                call = call.header(&format!("x-amz-copy-source-if-{name}"), *value);
+            }
+            let answer = server.send(&key, &call).await;
+            let asked = seen(&server);
+            if holds {
+                answer.ok();
+                let last = server.store.last();
+                let sent: Vec<_> =
+                    last.headers.keys().filter(|name| name.as_str().contains("-if-")).collect();
+                assert_eq!(sent, ["x-amz-copy-source-if-match"], "{conditions:?}");
+                assert_eq!(last.header("x-amz-copy-source-if-match"), Some(etag));
+            } else {
+                answer.refused(412, "PreconditionFailed");
+                assert_eq!(asked, [format!("HEAD {}", ALICE.file("f"))], "{conditions:?}");
+            }
+            server.store.forget();
+        }
+        let unreadable = copy(&ALICE.file("c"), &source(&ALICE.file("f")))
+            .header("x-amz-copy-source-if-unmodified-since", "yesterday");
+        server.send(&key, &unreadable).await.refused(400, "InvalidArgument");
+        server.store.saw_nothing();
+        // Conditions of a part's copy are the store's to judge.
+        let id = begin(&server, &key, &ALICE.file("m")).await;
+        let call = copy(&ALICE.file("m"), &source(&ALICE.file("f")))
+            .query("partNumber", "1")
+            .query("uploadId", &id)
+            .header("x-amz-copy-source-if-unmodified-since", AFTER);
+        server.send(&key, &call).await.ok();
+        assert_eq!(server.store.last().header("x-amz-copy-source-if-unmodified-since"), Some(AFTER));
+        server.store.forget();
+    }
+}
+
+#[tokio::test]
 async fn s10_a_copy_is_judged_by_its_source() {
     let limits = "object_bytes_max = 5000".to_owned();
     let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
