@@ -9,6 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
+    checksum_headers,
     copy_conditions::{CopyConditions, IF_MATCH},
     copy_source::CopySource,
     operation::{COPY_SOURCE, Operation},
@@ -158,7 +159,12 @@ const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 impl ForwardedHeaders {
     /// What goes on of a client's headers, in the client's order; `content-encoding` without `aws-chunked`
     /// (P43).
+    ///
+    /// # Errors
+    /// `AccessDenied` and `NotImplemented` for headers that do not go on; `InvalidRequest` for checksums that
+    /// do not fit together.
     pub fn of(operation: Operation, headers: &HeaderMap) -> Result<Self> {
+        checksum_headers::check(headers)?;
         let mut forwarded = HeaderMap::with_capacity(headers.len());
         for (name, value) in headers {
             match fate(name.as_str(), value, operation) {

@@ -1,5 +1,6 @@
 //! S3's own words: requests, operations, keys and XML.
 
+mod checksum_headers;
 mod copy_conditions;
 pub mod copy_source;
 pub mod headers;

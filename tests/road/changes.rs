@@ -182,6 +182,11 @@ async fn s10_a_copy_is_judged_by_its_source() {
         server.send(&key, &copy(&ALICE.file("c"), &source(&ALICE.file("fine")))).await.ok();
         let missing = copy(&ALICE.file("c"), &source(&ALICE.file("missing")));
         server.send(&key, &missing).await.refused(404, "NoSuchKey");
+        // What is wrong with the request itself is told first, and without the store.
+        server.store.forget();
+        let unknown = missing.header("x-amz-checksum-algorithm", "CRC16");
+        server.send(&key, &unknown).await.refused(400, "InvalidRequest");
+        server.store.saw_nothing();
         // A condition of the client's own stays.
         let call = copy(&ALICE.file("c"), &source(&ALICE.file("fine")))
             .header("x-amz-copy-source-if-match", "\"other\"");
@@ -408,15 +413,17 @@ async fn p46_completion_names_parts_that_are_there() {
         String::new(),
         "<CompleteMultipartUpload/>".to_owned(),
         "<Delete/>".to_owned(),
-        complete(&[(0, b"")]),
-        complete(&[(10_001, b"")]),
         complete(&[(1, b"")]).replace("<ETag>", "<Size>"),
+        complete(&[(1, b"")]).replace(">1<", ">one<"),
         "<!DOCTYPE a []><CompleteMultipartUpload/>".to_owned(),
     ] {
         send(body).await.refused(400, "MalformedXML");
     }
+    for body in [complete(&[(0, b"")]), complete(&[(1, b""), (10_001, b"")])] {
+        send(body).await.refused(400, "InvalidArgument");
+    }
     for body in [complete(&[(2, b""), (1, b"")]), complete(&[(1, b""), (1, b"")])] {
-        send(body).await.refused(400, "InvalidRequest");
+        send(body).await.refused(400, "InvalidPartOrder");
     }
     server.store.saw_nothing();
     for body in [complete(&[(1, b"other")]), complete(&[(1, &bytes(2000)), (2, b"")])] {
