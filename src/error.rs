@@ -71,6 +71,8 @@ codes! {
     InvalidPolicyDocument = BAD_REQUEST,
     /// The request does not fit together.
     InvalidRequest = BAD_REQUEST,
+    /// A storage class that is not offered.
+    InvalidStorageClass = BAD_REQUEST,
     /// The session token cannot be read or belongs to someone else.
     InvalidToken = BAD_REQUEST,
     /// The request target cannot be read.

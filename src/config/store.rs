@@ -24,6 +24,8 @@ pub struct Store {
     pub trailers: Trailers,
     /// What the store checks by itself.
     pub verifies: StoreChecks,
+    /// The storage classes that clients may ask for.
+    pub storage_classes: Vec<String>,
     /// Further certificate authorities for its TLS, as PEM.
     pub ca_file: Option<PathBuf>,
     /// Seconds within which a connection must be established.
@@ -108,6 +110,7 @@ impl Store {
             Trailers::Forward,
         );
         let verifies = read_checks(&mut section);
+        let storage_classes = read_storage_classes(&mut section);
         let ca_file = section.path("ca_file", "the path of a PEM file");
         let connect_seconds_max = section.number("connect_seconds_max", 5, 1..=600);
         let answer_seconds_max = section.number("answer_seconds_max", 300, 1..=7200);
@@ -122,6 +125,7 @@ impl Store {
             credentials: credentials?,
             trailers,
             verifies,
+            storage_classes,
             ca_file,
             connect_seconds_max,
             answer_seconds_max,
@@ -168,4 +172,15 @@ fn read_checks(section: &mut Section) -> StoreChecks {
         }
     }
     checks
+}
+
+fn read_storage_classes(section: &mut Section) -> Vec<String> {
+    let expected = "a list of storage classes such as [\"STANDARD\"]";
+    let classes: Vec<String> = section.or("storage_classes", vec!["STANDARD".to_owned()], expected);
+    let is_class =
+        |class: &str| class.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    for class in classes.iter().filter(|class| class.is_empty() || !is_class(class)) {
+        section.error("storage_classes", format_args!("{class:?} is not a storage class"));
+    }
+    classes
 }

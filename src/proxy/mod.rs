@@ -22,6 +22,7 @@ mod put;
 mod relay;
 mod request_xml;
 mod sizes;
+mod storage_class;
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,6 +57,8 @@ pub(crate) struct Proxy {
     trailers: Trailers,
     /// What the store proves itself, so that it is not proven here.
     verified_by_store: StoreChecks,
+    /// The storage classes that clients may ask for.
+    storage_classes: Vec<String>,
     /// The hosts to which a form may have its client redirected.
     redirect_hosts: Vec<String>,
     /// How slow a client's body may be.
@@ -81,6 +84,7 @@ impl Proxy {
             limits,
             trailers: settings.trailers,
             verified_by_store: settings.verifies,
+            storage_classes: settings.storage_classes.clone(),
             redirect_hosts: endpoints.redirect_hosts.clone(),
             pace,
             xml_bodies: XmlBodies::new(pace),
@@ -116,6 +120,7 @@ impl Proxy {
         let permit = self.access.policy().authorise(&caller, request)?;
         let payload = verified.payload();
         check_payload(operation, payload)?;
+        storage_class::check(&self.storage_classes, &forwarded)?;
 
         // Admit, rewrite, re-sign, stream: by the way in which the permitted request is served.
         match permit.permitted() {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 use super::{
     Proxy, check_head,
     put::{Planned, expected_digests, rewrite},
-    sizes,
+    sizes, storage_class,
 };
 use crate::{
     auth::{Payload, sigv4::post_policy::PostForm},
@@ -117,6 +117,7 @@ impl Proxy {
         let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
 
         // The bounds of the policy, and the server's own.
+        storage_class::check(&self.storage_classes, &forwarded)?;
         verified.policy().check_length(file_bytes)?;
         sizes::check_object(&self.limits, file_bytes)?;
 

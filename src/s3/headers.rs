@@ -154,6 +154,7 @@ pub struct ForwardedHeaders(HeaderMap);
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const DECODED_CONTENT_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
 const SDK_CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
+const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
 impl ForwardedHeaders {
@@ -209,6 +210,11 @@ impl ForwardedHeaders {
         let value = HeaderValue::try_from(source.to_header(bucket)).map_err(Error::internal)?;
         self.0.insert(COPY_SOURCE, value);
         Ok(())
+    }
+
+    /// The storage classes that the client asks for; S3 takes one.
+    pub(crate) fn storage_classes(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.get_all(STORAGE_CLASS).into_iter().map(HeaderValue::as_bytes)
     }
 
     /// Takes out the client's conditions on the source of a copy: they are judged here.
