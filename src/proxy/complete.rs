@@ -36,7 +36,7 @@ const PARTS_PAGE_BYTES_MAX: usize = 4 << 20;
 const PARTS_PAGES_MAX: usize = 64;
 
 /// The answer to a completion: a few names and checksums, and white space while the store works.
-const COMPLETED_XML_BYTES_MAX: usize = 1 << 20;
+const COMPLETED_XML_BYTES_MAX: usize = 64 * 1024;
 
 /// What the store has of an upload.
 enum Parts {
