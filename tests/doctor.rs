@@ -21,15 +21,15 @@ use std::{
 use serde_json::Value;
 
 /// A running `subgate dev`; ended when it is dropped, whatever the test found.
-struct Dev {
+pub struct Dev {
     child: Child,
-    dir: tempfile::TempDir,
-    endpoint: String,
+    pub dir: tempfile::TempDir,
+    pub endpoint: String,
     identities: Value,
 }
 
 impl Dev {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_subgate"))
             .args(["dev", "--listen", "127.0.0.1:0", "--data", dir.path().to_str().unwrap()])
@@ -46,7 +46,7 @@ impl Dev {
         Self { child, dir, endpoint, identities: dev["identities"].clone() }
     }
 
-    fn coldkey(&self, name: &str) -> &str {
+    pub fn coldkey(&self, name: &str) -> &str {
         let identities = self.identities.as_array().unwrap();
         identities.iter().find(|identity| identity["name"] == name).unwrap()["coldkey"].as_str().unwrap()
     }

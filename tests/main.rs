@@ -24,4 +24,6 @@ mod docs;
 mod doctor;
 mod endpoints;
 mod house;
+#[cfg(feature = "dev-store")]
+mod model;
 mod road;

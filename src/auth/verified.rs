@@ -35,7 +35,7 @@ pub(super) enum VerifiedQuery {
 
 impl Verified {
     /// Who signed.
-    pub(crate) fn hotkey(&self) -> AccountId {
+    pub fn hotkey(&self) -> AccountId {
         self.hotkey
     }
 
@@ -45,12 +45,12 @@ impl Verified {
     }
 
     /// The decoded path, with its leading `/`.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         &self.path
     }
 
     /// The host that was signed.
-    pub(crate) fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         &self.host
     }
 
@@ -60,7 +60,7 @@ impl Verified {
     ///
     /// # Errors
     /// `InvalidArgument` and `AccessDenied`, see [`super::sigv4::presigned`].
-    pub(crate) fn query_and_headers(&self, arrived: &HeaderMap) -> Result<(Query, HeaderMap)> {
+    pub fn query_and_headers(&self, arrived: &HeaderMap) -> Result<(Query, HeaderMap)> {
         let mut headers = arrived.clone();
         let query = match &self.query {
             VerifiedQuery::Plain(query) => query.clone(),

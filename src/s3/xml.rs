@@ -258,7 +258,7 @@ const PART_ELEMENTS: &[&str] = &[
 ];
 
 /// Parses the body of CompleteMultipartUpload.
-pub(crate) fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
+pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
     let root = Element::parse(body)?;
     if root.name != "CompleteMultipartUpload" {
         return Err(malformed("is not a <CompleteMultipartUpload>"));

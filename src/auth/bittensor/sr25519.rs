@@ -3,7 +3,7 @@
 use schnorrkel::{ExpansionMode, Keypair as SchnorrkelKeypair, MiniSecretKey, SecretKey};
 use sp_core::{Pair as _, sr25519};
 
-use crate::{chain::AccountId, secret::Secret};
+use crate::chain::AccountId;
 
 /// Length of a signature in bytes.
 pub const SIGNATURE_BYTES: usize = 64;
@@ -57,8 +57,9 @@ impl Keypair {
     }
 
     /// The 64 bytes of a wallet's `privateKey`.
-    pub(crate) fn secret_bytes(&self) -> Secret {
-        Secret::new(self.pair.secret.to_bytes().to_vec())
+    #[cfg(any(test, feature = "dev-store"))]
+    pub(crate) fn secret_bytes(&self) -> crate::secret::Secret {
+        crate::secret::Secret::new(self.pair.secret.to_bytes().to_vec())
     }
 
     /// A signature over `message`; two of the same message differ.

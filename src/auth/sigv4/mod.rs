@@ -6,7 +6,7 @@
 pub(crate) mod canonical;
 pub(in crate::auth) mod claim;
 pub(in crate::auth) mod payload;
-pub(crate) mod post_policy;
+pub mod post_policy;
 pub(in crate::auth) mod presigned;
 pub(in crate::auth) mod request_claim;
 pub(in crate::auth) mod scope;

@@ -75,7 +75,7 @@ impl<'a> PostForm<'a> {
 
 /// A policy, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PostPolicy {
+pub struct PostPolicy {
     expires_at: UnixTime,
     conditions: Vec<Condition>,
 }
@@ -92,7 +92,7 @@ impl PostPolicy {
     ///
     /// # Errors
     /// `InvalidPolicyDocument`.
-    pub(crate) fn parse(base64: &str) -> Result<Self> {
+    pub fn parse(base64: &str) -> Result<Self> {
         let bytes = STANDARD.decode(base64).map_err(|_| invalid("it is not base64"))?;
         let document: Value = serde_json::from_slice(&bytes).map_err(|_| invalid("it is not JSON"))?;
         let document = document.as_object().ok_or_else(|| invalid("it is not a JSON object"))?;
@@ -176,7 +176,7 @@ impl PostPolicy {
     ///
     /// # Errors
     /// `EntityTooSmall`, `EntityTooLarge`.
-    pub(crate) fn check_length(&self, file_bytes: u64) -> Result<()> {
+    pub fn check_length(&self, file_bytes: u64) -> Result<()> {
         for condition in &self.conditions {
             let Condition::ContentLength(min, max) = condition else { continue };
             let refused = |code, message: &'static str| {

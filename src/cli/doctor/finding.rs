@@ -33,8 +33,19 @@ pub(super) struct Finding {
 }
 
 /// S3 error codes that refuse access to a folder, or a way of writing a key.
-const REFUSALS: &[&str] =
-    &["AccessDenied", "InvalidArgument", "InvalidRequest", "InvalidURI", "KeyTooLongError"];
+///
+/// The last three are stores' own: of MinIO for a backslash or dots in a key or prefix, and of Ceph. A server
+/// that lets such a key go on as a plain name in the own folder answers with what its store says of it.
+const REFUSALS: &[&str] = &[
+    "AccessDenied",
+    "InvalidArgument",
+    "InvalidRequest",
+    "InvalidURI",
+    "KeyTooLongError",
+    "XMinioInvalidResourceName",
+    "XMinioInvalidObjectName",
+    "InvalidObjectName",
+];
 
 /// Further codes that refuse a changed signature or form.
 const REFUSALS_OF_TAMPERING: &[&str] = &[
@@ -177,6 +188,10 @@ mod tests {
             (403, "RequestTimeTooSkewed", Attempt::Tampered, Verdict::Failed),
             (400, "EntityTooSmall", Attempt::Signed, Verdict::Failed),
             (503, "SlowDown", Attempt::Signed, Verdict::Failed),
+            (400, "XMinioInvalidResourceName", Attempt::Signed, Verdict::Refused),
+            (400, "XMinioInvalidObjectName", Attempt::Tampered, Verdict::Refused),
+            (400, "InvalidObjectName", Attempt::Tampered, Verdict::Refused),
+            (400, "XMinioStorageFull", Attempt::Tampered, Verdict::Failed),
             (404, "NoSuchKey", Attempt::Signed, Verdict::Open),
             (501, "NotImplemented", Attempt::Signed, Verdict::Skipped),
         ] {
