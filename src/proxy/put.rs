@@ -17,7 +17,7 @@ use crate::{
         verifying::VerifyingBody,
     },
     config::{StoreChecks, Trailers},
-    error::{Error, Result},
+    error::Result,
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
     s3::{ForwardedHeaders, Operation},
@@ -95,18 +95,15 @@ impl Proxy {
         if let Some(error) = report.failure() {
             return Err(error.clone());
         }
-        let answer = relay::answer(&self.store, exchange, operation, answer?).await;
+        let answer = match answer {
+            Ok(answer) => relay::answer(&self.store, exchange, operation, answer).await,
+            Err(failure) => Err(failure),
+        };
         if !report.is_verified() {
             // The store answered early: take its answer, and let go of the client's rest (P41).
             abort.stop();
             // A store that reads nothing any more keeps the upload until its connection times out.
             let _ = tokio::time::timeout(LETTING_GO_TIME_MAX, abort.over()).await;
-            return match answer {
-                Ok(answer) if answer.is_success() => {
-                    Err(Error::store_unavailable("the store said yes to an upload before it was all there"))
-                }
-                answer => answer,
-            };
         }
         answer
     }

@@ -11,4 +11,5 @@ mod listing;
 mod logs;
 mod payloads;
 mod sessions;
+mod store_connections;
 mod streaming;
