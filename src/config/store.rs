@@ -69,7 +69,7 @@ pub enum Trailers {
 /// What the store checks by itself, so that they need not be checked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreChecks {
-    /// `x-amz-content-sha256`: sent on and signed.
+    /// `x-amz-content-sha256`, which is sent on and signed in any case.
     pub sha256: bool,
     /// `content-md5`.
     pub content_md5: bool,

@@ -140,7 +140,7 @@ impl Proxy {
     ) -> Result<Answer> {
         let expected = expected_digests(&Payload::Unsigned, fields, self.verified_by_store)?;
         let plan = Plan::new(Framing::Plain, file.bytes(), expected);
-        let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned, self.verified_by_store)?;
+        let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned)?;
         let body = ClientBody::FormFile(Box::new(file));
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }

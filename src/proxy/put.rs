@@ -59,7 +59,7 @@ impl Proxy {
             false => sizes::check_object(&self.limits, decoded_bytes)?,
         }
         let plan = plan(payload, headers, decoded_bytes, self.trailers, self.verified_by_store)?;
-        let payload_hash = rewrite(&mut forwarded, &plan, payload, self.verified_by_store)?;
+        let payload_hash = rewrite(&mut forwarded, &plan, payload)?;
         let body = ClientBody::Plain(body);
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }
@@ -144,12 +144,12 @@ pub(super) fn expected_digests(
     Ok(expected)
 }
 
-/// Writes framing and length for the store; gives `x-amz-content-sha256`.
+/// Writes framing and length for the store; gives `x-amz-content-sha256`. A sha256 of the client's goes on,
+/// so that a store never keeps another content than the one that was signed, whoever fails on the way (P64).
 pub(super) fn rewrite(
     headers: &mut ForwardedHeaders,
     plan: &Plan,
     payload: &Payload,
-    store: StoreChecks,
 ) -> Result<Cow<'static, str>> {
     headers.set_content_length(plan.outbound_bytes());
     match plan.output() {
@@ -161,10 +161,14 @@ pub(super) fn rewrite(
             if plan.trailer().is_some() {
                 headers.remove_announced_checksum();
             }
-            match payload {
-                Payload::Sha256(sha256) if store.sha256 => Ok(hex::encode(sha256).into()),
-                _ => Ok(UNSIGNED_PAYLOAD.into()),
-            }
+            Ok(match payload {
+                Payload::Sha256(sha256) => hex::encode(sha256).into(),
+                // Of chunks nobody knows the sha256 before they are all there.
+                Payload::Unsigned
+                | Payload::SignedChunks(_)
+                | Payload::SignedChunksTrailer(_)
+                | Payload::UnsignedTrailer => UNSIGNED_PAYLOAD.into(),
+            })
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::harness::{
     client::{Call, Key, Payload, Tamper},
     server::{ALICE, Setup, TestServer, bytes},
+    sigv4::sha256_hex,
     store::{self, CHECKSUMS, checksum},
 };
 
@@ -77,6 +78,38 @@ async fn p4_every_true_body_arrives_as_it_was_meant() {
                     assert_eq!(seen.header("content-length").unwrap(), seen.body.len().to_string());
                     assert!(seen.header("transfer-encoding").is_none());
                     assert!(seen.header("x-amz-security-token").is_none());
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p64_a_sha256_of_the_clients_goes_on_signed() {
+    for setup in setups() {
+        let server = TestServer::with(setup).await;
+        for key in server.both(&ALICE).await {
+            let answer = server.send(&key, &Call::post(&ALICE.file("m"), "").query("uploads", "")).await;
+            let id = answer.ok().xml().text_of("UploadId").unwrap().to_owned();
+            for length in LENGTHS {
+                let data = bytes(length);
+                let put = Call::put(&ALICE.file("f"), data.clone());
+                let part = Call::put(&ALICE.file("m"), data.clone());
+                let part = part.query("partNumber", "1").query("uploadId", &id);
+                for call in [put.clone(), part] {
+                    server.send(&key, &call).await.ok();
+                    let seen = server.store.last();
+                    assert_eq!(seen.header("x-amz-content-sha256"), Some(sha256_hex(&data).as_str()));
+                }
+                // Of these there is none.
+                let mut others = vec![put.clone().payload(Payload::Unsigned)];
+                if let Key::Session { .. } = key {
+                    others.push(put.clone().chunks(Payload::SignedChunks, 8192));
+                }
+                for call in others {
+                    server.send(&key, &call).await.ok();
+                    let seen = server.store.last();
+                    assert_eq!(seen.header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
                 }
             }
         }
