@@ -89,6 +89,7 @@ fn every_error_is_reported_at_once_with_its_setting() {
             listen = "0.0.0.0:80"
             admin = 7
             hosts = ["a b"]
+            cors_origins = ["*"]
             edge.networks = ["ten"]
             connections = 5
             [bucket]
@@ -126,6 +127,7 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "server.listen: 0.0.0.0:80 is beyond loopback without TLS",
         "server.admin: 7 is not an address",
         "server.hosts: \"a b\" is not a host name",
+        "server.cors_origins: \"*\" is not an exact origin",
         "server.edge.networks: \"ten\" is not a network",
         "server.connections: no such setting; known here: listen",
         "bucket.name: \"docs\" is the name of an endpoint",

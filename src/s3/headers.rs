@@ -116,6 +116,8 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
     // Defaults that clients spell out (rclone, s3cmd) give nothing.
     match (name, value.as_bytes()) {
         ("x-amz-acl", b"private") | ("x-amz-tagging-directive", b"COPY") => return Fate::Drop,
+        // The one version that S3 has, and that every SDK for C++ spells out.
+        ("x-amz-api-version", b"2006-03-01") => return Fate::Drop,
         ("x-amz-server-side-encryption", b"AES256") => return Fate::Forward,
         _ => {}
     }

@@ -4,8 +4,8 @@
 //! may take the upload's rest for its next request, and its answer to that would be read as the answer to
 //! ours. What comes on a connection that nobody uses is noticed by hyper, which closes it.
 //!
-//! Invariant: a connection on which an answer came too early stays marked, so that no success on it is believed
-//! any more.
+//! Invariant: a connection on which an answer came too early stays marked, so that no success on it is
+//! believed any more.
 
 use std::{
     io::{self, IoSlice},

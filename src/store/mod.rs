@@ -140,9 +140,9 @@ impl Store {
         words
     }
 
-    /// Signs and sends. A connection that answers before it was sent the whole request is used no more, and a
-    /// success of that kind is a failure (P60). The answer's head must begin in time once the body is all there; a body still on its
-    /// way is bounded by its own pace.
+    /// Signs and sends. A connection that answers before it was sent the whole request is used no more, and
+    /// a success of that kind is a failure (P60). The answer's head must begin in time once the body is all
+    /// there; a body still on its way is bounded by its own pace.
     ///
     /// # Errors
     /// `ServiceUnavailable` where the store cannot be reached, or does not answer in time or in turn.

@@ -6,6 +6,7 @@
 mod answers;
 mod authentication;
 mod changes;
+mod cors;
 mod keys;
 mod listing;
 mod logs;

@@ -3,7 +3,8 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>.
 //!
 //! Invariants: each field but `x-amz-signature`, `file`, `policy` and `x-ignore-*` is covered by a condition;
-//! the bucket is named exactly; every condition is met, and every length range. Who signed a policy is for [`crate::auth::form`].
+//! the bucket is named exactly; every condition is met, and every length range. Who signed a policy is for
+//! [`crate::auth::form`].
 
 use std::{borrow::Cow, fmt};
 
@@ -248,8 +249,8 @@ impl Condition {
     }
 }
 
-/// The time of an expiration, in the one form that S3 defines: `2026-11-21T16:00:00.000Z`, the fraction of the
-/// second left out or not.
+/// The time of an expiration, in the one form that S3 defines: `2026-11-21T16:00:00.000Z`, the fraction of
+/// the second left out or not.
 fn expiration(text: &str) -> Option<UnixTime> {
     const FORM: &[u8] = b"dddd-dd-ddTdd:dd:dd";
     let (whole, rest) = text.split_at_checked(FORM.len())?;
