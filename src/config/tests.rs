@@ -37,6 +37,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!((config.limits.object_bytes_min, config.limits.object_bytes_max), (1024, 5_368_709_120));
     assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
     assert_eq!(config.store.verifies, StoreChecks { sha256: false, content_md5: true, checksum: false });
+    assert_eq!(config.store.checksums, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]);
     assert_eq!(config.policy.roots(), ["data/"]);
     let registry = place.0.path().join("registry.json");
     assert!(matches!(&config.chain.source, ChainSource::File(file) if *file == registry));
@@ -98,6 +99,7 @@ fn every_error_is_reported_at_once_with_its_setting() {
             endpoint = "ftp://store/path"
             trailers = "drop"
             verifies = ["crc"]
+            checksums = ["crc32"]
             credentials = { path = "x" }
             [session]
             issue_with = "b"
@@ -134,6 +136,7 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "store.endpoint: \"ftp://store/path\" is not a URL",
         "store.trailers: \"drop\" is not \"forward\" or \"translate\"",
         "store.verifies: \"crc\" is not in",
+        "store.checksums: \"crc32\" is not in a list of CRC32, CRC32C",
         "store.credentials: is not \"environment\"",
         "session.keys[0].file: ",
         "session.keys[1].env: the environment variable SUBGATE_TEST_UNSET is not set",

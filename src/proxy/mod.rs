@@ -56,6 +56,8 @@ pub(crate) struct Proxy {
     trailers: Trailers,
     /// What the store proves itself, so that it is not proven here.
     verified_by_store: StoreChecks,
+    /// The checksum algorithms that the store knows.
+    checksums_of_store: Vec<String>,
     /// The hosts to which a form may have its client redirected.
     redirect_hosts: Vec<String>,
     /// How slow a client's body may be.
@@ -81,6 +83,7 @@ impl Proxy {
             limits,
             trailers: settings.trailers,
             verified_by_store: settings.verifies,
+            checksums_of_store: settings.checksums.clone(),
             redirect_hosts: endpoints.redirect_hosts.clone(),
             pace,
             xml_bodies: XmlBodies::new(pace),
@@ -107,10 +110,11 @@ impl Proxy {
         let operation = request.operation;
         exchange.record.operation = Some(operation);
         exchange.record.key = request.key_opt().map(str::to_owned);
-        let forwarded = match operation.is_answered_here() {
+        let mut forwarded = match operation.is_answered_here() {
             true => ForwardedHeaders::none(),
             false => ForwardedHeaders::of(operation, &headers)?,
         };
+        forwarded.keep_checksums(operation, &self.checksums_of_store)?;
 
         // Authorise: may this caller do that.
         let permit = self.access.policy().authorise(&caller, request)?;

@@ -11,12 +11,13 @@ use crate::{
     body::{
         client_body::ClientBody,
         content_check::ExpectedDigests,
+        digest::ChecksumAlgorithm,
         output::Output,
         plan::{Framing, Plan},
         upload::Upload,
         verifying::VerifyingBody,
     },
-    config::{StoreChecks, Trailers},
+    config::Trailers,
     error::Result,
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
@@ -58,7 +59,7 @@ impl Proxy {
             true => sizes::check_part(&self.limits, decoded_bytes)?,
             false => sizes::check_object(&self.limits, decoded_bytes)?,
         }
-        let plan = plan(payload, headers, decoded_bytes, self.trailers, self.verified_by_store)?;
+        let plan = self.plan(payload, headers, decoded_bytes)?;
         let payload_hash = rewrite(&mut forwarded, &plan, payload)?;
         let body = ClientBody::Plain(body);
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
@@ -107,41 +108,36 @@ impl Proxy {
         }
         answer
     }
-}
 
-/// What the client promised of its body, and in which form it goes on.
-fn plan(
-    payload: &Payload,
-    headers: &HeaderMap,
-    decoded_bytes: u64,
-    trailers: Trailers,
-    store: StoreChecks,
-) -> Result<Plan> {
-    let framing = Framing::of(payload, headers)?;
-    let plan = Plan::new(framing, decoded_bytes, expected_digests(payload, headers, store)?);
-    Ok(match trailers {
-        Trailers::Forward => plan.forward_trailer(STORE_CHUNK_BYTES),
-        Trailers::Translate => plan,
-    })
-}
+    /// What the client promised of its body, and in which form it goes on.
+    fn plan(&self, payload: &Payload, headers: &HeaderMap, decoded_bytes: u64) -> Result<Plan> {
+        let framing = Framing::of(payload, headers)?;
+        let plan = Plan::new(framing, decoded_bytes, self.expected_digests(payload, headers)?);
+        let is_known = plan.trailer().is_some_and(|algorithm| self.does_store_know(algorithm));
+        Ok(match self.trailers {
+            Trailers::Forward if is_known => plan.forward_trailer(STORE_CHUNK_BYTES),
+            Trailers::Forward | Trailers::Translate => plan,
+        })
+    }
 
-/// The digests in headers, except those that the store is trusted to check.
-pub(super) fn expected_digests(
-    payload: &Payload,
-    headers: &HeaderMap,
-    store: StoreChecks,
-) -> Result<ExpectedDigests> {
-    let mut expected = ExpectedDigests::of(payload, headers)?;
-    if store.sha256 {
-        expected.sha256 = None;
+    /// The digests in headers, except those that the store is trusted to check.
+    pub(super) fn expected_digests(&self, payload: &Payload, headers: &HeaderMap) -> Result<ExpectedDigests> {
+        let mut expected = ExpectedDigests::of(payload, headers)?;
+        if self.verified_by_store.sha256 {
+            expected.sha256 = None;
+        }
+        if self.verified_by_store.content_md5 {
+            expected.md5 = None;
+        }
+        if self.verified_by_store.checksum {
+            expected.checksums.retain(|(algorithm, _)| !self.does_store_know(*algorithm));
+        }
+        Ok(expected)
     }
-    if store.content_md5 {
-        expected.md5 = None;
+
+    fn does_store_know(&self, algorithm: ChecksumAlgorithm) -> bool {
+        self.checksums_of_store.iter().any(|known| known == algorithm.name())
     }
-    if store.checksum {
-        expected.checksums.clear();
-    }
-    Ok(expected)
 }
 
 /// Writes framing and length for the store; gives `x-amz-content-sha256`. A sha256 of the client's goes on,

@@ -11,6 +11,14 @@ use crate::harness::{
 
 const CRC: &str = "x-amz-checksum-crc32";
 
+/// A store that knows all that S3 does.
+const ALL_CHECKSUMS: &str = "checksums = [\"CRC32\", \"CRC32C\", \"CRC64NVME\", \"SHA1\", \"SHA256\", \
+                             \"SHA512\", \"MD5\", \"XXHASH64\", \"XXHASH3\", \"XXHASH128\"]";
+
+fn with_all_checksums(store: &str) -> Setup {
+    Setup { store: format!("{ALL_CHECKSUMS}\n{store}"), ..Setup::default() }
+}
+
 fn setups() -> [Setup; 3] {
     let with = |store: &str| Setup { store: store.to_owned(), ..Setup::default() };
     [with(""), with("trailers = \"translate\""), with("verifies = [\"sha256\"]")]
@@ -85,6 +93,74 @@ async fn p4_every_true_body_arrives_as_it_was_meant() {
 }
 
 #[tokio::test]
+async fn p6_a_checksum_that_the_store_does_not_know_is_checked_here_and_not_sent_on() {
+    for verifies in ["", "verifies = [\"sha256\", \"content-md5\", \"checksum\"]"] {
+        let server = TestServer::with(Setup { store: verifies.to_owned(), ..Setup::default() }).await;
+        let key = server.session(&ALICE).await;
+        let says_nothing = |seen: store::Seen| {
+            assert!(
+                !seen.headers.keys().any(|name| name.as_str().contains("checksum")),
+                "{:?}",
+                seen.headers
+            );
+            assert!(seen.header("x-amz-trailer").is_none());
+        };
+        for name in &CHECKSUMS[5..] {
+            let algorithm = name.rsplit('-').next().unwrap().to_uppercase();
+            for length in [2000, 300_000] {
+                let data = bytes(length);
+                let put = Call::put(&ALICE.file("f"), data.clone())
+                    .payload(Payload::Unsigned)
+                    .header("x-amz-sdk-checksum-algorithm", &algorithm);
+                server.send(&key, &put.clone().header(name, checksum(name, &data))).await.ok();
+                stored(&server, &ALICE.file("f"), &data);
+                says_nothing(server.store.last());
+                server
+                    .send(&key, &put.clone().chunks(Payload::UnsignedTrailer, 65_536).trailer(name))
+                    .await
+                    .ok();
+                says_nothing(server.store.last());
+                server.store.forget();
+                let bad = Call::put(&ALICE.file("never"), data.clone()).payload(Payload::Unsigned);
+                for bad in [
+                    bad.clone().header(name, checksum(name, b"other")),
+                    bad.payload(Payload::UnsignedTrailer).false_trailer(name, &checksum(name, b"other")),
+                ] {
+                    server.send(&key, &bad).await.refused(400, "BadDigest");
+                    assert!(server.store.object(&ALICE.file("never")).is_none());
+                }
+            }
+            // An upload in parts: each is checked when it comes, and the store hears nothing of it.
+            let begin = Call::post(&ALICE.file("m"), "").query("uploads", "");
+            let begin = begin.header("x-amz-checksum-algorithm", &algorithm);
+            let begin = begin.header("x-amz-checksum-type", "COMPOSITE");
+            let id = server.send(&key, &begin).await.ok().xml().text_of("UploadId").unwrap().to_owned();
+            says_nothing(server.store.last());
+            let data = bytes(2000);
+            let value = checksum(name, &data);
+            let part =
+                Call::put(&ALICE.file("m"), data.clone()).query("partNumber", "1").query("uploadId", &id);
+            let etag =
+                server.send(&key, &part.header(name, &value)).await.ok().get("etag").unwrap().to_owned();
+            let complete = format!(
+                "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag>\
+                 <Checksum{algorithm}>{value}</Checksum{algorithm}></Part></CompleteMultipartUpload>"
+            );
+            let complete = Call::post(&ALICE.file("m"), complete).query("uploadId", &id);
+            server.send(&key, &complete).await.ok();
+            assert!(!String::from_utf8_lossy(&server.store.last().body).contains("Checksum"));
+            // Nobody could compute it for a copy.
+            let copy = Call::put(&ALICE.file("c"), "")
+                .header("x-amz-copy-source", format!("data-universe/{}", ALICE.file("f")))
+                .header("x-amz-checksum-algorithm", &algorithm);
+            server.store.forget();
+            server.send(&key, &copy).await.refused(501, "NotImplemented");
+            server.store.saw_nothing();
+        }
+    }
+}
+
+#[tokio::test]
 async fn p64_a_sha256_of_the_clients_goes_on_signed() {
     for setup in setups() {
         let server = TestServer::with(setup).await;
@@ -117,8 +193,10 @@ async fn p64_a_sha256_of_the_clients_goes_on_signed() {
 }
 
 #[tokio::test]
-async fn p6_all_five_checksums_in_trailers_are_forwarded_or_translated() {
-    for (setup, forwarded) in [(setups()[0].clone(), true), (setups()[1].clone(), false)] {
+async fn p6_all_ten_checksums_in_trailers_are_forwarded_or_translated() {
+    for (setup, forwarded) in
+        [(with_all_checksums(""), true), (with_all_checksums("trailers = \"translate\""), false)]
+    {
         let server = TestServer::with(setup).await;
         let key = server.session(&ALICE).await;
         for name in CHECKSUMS {
@@ -325,7 +403,7 @@ async fn p5_a_false_hash_digest_or_length_never_completes_an_object() {
 #[tokio::test]
 async fn p6_checksum_headers_are_checked_here_unless_the_store_does() {
     for (verifies, here) in [("verifies = []", true), ("", false)] {
-        let server = TestServer::with(Setup { store: verifies.to_owned(), ..Setup::default() }).await;
+        let server = TestServer::with(with_all_checksums(verifies)).await;
         let key = server.session(&ALICE).await;
         for length in [2000, 300_000] {
             let data = bytes(length);
@@ -336,7 +414,7 @@ async fn p6_checksum_headers_are_checked_here_unless_the_store_does() {
                 STANDARD.encode(md5::Md5::digest(data))
             };
             let mut good = put.clone().signed("content-md5", &md5(&data));
-            for name in CHECKSUMS.iter().take(if here { 5 } else { 1 }) {
+            for name in CHECKSUMS.iter().take(if here { 10 } else { 1 }) {
                 good = good.header(name, checksum(name, &data));
             }
             server.send(&key, &good).await.ok();
@@ -370,7 +448,7 @@ async fn p6_a_trailing_mode_names_one_checksum_of_s3() {
         put.clone().payload(Payload::UnsignedTrailer),
         put.clone().payload(Payload::SignedTrailer),
         put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-meta-a"),
-        put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-checksum-md5"),
+        put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-checksum-crc16"),
         put.clone()
             .payload(Payload::UnsignedTrailer)
             .header("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1"),
@@ -512,7 +590,9 @@ async fn p42_lengths_above_32_bits_are_understood() {
 
 #[tokio::test]
 async fn p43_aws_chunked_is_taken_off_and_gzip_stays() {
-    for (setup, forwarded) in [(setups()[0].clone(), true), (setups()[1].clone(), false)] {
+    for (setup, forwarded) in
+        [(with_all_checksums(""), true), (with_all_checksums("trailers = \"translate\""), false)]
+    {
         let server = TestServer::with(setup).await;
         let key = server.session(&ALICE).await;
         for (sent, kept) in [
