@@ -105,7 +105,8 @@ impl Proxy {
         let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
 
         // Parse: what is asked for.
-        let (query, headers) = verified.query_and_headers(&exchange.head.headers)?;
+        let head = &exchange.head;
+        let (query, headers) = verified.query_and_headers(&head.method, &head.headers)?;
         let request = self.parse(exchange, &verified, query, &headers)?;
         let operation = request.operation;
         exchange.record.operation = Some(operation);

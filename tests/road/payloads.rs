@@ -161,6 +161,29 @@ async fn p6_a_checksum_that_the_store_does_not_know_is_checked_here_and_not_sent
 }
 
 #[tokio::test]
+async fn p6_a_checksum_in_the_query_of_a_presigned_upload_is_neither_checked_nor_sent_on() {
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
+        for length in LENGTHS {
+            let data = bytes(length);
+            let put = Call::put(&ALICE.file("f"), data.clone())
+                .presigned()
+                .query("x-amz-checksum-crc32", "AAAAAA==")
+                .query("x-amz-sdk-checksum-algorithm", "CRC32");
+            server.send(&key, &put).await.ok();
+            stored(&server, &ALICE.file("f"), &data);
+            let seen = server.store.last();
+            assert!(!seen.headers.keys().any(|name| name.as_str().contains("checksum")));
+            assert!(!seen.target.contains("checksum"));
+            // One in a header is.
+            let put = Call::put(&ALICE.file("never"), data).presigned().header(CRC, "AAAAAA==");
+            server.send(&key, &put).await.refused(400, "BadDigest");
+        }
+    }
+    assert!(server.store.object(&ALICE.file("never")).is_none());
+}
+
+#[tokio::test]
 async fn p64_a_sha256_of_the_clients_goes_on_signed() {
     for setup in setups() {
         let server = TestServer::with(setup).await;
