@@ -1,11 +1,14 @@
 //! Where a request goes: to an endpoint, to the upload of a form, or down the road of S3. The only room that
 //! knows all of them.
 
+mod cors;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
+use self::cors::Cors;
 use crate::{
     access::Access,
     body::bounded::drain,
@@ -31,6 +34,7 @@ pub(crate) struct Front {
     site: Arc<Site>,
     proxy: Proxy,
     endpoints: Endpoints,
+    cors: Cors,
     /// How long the store may be silent in the middle of an answer.
     store_idle: Duration,
 }
@@ -53,6 +57,7 @@ impl Front {
                 endpoints,
             ),
             endpoints: Endpoints::new(&access, &site, &store, endpoints, session, *limits, pace),
+            cors: Cors::new(&server.cors_origins),
             access,
             site,
             store_idle,
@@ -81,6 +86,7 @@ impl Front {
         record.received_bytes = unread.received_bytes();
         let is_untouched = record.received_bytes == 0;
         let mut response = answer.into_response(record, self.store_idle);
+        self.cors.write(&head.headers, response.headers_mut());
         if let Some(rest) = unread.take() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back. Who has
@@ -97,6 +103,9 @@ impl Front {
     }
 
     async fn answer(&self, exchange: &mut Exchange, body: RequestBody) -> Answer {
+        if let Some(answer) = self.cors.preflight(&exchange.head) {
+            return answer.unwrap_or_else(|error| Answer::refusal(error, exchange));
+        }
         if let Some(endpoint) = Endpoint::at(exchange.path()) {
             return self.endpoints.answer(endpoint, exchange, body).await;
         }

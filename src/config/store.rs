@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::Uri;
 
 use super::{Bucket, is_bucket_name, section::Section};
+use crate::s3::headers::CHECKSUM_ALGORITHMS;
 
 /// The S3-compatible store behind this server.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Store {
     pub credentials: CredentialSource,
     /// How checksums in trailers are handled.
     pub trailers: Trailers,
+    /// The checksum algorithms that the store knows, by their names in upper case.
+    pub checksums: Vec<String>,
     /// What the store checks by itself.
     pub verifies: StoreChecks,
     /// The storage classes that clients may ask for.
@@ -71,7 +74,7 @@ pub enum Trailers {
 /// What the store checks by itself, so that they need not be checked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreChecks {
-    /// `x-amz-content-sha256`: sent on and signed.
+    /// `x-amz-content-sha256`, which is sent on and signed in any case.
     pub sha256: bool,
     /// `content-md5`.
     pub content_md5: bool,
@@ -109,6 +112,7 @@ impl Store {
             &[("forward", Trailers::Forward), ("translate", Trailers::Translate)],
             Trailers::Forward,
         );
+        let checksums = read_checksums(&mut section);
         let verifies = read_checks(&mut section);
         let storage_classes = read_storage_classes(&mut section);
         let ca_file = section.path("ca_file", "the path of a PEM file");
@@ -124,6 +128,7 @@ impl Store {
             addressing,
             credentials: credentials?,
             trailers,
+            checksums,
             verifies,
             storage_classes,
             ca_file,
@@ -153,6 +158,17 @@ fn read_credentials(section: &mut Section) -> Option<CredentialSource> {
             None
         }
     }
+}
+
+fn read_checksums(section: &mut Section) -> Vec<String> {
+    let expected = format!("a list of {}", CHECKSUM_ALGORITHMS.join(", "));
+    // The five that all stores have which have any.
+    let default = CHECKSUM_ALGORITHMS.iter().take(5).map(|name| (*name).to_owned()).collect();
+    let names: Vec<String> = section.or("checksums", default, &expected);
+    for name in names.iter().filter(|name| !CHECKSUM_ALGORITHMS.contains(&name.as_str())) {
+        section.error("checksums", format_args!("{name:?} is not in {expected}"));
+    }
+    names
 }
 
 fn read_checks(section: &mut Section) -> StoreChecks {

@@ -59,6 +59,8 @@ pub(crate) struct Proxy {
     verified_by_store: StoreChecks,
     /// The storage classes that clients may ask for.
     storage_classes: Vec<String>,
+    /// The checksum algorithms that the store knows.
+    checksums_of_store: Vec<String>,
     /// The hosts to which a form may have its client redirected.
     redirect_hosts: Vec<String>,
     /// How slow a client's body may be.
@@ -85,6 +87,7 @@ impl Proxy {
             trailers: settings.trailers,
             verified_by_store: settings.verifies,
             storage_classes: settings.storage_classes.clone(),
+            checksums_of_store: settings.checksums.clone(),
             redirect_hosts: endpoints.redirect_hosts.clone(),
             pace,
             xml_bodies: XmlBodies::new(pace),
@@ -106,15 +109,17 @@ impl Proxy {
         let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
 
         // Parse: what is asked for.
-        let (query, headers) = verified.query_and_headers(&exchange.head.headers)?;
+        let head = &exchange.head;
+        let (query, headers) = verified.query_and_headers(&head.method, &head.headers)?;
         let request = self.parse(exchange, &verified, query, &headers)?;
         let operation = request.operation;
         exchange.record.operation = Some(operation);
         exchange.record.key = request.key_opt().map(str::to_owned);
-        let forwarded = match operation.is_answered_here() {
+        let mut forwarded = match operation.is_answered_here() {
             true => ForwardedHeaders::none(),
             false => ForwardedHeaders::of(operation, &headers)?,
         };
+        forwarded.keep_checksums(operation, &self.checksums_of_store)?;
 
         // Authorise: may this caller do that.
         let permit = self.access.policy().authorise(&caller, request)?;

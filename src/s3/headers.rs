@@ -49,10 +49,15 @@ const DESCRIBING: &[&str] = &[
     "x-amz-checksum-crc32",
     "x-amz-checksum-crc32c",
     "x-amz-checksum-crc64nvme",
+    "x-amz-checksum-md5",
     "x-amz-checksum-mode",
     "x-amz-checksum-sha1",
     "x-amz-checksum-sha256",
+    "x-amz-checksum-sha512",
     "x-amz-checksum-type",
+    "x-amz-checksum-xxhash128",
+    "x-amz-checksum-xxhash3",
+    "x-amz-checksum-xxhash64",
     "x-amz-if-match-last-modified-time",
     "x-amz-if-match-size",
     "x-amz-max-parts",
@@ -64,6 +69,13 @@ const DESCRIBING: &[&str] = &[
     "x-amz-sdk-checksum-algorithm",
     "x-amz-storage-class",
 ];
+
+/// The checksum algorithms of S3, as `x-amz-sdk-checksum-algorithm` and S3's XML name them.
+pub(crate) const CHECKSUM_ALGORITHMS: [&str; 10] =
+    ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"];
+
+/// Headers whose value is the name of an algorithm.
+const NAMING_ALGORITHM: [&str; 2] = ["x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm"];
 
 /// What a copy may say of its source; the source itself is built anew.
 const COPYING: &[&str] = &[
@@ -117,6 +129,8 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
     // Defaults that clients spell out (rclone, s3cmd) give nothing.
     match (name, value.as_bytes()) {
         ("x-amz-acl", b"private") | ("x-amz-tagging-directive", b"COPY") => return Fate::Drop,
+        // The one version that S3 has, and that every SDK for C++ spells out.
+        ("x-amz-api-version", b"2006-03-01") => return Fate::Drop,
         ("x-amz-server-side-encryption", b"AES256") => return Fate::Forward,
         _ => {}
     }
@@ -249,6 +263,46 @@ impl ForwardedHeaders {
     /// Removes the announcement of a checksum that would have come as a trailer, and no longer does.
     pub fn remove_announced_checksum(&mut self) {
         self.0.remove(SDK_CHECKSUM_ALGORITHM);
+    }
+
+    /// Removes what is said of checksums that the store does not know. Where nobody here checks them either,
+    /// they are refused.
+    ///
+    /// # Errors
+    /// `NotImplemented`.
+    pub fn keep_checksums(&mut self, operation: Operation, known: &[String]) -> Result<()> {
+        let is_known = |algorithm: &str| known.iter().any(|known| known.eq_ignore_ascii_case(algorithm));
+        let is_unknown = |name: &str, value: &HeaderValue| {
+            let of_header = name.strip_prefix("x-amz-checksum-").and_then(|algorithm| {
+                CHECKSUM_ALGORITHMS.into_iter().find(|other| other.eq_ignore_ascii_case(algorithm))
+            });
+            match NAMING_ALGORITHM.contains(&name) {
+                true => value.to_str().is_ok_and(|algorithm| {
+                    CHECKSUM_ALGORITHMS.iter().any(|other| other.eq_ignore_ascii_case(algorithm))
+                        && !is_known(algorithm)
+                }),
+                false => of_header.is_some_and(|algorithm| !is_known(algorithm)),
+            }
+        };
+        let unknown = self.0.iter().filter(|(name, value)| is_unknown(name.as_str(), value));
+        let unknown: Vec<HeaderName> = unknown.map(|(name, _)| name.clone()).collect();
+        let Some(first) = unknown.first() else { return Ok(()) };
+        // The bytes come by here, or the parts will.
+        if !operation.streams_in() && operation != Operation::CreateMultipartUpload {
+            return Err(Error::new(
+                Code::NotImplemented,
+                "A header you provided implies functionality that is not implemented: the store behind \
+                 this server does not know that checksum algorithm.",
+            )
+            .element("Header", first.as_str().to_owned()));
+        }
+        for name in unknown {
+            if NAMING_ALGORITHM.contains(&name.as_str()) {
+                self.0.remove("x-amz-checksum-type");
+            }
+            self.0.remove(name);
+        }
+        Ok(())
     }
 
     /// Removes all that is said of checksums, for a body that is built anew: the client's are none of that

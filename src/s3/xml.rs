@@ -255,6 +255,11 @@ const PART_ELEMENTS: &[&str] = &[
     "ChecksumCRC64NVME",
     "ChecksumSHA1",
     "ChecksumSHA256",
+    "ChecksumSHA512",
+    "ChecksumMD5",
+    "ChecksumXXHASH64",
+    "ChecksumXXHASH3",
+    "ChecksumXXHASH128",
 ];
 
 /// Parses the body of CompleteMultipartUpload.

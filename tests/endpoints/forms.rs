@@ -305,6 +305,21 @@ async fn p14_conditions_and_bounds_hold() {
 }
 
 #[tokio::test]
+async fn p62_a_policy_without_a_bucket_counts_at_none() {
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
+        for conditions in [vec![], vec![json!(["starts-with", "$bucket", ""])]] {
+            let mut form = Form::new(&ALICE.file("f"), bytes(2000));
+            form.conditions.retain(|condition| condition.get("bucket").is_none());
+            form.conditions.extend(conditions);
+            let answer = form.sign(&key, &server.host()).send(&server).await;
+            assert!(answer.refused(403, "AccessDenied").contains("bucket"));
+        }
+    }
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
 async fn p14_false_signatures_are_refused() {
     let server = TestServer::start().await;
     let host = server.host();

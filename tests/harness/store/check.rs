@@ -89,12 +89,17 @@ pub fn content(seen: &Seen) -> Result<Vec<u8>, Box<Reply>> {
     Ok(data)
 }
 
-pub const CHECKSUMS: [&str; 5] = [
+pub const CHECKSUMS: [&str; 10] = [
     "x-amz-checksum-crc32",
     "x-amz-checksum-crc32c",
     "x-amz-checksum-crc64nvme",
     "x-amz-checksum-sha1",
     "x-amz-checksum-sha256",
+    "x-amz-checksum-sha512",
+    "x-amz-checksum-md5",
+    "x-amz-checksum-xxhash64",
+    "x-amz-checksum-xxhash3",
+    "x-amz-checksum-xxhash128",
 ];
 
 /// The value of a checksum header or trailer.
@@ -108,6 +113,13 @@ pub fn checksum(header: &str, data: &[u8]) -> String {
         "x-amz-checksum-sha1" => {
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, data).as_ref().to_vec()
         }
+        "x-amz-checksum-sha512" => {
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, data).as_ref().to_vec()
+        }
+        "x-amz-checksum-md5" => md5::Md5::digest(data).to_vec(),
+        "x-amz-checksum-xxhash64" => twox_hash::XxHash64::oneshot(0, data).to_be_bytes().to_vec(),
+        "x-amz-checksum-xxhash3" => twox_hash::XxHash3_64::oneshot(data).to_be_bytes().to_vec(),
+        "x-amz-checksum-xxhash128" => twox_hash::XxHash3_128::oneshot(data).to_be_bytes().to_vec(),
         _ => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data).as_ref().to_vec(),
     })
 }
