@@ -65,10 +65,14 @@ codes! {
     InvalidDigest = BAD_REQUEST,
     /// A part named at completion is not there, or has another ETag.
     InvalidPart = BAD_REQUEST,
+    /// The parts named at completion are not in ascending order.
+    InvalidPartOrder = BAD_REQUEST,
     /// The policy of a form cannot be read.
     InvalidPolicyDocument = BAD_REQUEST,
     /// The request does not fit together.
     InvalidRequest = BAD_REQUEST,
+    /// A storage class that is not offered.
+    InvalidStorageClass = BAD_REQUEST,
     /// The session token cannot be read or belongs to someone else.
     InvalidToken = BAD_REQUEST,
     /// The request target cannot be read.

@@ -1,11 +1,14 @@
 //! Where a request goes: to an endpoint, to the upload of a form, or down the road of S3. The only room that
 //! knows all of them.
 
+mod cors;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
+use self::cors::Cors;
 use crate::{
     access::Access,
     body::bounded::drain,
@@ -14,7 +17,7 @@ use crate::{
     endpoints::Endpoints,
     exchange::{Answer, AnswerBody, Exchange, RequestBody},
     proxy::{self, Proxy},
-    site::Site,
+    site::{self, Site},
     store::Store,
 };
 
@@ -31,6 +34,7 @@ pub(crate) struct Front {
     site: Arc<Site>,
     proxy: Proxy,
     endpoints: Endpoints,
+    cors: Cors,
     /// How long the store may be silent in the middle of an answer.
     store_idle: Duration,
 }
@@ -53,6 +57,7 @@ impl Front {
                 endpoints,
             ),
             endpoints: Endpoints::new(&access, &site, &store, endpoints, session, *limits, pace),
+            cors: Cors::new(&server.cors_origins),
             access,
             site,
             store_idle,
@@ -81,6 +86,7 @@ impl Front {
         record.received_bytes = unread.received_bytes();
         let is_untouched = record.received_bytes == 0;
         let mut response = answer.into_response(record, self.store_idle);
+        self.cors.write(&head.headers, response.headers_mut());
         if let Some(rest) = unread.take() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             // Who waits for a 100 sends nothing before it: not reading is what keeps the 100 back. Who has
@@ -97,10 +103,13 @@ impl Front {
     }
 
     async fn answer(&self, exchange: &mut Exchange, body: RequestBody) -> Answer {
+        if let Some(answer) = self.cors.preflight(&exchange.head) {
+            return answer.unwrap_or_else(|error| Answer::refusal(error, exchange));
+        }
         if let Some(endpoint) = Endpoint::at(exchange.path()) {
             return self.endpoints.answer(endpoint, exchange, body).await;
         }
-        if is_browser_at_the_root(exchange) {
+        if self.is_browser_at_the_root(&exchange.head) {
             return to_the_docs();
         }
         let result = match proxy::is_form(&exchange.head) {
@@ -109,23 +118,26 @@ impl Front {
         };
         result.unwrap_or_else(|error| Answer::refusal(error, exchange))
     }
+
+    /// Whether a person looks at the server with a browser: no S3 client asks for HTML, and none lists
+    /// buckets without signing. A head that the road refuses is the road's to refuse (P25, P45).
+    fn is_browser_at_the_root(&self, head: &Parts) -> bool {
+        matches!(head.method, Method::GET | Method::HEAD)
+            && head.uri.path() == "/"
+            && head.uri.query().is_none_or(str::is_empty)
+            && !head.headers.contains_key(header::AUTHORIZATION)
+            && head.headers.get_all(header::ACCEPT).iter().any(names_html)
+            && proxy::check_head(head).is_ok()
+            && site::host(head).is_ok_and(|host| self.site.host_bucket(host).is_none())
+    }
 }
 
-/// Whether a person looks at the server with a browser: no S3 client asks for HTML, and none lists buckets
-/// without signing.
-fn is_browser_at_the_root(exchange: &Exchange) -> bool {
-    let head = &exchange.head;
-    let asks_for_html = |accept: &HeaderValue| {
-        let media_types = accept.as_bytes().split(|byte| *byte == b',');
-        media_types
-            .filter_map(|range| range.split(|byte| *byte == b';').next())
-            .any(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/html"))
-    };
-    matches!(head.method, Method::GET | Method::HEAD)
-        && head.uri.path() == "/"
-        && head.uri.query().is_none_or(str::is_empty)
-        && !head.headers.contains_key(header::AUTHORIZATION)
-        && head.headers.get_all(header::ACCEPT).iter().any(asks_for_html)
+/// Whether a media range of an `Accept` header is `text/html`.
+fn names_html(accept: &HeaderValue) -> bool {
+    let media_ranges = accept.as_bytes().split(|byte| *byte == b',');
+    media_ranges
+        .filter_map(|range| range.split(|byte| *byte == b';').next())
+        .any(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/html"))
 }
 
 fn to_the_docs() -> Answer {

@@ -143,7 +143,7 @@ fn p3_the_four_ways_to_sign_are_verified() {
             assert_eq!(verified.hotkey(), keypair.account());
             assert_eq!(is_presigned_query(&verified), is_presigned);
             assert_eq!(verified.path(), "/bucket/data/x/one file+plus=ä");
-            let (query, headers) = verified.query_and_headers(&request.headers).unwrap();
+            let (query, headers) = verified.query_and_headers(&request.method, &request.headers).unwrap();
             assert_eq!(query.canonical(), "flag=&partNumber=1&uploadId=a%2Bb");
             assert_eq!(headers, request.headers);
             // P10: a real hash stands, presigned or not.
@@ -254,7 +254,9 @@ fn a_presigned_request_is_handed_out_with_its_headers_in_place_and_its_list_narr
             accept_encodings: &[],
             is_own_host: &|_| true,
         };
-        verifier.verify(&head, NOW).and_then(|verified| verified.query_and_headers(&list.headers))
+        verifier
+            .verify(&head, NOW)
+            .and_then(|verified| verified.query_and_headers(&list.method, &list.headers))
     };
     let (query, headers) = asked("prefix", "a/b").unwrap();
     assert_eq!(query.canonical(), "list-type=2&prefix=a%2Fb");

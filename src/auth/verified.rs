@@ -1,6 +1,6 @@
 //! A request whose signature was verified, with everything in it that the signature covers.
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use super::{
     Payload,
@@ -60,12 +60,16 @@ impl Verified {
     ///
     /// # Errors
     /// `InvalidArgument` and `AccessDenied`, see [`super::sigv4::presigned`].
-    pub fn query_and_headers(&self, arrived: &HeaderMap) -> Result<(Query, HeaderMap)> {
+    pub(crate) fn query_and_headers(
+        &self,
+        method: &Method,
+        arrived: &HeaderMap,
+    ) -> Result<(Query, HeaderMap)> {
         let mut headers = arrived.clone();
         let query = match &self.query {
             VerifiedQuery::Plain(query) => query.clone(),
             VerifiedQuery::Presigned { signed, added } => {
-                narrowed(move_headers(signed.clone(), &mut headers)?, added)?
+                narrowed(move_headers(method, signed.clone(), &mut headers)?, added)?
             }
         };
         Ok((query, headers))

@@ -27,6 +27,15 @@ pub struct ExpectedDigests {
     pub checksums: Vec<(ChecksumAlgorithm, Vec<u8>)>,
 }
 
+/// What the `x-amz-checksum-…` headers of a request are checksums of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChecksumHeaders {
+    /// Of the request's own body.
+    OfBody,
+    /// Of the object that comes to be, of which the body is a description alone.
+    OfObject,
+}
+
 impl ExpectedDigests {
     /// What `x-amz-content-sha256`, `Content-MD5` and the checksum headers of a request promise.
     ///
@@ -35,17 +44,22 @@ impl ExpectedDigests {
     /// checksum.
     pub(crate) fn of(payload: &Payload, headers: &HeaderMap) -> Result<Self> {
         let mut checksums = Vec::<(ChecksumAlgorithm, Vec<u8>)>::new();
-        let md5 = content_md5(headers)?;
+        let expected = Self::without_checksum_headers(payload, headers)?;
         for (name, value) in headers {
             let Some(algorithm) = ChecksumAlgorithm::of_header(name.as_str()) else { continue };
             let invalid = |message: String| Error::new(Code::InvalidRequest, message);
-            let expected = (value.to_str().ok().and_then(|text| algorithm.parse(text)))
+            let value = (value.to_str().ok().and_then(|text| algorithm.parse(text)))
                 .ok_or_else(|| invalid(format!("Value for {name} header is invalid.")))?;
             if checksums.iter().any(|(other, _)| *other == algorithm) {
                 return Err(invalid(format!("The header {name} may be there once only.")));
             }
-            checksums.push((algorithm, expected));
+            checksums.push((algorithm, value));
         }
+        Ok(Self { checksums, ..expected })
+    }
+
+    /// What `x-amz-content-sha256` and `Content-MD5` promise.
+    fn without_checksum_headers(payload: &Payload, headers: &HeaderMap) -> Result<Self> {
         let sha256 = match payload {
             Payload::Sha256(sha256) => Some(*sha256),
             Payload::Unsigned
@@ -53,7 +67,7 @@ impl ExpectedDigests {
             | Payload::SignedChunksTrailer(_)
             | Payload::UnsignedTrailer => None,
         };
-        Ok(Self { sha256, md5, checksums })
+        Ok(Self { sha256, md5: content_md5(headers)?, checksums: Vec::new() })
     }
 }
 
@@ -74,14 +88,23 @@ fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>> {
 /// # Errors
 /// Those of [`ExpectedDigests::of`], `XAmzContentSHA256Mismatch`, `BadDigest`; `InternalError` for a chunked
 /// body, whose bytes are not its content.
-pub(crate) fn check_whole(payload: &Payload, headers: &HeaderMap, content: &[u8]) -> Result<()> {
+pub(crate) fn check_whole(
+    payload: &Payload,
+    headers: &HeaderMap,
+    checksums: ChecksumHeaders,
+    content: &[u8],
+) -> Result<()> {
     match payload {
         Payload::Sha256(_) | Payload::Unsigned => {}
         Payload::SignedChunks(_) | Payload::SignedChunksTrailer(_) | Payload::UnsignedTrailer => {
             return Err(Error::internal("a chunked body cannot be checked undecoded"));
         }
     }
-    let mut check = ContentCheck::new(ExpectedDigests::of(payload, headers)?, None);
+    let expected = match checksums {
+        ChecksumHeaders::OfBody => ExpectedDigests::of(payload, headers)?,
+        ChecksumHeaders::OfObject => ExpectedDigests::without_checksum_headers(payload, headers)?,
+    };
+    let mut check = ContentCheck::new(expected, None);
     check.update(content);
     check.verify(None)
 }
@@ -206,7 +229,7 @@ mod tests {
     }
 
     fn check(payload: &Payload, pairs: &[(&'static str, &'static str)]) -> Result<(), Code> {
-        check_whole(payload, &headers(pairs), b"hello").map_err(|error| error.code)
+        check_whole(payload, &headers(pairs), ChecksumHeaders::OfBody, b"hello").map_err(|error| error.code)
     }
 
     #[test]
@@ -233,6 +256,22 @@ mod tests {
         assert_eq!(check(&twice), Err(Code::InvalidRequest));
         // A header that only begins like a checksum is none.
         assert_eq!(check(&[("x-amz-checksum-type", "FULL_OBJECT")]), Ok(()));
+    }
+
+    #[test]
+    fn p6_checksums_of_an_object_are_not_those_of_the_document_that_describes_it() {
+        let check = |payload: &Payload, pairs: &[_]| {
+            let checked = check_whole(payload, &headers(pairs), ChecksumHeaders::OfObject, b"hello");
+            checked.map_err(|error| error.code)
+        };
+        for value in [OTHER_CRC32, CRC32_OF_HELLO, "AAAAAA==-3"] {
+            assert_eq!(check(&Payload::Unsigned, &[(CRC32, value)]), Ok(()));
+        }
+        assert_eq!(
+            check(&Payload::Unsigned, &[("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")]),
+            Err(Code::BadDigest)
+        );
+        assert_eq!(check(&Payload::Sha256([0; 32]), &[]), Err(Code::XAmzContentSHA256Mismatch));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! RunningDigest digests, under the names that S3 gives them.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>.
-//! CRCs are written big-endian, then base64, as all of S3's checksum headers are.
+//! CRCs and xxHashes are written big-endian, then base64, as all of S3's checksum headers are.
+
+use std::hash::Hasher as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crc_fast::CrcAlgorithm;
 use md5::Digest as _;
+use twox_hash::{XxHash3_64, XxHash3_128, XxHash64};
 
 /// A checksum algorithm of S3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,11 +23,32 @@ pub enum ChecksumAlgorithm {
     Sha1,
     /// SHA-256.
     Sha256,
+    /// SHA-512.
+    Sha512,
+    /// MD5, beside the older `Content-MD5`.
+    Md5,
+    /// XXH64 with the seed 0.
+    XxHash64,
+    /// XXH3 of 64 bits with the seed 0.
+    XxHash3,
+    /// XXH3 of 128 bits with the seed 0.
+    XxHash128,
 }
 
 impl ChecksumAlgorithm {
     /// All of them.
-    pub(super) const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+    pub(super) const ALL: [Self; 10] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Crc64Nvme,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Sha512,
+        Self::Md5,
+        Self::XxHash64,
+        Self::XxHash3,
+        Self::XxHash128,
+    ];
 
     /// Its name in `x-amz-sdk-checksum-algorithm` and in S3's XML.
     pub(crate) fn name(self) -> &'static str {
@@ -34,6 +58,11 @@ impl ChecksumAlgorithm {
             Self::Crc64Nvme => "CRC64NVME",
             Self::Sha1 => "SHA1",
             Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+            Self::Md5 => "MD5",
+            Self::XxHash64 => "XXHASH64",
+            Self::XxHash3 => "XXHASH3",
+            Self::XxHash128 => "XXHASH128",
         }
     }
 
@@ -45,6 +74,11 @@ impl ChecksumAlgorithm {
             Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
             Self::Sha1 => "x-amz-checksum-sha1",
             Self::Sha256 => "x-amz-checksum-sha256",
+            Self::Sha512 => "x-amz-checksum-sha512",
+            Self::Md5 => "x-amz-checksum-md5",
+            Self::XxHash64 => "x-amz-checksum-xxhash64",
+            Self::XxHash3 => "x-amz-checksum-xxhash3",
+            Self::XxHash128 => "x-amz-checksum-xxhash128",
         }
     }
 
@@ -57,9 +91,11 @@ impl ChecksumAlgorithm {
     fn digest_bytes(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
-            Self::Crc64Nvme => 8,
+            Self::Crc64Nvme | Self::XxHash64 | Self::XxHash3 => 8,
+            Self::Md5 | Self::XxHash128 => 16,
             Self::Sha1 => 20,
             Self::Sha256 => 32,
+            Self::Sha512 => 64,
         }
     }
 
@@ -83,18 +119,26 @@ enum State {
     Crc64(crc_fast::Digest),
     Sha(aws_lc_rs::digest::Context),
     Md5(md5::Md5),
+    XxHash64(XxHash64),
+    XxHash3(Box<XxHash3_64>),
+    XxHash128(Box<XxHash3_128>),
 }
 
 impl RunningDigest {
     /// Starts one of S3's checksums.
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
-        use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+        use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
         Self(match algorithm {
             ChecksumAlgorithm::Crc32 => State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
             ChecksumAlgorithm::Crc32c => State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
             ChecksumAlgorithm::Crc64Nvme => State::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
             ChecksumAlgorithm::Sha1 => State::Sha(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
             ChecksumAlgorithm::Sha256 => State::Sha(Context::new(&SHA256)),
+            ChecksumAlgorithm::Sha512 => State::Sha(Context::new(&SHA512)),
+            ChecksumAlgorithm::Md5 => State::Md5(md5::Md5::new()),
+            ChecksumAlgorithm::XxHash64 => State::XxHash64(XxHash64::with_seed(0)),
+            ChecksumAlgorithm::XxHash3 => State::XxHash3(Box::new(XxHash3_64::new())),
+            ChecksumAlgorithm::XxHash128 => State::XxHash128(Box::new(XxHash3_128::new())),
         })
     }
 
@@ -109,6 +153,9 @@ impl RunningDigest {
             State::Crc32(digest) | State::Crc64(digest) => digest.update(data),
             State::Sha(context) => context.update(data),
             State::Md5(digest) => digest.update(data),
+            State::XxHash64(hasher) => hasher.write(data),
+            State::XxHash3(hasher) => hasher.write(data),
+            State::XxHash128(hasher) => hasher.write(data),
         }
     }
 
@@ -120,6 +167,9 @@ impl RunningDigest {
             State::Crc64(digest) => digest.finalize().to_be_bytes().to_vec(),
             State::Sha(context) => context.finish().as_ref().to_vec(),
             State::Md5(digest) => digest.finalize().to_vec(),
+            State::XxHash64(hasher) => hasher.finish().to_be_bytes().to_vec(),
+            State::XxHash3(hasher) => hasher.finish().to_be_bytes().to_vec(),
+            State::XxHash128(hasher) => hasher.finish_128().to_be_bytes().to_vec(),
         }
     }
 }
@@ -132,6 +182,7 @@ pub fn to_base64(digest: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::headers::CHECKSUM_ALGORITHMS;
 
     fn check(mut running: RunningDigest, expected: &str) {
         running.update(b"1234");
@@ -152,6 +203,38 @@ mod tests {
             "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
         );
         check(RunningDigest::md5(), "25f9e794323b453885f5181f1b624d0b");
+        check(RunningDigest::new(ChecksumAlgorithm::Md5), "25f9e794323b453885f5181f1b624d0b");
+        check(
+            RunningDigest::new(ChecksumAlgorithm::Sha512),
+            "d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274a\
+             d27fcd5811b313d681f7e55ec02d73d499c95455b6b5bb503acf574fba8ffe85",
+        );
+        // Of awscrt, which is what botocore computes them with.
+        check(RunningDigest::new(ChecksumAlgorithm::XxHash64), "8cb841db40e6ae83");
+        check(RunningDigest::new(ChecksumAlgorithm::XxHash3), "72dcb18b67a17dff");
+        check(RunningDigest::new(ChecksumAlgorithm::XxHash128), "33119477ede5dcd5e9716427681d5860");
+    }
+
+    #[test]
+    fn p6_xxhash_of_a_longer_body_however_it_is_split() {
+        // Of awscrt as well: beyond 240 bytes the algorithm is another one.
+        let data: Vec<u8> = (0..5000_u32).map(|at| (at % 251) as u8).collect();
+        for (algorithm, expected) in [
+            (ChecksumAlgorithm::XxHash64, "a6833d648fd6a332"),
+            (ChecksumAlgorithm::XxHash3, "b418500fc42320ee"),
+            (ChecksumAlgorithm::XxHash128, "b92ec02c39d33ce7b418500fc42320ee"),
+        ] {
+            for piece_bytes in [1, 7, 240, 1024, 5000] {
+                let mut running = RunningDigest::new(algorithm);
+                data.chunks(piece_bytes).for_each(|piece| running.update(piece));
+                assert_eq!(hex::encode(running.finish()), expected, "{} {piece_bytes}", algorithm.name());
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_are_those_of_the_settings() {
+        assert_eq!(ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::name), CHECKSUM_ALGORITHMS);
     }
 
     #[test]

@@ -80,7 +80,8 @@ fn trailer_algorithm(announced: Option<String>) -> Result<ChecksumAlgorithm> {
     ChecksumAlgorithm::of_header(&name).ok_or_else(|| {
         invalid(
             "The value specified in the x-amz-trailer header is not supported: it must be one of \
-             x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256.",
+             x-amz-checksum-crc32, -crc32c, -crc64nvme, -sha1, -sha256, -sha512, -md5, -xxhash64, \
+             -xxhash3, -xxhash128.",
         )
     })
 }
@@ -162,7 +163,7 @@ mod tests {
             (Payload::SignedChunksTrailer(seed()), Mode::SignedChunksTrailer(seed(), algorithm)),
         ] {
             assert_eq!(framing(&payload, &[" X-Amz-Checksum-CRC32 "]), Ok(Framing::Chunked(with_trailer)));
-            for wrong in [&[][..], &[""], &["x-amz-checksum-md5"], &["crc32"], &[crc32, crc32]] {
+            for wrong in [&[][..], &[""], &["x-amz-checksum-crc16"], &["crc32"], &[crc32, crc32]] {
                 assert_eq!(framing(&payload, wrong), Err(Code::InvalidRequest), "{payload:?} {wrong:?}");
             }
         }

@@ -15,6 +15,8 @@ pub struct Server {
     pub admin: Option<SocketAddr>,
     /// The names under which clients know this server, lower case, with or without a port.
     pub hosts: Vec<String>,
+    /// The origins of pages that may call this server from a browser, as browsers send them.
+    pub cors_origins: Vec<String>,
     /// Trusted proxies in front of this server.
     pub edge: Edge,
     /// Most connections at one time.
@@ -65,6 +67,14 @@ impl Server {
                 );
             }
         }
+        let cors_origins: Vec<String> =
+            section.or("cors_origins", Vec::new(), "a list of origins such as [\"https://app.example.com\"]");
+        for origin in cors_origins.iter().filter(|origin| !is_origin(origin)) {
+            section.error(
+                "cors_origins",
+                format_args!("{origin:?} is not an exact origin such as \"https://app.example.com\""),
+            );
+        }
         let plaintext = section.or("plaintext_beyond_loopback", false, "true or false");
         if !listen.ip().is_loopback() && !plaintext {
             section.error(
@@ -105,6 +115,7 @@ impl Server {
             listen,
             admin,
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            cors_origins,
             edge: Edge { networks: parsed, accept_encodings, rewrites_host },
             connections_max: usize::try_from(connections_max).ok()?,
             head_seconds_max,
@@ -112,6 +123,18 @@ impl Server {
             drain_seconds,
         })
     }
+}
+
+/// Whether a browser sends this text as an origin: scheme and host in lower case, and a port that is not the
+/// scheme's own.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let own_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    is_host(host) && !host.contains('*') && !host.ends_with(own_port) && text == text.to_ascii_lowercase()
 }
 
 fn is_host(text: &str) -> bool {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::Uri;
 
 use super::{Bucket, is_bucket_name, section::Section};
+use crate::s3::headers::CHECKSUM_ALGORITHMS;
 
 /// The S3-compatible store behind this server.
 #[derive(Debug, Clone)]
@@ -22,8 +23,12 @@ pub struct Store {
     pub credentials: CredentialSource,
     /// How checksums in trailers are handled.
     pub trailers: Trailers,
+    /// The checksum algorithms that the store knows, by their names in upper case.
+    pub checksums: Vec<String>,
     /// What the store checks by itself.
     pub verifies: StoreChecks,
+    /// The storage classes that clients may ask for.
+    pub storage_classes: Vec<String>,
     /// Further certificate authorities for its TLS, as PEM.
     pub ca_file: Option<PathBuf>,
     /// Seconds within which a connection must be established.
@@ -69,7 +74,7 @@ pub enum Trailers {
 /// What the store checks by itself, so that they need not be checked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreChecks {
-    /// `x-amz-content-sha256`: sent on and signed.
+    /// `x-amz-content-sha256`, which is sent on and signed in any case.
     pub sha256: bool,
     /// `content-md5`.
     pub content_md5: bool,
@@ -107,7 +112,9 @@ impl Store {
             &[("forward", Trailers::Forward), ("translate", Trailers::Translate)],
             Trailers::Forward,
         );
+        let checksums = read_checksums(&mut section);
         let verifies = read_checks(&mut section);
+        let storage_classes = read_storage_classes(&mut section);
         let ca_file = section.path("ca_file", "the path of a PEM file");
         let connect_seconds_max = section.number("connect_seconds_max", 5, 1..=600);
         let answer_seconds_max = section.number("answer_seconds_max", 300, 1..=7200);
@@ -121,7 +128,9 @@ impl Store {
             addressing,
             credentials: credentials?,
             trailers,
+            checksums,
             verifies,
+            storage_classes,
             ca_file,
             connect_seconds_max,
             answer_seconds_max,
@@ -151,6 +160,17 @@ fn read_credentials(section: &mut Section) -> Option<CredentialSource> {
     }
 }
 
+fn read_checksums(section: &mut Section) -> Vec<String> {
+    let expected = format!("a list of {}", CHECKSUM_ALGORITHMS.join(", "));
+    // The five that all stores have which have any.
+    let default = CHECKSUM_ALGORITHMS.iter().take(5).map(|name| (*name).to_owned()).collect();
+    let names: Vec<String> = section.or("checksums", default, &expected);
+    for name in names.iter().filter(|name| !CHECKSUM_ALGORITHMS.contains(&name.as_str())) {
+        section.error("checksums", format_args!("{name:?} is not in {expected}"));
+    }
+    names
+}
+
 fn read_checks(section: &mut Section) -> StoreChecks {
     let expected = "a list of \"sha256\", \"content-md5\" and \"checksum\"";
     let Some(words) = section.optional::<Vec<String>>("verifies", expected) else {
@@ -168,4 +188,15 @@ fn read_checks(section: &mut Section) -> StoreChecks {
         }
     }
     checks
+}
+
+fn read_storage_classes(section: &mut Section) -> Vec<String> {
+    let expected = "a list of storage classes such as [\"STANDARD\"]";
+    let classes: Vec<String> = section.or("storage_classes", vec!["STANDARD".to_owned()], expected);
+    let is_class =
+        |class: &str| class.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    for class in classes.iter().filter(|class| class.is_empty() || !is_class(class)) {
+        section.error("storage_classes", format_args!("{class:?} is not a storage class"));
+    }
+    classes
 }

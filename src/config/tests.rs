@@ -37,6 +37,8 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!((config.limits.object_bytes_min, config.limits.object_bytes_max), (1024, 5_368_709_120));
     assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
     assert_eq!(config.store.verifies, StoreChecks { sha256: false, content_md5: true, checksum: false });
+    assert_eq!(config.store.storage_classes, ["STANDARD"]);
+    assert_eq!(config.store.checksums, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]);
     assert_eq!(config.policy.roots(), ["data/"]);
     let registry = place.0.path().join("registry.json");
     assert!(matches!(&config.chain.source, ChainSource::File(file) if *file == registry));
@@ -89,6 +91,7 @@ fn every_error_is_reported_at_once_with_its_setting() {
             listen = "0.0.0.0:80"
             admin = 7
             hosts = ["a b"]
+            cors_origins = ["*"]
             edge.networks = ["ten"]
             connections = 5
             [bucket]
@@ -97,6 +100,8 @@ fn every_error_is_reported_at_once_with_its_setting() {
             endpoint = "ftp://store/path"
             trailers = "drop"
             verifies = ["crc"]
+            storage_classes = ["STANDARD", "DEEP ARCHIVE"]
+            checksums = ["crc32"]
             credentials = { path = "x" }
             [session]
             issue_with = "b"
@@ -126,12 +131,15 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "server.listen: 0.0.0.0:80 is beyond loopback without TLS",
         "server.admin: 7 is not an address",
         "server.hosts: \"a b\" is not a host name",
+        "server.cors_origins: \"*\" is not an exact origin",
         "server.edge.networks: \"ten\" is not a network",
         "server.connections: no such setting; known here: listen",
         "bucket.name: \"docs\" is the name of an endpoint",
         "store.endpoint: \"ftp://store/path\" is not a URL",
         "store.trailers: \"drop\" is not \"forward\" or \"translate\"",
         "store.verifies: \"crc\" is not in",
+        "store.storage_classes: \"DEEP ARCHIVE\" is not a storage class",
+        "store.checksums: \"crc32\" is not in a list of CRC32, CRC32C",
         "store.credentials: is not \"environment\"",
         "session.keys[0].file: ",
         "session.keys[1].env: the environment variable SUBGATE_TEST_UNSET is not set",

@@ -383,7 +383,7 @@ impl Discovery {
         now: UnixTime,
     ) -> Result<(Vec<String>, bool)> {
         let permit = self.permitted_list(caller, prefix)?;
-        let Some(list) = permit.as_list() else { return Ok((Vec::new(), true)) };
+        let list = permit.as_list().ok_or_else(|| Error::internal("a permitted list is none"))?;
         let mut prefixes = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES_MAX {

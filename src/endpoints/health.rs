@@ -138,8 +138,8 @@ impl HealthEndpoints {
         {
             return probe;
         }
-        let root = self.access.policy().roots().first().map_or("", String::as_str);
-        let sent = self.store.send(Outbound::health_probe(root), StoreBody::empty(), now);
+        let probe = Outbound::health_probe(self.access.policy());
+        let sent = self.store.send(probe, StoreBody::empty(), now);
         let began = Instant::now();
         let answer = tokio::time::timeout(Duration::from_secs(PROBE_SECONDS_MAX), sent).await;
         let probe = Probe {

@@ -57,6 +57,7 @@ impl SessionEndpoint {
             ));
         }
         let body = body.collect(BODY_BYTES_MAX, self.pace).await?;
+        exchange.body_arrived();
         let now = exchange.now;
         let head = &exchange.head;
         let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);

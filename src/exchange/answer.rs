@@ -16,10 +16,12 @@ use super::{AccessRecord, Exchange};
 use crate::{
     body::{
         answer_stream::{AnswerEnd, AnswerStream},
+        bounded::collect_bounded,
         failure::BoxError,
         late_error::LateError,
+        pace::Pace,
     },
-    error::Error,
+    error::{Error, Result},
     s3::xml,
 };
 
@@ -175,6 +177,28 @@ impl Answer {
     /// Whether its status is one of success.
     pub(crate) fn is_success(&self) -> bool {
         self.status.is_success()
+    }
+
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Reads its body to the end, so that what it says is known before any of it is sent on.
+    ///
+    /// # Errors
+    /// `ServiceUnavailable` where the store's body breaks off, pauses for too long, or has more than
+    /// `bytes_max`.
+    pub(crate) async fn read_whole(self, bytes_max: usize, pace: Pace) -> Result<Self> {
+        let body = collect_bounded(self.content, bytes_max, pace)
+            .await
+            .map_err(|error| Error::store_unavailable(format!("an answer to be read whole: {error}")))?;
+        Ok(Self { content: Content::Whole(Some(body)), ..self })
+    }
+
+    /// Whether what has been read of a 200 turned out to be an error.
+    pub(crate) fn has_failed_late(&self) -> bool {
+        self.late_error.as_ref().is_some_and(|late_error| late_error.get().is_some())
     }
 
     /// Sends it on its way; `record` is written when its body has ended. A body from the store may be silent

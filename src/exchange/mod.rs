@@ -5,7 +5,7 @@ mod access_record;
 mod answer;
 mod request_body;
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{fmt, net::IpAddr, time::SystemTime};
 
 pub(crate) use access_record::AccessRecord;
 pub(crate) use answer::{Answer, AnswerBody, REQUEST_ID, ReplaceError};
@@ -15,7 +15,6 @@ pub(crate) use request_body::RequestBody;
 use crate::time::UnixTime;
 
 /// One request on its way through.
-#[derive(Debug)]
 pub(crate) struct Exchange {
     /// Its head, as it arrived.
     pub head: Parts,
@@ -23,7 +22,7 @@ pub(crate) struct Exchange {
     pub peer: IpAddr,
     /// Whether it came through a proxy that is believed.
     pub from_edge: bool,
-    /// When it arrived, by which everything about it is decided.
+    /// When it arrived (or, at an endpoint, its body), by which everything about it is decided.
     pub arrived_at: SystemTime,
     /// The same, for signatures and ages.
     pub now: UnixTime,
@@ -39,6 +38,13 @@ impl Exchange {
         Self { head, peer, from_edge, arrived_at, now: UnixTime::from(arrived_at), record }
     }
 
+    /// Reads the clock anew once the whole body is there: a client takes as long as it likes to send one, and
+    /// what it signed must not live longer by that (P9, P38).
+    pub(crate) fn body_arrived(&mut self) {
+        self.arrived_at = SystemTime::now();
+        self.now = UnixTime::from(self.arrived_at);
+    }
+
     /// Whether the answer has no body whatever it says.
     pub(crate) fn is_head(&self) -> bool {
         self.head.method == Method::HEAD
@@ -47,5 +53,31 @@ impl Exchange {
     /// The path of the request target as it was sent.
     pub(crate) fn path(&self) -> &str {
         self.head.uri.path()
+    }
+}
+
+/// Without headers and query, which hold signatures (P51).
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { head, record, .. } = self;
+        write!(f, "Exchange({} {} {})", record.request_id, head.method, head.uri.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p51_an_exchange_shows_no_signature() {
+        let (head, ()) = http::Request::get("/bucket/key?X-Amz-Signature=query-secret")
+            .header("authorization", "header-secret")
+            .header("x-amz-security-token", "token-secret")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let address = [127, 0, 0, 1].into();
+        let shown = format!("{:?}", Exchange::begin(head, address, address, false));
+        assert!(shown.contains("GET /bucket/key") && !shown.contains("secret"), "{shown}");
     }
 }

@@ -86,6 +86,11 @@ impl Body for RequestBody {
             let received_bytes = this.shared.received_bytes.load(Ordering::Relaxed);
             this.shared.received_bytes.store(received_bytes.saturating_add(frame_bytes), Ordering::Relaxed);
         }
+        if matches!(polled, Poll::Ready(None)) {
+            // Hyper's `is_end_stream` never becomes true for a body in HTTP chunks: its end is told once,
+            // here.
+            this.body = None;
+        }
         polled
     }
 

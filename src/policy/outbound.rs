@@ -5,6 +5,7 @@
 
 use http::Method;
 
+use super::Policy;
 use crate::s3::{CopySource, ForwardedHeaders, Request, SDK_QUERY_NAME, uri::Query};
 
 /// A request for the store without its body.
@@ -33,9 +34,10 @@ pub struct OutboundParts {
 }
 
 impl Outbound {
-    /// A list of one key under `root`, by which the server itself finds out whether the store answers. Its
-    /// result is looked at for nothing else.
-    pub fn health_probe(root: &str) -> Self {
+    /// A list of one key under the first root, by which the server itself finds out whether the store
+    /// answers. Its result is looked at for nothing else.
+    pub fn health_probe(policy: &Policy) -> Self {
+        let root = policy.roots().first().map_or("", String::as_str);
         Self::bare(Method::GET, None, Query::of([("list-type", "2"), ("max-keys", "1"), ("prefix", root)]))
     }
 
@@ -68,6 +70,11 @@ impl Outbound {
     pub(super) fn head(key: &str, version_id: Option<&str>) -> Self {
         let query = version_id.map_or_else(Query::default, |version| Query::of([("versionId", version)]));
         Self::bare(Method::HEAD, Some(key), query)
+    }
+
+    /// A HEAD of the request's own object.
+    pub(super) fn head_of_target(request: &Request) -> Self {
+        Self::bare(Method::HEAD, request.key_opt(), Query::default())
     }
 
     pub(super) fn parts(request: &Request, upload_id: &str, after: Option<u32>) -> Self {

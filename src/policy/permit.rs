@@ -219,6 +219,11 @@ impl CompletePermit<'_> {
         Outbound::parts(&self.permit.request, self.upload_id, after)
     }
 
+    /// A HEAD of the object that the upload became.
+    pub fn head(&self) -> Outbound {
+        Outbound::head_of_target(&self.permit.request)
+    }
+
     /// Takes the upload back.
     pub fn abort(&self) -> Outbound {
         Outbound::abort(&self.permit.request, self.upload_id)

@@ -1,8 +1,15 @@
-//! CompleteMultipartUpload: the sum of the parts is judged before the object comes to be.
+//! CompleteMultipartUpload: the sum of the parts is judged before the object comes to be. And
+//! AbortMultipartUpload of an upload that is over.
 //!
 //! Nothing is remembered between requests: the parts are listed at the store and added up, by the numbers and
 //! ETags that the client names. The ETags go on with the request, so a part that is replaced in between fails
 //! at the store.
+//!
+//! An upload that is not there any more may have been completed, and its client may not know it because the
+//! answer was lost. Only the store can tell, so it is asked (P67). Such an object was judged when it came to
+//! be; its size is looked at once more, after the store has said yes, so that no store which keeps its list
+//! of parts from us gets an object past the bounds unseen. Outside of them the client is refused, but nothing
+//! is deleted: what stands there may be older than this request, and somebody may rely on it.
 
 use std::collections::HashMap;
 
@@ -14,7 +21,7 @@ use crate::{
     body::{bounded::collect_bounded, pace::Pace},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange},
-    policy::CompletePermit,
+    policy::{CompletePermit, ForwardPermit},
     s3::{
         ForwardedHeaders, Operation,
         xml::{self, CompletedPart, PartsPage},
@@ -28,10 +35,15 @@ const PARTS_PAGE_BYTES_MAX: usize = 4 << 20;
 /// 10,000 parts at 1000 a page, and some more for stores with smaller pages.
 const PARTS_PAGES_MAX: usize = 64;
 
+/// The answer to a completion: a few names and checksums, and white space while the store works.
+const COMPLETED_XML_BYTES_MAX: usize = 64 * 1024;
+
 /// What the store has of an upload.
 enum Parts {
     /// Every part, by number: its size and its ETag.
     There(HashMap<u32, (u64, String)>),
+    /// No such upload: never begun, taken back, or completed.
+    Gone,
     /// The store's own refusal to list them.
     Refused(Answer),
 }
@@ -44,21 +56,80 @@ impl Proxy {
         mut headers: ForwardedHeaders,
         body: &[u8],
     ) -> Result<Answer> {
-        let parts = xml::parse_complete(body)?;
-        let there = match self.parts(exchange, permit).await? {
-            Parts::There(there) => there,
+        let mut parts = xml::parse_complete(body)?;
+        // A part's checksum was checked when the part came.
+        for part in &mut parts {
+            let is_known =
+                |name: &str| self.checksums_of_store.iter().any(|known| name == format!("Checksum{known}"));
+            part.checksums.retain(|(name, _)| is_known(name));
+        }
+        let is_gone = match self.parts(exchange, permit).await? {
+            Parts::There(there) => {
+                let sum = sum(&parts, &there)?;
+                if let Err(error) = sizes::check_object(&self.limits, sum) {
+                    self.abort(exchange, permit).await;
+                    return Err(error);
+                }
+                false
+            }
+            Parts::Gone => true,
             Parts::Refused(answer) => return Ok(answer),
         };
-        let sum = sum(&parts, &there)?;
-        if let Err(error) = sizes::check_object(&self.limits, sum) {
-            self.abort(exchange, permit).await;
-            return Err(error);
-        }
         let document = Bytes::from(xml::complete(&parts));
         headers.set_content_length(document.len() as u64);
         let operation = Operation::CompleteMultipartUpload;
         let outbound = permit.outbound(headers);
-        relay::forward(&self.store, exchange, operation, outbound, StoreBody::whole(document)).await
+        let body = StoreBody::whole(document);
+        let answer = relay::forward(&self.store, exchange, operation, outbound, body).await?;
+        if is_gone { self.completed_before(exchange, permit, answer).await } else { Ok(answer) }
+    }
+
+    /// The store's word on an upload of which it lists no parts; where it says that the upload was completed,
+    /// its object has to be within the bounds.
+    async fn completed_before(
+        &self,
+        exchange: &Exchange,
+        permit: CompletePermit<'_>,
+        answer: Answer,
+    ) -> Result<Answer> {
+        if !answer.is_success() {
+            return Ok(answer);
+        }
+        let answer =
+            answer.read_whole(COMPLETED_XML_BYTES_MAX, Pace::idle(self.store.idle_timeout())).await?;
+        if answer.has_failed_late() {
+            return Ok(answer);
+        }
+        let head = self.store.send(permit.head(), StoreBody::empty(), exchange.now).await?;
+        match head.status() {
+            // Deleted since.
+            StatusCode::NOT_FOUND => {}
+            status if status.is_success() => {
+                sizes::check_object(&self.limits, sizes::of_answer(head.headers())?)?;
+            }
+            status => {
+                let detail = format!("the HEAD of a completed upload answered {status}");
+                return Err(Error::store_unavailable(detail));
+            }
+        }
+        Ok(answer)
+    }
+
+    /// AbortMultipartUpload. An upload that is not there is what the client asks for: it may have been taken
+    /// back already, by this client's lost request or by this server because of its size.
+    pub(super) async fn abort_upload(
+        &self,
+        exchange: &Exchange,
+        permit: ForwardPermit<'_>,
+        headers: ForwardedHeaders,
+    ) -> Result<Answer> {
+        let (operation, outbound) = (Operation::AbortMultipartUpload, permit.outbound(headers));
+        let answer = relay::forward(&self.store, exchange, operation, outbound, StoreBody::empty()).await?;
+        // Any other 404 of a store has become an outage by now.
+        Ok(match answer.status() {
+            StatusCode::NOT_FOUND => Answer::whole(StatusCode::NO_CONTENT, "application/xml", ""),
+            _ => answer,
+        })
     }
 
     /// Every part that the store has of this upload.
@@ -69,7 +140,12 @@ impl Proxy {
             let answer = self.store.send(permit.parts_page(after), StoreBody::empty(), exchange.now).await?;
             if !answer.status().is_success() {
                 let operation = Operation::CompleteMultipartUpload;
-                return relay::answer(&self.store, exchange, operation, answer).await.map(Parts::Refused);
+                let refused = relay::answer(&self.store, exchange, operation, answer).await?;
+                // A store or a bucket that is not there has become an outage by now.
+                return Ok(match refused.status() {
+                    StatusCode::NOT_FOUND => Parts::Gone,
+                    _ => Parts::Refused(refused),
+                });
             }
             let document = collect_bounded(
                 answer.into_body(),

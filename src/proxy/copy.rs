@@ -1,6 +1,10 @@
 //! CopyObject and UploadPartCopy: two permissions, and the size of the source (P30).
+//!
+//! A whole copy is judged by its source, as the store shows it: its size, and the client's conditions on it.
+//! The copy is then held to that very source by its ETag. A part is judged by the sum at completion, and its
+//! conditions go on to the store.
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{Proxy, relay, sizes};
 use crate::{
@@ -9,7 +13,26 @@ use crate::{
     policy::CopyPermit,
     s3::{ForwardedHeaders, Operation},
     store::StoreBody,
+    time::UnixTime,
 };
+
+/// What the store says of a copy's source.
+struct Source {
+    bytes: u64,
+    etag: Option<HeaderValue>,
+    last_modified: Option<UnixTime>,
+}
+
+impl Source {
+    fn of(headers: &HeaderMap) -> Result<Self> {
+        let last_modified = headers.get(header::LAST_MODIFIED).and_then(|value| value.to_str().ok());
+        Ok(Self {
+            bytes: sizes::of_answer(headers)?,
+            etag: headers.get(header::ETAG).cloned(),
+            last_modified: last_modified.and_then(UnixTime::from_http_date),
+        })
+    }
+}
 
 impl Proxy {
     /// Copies within the store. The permit covers both ends.
@@ -19,39 +42,30 @@ impl Proxy {
         permit: CopyPermit<'_>,
         mut headers: ForwardedHeaders,
     ) -> Result<Answer> {
-        // Parts are judged by their sum at completion; a whole copy by its source.
         let operation = if permit.is_part() { Operation::UploadPartCopy } else { Operation::CopyObject };
         if !permit.is_part() {
-            let (bytes, etag) = self.copy_source(exchange, permit).await?;
-            sizes::check_object(&self.limits, bytes)?;
-            if let Some(etag) = etag {
-                headers.pin_copy_source(etag)?;
+            let conditions = headers.take_copy_conditions()?;
+            let source = self.copy_source(exchange, permit).await?;
+            let etag = source.etag.as_ref().and_then(|etag| etag.to_str().ok());
+            conditions.check(etag, source.last_modified)?;
+            sizes::check_object(&self.limits, source.bytes)?;
+            if let Some(etag) = source.etag {
+                headers.pin_copy_source(etag);
             }
         }
         headers.set_content_length(0);
         relay::forward(&self.store, exchange, operation, permit.outbound(headers), StoreBody::empty()).await
     }
 
-    /// Size and ETag of the source, as the store has them now.
-    async fn copy_source(
-        &self,
-        exchange: &Exchange,
-        permit: CopyPermit<'_>,
-    ) -> Result<(u64, Option<HeaderValue>)> {
+    /// The source, as the store has it now.
+    async fn copy_source(&self, exchange: &Exchange, permit: CopyPermit<'_>) -> Result<Source> {
         let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.now).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => {
                 Err(Error::new(Code::NoSuchKey, "The specified source key does not exist.")
                     .element("Key", permit.source().key.clone()))
             }
-            status if status.is_success() => {
-                let bytes = answer
-                    .headers()
-                    .get(header::CONTENT_LENGTH)
-                    .and_then(|bytes| bytes.to_str().ok()?.parse().ok());
-                let bytes = bytes.ok_or_else(|| Error::store_unavailable("a HEAD without Content-Length"))?;
-                Ok((bytes, answer.headers().get(header::ETAG).cloned()))
-            }
+            status if status.is_success() => Source::of(answer.headers()),
             status => Err(Error::store_unavailable(format!("the HEAD of a copy's source answered {status}"))),
         }
     }

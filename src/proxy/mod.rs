@@ -22,6 +22,7 @@ mod put;
 mod relay;
 mod request_xml;
 mod sizes;
+mod storage_class;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +33,7 @@ use self::request_xml::XmlBodies;
 use crate::{
     access::Access,
     auth::{Payload, Verified},
-    body::pace::Pace,
+    body::{content_check::ChecksumHeaders, pace::Pace},
     config::{Endpoints, Limits, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
@@ -56,6 +57,10 @@ pub(crate) struct Proxy {
     trailers: Trailers,
     /// What the store proves itself, so that it is not proven here.
     verified_by_store: StoreChecks,
+    /// The storage classes that clients may ask for.
+    storage_classes: Vec<String>,
+    /// The checksum algorithms that the store knows.
+    checksums_of_store: Vec<String>,
     /// The hosts to which a form may have its client redirected.
     redirect_hosts: Vec<String>,
     /// How slow a client's body may be.
@@ -81,6 +86,8 @@ impl Proxy {
             limits,
             trailers: settings.trailers,
             verified_by_store: settings.verifies,
+            storage_classes: settings.storage_classes.clone(),
+            checksums_of_store: settings.checksums.clone(),
             redirect_hosts: endpoints.redirect_hosts.clone(),
             pace,
             xml_bodies: XmlBodies::new(pace),
@@ -102,20 +109,23 @@ impl Proxy {
         let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
 
         // Parse: what is asked for.
-        let (query, headers) = verified.query_and_headers(&exchange.head.headers)?;
+        let head = &exchange.head;
+        let (query, headers) = verified.query_and_headers(&head.method, &head.headers)?;
         let request = self.parse(exchange, &verified, query, &headers)?;
         let operation = request.operation;
         exchange.record.operation = Some(operation);
         exchange.record.key = request.key_opt().map(str::to_owned);
-        let forwarded = match operation.is_answered_here() {
+        let mut forwarded = match operation.is_answered_here() {
             true => ForwardedHeaders::none(),
             false => ForwardedHeaders::of(operation, &headers)?,
         };
+        forwarded.keep_checksums(operation, &self.checksums_of_store)?;
 
         // Authorise: may this caller do that.
         let permit = self.access.policy().authorise(&caller, request)?;
         let payload = verified.payload();
         check_payload(operation, payload)?;
+        storage_class::check(&self.storage_classes, &forwarded)?;
 
         // Admit, rewrite, re-sign, stream: by the way in which the permitted request is served.
         match permit.permitted() {
@@ -127,6 +137,9 @@ impl Proxy {
                 let outbound = permit.outbound(forwarded);
                 relay::forward(&self.store, exchange, operation, outbound, StoreBody::empty()).await
             }
+            Permitted::Forward(permit) if operation == Operation::AbortMultipartUpload => {
+                self.abort_upload(exchange, permit, forwarded).await
+            }
             Permitted::Forward(permit) => {
                 let outbound = permit.outbound(forwarded);
                 relay::forward(&self.store, exchange, operation, outbound, StoreBody::empty()).await
@@ -134,11 +147,13 @@ impl Proxy {
             Permitted::Upload(permit) => self.put(exchange, permit, forwarded, &headers, payload, body).await,
             Permitted::Copy(permit) => self.copy(exchange, permit, forwarded).await,
             Permitted::Complete(permit) => {
-                let body = self.xml_bodies.read(body, payload, &headers).await?;
+                let checksums = ChecksumHeaders::OfObject;
+                let body = self.xml_bodies.read(body, payload, &headers, checksums).await?;
                 self.complete(exchange, permit, forwarded, &body).await
             }
             Permitted::DeleteObjects(permit) => {
-                let body = self.xml_bodies.read(body, payload, &headers).await?;
+                let checksums = ChecksumHeaders::OfBody;
+                let body = self.xml_bodies.read(body, payload, &headers, checksums).await?;
                 self.delete_objects(exchange, permit, forwarded, &body).await
             }
         }
@@ -171,7 +186,8 @@ pub(crate) fn pace(limits: &Limits) -> Pace {
     Pace { idle, rate_min_bytes_per_second: limits.body_bytes_per_second_min, grace: idle }
 }
 
-fn check_head(head: &Parts) -> Result<()> {
+/// Refuses a head that is too large, or whose framing can be read in two ways.
+pub(crate) fn check_head(head: &Parts) -> Result<()> {
     // HTTP knows further codings of a transfer; nobody uses them but to be read in two ways (P45).
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let first = codings.next();

@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 
 use super::{
     Proxy, check_head,
-    put::{Planned, expected_digests, rewrite},
-    sizes,
+    put::{Planned, rewrite},
+    sizes, storage_class,
 };
 use crate::{
     auth::{Payload, sigv4::post_policy::PostForm},
@@ -112,11 +112,13 @@ impl Proxy {
         let path = format!("/{bucket}/{key}");
         let request =
             Request::parse(&Method::PUT, Addressing::Path, &path, Query::default(), &HeaderMap::new())?;
-        let forwarded = ForwardedHeaders::of(Operation::PutObject, &fields)?;
+        let mut forwarded = ForwardedHeaders::of(Operation::PutObject, &fields)?;
+        forwarded.keep_checksums(Operation::PutObject, &self.checksums_of_store)?;
         let permit = self.access.policy().authorise(&caller, request)?;
         let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
 
         // The bounds of the policy, and the server's own.
+        storage_class::check(&self.storage_classes, &forwarded)?;
         verified.policy().check_length(file_bytes)?;
         sizes::check_object(&self.limits, file_bytes)?;
 
@@ -138,9 +140,9 @@ impl Proxy {
         fields: &HeaderMap,
         file: FilePart<RequestBody>,
     ) -> Result<Answer> {
-        let expected = expected_digests(&Payload::Unsigned, fields, self.verified_by_store)?;
+        let expected = self.expected_digests(&Payload::Unsigned, fields)?;
         let plan = Plan::new(Framing::Plain, file.bytes(), expected);
-        let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned, self.verified_by_store)?;
+        let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned)?;
         let body = ClientBody::FormFile(Box::new(file));
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }

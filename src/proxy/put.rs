@@ -11,13 +11,14 @@ use crate::{
     body::{
         client_body::ClientBody,
         content_check::ExpectedDigests,
+        digest::ChecksumAlgorithm,
         output::Output,
         plan::{Framing, Plan},
         upload::Upload,
         verifying::VerifyingBody,
     },
-    config::{StoreChecks, Trailers},
-    error::{Error, Result},
+    config::Trailers,
+    error::Result,
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
     s3::{ForwardedHeaders, Operation},
@@ -58,8 +59,8 @@ impl Proxy {
             true => sizes::check_part(&self.limits, decoded_bytes)?,
             false => sizes::check_object(&self.limits, decoded_bytes)?,
         }
-        let plan = plan(payload, headers, decoded_bytes, self.trailers, self.verified_by_store)?;
-        let payload_hash = rewrite(&mut forwarded, &plan, payload, self.verified_by_store)?;
+        let plan = self.plan(payload, headers, decoded_bytes)?;
+        let payload_hash = rewrite(&mut forwarded, &plan, payload)?;
         let body = ClientBody::Plain(body);
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
     }
@@ -95,64 +96,56 @@ impl Proxy {
         if let Some(error) = report.failure() {
             return Err(error.clone());
         }
-        let answer = relay::answer(&self.store, exchange, operation, answer?).await;
+        let answer = match answer {
+            Ok(answer) => relay::answer(&self.store, exchange, operation, answer).await,
+            Err(failure) => Err(failure),
+        };
         if !report.is_verified() {
             // The store answered early: take its answer, and let go of the client's rest (P41).
             abort.stop();
             // A store that reads nothing any more keeps the upload until its connection times out.
             let _ = tokio::time::timeout(LETTING_GO_TIME_MAX, abort.over()).await;
-            return match answer {
-                Ok(answer) if answer.is_success() => {
-                    Err(Error::store_unavailable("the store said yes to an upload before it was all there"))
-                }
-                answer => answer,
-            };
         }
         answer
     }
+
+    /// What the client promised of its body, and in which form it goes on.
+    fn plan(&self, payload: &Payload, headers: &HeaderMap, decoded_bytes: u64) -> Result<Plan> {
+        let framing = Framing::of(payload, headers)?;
+        let plan = Plan::new(framing, decoded_bytes, self.expected_digests(payload, headers)?);
+        let is_known = plan.trailer().is_some_and(|algorithm| self.does_store_know(algorithm));
+        Ok(match self.trailers {
+            Trailers::Forward if is_known => plan.forward_trailer(STORE_CHUNK_BYTES),
+            Trailers::Forward | Trailers::Translate => plan,
+        })
+    }
+
+    /// The digests in headers, except those that the store is trusted to check.
+    pub(super) fn expected_digests(&self, payload: &Payload, headers: &HeaderMap) -> Result<ExpectedDigests> {
+        let mut expected = ExpectedDigests::of(payload, headers)?;
+        if self.verified_by_store.sha256 {
+            expected.sha256 = None;
+        }
+        if self.verified_by_store.content_md5 {
+            expected.md5 = None;
+        }
+        if self.verified_by_store.checksum {
+            expected.checksums.retain(|(algorithm, _)| !self.does_store_know(*algorithm));
+        }
+        Ok(expected)
+    }
+
+    fn does_store_know(&self, algorithm: ChecksumAlgorithm) -> bool {
+        self.checksums_of_store.iter().any(|known| known == algorithm.name())
+    }
 }
 
-/// What the client promised of its body, and in which form it goes on.
-fn plan(
-    payload: &Payload,
-    headers: &HeaderMap,
-    decoded_bytes: u64,
-    trailers: Trailers,
-    store: StoreChecks,
-) -> Result<Plan> {
-    let framing = Framing::of(payload, headers)?;
-    let plan = Plan::new(framing, decoded_bytes, expected_digests(payload, headers, store)?);
-    Ok(match trailers {
-        Trailers::Forward => plan.forward_trailer(STORE_CHUNK_BYTES),
-        Trailers::Translate => plan,
-    })
-}
-
-/// The digests in headers, except those that the store is trusted to check.
-pub(super) fn expected_digests(
-    payload: &Payload,
-    headers: &HeaderMap,
-    store: StoreChecks,
-) -> Result<ExpectedDigests> {
-    let mut expected = ExpectedDigests::of(payload, headers)?;
-    if store.sha256 {
-        expected.sha256 = None;
-    }
-    if store.content_md5 {
-        expected.md5 = None;
-    }
-    if store.checksum {
-        expected.checksums.clear();
-    }
-    Ok(expected)
-}
-
-/// Writes framing and length for the store; gives `x-amz-content-sha256`.
+/// Writes framing and length for the store; gives `x-amz-content-sha256`. A sha256 of the client's goes on,
+/// so that a store never keeps another content than the one that was signed, whoever fails on the way (P64).
 pub(super) fn rewrite(
     headers: &mut ForwardedHeaders,
     plan: &Plan,
     payload: &Payload,
-    store: StoreChecks,
 ) -> Result<Cow<'static, str>> {
     headers.set_content_length(plan.outbound_bytes());
     match plan.output() {
@@ -164,10 +157,14 @@ pub(super) fn rewrite(
             if plan.trailer().is_some() {
                 headers.remove_announced_checksum();
             }
-            match payload {
-                Payload::Sha256(sha256) if store.sha256 => Ok(hex::encode(sha256).into()),
-                _ => Ok(UNSIGNED_PAYLOAD.into()),
-            }
+            Ok(match payload {
+                Payload::Sha256(sha256) => hex::encode(sha256).into(),
+                // Of chunks nobody knows the sha256 before they are all there.
+                Payload::Unsigned
+                | Payload::SignedChunks(_)
+                | Payload::SignedChunksTrailer(_)
+                | Payload::UnsignedTrailer => UNSIGNED_PAYLOAD.into(),
+            })
         }
     }
 }

@@ -8,7 +8,11 @@ use tokio::sync::Semaphore;
 
 use crate::{
     auth::Payload,
-    body::{content_check::check_whole, failure::too_slow, pace::Pace},
+    body::{
+        content_check::{ChecksumHeaders, check_whole},
+        failure::too_slow,
+        pace::Pace,
+    },
     error::{Code, Error, Result},
     exchange::RequestBody,
 };
@@ -42,7 +46,7 @@ impl XmlBodies {
         Self { pace, turns: Semaphore::new(LARGE_BODIES_MAX) }
     }
 
-    /// Reads and proves one.
+    /// Reads and proves one; `checksums` says of what its checksum headers are.
     ///
     /// # Errors
     /// `SlowDown` where too many large ones are on their way; those of [`RequestBody::collect`]; those of the
@@ -52,6 +56,7 @@ impl XmlBodies {
         body: RequestBody,
         payload: &Payload,
         headers: &HeaderMap,
+        checksums: ChecksumHeaders,
     ) -> Result<Bytes> {
         let declared_bytes = headers
             .get(header::CONTENT_LENGTH)
@@ -72,7 +77,7 @@ impl XmlBodies {
         let body = body.collect(bytes_max, self.pace);
         let body = tokio::time::timeout(REQUEST_XML_TIME_MAX, body).await.map_err(|_| too_slow())??;
         // The store gets another body than this: what was promised of this one is checked here.
-        check_whole(payload, headers, &body)?;
+        check_whole(payload, headers, checksums, &body)?;
         Ok(body)
     }
 }

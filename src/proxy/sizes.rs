@@ -72,6 +72,12 @@ pub(super) fn content_length(headers: &HeaderMap) -> Result<u64> {
     })
 }
 
+/// The size of an object by the store's answer to a HEAD.
+pub(super) fn of_answer(headers: &HeaderMap) -> Result<u64> {
+    let bytes = headers.get(header::CONTENT_LENGTH).and_then(|bytes| bytes.to_str().ok()?.parse().ok());
+    bytes.ok_or_else(|| Error::store_unavailable("a HEAD without Content-Length"))
+}
+
 fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };

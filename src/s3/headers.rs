@@ -9,9 +9,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
+    checksum_headers,
+    copy_conditions::{CopyConditions, IF_MATCH},
     copy_source::CopySource,
     operation::{COPY_SOURCE, Operation},
-    xml::bare_etag,
 };
 use crate::error::{Code, Error, Result};
 
@@ -48,10 +49,15 @@ const DESCRIBING: &[&str] = &[
     "x-amz-checksum-crc32",
     "x-amz-checksum-crc32c",
     "x-amz-checksum-crc64nvme",
+    "x-amz-checksum-md5",
     "x-amz-checksum-mode",
     "x-amz-checksum-sha1",
     "x-amz-checksum-sha256",
+    "x-amz-checksum-sha512",
     "x-amz-checksum-type",
+    "x-amz-checksum-xxhash128",
+    "x-amz-checksum-xxhash3",
+    "x-amz-checksum-xxhash64",
     "x-amz-if-match-last-modified-time",
     "x-amz-if-match-size",
     "x-amz-max-parts",
@@ -63,6 +69,13 @@ const DESCRIBING: &[&str] = &[
     "x-amz-sdk-checksum-algorithm",
     "x-amz-storage-class",
 ];
+
+/// The checksum algorithms of S3, as `x-amz-sdk-checksum-algorithm` and S3's XML name them.
+pub(crate) const CHECKSUM_ALGORITHMS: [&str; 10] =
+    ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"];
+
+/// Headers whose value is the name of an algorithm.
+const NAMING_ALGORITHM: [&str; 2] = ["x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm"];
 
 /// What a copy may say of its source; the source itself is built anew.
 const COPYING: &[&str] = &[
@@ -116,6 +129,8 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
     // Defaults that clients spell out (rclone, s3cmd) give nothing.
     match (name, value.as_bytes()) {
         ("x-amz-acl", b"private") | ("x-amz-tagging-directive", b"COPY") => return Fate::Drop,
+        // The one version that S3 has, and that every SDK for C++ spells out.
+        ("x-amz-api-version", b"2006-03-01") => return Fate::Drop,
         ("x-amz-server-side-encryption", b"AES256") => return Fate::Forward,
         _ => {}
     }
@@ -151,15 +166,20 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
 pub struct ForwardedHeaders(HeaderMap);
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-const COPY_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 const DECODED_CONTENT_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
 const SDK_CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
+const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
 impl ForwardedHeaders {
     /// What goes on of a client's headers, in the client's order; `content-encoding` without `aws-chunked`
     /// (P43).
+    ///
+    /// # Errors
+    /// `AccessDenied` and `NotImplemented` for headers that do not go on; `InvalidRequest` for checksums that
+    /// do not fit together.
     pub fn of(operation: Operation, headers: &HeaderMap) -> Result<Self> {
+        checksum_headers::check(headers)?;
         let mut forwarded = HeaderMap::with_capacity(headers.len());
         for (name, value) in headers {
             match fate(name.as_str(), value, operation) {
@@ -206,22 +226,22 @@ impl ForwardedHeaders {
         Ok(())
     }
 
-    /// Holds a copy to the object that was measured: it must not be another one by then. A condition of the
-    /// client's own that names another object does not hold, and is not left to the store, which may have
-    /// that object a moment later.
-    pub fn pin_copy_source(&mut self, etag: HeaderValue) -> Result<()> {
-        let bare = |value: &HeaderValue| value.to_str().map(|etag| bare_etag(etag).to_owned()).ok();
-        match self.0.get(COPY_IF_MATCH) {
-            Some(own) if own.as_bytes() != b"*" && bare(own) != bare(&etag) => Err(Error::new(
-                Code::PreconditionFailed,
-                "At least one of the pre-conditions you specified did not hold.",
-            )
-            .element("Condition", COPY_IF_MATCH.as_str())),
-            _ => {
-                self.0.insert(COPY_IF_MATCH, etag);
-                Ok(())
-            }
-        }
+    /// The storage classes that the client asks for; S3 takes one.
+    pub(crate) fn storage_classes(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.get_all(STORAGE_CLASS).into_iter().map(HeaderValue::as_bytes)
+    }
+
+    /// Takes out the client's conditions on the source of a copy: they are judged here.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for one that is there twice or cannot be read.
+    pub(crate) fn take_copy_conditions(&mut self) -> Result<CopyConditions> {
+        CopyConditions::take(&mut self.0)
+    }
+
+    /// Holds a copy to the object that was measured: it must not be another one by then.
+    pub fn pin_copy_source(&mut self, etag: HeaderValue) {
+        self.0.insert(IF_MATCH, etag);
     }
 
     /// Says that the body is framed as `aws-chunked`, with the checksum header `trailer` after
@@ -243,6 +263,46 @@ impl ForwardedHeaders {
     /// Removes the announcement of a checksum that would have come as a trailer, and no longer does.
     pub fn remove_announced_checksum(&mut self) {
         self.0.remove(SDK_CHECKSUM_ALGORITHM);
+    }
+
+    /// Removes what is said of checksums that the store does not know. Where nobody here checks them either,
+    /// they are refused.
+    ///
+    /// # Errors
+    /// `NotImplemented`.
+    pub fn keep_checksums(&mut self, operation: Operation, known: &[String]) -> Result<()> {
+        let is_known = |algorithm: &str| known.iter().any(|known| known.eq_ignore_ascii_case(algorithm));
+        let is_unknown = |name: &str, value: &HeaderValue| {
+            let of_header = name.strip_prefix("x-amz-checksum-").and_then(|algorithm| {
+                CHECKSUM_ALGORITHMS.into_iter().find(|other| other.eq_ignore_ascii_case(algorithm))
+            });
+            match NAMING_ALGORITHM.contains(&name) {
+                true => value.to_str().is_ok_and(|algorithm| {
+                    CHECKSUM_ALGORITHMS.iter().any(|other| other.eq_ignore_ascii_case(algorithm))
+                        && !is_known(algorithm)
+                }),
+                false => of_header.is_some_and(|algorithm| !is_known(algorithm)),
+            }
+        };
+        let unknown = self.0.iter().filter(|(name, value)| is_unknown(name.as_str(), value));
+        let unknown: Vec<HeaderName> = unknown.map(|(name, _)| name.clone()).collect();
+        let Some(first) = unknown.first() else { return Ok(()) };
+        // The bytes come by here, or the parts will.
+        if !operation.streams_in() && operation != Operation::CreateMultipartUpload {
+            return Err(Error::new(
+                Code::NotImplemented,
+                "A header you provided implies functionality that is not implemented: the store behind \
+                 this server does not know that checksum algorithm.",
+            )
+            .element("Header", first.as_str().to_owned()));
+        }
+        for name in unknown {
+            if NAMING_ALGORITHM.contains(&name.as_str()) {
+                self.0.remove("x-amz-checksum-type");
+            }
+            self.0.remove(name);
+        }
+        Ok(())
     }
 
     /// Removes all that is said of checksums, for a body that is built anew: the client's are none of that
@@ -501,22 +561,16 @@ mod tests {
 
     #[test]
     fn p30_a_copy_is_held_to_the_object_that_was_measured() {
-        for (own, pinned) in [
-            (None, true),
-            (Some("*"), true),
-            (Some("\"a\""), true),
-            (Some("a"), true),
-            (Some("\"b\""), false),
-        ] {
-            let given: Vec<_> = own.map(|own| ("x-amz-copy-source-if-match", own)).into_iter().collect();
-            let mut forwarded = ForwardedHeaders::of(Operation::CopyObject, &headers(&given)).unwrap();
-            let held = forwarded.pin_copy_source(HeaderValue::from_static("\"a\""));
-            assert_eq!(
-                held.map_err(|error| error.code),
-                if pinned { Ok(()) } else { Err(Code::PreconditionFailed) }
-            );
-            assert_eq!(forwarded.into_map().get(COPY_IF_MATCH).unwrap() == "\"a\"", pinned);
-        }
+        let given = headers(&[
+            ("x-amz-copy-source-if-match", "*"),
+            ("x-amz-copy-source-if-unmodified-since", "Tue, 03 Nov 2026 10:11:12 GMT"),
+            ("x-amz-meta-a", "b"),
+        ]);
+        let mut forwarded = ForwardedHeaders::of(Operation::CopyObject, &given).unwrap();
+        forwarded.take_copy_conditions().unwrap();
+        forwarded.pin_copy_source(HeaderValue::from_static("\"a\""));
+        let expected = [("x-amz-copy-source-if-match", "\"a\""), ("x-amz-meta-a", "b")];
+        assert_eq!(forwarded.into_map(), headers(&expected));
     }
 
     #[test]

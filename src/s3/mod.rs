@@ -1,5 +1,7 @@
 //! S3's own words: requests, operations, keys and XML.
 
+mod checksum_headers;
+mod copy_conditions;
 pub mod copy_source;
 pub mod headers;
 pub mod key;

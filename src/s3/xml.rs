@@ -255,6 +255,11 @@ const PART_ELEMENTS: &[&str] = &[
     "ChecksumCRC64NVME",
     "ChecksumSHA1",
     "ChecksumSHA256",
+    "ChecksumSHA512",
+    "ChecksumMD5",
+    "ChecksumXXHASH64",
+    "ChecksumXXHASH3",
+    "ChecksumXXHASH128",
 ];
 
 /// Parses the body of CompleteMultipartUpload.
@@ -269,14 +274,15 @@ pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
             return Err(malformed(&format!("holds a <{}> where none belongs", child.name)));
         }
         child.only(PART_ELEMENTS)?;
-        let number = child.text_of("PartNumber").and_then(|text| text.trim().parse::<u32>().ok());
-        let (Some(number @ 1..=10_000), Some(etag)) = (number, child.text_of("ETag")) else {
-            return Err(malformed("holds a <Part> without a PartNumber of 1 to 10000 and its ETag"));
+        let (Some(number), Some(etag)) = (child.text_of("PartNumber"), child.text_of("ETag")) else {
+            return Err(malformed("holds a <Part> without a PartNumber and its ETag"));
         };
+        let number = part_number(number)?;
         if parts.last().is_some_and(|last| last.number >= number) {
             return Err(Error::new(
-                Code::InvalidRequest,
-                "InvalidPartOrder: the parts must be named in ascending order, each once.",
+                Code::InvalidPartOrder,
+                "The list of parts was not in ascending order. The parts list must be specified in order by \
+                 part number.",
             ));
         }
         let checksums = child.children.iter().filter(|element| element.name.starts_with("Checksum"));
@@ -292,6 +298,21 @@ pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>> {
         return Err(malformed("must name 1 to 10000 parts"));
     }
     Ok(parts)
+}
+
+/// The number of a part; one that is out of range is no fault of the XML.
+fn part_number(text: &str) -> Result<u32> {
+    let text = text.trim();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(malformed("holds a <PartNumber> that is no number"));
+    }
+    let number = text.parse().ok().filter(|number| (1..=PARTS_MAX).contains(number));
+    number.and_then(|number| u32::try_from(number).ok()).ok_or_else(|| {
+        Error::new(Code::InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
+            .element("ArgumentName", "partNumber")
+            .element("ArgumentValue", text)
+    })
 }
 
 /// Builds the body of CompleteMultipartUpload for the store.

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -13,8 +13,10 @@ use std::{
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
+use hyper_util::client::legacy::connect::CaptureConnection;
 use tokio::sync::Notify;
 
+use super::connection::Watch;
 use crate::{
     auth::sigv4::canonical::sha256_hex,
     body::{client_body::ClientBody, upload::Upload},
@@ -37,7 +39,12 @@ pub(super) type ClientUpload = Upload<ClientBody<RequestBody>>;
 
 enum Kind {
     Whole(Option<Bytes>),
-    Upload { upload: Option<Box<ClientUpload>>, shared: Arc<Shared> },
+    Upload {
+        upload: Option<Box<ClientUpload>>,
+        shared: Arc<Shared>,
+        /// Of the connection on which it leaves, from its first byte on.
+        watch: Option<Arc<Watch>>,
+    },
 }
 
 impl std::fmt::Debug for Kind {
@@ -55,6 +62,19 @@ struct Shared {
     waker: AtomicWaker,
     /// Told when the last byte has been handed over, or the body was dropped.
     over: Notify,
+    is_over: AtomicBool,
+    /// Which connection the request was given.
+    connection: OnceLock<CaptureConnection>,
+}
+
+impl Shared {
+    fn set_over(&self, watch: Option<&Watch>) {
+        if let Some(watch) = watch {
+            watch.set_uploading(false);
+        }
+        self.is_over.store(true, Ordering::Release);
+        self.over.notify_one();
+    }
 }
 
 /// Stops an upload whose answer is there already (P41): the client is not read any further, and the
@@ -74,6 +94,16 @@ impl Abort {
     }
 }
 
+/// How far a request's body is.
+pub(super) struct Progress(Option<Arc<Shared>>);
+
+impl Progress {
+    /// Whether all of it has been handed over to the connection.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.as_ref().is_none_or(|shared| shared.is_over.load(Ordering::Acquire))
+    }
+}
+
 impl StoreBody {
     /// No body.
     pub(crate) fn empty() -> Self {
@@ -89,7 +119,7 @@ impl StoreBody {
     /// A client's body on its way through, with the value of its `x-amz-content-sha256`.
     pub(crate) fn upload(upload: ClientUpload, payload_hash: Cow<'static, str>) -> (Self, Abort) {
         let shared = Arc::<Shared>::default();
-        let kind = Kind::Upload { upload: Some(Box::new(upload)), shared: Arc::clone(&shared) };
+        let kind = Kind::Upload { upload: Some(Box::new(upload)), shared: Arc::clone(&shared), watch: None };
         (Self { kind, payload_hash }, Abort(shared))
     }
 
@@ -100,6 +130,22 @@ impl StoreBody {
 
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.kind, Kind::Whole(None))
+    }
+
+    /// Says which connection the request is given, to be asked when the first byte leaves.
+    pub(super) fn leaves_on(&self, connection: CaptureConnection) {
+        match &self.kind {
+            Kind::Whole(_) => {}
+            Kind::Upload { shared, .. } => drop(shared.connection.set(connection)),
+        }
+    }
+
+    /// Tells, once the request is on its way, whether an upload has been handed over whole.
+    pub(super) fn progress(&self) -> Progress {
+        Progress(match &self.kind {
+            Kind::Whole(_) => None,
+            Kind::Upload { shared, .. } => Some(Arc::clone(shared)),
+        })
     }
 
     /// Resolves when an upload has been handed over whole; none where all is there from the beginning.
@@ -128,11 +174,17 @@ impl Body for StoreBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.get_mut().kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Upload { upload: slot, shared } => {
+            Kind::Upload { upload: slot, shared, watch } => {
                 let Some(upload) = slot else { return Poll::Ready(None) };
+                if watch.is_none() {
+                    *watch = shared.connection.get().and_then(Watch::of);
+                    if let Some(watch) = watch {
+                        watch.set_uploading(true);
+                    }
+                }
                 if shared.stopped.load(Ordering::Acquire) {
                     *slot = None;
-                    shared.over.notify_one();
+                    shared.set_over(watch.as_deref());
                     let error = Error::new(
                         Code::RequestTimeout,
                         "The upload was stopped: the store had answered already.",
@@ -149,11 +201,11 @@ impl Body for StoreBody {
                     }
                     Poll::Ready(None | Some(Err(_))) => {
                         *slot = None;
-                        shared.over.notify_one();
+                        shared.set_over(watch.as_deref());
                     }
                     Poll::Ready(Some(Ok(_))) if upload.is_end_stream() => {
                         *slot = None;
-                        shared.over.notify_one();
+                        shared.set_over(watch.as_deref());
                     }
                     Poll::Ready(Some(Ok(_))) => {}
                 }
@@ -181,10 +233,10 @@ impl Body for StoreBody {
 
 impl Drop for StoreBody {
     fn drop(&mut self) {
-        if let Kind::Upload { upload, shared } = &mut self.kind {
+        if let Kind::Upload { upload, shared, watch } = &mut self.kind {
             // The upload leaves what it did not read behind before anyone is told.
             *upload = None;
-            shared.over.notify_one();
+            shared.set_over(watch.as_deref());
         }
     }
 }

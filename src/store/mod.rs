@@ -4,6 +4,7 @@
 //! over `host` and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
 
 mod body;
+mod connection;
 mod credentials;
 mod sign;
 
@@ -13,10 +14,14 @@ use http::{HeaderValue, Method, Response, Uri, header, uri::Authority};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{HttpConnector, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 
+use self::connection::{Watch, WatchedConnector};
 pub(crate) use body::StoreBody;
 pub(crate) use credentials::{CredentialFault, Credentials};
 
@@ -48,7 +53,7 @@ pub enum StoreFault {
 
 /// The store.
 pub(crate) struct Store {
-    client: Client<HttpsConnector<HttpConnector>, StoreBody>,
+    client: Client<WatchedConnector<HttpsConnector<HttpConnector>>, StoreBody>,
     credentials: Credentials,
     scheme: &'static str,
     authority: Authority,
@@ -90,7 +95,7 @@ impl Store {
             .pool_max_idle_per_host(config.idle_connections_max)
             .http1_max_buf_size(BUFFER_BYTES_MAX)
             .set_host(false)
-            .build(connector);
+            .build(WatchedConnector(connector));
         let endpoint = config.endpoint.authority().cloned();
         let (authority, base) = match (config.addressing, endpoint) {
             (_, None) => return Err(StoreFault::CaFile("store.endpoint has no host".to_owned())),
@@ -135,11 +140,12 @@ impl Store {
         words
     }
 
-    /// Signs and sends. The answer's head must begin in time once the body is all there; a body still on its
-    /// way is bounded by its own pace.
+    /// Signs and sends. A connection that answers before it was sent the whole request is used no more, and
+    /// a success of that kind is a failure (P60). The answer's head must begin in time once the body is all
+    /// there; a body still on its way is bounded by its own pace.
     ///
     /// # Errors
-    /// `ServiceUnavailable` where the store cannot be reached or does not answer in time.
+    /// `ServiceUnavailable` where the store cannot be reached, or does not answer in time or in turn.
     pub(crate) async fn send(
         &self,
         outbound: Outbound,
@@ -177,11 +183,13 @@ impl Store {
         sign::sign(&credentials, &self.region, &method, &path, &query, &mut headers, hash, now)
             .map_err(Failure::Fault)?;
         let uri = self.uri(&path, &query).map_err(Failure::Fault)?;
-        let sent_whole = body.sent_whole();
+        let (sent_whole, progress) = (body.sent_whole(), body.progress());
         let mut request = http::Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
+        let connection = capture_connection(&mut request);
+        request.body().leaves_on(connection.clone());
         let answer = self.client.request(request);
         tokio::pin!(answer);
         let answer = match sent_whole {
@@ -191,7 +199,14 @@ impl Store {
                 () = sent_whole => tokio::time::timeout(self.answer_timeout, answer).await,
             },
         };
+        let answered_early =
+            !progress.is_over() || Watch::of(&connection).is_some_and(|watch| watch.has_answered_early());
+        if answered_early && let Some(connected) = connection.connection_metadata().as_ref() {
+            connected.poison();
+        }
         match answer {
+            // It says yes to what it has not read yet, or it answers to something else.
+            Ok(Ok(answer)) if answered_early && answer.status().is_success() => Err(Failure::Early),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Failure::Died(error)),
             Err(_) => Err(Failure::Silent),
@@ -225,6 +240,8 @@ enum Failure {
     Died(hyper_util::client::legacy::Error),
     /// Nothing came in time.
     Silent,
+    /// A success came before the request was all sent.
+    Early,
     /// There is nothing to sign with.
     Credentials(CredentialFault),
     /// A request that cannot be built.
@@ -240,6 +257,7 @@ impl Failure {
                 Error::store_unavailable(format!("{error}: {}", chain.join(": ")))
             }
             Self::Silent => Error::store_unavailable("no answer within store.answer_seconds_max"),
+            Self::Early => Error::store_unavailable("the store said yes to a request before it was all sent"),
             Self::Credentials(fault) => Error::store_unavailable(format!("store.credentials: {fault}")),
             Self::Fault(error) => error,
         }

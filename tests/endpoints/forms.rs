@@ -169,6 +169,16 @@ async fn a_form_is_stored_by_either_signature_and_answered_as_s3_does() {
 }
 
 #[tokio::test]
+async fn p53_a_form_asks_for_no_other_storage_class_than_a_put() {
+    let server = TestServer::start().await;
+    for class in ["DEEP_ARCHIVE", "standard"] {
+        let form = signed(&server, &ALICE, |form| form.field("x-amz-storage-class", class)).await;
+        form.send(&server).await.refused(400, "InvalidStorageClass");
+        server.store.saw_nothing();
+    }
+}
+
+#[tokio::test]
 async fn success_is_told_as_asked() {
     let endpoints = "body_idle_seconds = 5\n[endpoints]\nredirect_hosts = [\"app.example.com\"]";
     let server = TestServer::with(Setup { limits: endpoints.into(), ..Setup::default() }).await;
@@ -291,6 +301,21 @@ async fn p14_conditions_and_bounds_hold() {
     })
     .await;
     form.send(&server).await.refused(400, "EntityTooLarge");
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
+async fn p62_a_policy_without_a_bucket_counts_at_none() {
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
+        for conditions in [vec![], vec![json!(["starts-with", "$bucket", ""])]] {
+            let mut form = Form::new(&ALICE.file("f"), bytes(2000));
+            form.conditions.retain(|condition| condition.get("bucket").is_none());
+            form.conditions.extend(conditions);
+            let answer = form.sign(&key, &server.host()).send(&server).await;
+            assert!(answer.refused(403, "AccessDenied").contains("bucket"));
+        }
+    }
     server.store.saw_nothing();
 }
 

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::harness::{
-    server::{Setup, TestServer},
+    client::Call,
+    server::{ALICE, Setup, TestServer},
     store::Reply,
     vending::{ok, refused},
 };
@@ -65,6 +66,43 @@ async fn p18_endpoints_match_exactly() {
     }
     let answer = server.post_json("/openapi.json", &json!({})).await;
     refused(&answer, 405, "GET");
+    server.store.saw_nothing();
+}
+
+/// What a browser sends when somebody types the server's address.
+const BROWSER: &str = "accept: text/html,application/xhtml+xml,*/*;q=0.8";
+
+#[tokio::test]
+async fn a_browser_at_the_root_is_led_to_the_documentation() {
+    let server = TestServer::start().await;
+    let raw = |method: &str, target: &str, header: &str| {
+        let head = format!("{method} {target} HTTP/1.1\r\nhost: {}\r\n{header}\r\n\r\n", server.host());
+        head.into_bytes()
+    };
+    for method in ["GET", "HEAD"] {
+        let answer = server.send_raw(method, &raw(method, "/", BROWSER)).await;
+        assert_eq!((answer.status, answer.get("location")), (303, Some("/docs")), "{method}");
+    }
+    // Everything else at the root is S3's: who does not ask for a page, or asks as somebody, or for more.
+    for (method, target, header) in [
+        ("GET", "/", "accept: */*"),
+        ("GET", "/", "accept: application/xml, text/html2"),
+        ("POST", "/", BROWSER),
+        ("GET", "/?list-type=2", BROWSER),
+        ("GET", "//", BROWSER),
+        ("GET", "/data-universe", BROWSER),
+        ("GET", "/", "accept: text/html\r\ntransfer-encoding: gzip, chunked"),
+        ("GET", "/", "accept: text/html\r\nhost: other"),
+    ] {
+        let answer = server.send_raw(method, &raw(method, target, header)).await;
+        assert!(answer.status >= 400 && answer.get("location").is_none(), "{method} {target} {header}");
+    }
+    let buckets = Call::new("GET", "/").header("accept", "text/html");
+    for key in server.both(&ALICE).await {
+        assert!(server.send(&key, &buckets).await.ok().text().contains("<ListAllMyBucketsResult"));
+        let presigned = Call::new("GET", "/").header("accept", "text/html").presigned();
+        assert!(server.send(&key, &presigned).await.ok().text().contains("<ListAllMyBucketsResult"));
+    }
     server.store.saw_nothing();
 }
 

@@ -112,6 +112,61 @@ async fn p30_a_copy_is_a_read_and_a_write() {
 }
 
 #[tokio::test]
+async fn p48_conditions_on_a_copys_source_are_judged_before_it_is_pinned() {
+    const BEFORE: &str = "Mon, 02 Nov 2026 10:11:12 GMT";
+    const AFTER: &str = "Wed, 04 Nov 2026 10:11:12 GMT";
+    let server = TestServer::start().await;
+    server.store.put(&ALICE.file("f"), bytes(3000));
+    let etag = format!("\"{}\"", store::md5_hex(&bytes(3000)));
+    let etag = etag.as_str();
+    for key in server.both(&ALICE).await {
+        for (conditions, holds) in [
+            (&[("unmodified-since", BEFORE)][..], false),
+            (&[("unmodified-since", store::LAST_MODIFIED)], true),
+            (&[("match", etag), ("unmodified-since", BEFORE)], true),
+            (&[("match", "\"other\""), ("unmodified-since", AFTER)], false),
+            (&[("none-match", etag)], false),
+            (&[("none-match", "\"other\"")], true),
+            (&[("none-match", etag), ("modified-since", BEFORE)], false),
+            (&[("modified-since", AFTER)], false),
+            (&[("modified-since", BEFORE)], true),
+        ] {
+            let mut call = copy(&ALICE.file("c"), &source(&ALICE.file("f")));
+            for (name, value) in conditions {
+                call = call.header(&format!("x-amz-copy-source-if-{name}"), *value);
+            }
+            let answer = server.send(&key, &call).await;
+            let asked = seen(&server);
+            if holds {
+                answer.ok();
+                let last = server.store.last();
+                let sent: Vec<_> =
+                    last.headers.keys().filter(|name| name.as_str().contains("-if-")).collect();
+                assert_eq!(sent, ["x-amz-copy-source-if-match"], "{conditions:?}");
+                assert_eq!(last.header("x-amz-copy-source-if-match"), Some(etag));
+            } else {
+                answer.refused(412, "PreconditionFailed");
+                assert_eq!(asked, [format!("HEAD {}", ALICE.file("f"))], "{conditions:?}");
+            }
+            server.store.forget();
+        }
+        let unreadable = copy(&ALICE.file("c"), &source(&ALICE.file("f")))
+            .header("x-amz-copy-source-if-unmodified-since", "yesterday");
+        server.send(&key, &unreadable).await.refused(400, "InvalidArgument");
+        server.store.saw_nothing();
+        // Conditions of a part's copy are the store's to judge.
+        let id = begin(&server, &key, &ALICE.file("m")).await;
+        let call = copy(&ALICE.file("m"), &source(&ALICE.file("f")))
+            .query("partNumber", "1")
+            .query("uploadId", &id)
+            .header("x-amz-copy-source-if-unmodified-since", AFTER);
+        server.send(&key, &call).await.ok();
+        assert_eq!(server.store.last().header("x-amz-copy-source-if-unmodified-since"), Some(AFTER));
+        server.store.forget();
+    }
+}
+
+#[tokio::test]
 async fn s10_a_copy_is_judged_by_its_source() {
     let limits = "object_bytes_max = 5000".to_owned();
     let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
@@ -127,6 +182,11 @@ async fn s10_a_copy_is_judged_by_its_source() {
         server.send(&key, &copy(&ALICE.file("c"), &source(&ALICE.file("fine")))).await.ok();
         let missing = copy(&ALICE.file("c"), &source(&ALICE.file("missing")));
         server.send(&key, &missing).await.refused(404, "NoSuchKey");
+        // What is wrong with the request itself is told first, and without the store.
+        server.store.forget();
+        let unknown = missing.header("x-amz-checksum-algorithm", "CRC16");
+        server.send(&key, &unknown).await.refused(400, "InvalidRequest");
+        server.store.saw_nothing();
         // A condition of the client's own stays.
         let call = copy(&ALICE.file("c"), &source(&ALICE.file("fine")))
             .header("x-amz-copy-source-if-match", "\"other\"");
@@ -353,15 +413,17 @@ async fn p46_completion_names_parts_that_are_there() {
         String::new(),
         "<CompleteMultipartUpload/>".to_owned(),
         "<Delete/>".to_owned(),
-        complete(&[(0, b"")]),
-        complete(&[(10_001, b"")]),
         complete(&[(1, b"")]).replace("<ETag>", "<Size>"),
+        complete(&[(1, b"")]).replace(">1<", ">one<"),
         "<!DOCTYPE a []><CompleteMultipartUpload/>".to_owned(),
     ] {
         send(body).await.refused(400, "MalformedXML");
     }
+    for body in [complete(&[(0, b"")]), complete(&[(1, b""), (10_001, b"")])] {
+        send(body).await.refused(400, "InvalidArgument");
+    }
     for body in [complete(&[(2, b""), (1, b"")]), complete(&[(1, b""), (1, b"")])] {
-        send(body).await.refused(400, "InvalidRequest");
+        send(body).await.refused(400, "InvalidPartOrder");
     }
     server.store.saw_nothing();
     for body in [complete(&[(1, b"other")]), complete(&[(1, &bytes(2000)), (2, b"")])] {

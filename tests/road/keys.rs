@@ -489,3 +489,50 @@ async fn p37_an_upload_id_opens_no_other_key() {
     assert_eq!(server.send(&b, &Call::delete(&BOB.file("m")).query("uploadId", &id)).await.status, 204);
     assert_eq!(server.store.uploads(), 0);
 }
+
+#[tokio::test]
+async fn p53_storage_classes_are_those_of_the_operator() {
+    let store = "storage_classes = [\"STANDARD\", \"STANDARD_IA\"]".to_owned();
+    for (setup, infrequent) in [(Setup::default(), false), (Setup { store, ..Setup::default() }, true)] {
+        let server = TestServer::with(setup).await;
+        server.store.put(&ALICE.file("f"), bytes(2000));
+        let source = format!("/data-universe/{}", ALICE.file("f"));
+        for key in server.both(&ALICE).await {
+            server.store.forget();
+            for call in [
+                Call::put(&ALICE.file("a"), bytes(2000)),
+                Call::put(&ALICE.file("a"), "").header("x-amz-copy-source", source.as_str()),
+                Call::post(&ALICE.file("a"), "").query("uploads", ""),
+            ] {
+                for (class, is_offered) in [
+                    ("STANDARD", true),
+                    ("STANDARD_IA", infrequent),
+                    ("DEEP_ARCHIVE", false),
+                    ("GLACIER", false),
+                    ("standard", false),
+                    ("", false),
+                ] {
+                    let call = call.clone().header("x-amz-storage-class", class);
+                    for call in [call.clone(), call.presigned()] {
+                        let answer = server.send(&key, &call).await;
+                        if is_offered {
+                            answer.ok();
+                            assert_eq!(server.store.last().header("x-amz-storage-class"), Some(class));
+                            server.store.forget();
+                        } else {
+                            answer.refused(400, "InvalidStorageClass");
+                            server.store.saw_nothing();
+                        }
+                    }
+                }
+                server.send(&key, &call).await.ok();
+                assert_eq!(server.store.last().header("x-amz-storage-class"), None);
+                server.store.forget();
+            }
+            // Whoever may not write there learns no more than that.
+            let elsewhere = Call::put(&BOB.file("a"), bytes(2000)).header("x-amz-storage-class", "GLACIER");
+            server.send(&key, &elsewhere).await.refused(403, "AccessDenied");
+            server.store.saw_nothing();
+        }
+    }
+}

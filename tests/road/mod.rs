@@ -6,9 +6,12 @@
 mod answers;
 mod authentication;
 mod changes;
+mod cors;
 mod keys;
 mod listing;
 mod logs;
+mod multipart;
 mod payloads;
 mod sessions;
+mod store_connections;
 mod streaming;

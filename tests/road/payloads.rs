@@ -5,10 +5,19 @@ use std::sync::Arc;
 use crate::harness::{
     client::{Call, Key, Payload, Tamper},
     server::{ALICE, Setup, TestServer, bytes},
+    sigv4::sha256_hex,
     store::{self, CHECKSUMS, checksum},
 };
 
 const CRC: &str = "x-amz-checksum-crc32";
+
+/// A store that knows all that S3 does.
+const ALL_CHECKSUMS: &str = "checksums = [\"CRC32\", \"CRC32C\", \"CRC64NVME\", \"SHA1\", \"SHA256\", \
+                             \"SHA512\", \"MD5\", \"XXHASH64\", \"XXHASH3\", \"XXHASH128\"]";
+
+fn with_all_checksums(store: &str) -> Setup {
+    Setup { store: format!("{ALL_CHECKSUMS}\n{store}"), ..Setup::default() }
+}
 
 fn setups() -> [Setup; 3] {
     let with = |store: &str| Setup { store: store.to_owned(), ..Setup::default() };
@@ -84,8 +93,133 @@ async fn p4_every_true_body_arrives_as_it_was_meant() {
 }
 
 #[tokio::test]
-async fn p6_all_five_checksums_in_trailers_are_forwarded_or_translated() {
-    for (setup, forwarded) in [(setups()[0].clone(), true), (setups()[1].clone(), false)] {
+async fn p6_a_checksum_that_the_store_does_not_know_is_checked_here_and_not_sent_on() {
+    for verifies in ["", "verifies = [\"sha256\", \"content-md5\", \"checksum\"]"] {
+        let server = TestServer::with(Setup { store: verifies.to_owned(), ..Setup::default() }).await;
+        let key = server.session(&ALICE).await;
+        let says_nothing = |seen: store::Seen| {
+            assert!(
+                !seen.headers.keys().any(|name| name.as_str().contains("checksum")),
+                "{:?}",
+                seen.headers
+            );
+            assert!(seen.header("x-amz-trailer").is_none());
+        };
+        for name in &CHECKSUMS[5..] {
+            let algorithm = name.rsplit('-').next().unwrap().to_uppercase();
+            for length in [2000, 300_000] {
+                let data = bytes(length);
+                let put = Call::put(&ALICE.file("f"), data.clone())
+                    .payload(Payload::Unsigned)
+                    .header("x-amz-sdk-checksum-algorithm", &algorithm);
+                server.send(&key, &put.clone().header(name, checksum(name, &data))).await.ok();
+                stored(&server, &ALICE.file("f"), &data);
+                says_nothing(server.store.last());
+                server
+                    .send(&key, &put.clone().chunks(Payload::UnsignedTrailer, 65_536).trailer(name))
+                    .await
+                    .ok();
+                says_nothing(server.store.last());
+                server.store.forget();
+                let bad = Call::put(&ALICE.file("never"), data.clone()).payload(Payload::Unsigned);
+                for bad in [
+                    bad.clone().header(name, checksum(name, b"other")),
+                    bad.payload(Payload::UnsignedTrailer).false_trailer(name, &checksum(name, b"other")),
+                ] {
+                    server.send(&key, &bad).await.refused(400, "BadDigest");
+                    assert!(server.store.object(&ALICE.file("never")).is_none());
+                }
+            }
+            // An upload in parts: each is checked when it comes, and the store hears nothing of it.
+            let begin = Call::post(&ALICE.file("m"), "").query("uploads", "");
+            let begin = begin.header("x-amz-checksum-algorithm", &algorithm);
+            let begin = begin.header("x-amz-checksum-type", "COMPOSITE");
+            let id = server.send(&key, &begin).await.ok().xml().text_of("UploadId").unwrap().to_owned();
+            says_nothing(server.store.last());
+            let data = bytes(2000);
+            let value = checksum(name, &data);
+            let part =
+                Call::put(&ALICE.file("m"), data.clone()).query("partNumber", "1").query("uploadId", &id);
+            let etag =
+                server.send(&key, &part.header(name, &value)).await.ok().get("etag").unwrap().to_owned();
+            let complete = format!(
+                "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag>\
+                 <Checksum{algorithm}>{value}</Checksum{algorithm}></Part></CompleteMultipartUpload>"
+            );
+            let complete = Call::post(&ALICE.file("m"), complete).query("uploadId", &id);
+            server.send(&key, &complete).await.ok();
+            assert!(!String::from_utf8_lossy(&server.store.last().body).contains("Checksum"));
+            // Nobody could compute it for a copy.
+            let copy = Call::put(&ALICE.file("c"), "")
+                .header("x-amz-copy-source", format!("data-universe/{}", ALICE.file("f")))
+                .header("x-amz-checksum-algorithm", &algorithm);
+            server.store.forget();
+            server.send(&key, &copy).await.refused(501, "NotImplemented");
+            server.store.saw_nothing();
+        }
+    }
+}
+
+#[tokio::test]
+async fn p6_a_checksum_in_the_query_of_a_presigned_upload_is_neither_checked_nor_sent_on() {
+    let server = TestServer::start().await;
+    for key in server.both(&ALICE).await {
+        for length in LENGTHS {
+            let data = bytes(length);
+            let put = Call::put(&ALICE.file("f"), data.clone())
+                .presigned()
+                .query("x-amz-checksum-crc32", "AAAAAA==")
+                .query("x-amz-sdk-checksum-algorithm", "CRC32");
+            server.send(&key, &put).await.ok();
+            stored(&server, &ALICE.file("f"), &data);
+            let seen = server.store.last();
+            assert!(!seen.headers.keys().any(|name| name.as_str().contains("checksum")));
+            assert!(!seen.target.contains("checksum"));
+            // One in a header is.
+            let put = Call::put(&ALICE.file("never"), data).presigned().header(CRC, "AAAAAA==");
+            server.send(&key, &put).await.refused(400, "BadDigest");
+        }
+    }
+    assert!(server.store.object(&ALICE.file("never")).is_none());
+}
+
+#[tokio::test]
+async fn p64_a_sha256_of_the_clients_goes_on_signed() {
+    for setup in setups() {
+        let server = TestServer::with(setup).await;
+        for key in server.both(&ALICE).await {
+            let answer = server.send(&key, &Call::post(&ALICE.file("m"), "").query("uploads", "")).await;
+            let id = answer.ok().xml().text_of("UploadId").unwrap().to_owned();
+            for length in LENGTHS {
+                let data = bytes(length);
+                let put = Call::put(&ALICE.file("f"), data.clone());
+                let part = Call::put(&ALICE.file("m"), data.clone());
+                let part = part.query("partNumber", "1").query("uploadId", &id);
+                for call in [put.clone(), part] {
+                    server.send(&key, &call).await.ok();
+                    let seen = server.store.last();
+                    assert_eq!(seen.header("x-amz-content-sha256"), Some(sha256_hex(&data).as_str()));
+                }
+                // Of these there is none.
+                let mut others = vec![put.clone().payload(Payload::Unsigned)];
+                if let Key::Session { .. } = key {
+                    others.push(put.clone().chunks(Payload::SignedChunks, 8192));
+                }
+                for call in others {
+                    server.send(&key, &call).await.ok();
+                    let seen = server.store.last();
+                    assert_eq!(seen.header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p6_all_ten_checksums_in_trailers_are_forwarded_or_translated() {
+    for (setup, forwarded) in
+        [(with_all_checksums(""), true), (with_all_checksums("trailers = \"translate\""), false)]
+    {
         let server = TestServer::with(setup).await;
         let key = server.session(&ALICE).await;
         for name in CHECKSUMS {
@@ -292,7 +426,7 @@ async fn p5_a_false_hash_digest_or_length_never_completes_an_object() {
 #[tokio::test]
 async fn p6_checksum_headers_are_checked_here_unless_the_store_does() {
     for (verifies, here) in [("verifies = []", true), ("", false)] {
-        let server = TestServer::with(Setup { store: verifies.to_owned(), ..Setup::default() }).await;
+        let server = TestServer::with(with_all_checksums(verifies)).await;
         let key = server.session(&ALICE).await;
         for length in [2000, 300_000] {
             let data = bytes(length);
@@ -302,13 +436,13 @@ async fn p6_checksum_headers_are_checked_here_unless_the_store_does() {
                 use md5::Digest as _;
                 STANDARD.encode(md5::Md5::digest(data))
             };
-            let mut good = put.clone().signed("content-md5", &md5(&data));
-            for name in CHECKSUMS.iter().take(if here { 5 } else { 1 }) {
-                good = good.header(name, checksum(name, &data));
+            for name in CHECKSUMS {
+                let good = put.clone().signed("content-md5", &md5(&data)).header(name, checksum(name, &data));
+                server.send(&key, &good).await.ok();
+                assert!(server.store.last().header("content-md5").is_some());
+                assert!(server.store.last().header(name).is_some());
+                server.store.forget();
             }
-            server.send(&key, &good).await.ok();
-            assert!(server.store.last().header("content-md5").is_some());
-            server.store.forget();
             for name in CHECKSUMS.into_iter().chain(["content-md5"]) {
                 let value = if name == "content-md5" { md5(b"other") } else { checksum(name, b"other") };
                 let name_there = ALICE.file("never");
@@ -337,7 +471,7 @@ async fn p6_a_trailing_mode_names_one_checksum_of_s3() {
         put.clone().payload(Payload::UnsignedTrailer),
         put.clone().payload(Payload::SignedTrailer),
         put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-meta-a"),
-        put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-checksum-md5"),
+        put.clone().payload(Payload::UnsignedTrailer).header("x-amz-trailer", "x-amz-checksum-crc16"),
         put.clone()
             .payload(Payload::UnsignedTrailer)
             .header("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1"),
@@ -479,7 +613,9 @@ async fn p42_lengths_above_32_bits_are_understood() {
 
 #[tokio::test]
 async fn p43_aws_chunked_is_taken_off_and_gzip_stays() {
-    for (setup, forwarded) in [(setups()[0].clone(), true), (setups()[1].clone(), false)] {
+    for (setup, forwarded) in
+        [(with_all_checksums(""), true), (with_all_checksums("trailers = \"translate\""), false)]
+    {
         let server = TestServer::with(setup).await;
         let key = server.session(&ALICE).await;
         for (sent, kept) in [
@@ -563,6 +699,28 @@ async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
             .header("x-amz-decoded-content-length", "2000");
         server.send(&key, &lie).await;
         assert!(server.store.seen().iter().all(|seen| !seen.whole));
+        server.store.forget();
+    }
+}
+
+#[tokio::test]
+async fn p6_a_request_has_one_checksum() {
+    let server = TestServer::start().await;
+    let data = bytes(3000);
+    let put = Call::put(&ALICE.file("f"), data.clone());
+    let crc32 = put.clone().header(CRC, store::checksum(CRC, &data));
+    for key in server.both(&ALICE).await {
+        let sha1 = "x-amz-checksum-sha1";
+        for call in [
+            crc32.clone().header(sha1, store::checksum(sha1, &data)),
+            crc32.clone().header(CRC, store::checksum(CRC, &data)),
+            crc32.clone().header("x-amz-sdk-checksum-algorithm", "SHA1"),
+        ] {
+            server.send(&key, &call).await.refused(400, "InvalidRequest");
+            server.send(&key, &call.presigned()).await.refused(400, "InvalidRequest");
+        }
+        server.store.saw_nothing();
+        server.send(&key, &crc32.clone().header("x-amz-sdk-checksum-algorithm", "CRC32")).await.ok();
         server.store.forget();
     }
 }

@@ -353,3 +353,20 @@ async fn p38_a_registry_that_cannot_be_read_fails_closed_as_an_outage() {
     admin.send(b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(admin.answer("GET").await.status, 200);
 }
+
+#[tokio::test]
+async fn p9_a_slow_body_does_not_lengthen_the_life_of_a_nonce() {
+    let server = TestServer::start().await;
+    let body = b"{\"ttl_seconds\": 1200}";
+    let nonce = nanos() - 9_500_000_000;
+    let headers = btauth::sign(&ALICE.hotkey, "POST", "/v1/session", body, None, nonce);
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    let head = format!("POST /v1/session HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n{lines}\r\n");
+    let mut connection = server.connect().await;
+    connection.send(head.as_bytes()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    connection.send(body).await;
+    let answer = connection.answer("POST").await;
+    assert!(detail(&answer, 401).contains("window"));
+}

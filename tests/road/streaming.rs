@@ -531,3 +531,35 @@ async fn p47_a_client_that_takes_nothing_is_cut_off() {
     let answer = connection.answer("GET").await;
     assert!(!answer.whole && answer.body.len() < 24 * MIB);
 }
+
+#[tokio::test]
+async fn p40_a_body_that_was_read_to_its_end_leaves_its_connection_open() {
+    const CRC: &str = "x-amz-checksum-crc32";
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    let plain = |length: usize| {
+        let put = Call::put(&ALICE.file("f"), bytes(length)).payload(Payload::Unsigned);
+        put.header("x-amz-decoded-content-length", length.to_string())
+    };
+    let delete = format!("<Delete><Object><Key>{}</Key></Object></Delete>", ALICE.file("f"));
+    let mut connection = server.connect().await;
+    // Small bodies are read before the store is asked, large ones on their way.
+    for call in [
+        plain(2000),
+        plain(200_000),
+        Call::put(&ALICE.file("f"), bytes(200_000)).chunks(Payload::UnsignedTrailer, 65_536).trailer(CRC),
+        Call::new("POST", "/data-universe").query("delete", "").body(delete),
+    ] {
+        let signed = server.sign(&key, &call.http_chunked());
+        connection.send_call(&signed).await;
+        let answer = connection.answer(&signed.method).await;
+        answer.ok();
+        assert_eq!(answer.get("connection"), None, "{} {}", signed.method, signed.target);
+    }
+    let json = "POST /get-folder-access HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n\
+                2\r\n{}\r\n0\r\n\r\n";
+    connection.send(json.as_bytes()).await;
+    let answer = connection.answer("POST").await;
+    assert_eq!((answer.status, answer.get("connection")), (400, None));
+    assert!(connection.silent().await);
+}

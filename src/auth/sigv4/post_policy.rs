@@ -1,9 +1,10 @@
-//! POST policies: the conditions that the fields of a form have to keep (P14).
+//! POST policies: the conditions that the fields of a form have to keep (P14, P62).
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>.
 //!
 //! Invariants: each field but `x-amz-signature`, `file`, `policy` and `x-ignore-*` is covered by a condition;
-//! every condition is met, and every length range. Who signed a policy is for [`crate::auth::form`].
+//! the bucket is named exactly; every condition is met, and every length range. Who signed a policy is for
+//! [`crate::auth::form`].
 
 use std::{borrow::Cow, fmt};
 
@@ -20,6 +21,9 @@ const CONDITIONS_MAX: usize = 200;
 
 /// The condition by which a policy that a hotkey signed itself says which server it is for.
 pub(crate) const HOST: &str = "host";
+
+/// The bucket is no field of the form but its address; a condition has to name it all the same.
+const BUCKET: &str = "bucket";
 
 /// A form as it arrived: its fields, names in lower case, and the host it came to.
 #[derive(Clone, Copy)]
@@ -101,7 +105,7 @@ impl PostPolicy {
         {
             return Err(invalid(&format!("unexpected: {name:?}")));
         }
-        let expires_at = document.get("expiration").and_then(Value::as_str).and_then(UnixTime::from_rfc3339);
+        let expires_at = document.get("expiration").and_then(Value::as_str).and_then(expiration);
         let expires_at =
             expires_at.ok_or_else(|| invalid("its expiration is not a time such as 2026-11-21T12:00:00Z"))?;
         let conditions = document.get("conditions").and_then(Value::as_array);
@@ -128,11 +132,15 @@ impl PostPolicy {
         if now >= self.expires_at {
             return Err(denied("Policy expired."));
         }
+        // Without it the form would count at every bucket of its signer; a beginning of a name may be empty.
+        if !self.pins(BUCKET, |_| true) {
+            return Err(denied("Extra input fields: bucket. A condition must name the bucket exactly."));
+        }
         for condition in &self.conditions {
             let value = |name: &str| -> Result<Cow<'_, str>> {
                 Ok(match name {
                     "key" => Cow::Owned(key.to_owned()),
-                    "bucket" => Cow::Owned(bucket.to_owned()),
+                    BUCKET => Cow::Owned(bucket.to_owned()),
                     HOST => Cow::Owned(form.host.to_ascii_lowercase()),
                     _ => Cow::Owned(form.field(name)?.unwrap_or_default().to_owned()),
                 })
@@ -239,6 +247,23 @@ impl Condition {
             _ => Err(invalid("a condition is not eq, starts-with or content-length-range")),
         }
     }
+}
+
+/// The time of an expiration, in the one form that S3 defines: `2026-11-21T16:00:00.000Z`, the fraction of
+/// the second left out or not.
+fn expiration(text: &str) -> Option<UnixTime> {
+    const FORM: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+    let (whole, rest) = text.split_at_checked(FORM.len())?;
+    let fits = |(form, byte): (&u8, u8)| match form {
+        b'd' => byte.is_ascii_digit(),
+        form => byte == *form,
+    };
+    let fraction = match rest.strip_suffix('Z')? {
+        "" => "0",
+        fraction => fraction.strip_prefix('.')?,
+    };
+    let is_fraction = (1..=9).contains(&fraction.len()) && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    (is_fraction && FORM.iter().zip(whole.bytes()).all(fits)).then(|| UnixTime::from_rfc3339(text)).flatten()
 }
 
 /// A number, or the text of one, as some SDKs write it.

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::{
     error::{Code, Error, Result},
-    s3::uri::Query,
+    s3::{headers::CHECKSUM_ALGORITHMS, uri::Query},
 };
 
 const SIGNATURE: &str = "x-amz-signature";
@@ -154,18 +154,21 @@ fn already_signed(name: &str) -> Error {
     )
 }
 
-/// Moves the headers that SDKs put into a presigned query (`X-Amz-Meta-…`, `X-Amz-Checksum-…`) to `headers`:
-/// they are signed as parameters, and are headers to S3. Gives the query without them.
+/// Moves the headers that SDKs put into a presigned query (`X-Amz-Meta-…`, `X-Amz-Storage-Class`) to
+/// `headers`: they are signed as parameters, and are headers to S3. Gives the query without them.
+///
+/// What the query of an upload says of checksums is dropped: SDKs presign the checksum of nothing, for they do
+/// not have the body yet.
 ///
 /// # Errors
 /// `InvalidArgument` for what is not a header, and for a header that stands in two places.
-pub(crate) fn move_headers(query: Query, headers: &mut HeaderMap) -> Result<Query> {
+pub(crate) fn move_headers(method: &Method, query: Query, headers: &mut HeaderMap) -> Result<Query> {
     let refused = |name: &str, why: &str| {
         Error::new(Code::InvalidArgument, format!("The query parameter {name:?} {why}."))
     };
     for (name, value) in query.iter() {
         let lower = name.to_ascii_lowercase();
-        if !lower.starts_with(HEADER_PREFIX) {
+        if !lower.starts_with(HEADER_PREFIX) || (method == Method::PUT && is_of_body(&lower)) {
             continue;
         }
         let header =
@@ -177,6 +180,14 @@ pub(crate) fn move_headers(query: Query, headers: &mut HeaderMap) -> Result<Quer
         }
     }
     Ok(query.without(|name| name.to_ascii_lowercase().starts_with(HEADER_PREFIX)))
+}
+
+/// Whether a parameter, in lower case, says something of the checksum of a body.
+fn is_of_body(name: &str) -> bool {
+    name == "x-amz-sdk-checksum-algorithm"
+        || name.strip_prefix("x-amz-checksum-").is_some_and(|algorithm| {
+            CHECKSUM_ALGORITHMS.iter().any(|known| known.eq_ignore_ascii_case(algorithm))
+        })
 }
 
 #[cfg(test)]
@@ -214,7 +225,7 @@ mod tests {
     fn headers_in_the_query_are_moved_and_stand_in_one_place() {
         let run = |query: &str, mut headers: HeaderMap| {
             let query = Query::parse(Some(query)).unwrap();
-            move_headers(query, &mut headers)
+            move_headers(&Method::GET, query, &mut headers)
                 .map(|query| (query.canonical(), headers))
                 .map_err(|error| error.code)
         };
@@ -229,6 +240,21 @@ mod tests {
         for query in ["X-Amz-Acl=a&x-amz-acl=a", "x-amz-%20=a", "x-amz-acl=%0A"] {
             assert_eq!(run(query, HeaderMap::new()), Err(Code::InvalidArgument), "{query}");
         }
+    }
+
+    #[test]
+    fn what_an_uploads_query_says_of_checksums_is_dropped() {
+        let run = |method: Method, query: &str| {
+            let mut headers = HeaderMap::new();
+            let query = move_headers(&method, Query::parse(Some(query)).unwrap(), &mut headers).unwrap();
+            (query.canonical(), headers.len())
+        };
+        let query = "X-Amz-Sdk-Checksum-Algorithm=CRC32&x-amz-checksum-crc32=AAAAAA%3D%3D&x=y";
+        assert_eq!(run(Method::PUT, query), ("x=y".to_owned(), 0));
+        assert_eq!(run(Method::POST, query), ("x=y".to_owned(), 2));
+        // The algorithm of a copy, and what a read asks for, are no checksums.
+        assert_eq!(run(Method::PUT, "x-amz-checksum-algorithm=CRC32"), (String::new(), 1));
+        assert_eq!(run(Method::GET, "x-amz-checksum-mode=ENABLED"), (String::new(), 1));
     }
 
     fn run(signed: &str, added: &str) -> std::result::Result<String, Code> {

@@ -120,7 +120,7 @@ impl VendedEndpoints {
     /// Reads a request in JSON, of an address that may still try.
     async fn read<T: DeserializeOwned>(
         &self,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         body: RequestBody,
         bytes_max: usize,
     ) -> Result<T, Refusal> {
@@ -131,6 +131,7 @@ impl VendedEndpoints {
             ));
         }
         let body = body.collect(bytes_max, self.pace).await?;
+        exchange.body_arrived();
         serde_json::from_slice(&body)
             .map_err(|error| Refusal::bad_request(format!("Invalid request: {error}")))
     }

@@ -51,17 +51,25 @@ fn completion_names_parts_in_order() {
     let parts = parse_complete(body(&format!("{}{}", part("1"), part(" 3 "))).as_bytes()).unwrap();
     assert_eq!(parts.iter().map(|part| part.number).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(parse_complete(complete(&parts).as_bytes()).unwrap(), parts);
-    for inner in [
-        String::new(),
-        part("0"),
-        part("10001"),
-        part("x"),
-        part("2") + &part("1"),
-        part("1") + &part("1"),
-        "<Part><PartNumber>1</PartNumber></Part>".to_owned(),
-        "<Part><PartNumber>1</PartNumber><PartNumber>2</PartNumber><ETag>e</ETag></Part>".to_owned(),
+    for (inner, code) in [
+        (String::new(), Code::MalformedXML),
+        (part("0"), Code::InvalidArgument),
+        (part("-1"), Code::InvalidArgument),
+        (part("10001"), Code::InvalidArgument),
+        (part("99999999999999999999"), Code::InvalidArgument),
+        (part("x"), Code::MalformedXML),
+        (part(""), Code::MalformedXML),
+        (part("-"), Code::MalformedXML),
+        (part("+1"), Code::MalformedXML),
+        (part("2") + &part("1"), Code::InvalidPartOrder),
+        (part("1") + &part("1"), Code::InvalidPartOrder),
+        ("<Part><PartNumber>1</PartNumber></Part>".to_owned(), Code::MalformedXML),
+        (
+            "<Part><PartNumber>1</PartNumber><PartNumber>2</PartNumber><ETag>e</ETag></Part>".to_owned(),
+            Code::MalformedXML,
+        ),
     ] {
-        assert!(parse_complete(body(&inner).as_bytes()).is_err(), "{inner}");
+        assert_eq!(parse_complete(body(&inner).as_bytes()).unwrap_err().code, code, "{inner}");
     }
 }
 

@@ -173,6 +173,8 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     objects: Mutex<BTreeMap<String, Object>>,
     uploads: Mutex<BTreeMap<String, Upload>>,
+    /// Ids and keys of uploads that were completed: repeated, a completion succeeds as at S3.
+    completed: Mutex<BTreeMap<String, String>>,
     scripts: Mutex<Vec<Script>>,
     violations: Mutex<Vec<String>>,
     parts_page: Mutex<usize>,

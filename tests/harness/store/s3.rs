@@ -2,7 +2,10 @@
 
 use subgate::s3::xml::Element;
 
-use super::{BUCKET, LAST_MODIFIED, LAST_MODIFIED_XML, Object, Reply, Seen, State, Upload, check::md5_hex};
+use super::{
+    BUCKET, LAST_MODIFIED, LAST_MODIFIED_XML, Object, Reply, Seen, State, Upload,
+    check::{CHECKSUMS, checksum, md5_hex},
+};
 use crate::harness::sigv4::{self, Pair, encode};
 
 fn xml(status: u16, document: String) -> Reply {
@@ -25,7 +28,7 @@ pub fn usual(state: &State, seen: &Seen, data: Vec<u8>) -> Reply {
         ("PUT", false) => write(state, seen, data),
         ("POST", false) if seen.query("uploads").is_some() => {
             let mut uploads = state.uploads.lock().unwrap();
-            let id = format!("upload+{}/=", uploads.len());
+            let id = format!("upload+{}/=", uploads.len() + state.completed.lock().unwrap().len());
             uploads.insert(id.clone(), Upload { key: key.to_owned(), ..Upload::default() });
             xml(
                 200,
@@ -220,19 +223,30 @@ fn list_parts(state: &State, seen: &Seen) -> Reply {
 
 fn complete(state: &State, seen: &Seen, data: &[u8]) -> Reply {
     let id = seen.query("uploadId").unwrap();
-    let Some(upload) = state.uploads.lock().unwrap().remove(id) else {
-        return Reply::error(404, "NoSuchUpload", "The specified upload does not exist.");
+    let completed =
+        "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>".to_owned();
+    let Some(upload) = state.uploads.lock().unwrap().get(id).cloned() else {
+        return match state.completed.lock().unwrap().get(id) {
+            Some(key) if *key == seen.key => xml(200, completed),
+            _ => Reply::error(404, "NoSuchUpload", "The specified upload does not exist."),
+        };
     };
     let root = Element::parse(data).unwrap();
     let numbers =
         root.children.iter().map(|part| part.text_of("PartNumber").unwrap().parse::<u32>().unwrap());
     let whole: Vec<u8> = numbers.flat_map(|number| upload.parts[&number].clone()).collect();
+    let false_checksum = CHECKSUMS.into_iter().any(|name| {
+        let wanted = seen.header(name).filter(|_| seen.header("x-amz-checksum-type") == Some("FULL_OBJECT"));
+        wanted.is_some_and(|wanted| wanted != checksum(name, &whole))
+    });
+    if false_checksum {
+        return Reply::error(400, "BadDigest", "The object's checksum is another.");
+    }
     let object = Object { etag: md5_hex(&whole), data: whole, headers: Vec::new() };
+    state.uploads.lock().unwrap().remove(id);
+    state.completed.lock().unwrap().insert(id.to_owned(), upload.key.clone());
     state.objects.lock().unwrap().insert(upload.key, object);
-    xml(
-        200,
-        "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>".to_owned(),
-    )
+    xml(200, completed)
 }
 
 fn delete_many(state: &State, data: &[u8]) -> Reply {

@@ -17,7 +17,8 @@ fn check(conditions: &str, pairs: &[(&str, &str)]) -> Result<()> {
     let fields = fields(&all);
     let form = PostForm { fields: &fields, host: "s3.example.com", is_own_host: true };
     let now = UnixTime::from_amz("20261121T110000Z").unwrap();
-    policy(conditions)?.check(&form, KEY, "bucket", now)
+    let joint = if conditions.is_empty() { "" } else { ", " };
+    policy(&format!(r#"{{"bucket": "bucket"}}{joint}{conditions}"#))?.check(&form, KEY, "bucket", now)
 }
 
 #[track_caller]
@@ -73,13 +74,61 @@ fn p14_a_policy_ends() {
     let fields = fields(&[]);
     let form = PostForm { fields: &fields, host: "h", is_own_host: true };
     let at = |text| UnixTime::from_amz(text).unwrap();
-    let policy = policy("").unwrap();
+    let policy = policy(r#"{"bucket": "b"}"#).unwrap();
     policy.check(&form, KEY, "b", at("20261121T115959Z")).unwrap();
     let error = policy.check(&form, KEY, "b", at("20261121T120000Z")).unwrap_err();
     assert_eq!(
         (error.code, error.message.as_ref()),
         (Code::AccessDenied, "Invalid according to Policy: Policy expired.")
     );
+}
+
+#[test]
+fn p62_a_policy_names_the_bucket_exactly() {
+    let key = r#"["starts-with", "$key", ""]"#;
+    let fields = fields(&[("key", "raw")]);
+    let form = PostForm { fields: &fields, host: "h", is_own_host: true };
+    let now = UnixTime::from_amz("20261121T110000Z").unwrap();
+    let check = |bucket: &str| policy(&format!("{key}{bucket}")).unwrap().check(&form, KEY, "bucket", now);
+    for named in [r#", {"bucket": "bucket"}"#, r#", ["eq", "$Bucket", "bucket"]"#] {
+        check(named).unwrap();
+    }
+    for unnamed in ["", r#", ["starts-with", "$bucket", ""]"#, r#", ["starts-with", "$bucket", "bucket"]"#] {
+        let error = check(unnamed).unwrap_err();
+        assert_eq!(error.code, Code::AccessDenied);
+        assert!(error.message.contains("Extra input fields: bucket"), "{}", error.message);
+    }
+    assert!(check(r#", {"bucket": "other"}"#).unwrap_err().message.contains("Condition failed"));
+}
+
+#[test]
+fn p62_an_expiration_has_the_form_that_s3_defines() {
+    for text in ["2026-11-21T16:00:00.000Z", "2026-11-21T16:00:00Z", "2026-11-21T16:00:00.123456789Z"] {
+        assert_eq!(expiration(text), UnixTime::from_amz("20261121T160000Z"), "{text}");
+    }
+    for text in [
+        "",
+        "2026-11-21",
+        "2026-11-21T16:00Z",
+        "2026-11-21T16:00:00",
+        "2026-11-21 16:00:00Z",
+        "2026-11-21 16:00:00.1+00:00",
+        "2026-11-21T16:00:00+00:00",
+        "2026-11-21T16:00:00.Z",
+        "2026-11-21T16:00:00.1234567890Z",
+        "2026-11-21T16:00:00,1Z",
+        "2026-11-21t16:00:00z",
+        "2026-11-21T16:00:00ZZ",
+        "2026-11-21T16:00:00Z[UTC]",
+        "2026-13-21T16:00:00Z",
+        "2026-02-30T16:00:00Z",
+        "2026-11-21T24:00:00Z",
+        "+002026-11-21T16:00Z",
+        "20261121T160000Z",
+        "２026-11-21T16:00:00Z",
+    ] {
+        assert_eq!(expiration(text), None, "{text}");
+    }
 }
 
 #[test]
