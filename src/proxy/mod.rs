@@ -46,6 +46,9 @@ use crate::{
 /// The head of a request: AWS allows 8 KiB of headers; tokens, long keys and metadata of 2 KiB fit well.
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
+/// Headers of one request: 100 is what a busy client with metadata does not reach.
+const HEADERS_MAX: usize = 128;
+
 /// What the road needs; built once, shared by all requests.
 pub(crate) struct Proxy {
     access: Arc<Access>,
@@ -209,6 +212,13 @@ pub(crate) fn check_head(head: &Parts) -> Result<()> {
             "Your request target and headers exceed the maximum allowed size.",
         )
         .element("MaxSizeAllowed", HEAD_BYTES_MAX.to_string()));
+    }
+    if head.headers.len() > HEADERS_MAX {
+        return Err(Error::new(
+            Code::RequestHeaderSectionTooLarge,
+            "Your request has more headers than the maximum allowed number.",
+        )
+        .element("MaxHeadersAllowed", HEADERS_MAX.to_string()));
     }
     Ok(())
 }

@@ -50,8 +50,9 @@ const BUFFERS_BYTES: usize = 16 * 1024 * 1024;
 /// then.
 const HEAD_BYTES_MAX: usize = crate::proxy::HEAD_BYTES_MAX;
 
-/// Headers of one request: 100 is what a busy client with metadata does not reach.
-const HEADERS_MAX: usize = 128;
+/// Headers of one request that are read at all. The road refuses fewer, with a request id and in XML; what is
+/// beyond this is refused by hyper, which can say neither (P68).
+const HEADERS_MAX: usize = 1024;
 
 /// Requests at one time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
@@ -150,7 +151,9 @@ impl Server {
                 let connection = connections.watch(connection);
                 let patience = Duration::from_secs(settings.head_seconds_max);
                 tokio::spawn(async move {
-                    served(connection, &asked, patience).await;
+                    if let Some(Err(error)) = served(connection, &asked, patience).await {
+                        log_unreadable(error.as_ref(), peer);
+                    }
                     drop(slot);
                 });
             }
@@ -184,12 +187,26 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
 
 /// Serves one connection; one on which nobody has asked anything within `patience` is let go. Hyper's own
 /// bound on a head begins only when it knows whether it speaks HTTP/1 or HTTP/2, so that silence, or half of
-/// an HTTP/2 preface, would keep a slot for ever.
-async fn served(connection: impl Future, asked: &AtomicBool, patience: Duration) {
+/// an HTTP/2 preface, would keep a slot for ever. Gives how the connection ended, if it did.
+async fn served<T>(connection: impl Future<Output = T>, asked: &AtomicBool, patience: Duration) -> Option<T> {
     let mut connection = std::pin::pin!(connection);
-    // A connection that breaks is the peer's business; its request has its own record.
-    if tokio::time::timeout(patience, &mut connection).await.is_err() && asked.load(Ordering::Relaxed) {
-        connection.await;
+    match tokio::time::timeout(patience, &mut connection).await {
+        Ok(ended) => Some(ended),
+        Err(_) if asked.load(Ordering::Relaxed) => Some(connection.await),
+        Err(_) => None,
+    }
+}
+
+/// Logs what hyper refused by itself. All else that ends a connection is the peer's business, and its request
+/// has its own record.
+fn log_unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), peer: SocketAddr) {
+    if let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
+        tracing::info!(
+            %peer,
+            %error,
+            "a request could not be read as HTTP: its answer has no request id and no XML, and it has no \
+             access record"
+        );
     }
 }
 
@@ -266,7 +283,7 @@ mod tests {
     async fn ends(asked: bool) -> bool {
         let asked = AtomicBool::new(asked);
         let serving = served(std::future::pending::<()>(), &asked, Duration::from_millis(10));
-        tokio::time::timeout(Duration::from_millis(500), serving).await.is_ok()
+        tokio::time::timeout(Duration::from_millis(500), serving).await.is_ok_and(|ended| ended.is_none())
     }
 
     #[tokio::test]

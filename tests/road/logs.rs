@@ -8,6 +8,30 @@ use crate::harness::{
 };
 
 #[tokio::test]
+async fn p68_what_cannot_be_read_as_http_is_in_the_log() {
+    let server = TestServer::start().await;
+    logs::capture();
+    for head in [
+        "content-length: 1\r\ncontent-length: 2\r\n".to_owned(),
+        "x-secret-name : secret-value\r\n".to_owned(),
+        (0..2000).map(|number| format!("x-{number}: v\r\n")).collect(),
+    ] {
+        let before = logs::captured().matches("could not be read as HTTP").count();
+        let request = format!("PUT /data-universe/k HTTP/1.1\r\nhost: h\r\n{head}\r\n");
+        assert!(server.send_raw("PUT", request.as_bytes()).await.status >= 400);
+        for _ in 0..200 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            if logs::captured().matches("could not be read as HTTP").count() > before {
+                break;
+            }
+        }
+        assert!(logs::captured().matches("could not be read as HTTP").count() > before, "{head:.80}");
+    }
+    assert!(!logs::captured().contains("secret-value"));
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
 async fn p51_no_secret_is_ever_logged() {
     let server = TestServer::start().await;
     logs::capture();

@@ -33,7 +33,8 @@ async fn p6_checksums_at_completion_are_the_objects_and_go_on() {
     let name = ALICE.file("m");
     let data = bytes(3000);
     for key in server.both(&ALICE).await {
-        for header in store::CHECKSUMS {
+        // Those that every store knows; the others stay here.
+        for header in store::CHECKSUMS.into_iter().take(5) {
             let id = begin(&server, &key, &name, &[&data]).await;
             let call = Call::post(&name, complete(&[(1, &data)])).query("uploadId", &id);
             let call = call.header("x-amz-checksum-type", "FULL_OBJECT");

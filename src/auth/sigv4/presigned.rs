@@ -157,8 +157,8 @@ fn already_signed(name: &str) -> Error {
 /// Moves the headers that SDKs put into a presigned query (`X-Amz-Meta-…`, `X-Amz-Storage-Class`) to
 /// `headers`: they are signed as parameters, and are headers to S3. Gives the query without them.
 ///
-/// What the query of an upload says of checksums is dropped: SDKs presign the checksum of nothing, for they do
-/// not have the body yet.
+/// What the query of an upload says of checksums is dropped: SDKs presign the checksum of nothing, for they
+/// do not have the body yet.
 ///
 /// # Errors
 /// `InvalidArgument` for what is not a header, and for a header that stands in two places.
