@@ -168,7 +168,9 @@ impl Policy {
         match listed {
             Listed::Here(prefixes) => Ok(Way::Folders(prefixes)),
             Listed::ByStore(prefix) => {
-                let mut forwarded = std::mem::take(&mut request.query).without(|name| name == "prefix");
+                let mut forwarded = std::mem::take(&mut request.query)
+                    // Whose account the objects are in is the store's business (P63).
+                    .without(|name| matches!(name, "prefix" | "fetch-owner"));
                 forwarded.push("prefix", prefix)?;
                 request.query = forwarded.without(|name| name == START_AFTER && is_continued);
                 Ok(Way::List)

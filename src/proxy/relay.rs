@@ -1,4 +1,7 @@
-//! What the store answers, on its way back: unchanged where it is a success, S3's XML where it is not.
+//! What the store answers, on its way back: the object as it is, S3's XML where it is a refusal.
+//!
+//! A success passes with the headers on the list of `s3::answer_headers`, and where its XML names the store's
+//! bucket, account or address, public names take their place (P63). All else is the store's, byte for byte.
 //!
 //! A refusal by the store is rewritten (P51): its body may hold the string to sign and this server's own key
 //! id. What it refused *this server* is an outage, to be retried, and never looks like the client's fault or
@@ -7,32 +10,20 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::{
-    body::{bounded::collect_bounded, pace::Pace},
+    body::{answer_xml::Replacement, bounded::collect_bounded, pace::Pace},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, REQUEST_ID, ReplaceError},
     policy::Outbound,
-    s3::{
-        Operation,
-        headers::{strip_hop_by_hop, strip_stores_own},
-        xml,
-    },
+    s3::{Operation, answer_headers, xml},
     store::{Store, StoreBody},
 };
 
 /// The largest error of the store that is read; those of S3 are under 2 KiB.
 const STORE_ERROR_BYTES_MAX: usize = 64 * 1024;
-
-/// Headers of a store's refusal that say something of the object.
-const REFUSAL_HEADERS: [HeaderName; 4] = [
-    header::CONTENT_RANGE,
-    header::RETRY_AFTER,
-    HeaderName::from_static("x-amz-delete-marker"),
-    HeaderName::from_static("x-amz-version-id"),
-];
 
 /// Seconds after which a client should try again what the store could not do.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -57,18 +48,11 @@ pub(super) async fn answer(
     response: Response<Incoming>,
 ) -> Result<Answer> {
     let (parts, body) = response.into_parts();
-    let mut headers = parts.headers;
-    strip_hop_by_hop(&mut headers);
-    strip_stores_own(&mut headers);
     if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
-        if !operation.fails_late() {
-            return Ok(Answer::from_store(parts.status, headers, body));
-        }
-        let late_error = Arc::<OnceLock<Error>>::default();
-        let request_id = request_id(exchange, &headers).to_owned();
-        let replace = replace_late_error(store, exchange, request_id, Arc::clone(&late_error));
-        return Ok(Answer::from_store_that_may_fail(parts.status, headers, body, replace, late_error));
+        let headers = answer_headers::of_success(parts.headers);
+        return Ok(success(store, exchange, operation, parts.status, headers, body));
     }
+    let mut headers = answer_headers::of_refusal(parts.headers);
     let document = match exchange.is_head() {
         true => None,
         false => collect_bounded(body, STORE_ERROR_BYTES_MAX, Pace::idle(store.idle_timeout())).await.ok(),
@@ -82,15 +66,79 @@ pub(super) async fn answer(
         true => String::new(),
         false => xml::error(&refusal.code, &refusal.message, &[], exchange.path(), &request_id),
     };
-    let kept = REFUSAL_HEADERS.into_iter().filter_map(|name| Some((name.clone(), headers.remove(name)?)));
-    let mut kept: HeaderMap = kept.collect();
     if let Ok(id) = HeaderValue::from_str(&request_id) {
-        kept.insert(REQUEST_ID, id);
+        headers.insert(REQUEST_ID, id);
     }
-    if parts.status.is_server_error() && !kept.contains_key(header::RETRY_AFTER) {
-        kept.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+    if parts.status.is_server_error() && !headers.contains_key(header::RETRY_AFTER) {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
-    Ok(Answer::whole(parts.status, "application/xml", document).headers_of(kept))
+    Ok(Answer::whole(parts.status, "application/xml", document).headers_of(headers))
+}
+
+/// A success: streamed, with public names in the place of the store's.
+fn success(
+    store: &Store,
+    exchange: &Exchange,
+    operation: Operation,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Answer {
+    let names = public_names(store, exchange, operation);
+    if operation.fails_late() {
+        let late_error = Arc::<OnceLock<Error>>::default();
+        let request_id = request_id(exchange, &headers).to_owned();
+        let replace = replace_late_error(store, exchange, request_id, Arc::clone(&late_error));
+        let names = names.unwrap_or_default();
+        return Answer::from_store_that_may_fail(status, headers, body, replace, late_error, names);
+    }
+    match names {
+        Some(names) => Answer::from_store_xml(status, headers, body, names),
+        None => Answer::from_store(status, headers, body),
+    }
+}
+
+/// What takes the place of the names of the store in the XML of a success (P63); none where the answer names
+/// nothing.
+fn public_names(store: &Store, exchange: &Exchange, operation: Operation) -> Option<Vec<Replacement>> {
+    /// Directly in the root.
+    const TOP: usize = 2;
+    let bucket = xml::text(store.public_bucket());
+    let is_bucket = |element| Replacement { element, depths: TOP..=TOP, content: bucket.clone() };
+    // Clients want somebody to be there (minio-java), and nobody looks at who it is.
+    let is_account = |element| Replacement {
+        element,
+        depths: TOP..=TOP.saturating_add(1),
+        content: format!("<ID>{bucket}</ID><DisplayName>{bucket}</DisplayName>"),
+    };
+    match operation {
+        Operation::ListObjects | Operation::ListObjectsV2 => {
+            Some(vec![is_bucket("Name"), is_account("Owner")])
+        }
+        Operation::ListMultipartUploads | Operation::ListParts => {
+            Some(vec![is_bucket("Bucket"), is_account("Owner"), is_account("Initiator")])
+        }
+        Operation::CreateMultipartUpload => Some(vec![is_bucket("Bucket")]),
+        Operation::CompleteMultipartUpload => {
+            let location = xml::text(&format!("{}{}", exchange.endpoint, exchange.path()));
+            let location = Replacement { element: "Location", depths: TOP..=TOP, content: location };
+            Some(vec![is_bucket("Bucket"), location])
+        }
+        Operation::ListBuckets
+        | Operation::HeadBucket
+        | Operation::CreateBucket
+        | Operation::GetBucketLocation
+        | Operation::DeleteObjects
+        | Operation::GetObject
+        | Operation::HeadObject
+        | Operation::GetObjectAttributes
+        | Operation::PutObject
+        | Operation::UploadPart
+        | Operation::AbortMultipartUpload
+        | Operation::CopyObject
+        | Operation::UploadPartCopy
+        | Operation::DeleteObject => None,
+    }
 }
 
 /// What takes the place of an `<Error>` in a 200 (P46).

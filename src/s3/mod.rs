@@ -1,5 +1,6 @@
 //! S3's own words: requests, operations, keys and XML.
 
+pub(crate) mod answer_headers;
 pub mod copy_source;
 pub mod headers;
 pub mod key;
@@ -8,6 +9,7 @@ mod operation;
 mod request;
 pub mod uri;
 pub mod xml;
+pub mod xml_text;
 
 pub use copy_source::CopySource;
 pub use headers::ForwardedHeaders;

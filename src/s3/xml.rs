@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use quick_xml::{Reader, escape::escape, events::Event};
 
+use super::xml_text::legal;
 use crate::error::{Code, Error, Result};
 
 /// The namespace which clients pin.
@@ -146,7 +147,12 @@ fn malformed(why: &str) -> Error {
 
 fn push(xml: &mut String, name: &str, text: &str) {
     // Writing to a String cannot fail.
-    let _ = write!(xml, "<{name}>{}</{name}>", escape(text));
+    let _ = write!(xml, "<{name}>{}</{name}>", self::text(text));
+}
+
+/// Text as it stands in a document of ours.
+pub(crate) fn text(text: &str) -> String {
+    escape(legal(text)).into_owned()
 }
 
 /// One object of a DeleteObjects request.
