@@ -1,8 +1,8 @@
 //! Which headers of the store's answers go on to the client: those on the list, and no other (P63).
 //!
-//! A store, and the edge before it, speaks of itself in many headers: its product, its host, its account, what
-//! browsers should do at its address. A list of those would never be whole, so this is a list of what says
-//! something of the object or of the request.
+//! A store, and the edge before it, speaks of itself in many headers: its product, its host, its account,
+//! what browsers should do at its address. A list of those would never be whole, so this is a list of what
+//! says something of the object or of the request.
 
 use http::{HeaderMap, HeaderName, header};
 
