@@ -19,6 +19,7 @@ mod delete;
 mod list;
 mod post_form;
 mod put;
+mod refusal;
 mod relay;
 mod request_xml;
 mod sizes;

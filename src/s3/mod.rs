@@ -7,6 +7,7 @@ pub mod key;
 pub mod listing;
 mod operation;
 mod request;
+pub(crate) mod store_error;
 pub mod uri;
 pub mod xml;
 pub mod xml_text;

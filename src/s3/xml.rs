@@ -345,13 +345,6 @@ pub(crate) fn parse_parts(body: &[u8]) -> Option<PartsPage> {
     Some(page)
 }
 
-/// Code and message of an S3 error, where the body is one.
-pub(crate) fn parse_error(body: &[u8]) -> Option<(String, String)> {
-    let root = Element::parse(body).ok().filter(|root| root.name == "Error")?;
-    let text = |name| root.text_of(name).unwrap_or_default().trim().to_owned();
-    Some((text("Code"), text("Message")))
-}
-
 /// The error document. `resource` is the path as the client named it.
 pub(crate) fn error(
     code: &str,

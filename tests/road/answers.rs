@@ -115,8 +115,8 @@ async fn p63_no_list_names_the_stores_bucket_or_account() {
         ),
         (
             list("max-keys", "7"),
-            "<ListBucketResult>\n <Name>BUCKET</Name>\n <Contents><Owner>OWN</Owner><ETag>&quot;e&quot;</ETag>\
-             </Contents>\n</ListBucketResult>",
+            "<ListBucketResult>\n <Name>BUCKET</Name>\n <Contents><Owner>OWN</Owner>\
+             <ETag>&quot;e&quot;</ETag></Contents>\n</ListBucketResult>",
         ),
         (
             list("uploads", ""),
@@ -344,6 +344,68 @@ async fn p51_the_stores_words_about_itself_never_reach_a_client() {
         server.store.unscript();
         server.store.always(Reply::new(status).body(body));
         server.send(&key, &Call::get(&ALICE.file("f"))).await.refused(503, "ServiceUnavailable");
+    }
+}
+
+#[tokio::test]
+async fn p51_an_errors_elements_are_s3s_and_name_nothing_of_the_stores() {
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    let name = ALICE.file("f");
+    let document = format!(
+        "<Error><Code>InvalidRange</Code><Message>m</Message><BucketName>store-bucket</BucketName>\
+         <Key>{name}</Key><ActualObjectSize>9</ActualObjectSize><RangeRequested>bytes=10-</RangeRequested>\
+         <Resource>/store-bucket/{name}</Resource><HostId>host</HostId><StringToSign>s</StringToSign>\
+         <ArgumentValue>AKSTOREOWNKEY</ArgumentValue></Error>"
+    );
+    let reply = Reply::new(416)
+        .header("content-range", "bytes */9")
+        .header("etag", "\"e\"")
+        .header("last-modified", LAST_MODIFIED)
+        .header("server", "StoreOwn/1.0")
+        .body(document);
+    server.store.always(reply);
+    let answer = server.send(&key, &Call::get(&name).header("range", "bytes=10-")).await;
+    answer.refused(416, "InvalidRange");
+    for (element, value) in [
+        ("BucketName", "data-universe"),
+        ("Key", name.as_str()),
+        ("ActualObjectSize", "9"),
+        ("RangeRequested", "bytes=10-"),
+        ("Resource", &format!("/data-universe/{}", encode(name.as_bytes(), true))),
+    ] {
+        assert_eq!(answer.element(element).as_deref(), Some(value), "{element}");
+    }
+    for element in ["HostId", "StringToSign", "ArgumentValue"] {
+        assert_eq!(answer.element(element), None, "{element}");
+    }
+    for (header, value) in
+        [("content-range", "bytes */9"), ("etag", "\"e\""), ("last-modified", LAST_MODIFIED)]
+    {
+        assert_eq!(answer.get(header), Some(value), "{header}");
+    }
+    assert_eq!(answer.get("server"), None);
+
+    // The state of an object is no outage.
+    server.store.unscript();
+    let document = "<Error><Code>InvalidObjectState</Code><Message>archived</Message>\
+                    <StorageClass>GLACIER</StorageClass></Error>";
+    server.store.always(Reply::new(403).body(document));
+    let answer = server.send(&key, &Call::get(&name)).await;
+    answer.refused(403, "InvalidObjectState");
+    assert_eq!(answer.element("StorageClass").as_deref(), Some("GLACIER"));
+
+    // Nor is a name that the store does not take as a copy's source.
+    let copy = Call::put(&name, "").header("x-amz-copy-source", format!("/data-universe/{name}"));
+    for (status, told, code) in [
+        (400, 400, "InvalidArgument"),
+        (405, 400, "InvalidArgument"),
+        (403, 503, "ServiceUnavailable"),
+        (500, 503, "ServiceUnavailable"),
+    ] {
+        server.store.unscript();
+        server.store.script(move |seen| (seen.method == "HEAD").then(|| Reply::new(status)));
+        server.send(&key, &copy).await.refused(told, code);
     }
 }
 
