@@ -28,7 +28,7 @@ use crate::{
     s3::{
         Operation, Request,
         key::{check_key, check_prefix},
-        listing::{START_AFTER, is_continued},
+        listing::{CONTINUATION_TOKEN, START_AFTER, is_continued},
     },
 };
 
@@ -153,6 +153,8 @@ impl Policy {
             Standing::Above(next) if answerable => Listed::Here(next),
             Standing::Above(_) | Standing::Outside => return Err(self.denied(caller, Action::List)),
         };
+        let stays_inside =
+            |marker: &str| prefix.starts_with(marker) || self.standing(caller, marker) == Standing::Inside;
         let is_continued = is_continued(&request.query);
         for name in ["marker", START_AFTER, "key-marker"] {
             if name == START_AFTER && is_continued {
@@ -160,11 +162,14 @@ impl Policy {
             }
             let marker = query(name);
             check_prefix(marker)?;
-            let harmless = prefix.starts_with(marker) || self.standing(caller, marker) == Standing::Inside;
-            if !harmless && matches!(listed, Listed::ByStore(_)) {
+            if !stays_inside(marker) && matches!(listed, Listed::ByStore(_)) {
                 return Err(self.denied(caller, Action::List));
             }
         }
+        // Beside a token it is an echo at most: what would be refused without one is left out.
+        let echo = query(START_AFTER);
+        let drops_start_after = is_continued
+            && (echo == query(CONTINUATION_TOKEN) || check_prefix(echo).is_err() || !stays_inside(echo));
         match listed {
             Listed::Here(prefixes) => Ok(Way::Folders(prefixes)),
             Listed::ByStore(prefix) => {
@@ -172,7 +177,7 @@ impl Policy {
                     // Whose account the objects are in is the store's business (P63).
                     .without(|name| matches!(name, "prefix" | "fetch-owner"));
                 forwarded.push("prefix", prefix)?;
-                request.query = forwarded.without(|name| name == START_AFTER && is_continued);
+                request.query = forwarded.without(|name| name == START_AFTER && drops_start_after);
                 Ok(Way::List)
             }
         }

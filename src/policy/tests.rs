@@ -219,6 +219,32 @@ fn p32_a_continuation_takes_the_place_of_start_after() {
 }
 
 #[test]
+fn p32_start_after_goes_on_beside_a_token_where_it_stays_inside() {
+    let policy = policy(&[SOURCES]);
+    let me = caller(1, Role::Miner);
+    let prefix = format!("data/x/{}/", me.owner.coldkey());
+    let inside = format!("{prefix}b");
+    for (start_after, token, forwarded) in [
+        (inside.as_str(), "token", Some(inside.as_str())),
+        (inside.as_str(), inside.as_str(), None),
+        ("data/x/", "token", Some("data/x/")),
+        ("data/y", "token", None),
+        ("data/x/5/../y", "token", None),
+        ("token", "token", None),
+    ] {
+        let query = format!(
+            "list-type=2&prefix={prefix}&start-after={start_after}&continuation-token={token}\
+             &fetch-owner=true"
+        );
+        let request = request("GET", &format!("/b?{query}"), &[]);
+        let permit = policy.authorise(&me, request).unwrap();
+        assert_eq!(permit.request().query.get("start-after"), forwarded, "{start_after} {token}");
+        assert_eq!(permit.request().query.get("continuation-token"), Some(token));
+        assert_eq!(permit.request().query.get("fetch-owner"), None);
+    }
+}
+
+#[test]
 fn p32_uploads_are_listed_inside_only() {
     let policy = policy(&[SOURCES]);
     let me = caller(1, Role::Miner);
