@@ -207,6 +207,62 @@ async fn p32_markers_and_uploads_stay_inside_as_well() {
 }
 
 #[tokio::test]
+async fn p32_start_after_beside_a_token_goes_on_or_is_left_out() {
+    let server = filled().await;
+    let key = server.session(&ALICE).await;
+    let inside = ALICE.file("b/1");
+    for (start_after, forwarded) in [
+        (inside.clone(), Some(inside.as_str())),
+        (ALICE.file("a"), None),
+        (BOB.file("a"), None),
+        (ALICE.file("a//b"), None),
+    ] {
+        let call = list(&ALICE.file("")).query("start-after", &start_after);
+        let answer = server.send(&key, &call.query("continuation-token", &ALICE.file("a"))).await;
+        assert_eq!(keys(answer.ok()).len(), 3);
+        let seen = server.store.last();
+        assert_eq!(seen.query("start-after"), forwarded, "{start_after}");
+        assert_eq!(seen.query("continuation-token"), Some(ALICE.file("a").as_str()));
+    }
+}
+
+#[tokio::test]
+async fn p52_one_key_makes_no_list_unreadable() {
+    let server = filled().await;
+    let key = server.session(&VALIDATOR).await;
+    let bad = [ALICE.file("n\u{fffe}"), ALICE.file("n\u{ffff}o"), ALICE.file("n\u{1}")];
+    for name in &bad {
+        server.store.put(name, "x");
+    }
+    let spelled = ["n\u{91}%01", "n\u{91}%EF%BF%BE", "n\u{91}%EF%BF%BFo"].map(|name| ALICE.file(name));
+    for call in [list("data/x/"), Call::get("").query("prefix", "data/x/")] {
+        let answer = server.send(&key, &call).await;
+        let listed = keys(answer.ok());
+        assert!(spelled.iter().all(|name| listed.contains(name)), "{listed:?}");
+        assert!(listed.contains(&ALICE.file("c d+ü")) && listed.contains(&BOB.file("b/2")));
+        // As the store sent it where it spells the names itself.
+        let answer = server.send(&key, &call.query("encoding-type", "url")).await;
+        assert!(answer.ok().text().contains("n%EF%BF%BE</Key>"));
+    }
+    // And no such key comes in, by any way.
+    server.store.forget();
+    let own = server.session(&ALICE).await;
+    for name in bad.iter().chain(&spelled) {
+        for call in [
+            Call::put(name, vec![0; 2000]),
+            Call::post(name, "").query("uploads", ""),
+            Call::put(name, "").header("x-amz-copy-source", format!("/data-universe/{}", ALICE.file("a"))),
+            Call::get(name),
+            list(name),
+            list(&ALICE.file("")).query("start-after", name),
+        ] {
+            server.send(&own, &call).await.refused(400, "InvalidArgument");
+        }
+    }
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
 async fn p32_a_validator_pages_through_everything_under_the_root() {
     let server = filled().await;
     for key in server.both(&VALIDATOR).await {
