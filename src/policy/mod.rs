@@ -17,7 +17,7 @@ pub use outbound::{Outbound, OutboundParts};
 use permit::Way;
 pub use permit::{
     BucketOperation, CompletePermit, CopyPermit, DeletePermit, ForwardPermit, ListPermit, Permit, Permitted,
-    UploadPermit,
+    RootList, RootsPermit, UploadPermit,
 };
 pub use rights::{Action, Rights, RoleRights};
 pub use template::{Bound, Standing, Template, Values};
@@ -151,6 +151,11 @@ impl Policy {
             Standing::FolderItself if answerable => Listed::Here(vec![format!("{prefix}/")]),
             Standing::FolderItself => Listed::ByStore(format!("{prefix}/")),
             Standing::Above(next) if answerable => Listed::Here(next),
+            // Who may list every root may list them together; clients walk a whole bucket so.
+            Standing::Above(_) if self.may_list_roots(caller, request) => {
+                let below = self.roots.iter().filter(|root| root.starts_with(prefix));
+                Listed::Roots(below.cloned().collect())
+            }
             Standing::Above(_) | Standing::Outside => return Err(self.denied(caller, Action::List)),
         };
         let stays_inside =
@@ -172,6 +177,7 @@ impl Policy {
             && (echo == query(CONTINUATION_TOKEN) || check_prefix(echo).is_err() || !stays_inside(echo));
         match listed {
             Listed::Here(prefixes) => Ok(Way::Folders(prefixes)),
+            Listed::Roots(roots) => Ok(Way::Roots(roots)),
             Listed::ByStore(prefix) => {
                 let mut forwarded = std::mem::take(&mut request.query)
                     // Whose account the objects are in is the store's business (P63).
@@ -181,6 +187,12 @@ impl Policy {
                 Ok(Way::List)
             }
         }
+    }
+
+    fn may_list_roots(&self, caller: &Caller, request: &Request) -> bool {
+        request.operation != Operation::ListMultipartUploads
+            && request.query.get("delimiter").is_none_or(str::is_empty)
+            && self.rights.of(caller.role).all.contains(Action::List)
     }
 
     /// Where a list prefix stands, by all templates and roots together; the most that any of them gives.
@@ -239,6 +251,8 @@ impl Policy {
 enum Listed {
     /// This server, with the common prefixes that lead to the caller's folders.
     Here(Vec<String>),
+    /// The store, root by root.
+    Roots(Vec<String>),
     /// The store, with this prefix.
     ByStore(String),
 }

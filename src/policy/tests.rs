@@ -143,6 +143,7 @@ fn p22_traversal_is_refused_before_it_is_asked_whose_it_is() {
 enum Served {
     ByStore(String),
     Here(Vec<String>),
+    Roots(Vec<String>),
 }
 
 fn list(policy: &Policy, caller: &Caller, query: &str) -> Option<Served> {
@@ -151,6 +152,9 @@ fn list(policy: &Policy, caller: &Caller, query: &str) -> Option<Served> {
     match permit.permitted() {
         Permitted::List(list) => Some(Served::ByStore(list.prefix().to_owned())),
         Permitted::Folders(prefixes) => Some(Served::Here(prefixes.to_vec())),
+        Permitted::Roots(roots) => {
+            Some(Served::Roots(roots.lists().map(|list| list.root().to_owned()).collect()))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -267,7 +271,12 @@ fn a_validator_lists_everything_under_the_root() {
     }
     assert_eq!(list(&policy, &validator, "delimiter=/"), Some(Served::Here(vec!["data/".to_owned()])));
     assert_eq!(list(&policy, &validator, "prefix=data"), Some(Served::ByStore("data/".to_owned())));
-    for query in ["", "prefix=dat", "prefix=secrets/", "prefix=d&delimiter=/"] {
+    let roots = Some(Served::Roots(vec!["data/".to_owned()]));
+    assert_eq!(list(&policy, &validator, ""), roots);
+    assert_eq!(list(&policy, &validator, "list-type=2&delimiter=&start-after=zz"), roots);
+    for query in
+        ["uploads", "delimiter=a", "prefix=dat", "prefix=secrets/", "prefix=d&delimiter=/", "prefix=d"]
+    {
         assert_eq!(list(&policy, &validator, query), None, "{query}");
     }
 }

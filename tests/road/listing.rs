@@ -3,6 +3,7 @@
 use crate::harness::{
     client::{Answer, Call},
     server::{ALICE, BOB, Setup, TestServer, VALIDATOR},
+    store::Reply,
 };
 
 fn list(prefix: &str) -> Call {
@@ -289,11 +290,74 @@ async fn p32_a_validator_pages_through_everything_under_the_root() {
         server.store.forget();
         // Above the root there is the root, and no more.
         assert_eq!(prefixes(server.send(&key, &by_slash(list(""))).await.ok()), ["data/"]);
-        for prefix in ["", "d", "outside"] {
+        for prefix in ["d", "outside"] {
             server.send(&key, &list(prefix)).await.refused(403, "AccessDenied");
+        }
+        for delimiter in ["a", "//", "t"] {
+            server.send(&key, &list("").query("delimiter", delimiter)).await.refused(403, "AccessDenied");
         }
         server.store.saw_nothing();
     }
+}
+
+#[tokio::test]
+async fn p32_a_validator_lists_the_roots_as_one_list() {
+    let policy = "folders = [\"b/{hotkey}/\", \"a/{hotkey}/\", \"c/{coldkey}/\"]".to_owned();
+    let server = TestServer::with(Setup { policy, ..Setup::default() }).await;
+    let mut all = Vec::new();
+    for root in ["a", "b", "c"] {
+        for name in ["1", "2 +%", "ü<&>"] {
+            all.push(format!("{root}/{}/{name}", ALICE.ss58()));
+        }
+    }
+    for name in all.iter().map(String::as_str).chain(["Outside", "aa/outside", "outside"]) {
+        server.store.put(name, "x");
+    }
+    let key = server.session(&VALIDATOR).await;
+    for (v2, url) in [(true, true), (true, false), (false, true), (false, false)] {
+        for max in [1, 2, 3, 4, 9, 1000] {
+            let (mut seen, mut after, mut pages) = (Vec::new(), None::<String>, 0);
+            loop {
+                let mut call = Call::get("").query("max-keys", &max.to_string());
+                call = if v2 { call.query("list-type", "2") } else { call };
+                call = if url { call.query("encoding-type", "url") } else { call };
+                if let Some(after) = &after {
+                    call = call.query(if v2 { "continuation-token" } else { "marker" }, after);
+                }
+                let answer = server.send(&key, &call).await;
+                let decoded = |name: &String| match url {
+                    true => String::from_utf8(crate::harness::sigv4::decode(name)).unwrap(),
+                    false => name.clone(),
+                };
+                seen.extend(keys(answer.ok()).iter().map(decoded));
+                let root = answer.xml();
+                assert_eq!((root.text_of("Name"), root.text_of("Prefix")), (Some("data-universe"), Some("")));
+                assert!(root.child("Contents").is_none_or(|contents| contents.child("Size").is_some()));
+                pages += 1;
+                assert!(pages < 12);
+                if root.text_of("IsTruncated") == Some("false") {
+                    break;
+                }
+                after = match v2 {
+                    true => root.text_of("NextContinuationToken").map(str::to_owned),
+                    false => seen.last().cloned(),
+                };
+            }
+            assert_eq!(seen, all, "{v2} {url} {max}");
+        }
+    }
+    for seen in server.store.seen() {
+        assert!(["a/", "b/", "c/"].contains(&seen.query("prefix").unwrap()), "{seen:?}");
+    }
+    // A miner sees nothing in this way, and an outage of one root is no short list.
+    server.store.forget();
+    let miner = server.session(&ALICE).await;
+    server.send(&miner, &list("")).await.refused(403, "AccessDenied");
+    server.store.saw_nothing();
+    server.store.script(|seen| {
+        (seen.query("prefix") == Some("b/")).then(|| Reply::error(500, "InternalError", "why"))
+    });
+    server.send(&key, &list("")).await.refused(500, "InternalError");
 }
 
 #[tokio::test]
