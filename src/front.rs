@@ -78,7 +78,9 @@ impl Front {
         let (head, body) = request.into_parts();
         let peer = peer.ip();
         let client = self.site.client_address(peer, &head.headers);
-        let mut exchange = Exchange::begin(head, peer, client, self.site.trusts(peer));
+        let from_edge = self.site.trusts(peer);
+        let endpoint = site::host(&head).map(|host| self.site.public_endpoint(&head, from_edge, host));
+        let mut exchange = Exchange::begin(head, peer, client, from_edge, endpoint.unwrap_or_default());
         let (body, unread) = RequestBody::new(body);
         let answer = self.answer(&mut exchange, body).await;
 

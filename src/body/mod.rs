@@ -5,8 +5,8 @@
 //!          of the request,   decodes, checks, holds the end   writes the store's form
 //!          or a form's file
 //!
-//! client ─ AnswerStream ──── LateError ──────────────────────────────────────────────────── store
-//!          reports its end   finds the error in a 200
+//! client ─ AnswerStream ──── AnswerXml ────────────────────── LateError ─────────────────── store
+//!          reports its end   replaces the store's names       finds the error in a 200
 //! ```
 //!
 //! A [`plan::Plan`] says how a client's body arrives, what its content must be, and how it leaves; the
@@ -20,6 +20,7 @@
 //! - The modules use one another in one direction only; [`failure`] uses none of them.
 
 pub(crate) mod answer_stream;
+pub(crate) mod answer_xml;
 pub(crate) mod bounded;
 pub mod chunked;
 pub(crate) mod client_body;

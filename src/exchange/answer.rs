@@ -16,6 +16,7 @@ use super::{AccessRecord, Exchange};
 use crate::{
     body::{
         answer_stream::{AnswerEnd, AnswerStream},
+        answer_xml::{AnswerXml, Replacement},
         bounded::collect_bounded,
         failure::BoxError,
         late_error::LateError,
@@ -53,8 +54,10 @@ pub(crate) enum Content {
     Whole(Option<Bytes>),
     /// The store's, as it comes.
     Store(Incoming),
-    /// The store's, which may turn out to be an error.
-    MayFail(Box<LateError<Incoming, ReplaceError>>),
+    /// The store's XML, in which its own names give way to public ones.
+    Xml(Box<AnswerXml<Incoming>>),
+    /// The same, which may turn out to be an error.
+    MayFail(Box<AnswerXml<LateError<Incoming, ReplaceError>>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -62,6 +65,7 @@ impl std::fmt::Debug for Content {
         f.write_str(match self {
             Self::Whole(_) => "Whole",
             Self::Store(_) => "Store",
+            Self::Xml(_) => "Xml",
             Self::MayFail(_) => "MayFail",
         })
     }
@@ -77,7 +81,17 @@ impl Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Store(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Store(body) => {
+                // Trailers are no part of S3's answers.
+                let mut frame = Pin::new(&mut *body).poll_frame(context);
+                while let Poll::Ready(Some(Ok(trailers))) = &frame
+                    && trailers.is_trailers()
+                {
+                    frame = Pin::new(&mut *body).poll_frame(context);
+                }
+                frame.map_err(Into::into)
+            }
+            Self::Xml(body) => Pin::new(body.as_mut()).poll_frame(context).map_err(Into::into),
             Self::MayFail(body) => Pin::new(body.as_mut()).poll_frame(context).map_err(Into::into),
         }
     }
@@ -86,6 +100,7 @@ impl Body for Content {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Store(body) => body.is_end_stream(),
+            Self::Xml(body) => body.is_end_stream(),
             Self::MayFail(body) => body.is_end_stream(),
         }
     }
@@ -94,6 +109,7 @@ impl Body for Content {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Store(body) => body.size_hint(),
+            Self::Xml(body) => body.size_hint(),
             Self::MayFail(body) => body.size_hint(),
         }
     }
@@ -120,18 +136,32 @@ impl Answer {
         Self { status, headers, content: Content::Store(body), late_error: None }
     }
 
+    /// The store's XML, with these replacements.
+    pub(crate) fn from_store_xml(
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Incoming,
+        replacements: Vec<Replacement>,
+    ) -> Self {
+        // Public names are of another length.
+        headers.remove(header::CONTENT_LENGTH);
+        let content = Content::Xml(Box::new(AnswerXml::new(body, replacements)));
+        Self { status, headers, content, late_error: None }
+    }
+
     /// The store's 200, which may still turn out to be an error (P46); `replace` then gives what is sent in
-    /// its place, and has put into `late_error` what it was.
+    /// its place, and has put into `late_error` what it was. The rest has these replacements.
     pub(crate) fn from_store_that_may_fail(
         status: StatusCode,
         mut headers: HeaderMap,
         body: Incoming,
         replace: ReplaceError,
         late_error: Arc<OnceLock<Error>>,
+        replacements: Vec<Replacement>,
     ) -> Self {
         // An error in its place is of another length.
         headers.remove(header::CONTENT_LENGTH);
-        let content = Content::MayFail(Box::new(LateError::new(body, replace)));
+        let content = Content::MayFail(Box::new(AnswerXml::new(LateError::new(body, replace), replacements)));
         Self { status, headers, content, late_error: Some(late_error) }
     }
 

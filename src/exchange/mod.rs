@@ -22,6 +22,8 @@ pub(crate) struct Exchange {
     pub peer: IpAddr,
     /// Whether it came through a proxy that is believed.
     pub from_edge: bool,
+    /// The URL under which the client reached this server, without a path; empty where it named no host.
+    pub endpoint: String,
     /// When it arrived (or, at an endpoint, its body), by which everything about it is decided.
     pub arrived_at: SystemTime,
     /// The same, for signatures and ages.
@@ -31,11 +33,17 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// A request that has just arrived from `client`, over a connection from `peer`.
-    pub(crate) fn begin(head: Parts, peer: IpAddr, client: IpAddr, from_edge: bool) -> Self {
+    /// A request to `endpoint` that has just arrived from `client`, over a connection from `peer`.
+    pub(crate) fn begin(
+        head: Parts,
+        peer: IpAddr,
+        client: IpAddr,
+        from_edge: bool,
+        endpoint: String,
+    ) -> Self {
         let arrived_at = SystemTime::now();
         let record = AccessRecord::begin(client, &head.method);
-        Self { head, peer, from_edge, arrived_at, now: UnixTime::from(arrived_at), record }
+        Self { head, peer, from_edge, endpoint, arrived_at, now: UnixTime::from(arrived_at), record }
     }
 
     /// Reads the clock anew once the whole body is there: a client takes as long as it likes to send one, and
@@ -77,7 +85,7 @@ mod tests {
             .unwrap()
             .into_parts();
         let address = [127, 0, 0, 1].into();
-        let shown = format!("{:?}", Exchange::begin(head, address, address, false));
+        let shown = format!("{:?}", Exchange::begin(head, address, address, false, String::new()));
         assert!(shown.contains("GET /bucket/key") && !shown.contains("secret"), "{shown}");
     }
 }

@@ -17,7 +17,7 @@ pub use outbound::{Outbound, OutboundParts};
 use permit::Way;
 pub use permit::{
     BucketOperation, CompletePermit, CopyPermit, DeletePermit, ForwardPermit, ListPermit, Permit, Permitted,
-    UploadPermit,
+    RootList, RootsPermit, UploadPermit,
 };
 pub use rights::{Action, Rights, RoleRights};
 pub use template::{Bound, Standing, Template, Values};
@@ -28,7 +28,7 @@ use crate::{
     s3::{
         Operation, Request,
         key::{check_key, check_prefix},
-        listing::{START_AFTER, is_continued},
+        listing::{CONTINUATION_TOKEN, START_AFTER, is_continued},
     },
 };
 
@@ -151,8 +151,15 @@ impl Policy {
             Standing::FolderItself if answerable => Listed::Here(vec![format!("{prefix}/")]),
             Standing::FolderItself => Listed::ByStore(format!("{prefix}/")),
             Standing::Above(next) if answerable => Listed::Here(next),
+            // Who may list every root may list them together; clients walk a whole bucket so.
+            Standing::Above(_) if self.may_list_roots(caller, request) => {
+                let below = self.roots.iter().filter(|root| root.starts_with(prefix));
+                Listed::Roots(below.cloned().collect())
+            }
             Standing::Above(_) | Standing::Outside => return Err(self.denied(caller, Action::List)),
         };
+        let stays_inside =
+            |marker: &str| prefix.starts_with(marker) || self.standing(caller, marker) == Standing::Inside;
         let is_continued = is_continued(&request.query);
         for name in ["marker", START_AFTER, "key-marker"] {
             if name == START_AFTER && is_continued {
@@ -160,20 +167,32 @@ impl Policy {
             }
             let marker = query(name);
             check_prefix(marker)?;
-            let harmless = prefix.starts_with(marker) || self.standing(caller, marker) == Standing::Inside;
-            if !harmless && matches!(listed, Listed::ByStore(_)) {
+            if !stays_inside(marker) && matches!(listed, Listed::ByStore(_)) {
                 return Err(self.denied(caller, Action::List));
             }
         }
+        // Beside a token it is an echo at most: what would be refused without one is left out.
+        let echo = query(START_AFTER);
+        let drops_start_after = is_continued
+            && (echo == query(CONTINUATION_TOKEN) || check_prefix(echo).is_err() || !stays_inside(echo));
         match listed {
             Listed::Here(prefixes) => Ok(Way::Folders(prefixes)),
+            Listed::Roots(roots) => Ok(Way::Roots(roots)),
             Listed::ByStore(prefix) => {
-                let mut forwarded = std::mem::take(&mut request.query).without(|name| name == "prefix");
+                let mut forwarded = std::mem::take(&mut request.query)
+                    // Whose account the objects are in is the store's business (P63).
+                    .without(|name| matches!(name, "prefix" | "fetch-owner"));
                 forwarded.push("prefix", prefix)?;
-                request.query = forwarded.without(|name| name == START_AFTER && is_continued);
+                request.query = forwarded.without(|name| name == START_AFTER && drops_start_after);
                 Ok(Way::List)
             }
         }
+    }
+
+    fn may_list_roots(&self, caller: &Caller, request: &Request) -> bool {
+        request.operation != Operation::ListMultipartUploads
+            && request.query.get("delimiter").is_none_or(str::is_empty)
+            && self.rights.of(caller.role).all.contains(Action::List)
     }
 
     /// Where a list prefix stands, by all templates and roots together; the most that any of them gives.
@@ -232,6 +251,8 @@ impl Policy {
 enum Listed {
     /// This server, with the common prefixes that lead to the caller's folders.
     Here(Vec<String>),
+    /// The store, root by root.
+    Roots(Vec<String>),
     /// The store, with this prefix.
     ByStore(String),
 }

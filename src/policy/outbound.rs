@@ -6,7 +6,7 @@
 use http::Method;
 
 use super::Policy;
-use crate::s3::{CopySource, ForwardedHeaders, Request, SDK_QUERY_NAME, uri::Query};
+use crate::s3::{CopySource, ForwardedHeaders, Request, SDK_QUERY_NAME, listing::START_AFTER, uri::Query};
 
 /// A request for the store without its body.
 #[derive(Debug, Clone)]
@@ -83,6 +83,19 @@ impl Outbound {
             Some(number) => Query::of([("uploadId", upload_id), ("part-number-marker", &number.to_string())]),
         };
         Self::bare(Method::GET, request.key_opt(), query)
+    }
+
+    pub(super) fn root_page(root: &str, after: Option<&str>, keys_max: usize) -> Self {
+        let keys_max = keys_max.to_string();
+        let first = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", &keys_max), ("prefix", root)];
+        let query = match after {
+            None => Query::of(first),
+            Some(after) => {
+                let [list_type, encoding, keys, prefix] = first;
+                Query::of([list_type, encoding, keys, prefix, (START_AFTER, after)])
+            }
+        };
+        Self::bare(Method::GET, None, query)
     }
 
     pub(super) fn abort(request: &Request, upload_id: &str) -> Self {

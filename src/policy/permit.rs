@@ -26,6 +26,7 @@ pub struct Permit<'a> {
 pub(super) enum Way {
     Bucket(BucketOperation),
     Folders(Vec<String>),
+    Roots(Vec<String>),
     List,
     Forward,
     Upload,
@@ -52,6 +53,8 @@ pub enum Permitted<'p> {
     /// A list above the caller's folders, answered here with just these common prefixes: they lead to the
     /// folders.
     Folders(&'p [String]),
+    /// A list above the roots, by who may list all of them.
+    Roots(RootsPermit<'p>),
     /// A list by the store, inside what the caller may list.
     List(ListPermit<'p>),
     /// Goes on as it is, without a body.
@@ -65,6 +68,17 @@ pub enum Permitted<'p> {
     /// Deletes the keys that its body names, each of which is judged by itself.
     DeleteObjects(DeletePermit<'p>),
 }
+
+/// See [`Permitted::Roots`].
+#[derive(Debug, Clone, Copy)]
+pub struct RootsPermit<'p> {
+    permit: &'p Permit<'p>,
+    roots: &'p [String],
+}
+
+/// Leave to list one root.
+#[derive(Debug, Clone, Copy)]
+pub struct RootList<'p>(&'p str);
 
 /// See [`Permitted::List`].
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +135,7 @@ impl<'a> Permit<'a> {
         match &self.way {
             Way::Bucket(operation) => Permitted::Bucket(*operation),
             Way::Folders(prefixes) => Permitted::Folders(prefixes),
+            Way::Roots(roots) => Permitted::Roots(RootsPermit { permit: self, roots }),
             Way::List => Permitted::List(ListPermit(self)),
             Way::Forward => Permitted::Forward(ForwardPermit(self)),
             Way::Upload => Permitted::Upload(UploadPermit(self)),
@@ -140,6 +155,30 @@ impl Permit<'_> {
     /// Leave to upload, where that is what is permitted.
     pub fn as_upload(&self) -> Option<UploadPermit<'_>> {
         matches!(self.way, Way::Upload).then_some(UploadPermit(self))
+    }
+}
+
+impl<'p> RootsPermit<'p> {
+    /// The request that is permitted.
+    pub fn request(&self) -> &'p Request {
+        &self.permit.request
+    }
+
+    /// The lists of the roots, in the order of their names; none begins another.
+    pub fn lists(&self) -> impl Iterator<Item = RootList<'p>> + use<'p> {
+        self.roots.iter().map(|root| RootList(root))
+    }
+}
+
+impl<'p> RootList<'p> {
+    /// The root, with its slash.
+    pub fn root(&self) -> &'p str {
+        self.0
+    }
+
+    /// At most `keys_max` keys of the root, those behind `after`.
+    pub fn page(&self, after: Option<&str>, keys_max: usize) -> Outbound {
+        Outbound::root_page(self.0, after, keys_max)
     }
 }
 

@@ -143,6 +143,7 @@ fn p22_traversal_is_refused_before_it_is_asked_whose_it_is() {
 enum Served {
     ByStore(String),
     Here(Vec<String>),
+    Roots(Vec<String>),
 }
 
 fn list(policy: &Policy, caller: &Caller, query: &str) -> Option<Served> {
@@ -151,6 +152,9 @@ fn list(policy: &Policy, caller: &Caller, query: &str) -> Option<Served> {
     match permit.permitted() {
         Permitted::List(list) => Some(Served::ByStore(list.prefix().to_owned())),
         Permitted::Folders(prefixes) => Some(Served::Here(prefixes.to_vec())),
+        Permitted::Roots(roots) => {
+            Some(Served::Roots(roots.lists().map(|list| list.root().to_owned()).collect()))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -219,6 +223,32 @@ fn p32_a_continuation_takes_the_place_of_start_after() {
 }
 
 #[test]
+fn p32_start_after_goes_on_beside_a_token_where_it_stays_inside() {
+    let policy = policy(&[SOURCES]);
+    let me = caller(1, Role::Miner);
+    let prefix = format!("data/x/{}/", me.owner.coldkey());
+    let inside = format!("{prefix}b");
+    for (start_after, token, forwarded) in [
+        (inside.as_str(), "token", Some(inside.as_str())),
+        (inside.as_str(), inside.as_str(), None),
+        ("data/x/", "token", Some("data/x/")),
+        ("data/y", "token", None),
+        ("data/x/5/../y", "token", None),
+        ("token", "token", None),
+    ] {
+        let query = format!(
+            "list-type=2&prefix={prefix}&start-after={start_after}&continuation-token={token}\
+             &fetch-owner=true"
+        );
+        let request = request("GET", &format!("/b?{query}"), &[]);
+        let permit = policy.authorise(&me, request).unwrap();
+        assert_eq!(permit.request().query.get("start-after"), forwarded, "{start_after} {token}");
+        assert_eq!(permit.request().query.get("continuation-token"), Some(token));
+        assert_eq!(permit.request().query.get("fetch-owner"), None);
+    }
+}
+
+#[test]
 fn p32_uploads_are_listed_inside_only() {
     let policy = policy(&[SOURCES]);
     let me = caller(1, Role::Miner);
@@ -241,7 +271,12 @@ fn a_validator_lists_everything_under_the_root() {
     }
     assert_eq!(list(&policy, &validator, "delimiter=/"), Some(Served::Here(vec!["data/".to_owned()])));
     assert_eq!(list(&policy, &validator, "prefix=data"), Some(Served::ByStore("data/".to_owned())));
-    for query in ["", "prefix=dat", "prefix=secrets/", "prefix=d&delimiter=/"] {
+    let roots = Some(Served::Roots(vec!["data/".to_owned()]));
+    assert_eq!(list(&policy, &validator, ""), roots);
+    assert_eq!(list(&policy, &validator, "list-type=2&delimiter=&start-after=zz"), roots);
+    for query in
+        ["uploads", "delimiter=a", "prefix=dat", "prefix=secrets/", "prefix=d&delimiter=/", "prefix=d"]
+    {
         assert_eq!(list(&policy, &validator, query), None, "{query}");
     }
 }

@@ -66,6 +66,12 @@ impl Proxy {
                     .element("Key", permit.source().key.clone()))
             }
             status if status.is_success() => Source::of(answer.headers()),
+            // A name or a version that this store does not take.
+            StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::URI_TOO_LONG => Err(
+                Error::new(Code::InvalidArgument, "The store does not take the name of the copy's source.")
+                    .element("ArgumentName", "x-amz-copy-source")
+                    .element("ArgumentValue", permit.source().key.clone()),
+            ),
             status => Err(Error::store_unavailable(format!("the HEAD of a copy's source answered {status}"))),
         }
     }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// S3's own bound on the keys of one page.
-const KEYS_MAX: usize = 1000;
+pub(super) const KEYS_MAX: usize = 1000;
 
 /// The page of `prefixes` that a list asks for.
 pub(super) fn folders(bucket: &str, request: &Request, prefixes: &[String]) -> Answer {

@@ -17,8 +17,10 @@ mod complete;
 mod copy;
 mod delete;
 mod list;
+mod list_roots;
 mod post_form;
 mod put;
+mod refusal;
 mod relay;
 mod request_xml;
 mod sizes;
@@ -136,6 +138,7 @@ impl Proxy {
             Permitted::Folders(prefixes) => {
                 Ok(list::folders(&self.site.bucket().name, permit.request(), prefixes))
             }
+            Permitted::Roots(permit) => self.list_roots(exchange, permit).await,
             Permitted::List(permit) => {
                 let outbound = permit.outbound(forwarded);
                 relay::forward(&self.store, exchange, operation, outbound, StoreBody::empty()).await

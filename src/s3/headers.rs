@@ -371,59 +371,6 @@ fn codings(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
 }
 
-/// Headers of an answer that belong to one connection (RFC 9110, section 7.6.1) and end here; the framing is
-/// made anew on the other side (P45).
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Headers of an answer in which a store, or the edge before it, speaks of itself, of its account or to
-/// browsers about its own host: none of it is the client's business (P51), and said by this host some of it
-/// would be wrong.
-const STORES_OWN: &[&str] = &[
-    "alt-svc",
-    "location",
-    "nel",
-    "report-to",
-    "set-cookie",
-    "strict-transport-security",
-    "via",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-context",
-];
-
-/// Removes what the store says of itself.
-pub(crate) fn strip_stores_own(headers: &mut HeaderMap) {
-    for name in STORES_OWN {
-        headers.remove(*name);
-    }
-}
-
-/// Removes what belongs to one connection, together with every header that `Connection` names.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .into_iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        // `Connection: content-length` must not take the length away.
-        .filter(|name| name != header::CONTENT_LENGTH)
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(*name);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -472,20 +419,6 @@ mod tests {
         ] {
             assert_eq!(refused(Operation::PutObject, name, value), Code::AccessDenied, "{name}");
         }
-    }
-
-    #[test]
-    fn p51_what_a_store_says_of_itself_ends_here() {
-        let mut answer = headers(&[
-            ("alt-svc", "h3=\":443\""),
-            ("set-cookie", "a=b"),
-            ("location", "http://store:9000/bucket/key"),
-            ("x-amz-server-side-encryption-aws-kms-key-id", "arn:aws:kms:us-east-1:1:key/k"),
-            ("x-amz-server-side-encryption", "aws:kms"),
-            ("etag", "\"e\""),
-        ]);
-        strip_stores_own(&mut answer);
-        assert_eq!(answer, headers(&[("x-amz-server-side-encryption", "aws:kms"), ("etag", "\"e\"")]));
     }
 
     #[test]
@@ -614,19 +547,5 @@ mod tests {
         let mut copy = ForwardedHeaders::none();
         copy.set_copy_source(&source, "real").unwrap();
         assert_eq!(copy.into_map(), headers(&[("x-amz-copy-source", "/real/data/x/a%20b")]));
-    }
-
-    #[test]
-    fn p45_headers_named_by_connection_end_here() {
-        let mut map = headers(&[
-            ("connection", "close, x-inner, content-length"),
-            ("x-inner", "1"),
-            ("content-length", "5"),
-            ("keep-alive", "timeout=1"),
-            ("transfer-encoding", "chunked"),
-            ("etag", "e"),
-        ]);
-        strip_hop_by_hop(&mut map);
-        assert_eq!(map, headers(&[("content-length", "5"), ("etag", "e")]));
     }
 }

@@ -1,15 +1,17 @@
 //! Which object keys and list prefixes are taken at all, before it is asked whose they are.
 //!
 //! Stores normalise `.`, `..` and empty segments differently, so a key that holds one could be another key
-//! there (P22). They are refused for everyone.
+//! there (P22). And a key with a character that XML cannot spell makes a whole list unreadable (P52). They
+//! are refused for everyone.
 
+use super::xml_text::is_xml;
 use crate::error::{Code, Error, Result};
 
 /// S3's own bound on a key, in bytes of UTF-8.
 pub(crate) const KEY_BYTES_MAX: usize = 1024;
 
-/// Checks an object key: 1 to 1024 bytes, no control characters, no `.`, `..` or empty segments. One `/` at
-/// the end is a folder marker and stays.
+/// Checks an object key: 1 to 1024 bytes, no control characters and none that XML does not have, no `.`, `..`
+/// or empty segments. One `/` at the end is a folder marker and stays.
 pub(crate) fn check_key(key: &str) -> Result<()> {
     let path = key.strip_suffix('/').unwrap_or(key);
     check(key, path, "object key")
@@ -31,6 +33,9 @@ fn check(text: &str, path: &str, what: &str) -> Result<()> {
     }
     if text.chars().any(char::is_control) {
         return Err(refused(what, "holds a control character"));
+    }
+    if !text.chars().all(is_xml) {
+        return Err(refused(what, "holds U+FFFE or U+FFFF, which XML cannot spell"));
     }
     for segment in path.split('/') {
         match segment {
@@ -76,6 +81,17 @@ mod tests {
         }
         for prefix in ["", "a", "a/", "a/b", "a/..b"] {
             assert!(check_prefix(prefix).is_ok(), "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn p52_what_xml_cannot_spell_is_in_no_key() {
+        for key in ["a\u{fffe}", "\u{ffff}/b", "a\u{1}", "a\u{91}%01"] {
+            assert_eq!(check_key(key).unwrap_err().code, Code::InvalidArgument, "{key:?}");
+            assert_eq!(check_prefix(key).unwrap_err().code, Code::InvalidArgument, "{key:?}");
+        }
+        for key in ["a\u{fffd}", "\u{10000}\u{1fffe}", "\u{e000}"] {
+            assert!(check_key(key).is_ok(), "{key:?}");
         }
     }
 

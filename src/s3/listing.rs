@@ -7,10 +7,13 @@ use super::uri::Query;
 /// The query name of ListObjectsV2 that a continuation takes the place of.
 pub(crate) const START_AFTER: &str = "start-after";
 
-/// Whether a listing goes on from a continuation token. S3 then takes no notice of [`START_AFTER`], and
-/// minio-py sends the token in both: it is neither checked nor forwarded.
+/// The query name of ListObjectsV2 that leads to the next page.
+pub(crate) const CONTINUATION_TOKEN: &str = "continuation-token";
+
+/// Whether a listing goes on from a continuation token. S3 then takes no notice of [`START_AFTER`] but to
+/// repeat it in its answer, and minio-py sends the token in both.
 pub(crate) fn is_continued(query: &Query) -> bool {
-    query.get("continuation-token").is_some_and(|token| !token.is_empty())
+    query.get(CONTINUATION_TOKEN).is_some_and(|token| !token.is_empty())
 }
 
 #[cfg(test)]

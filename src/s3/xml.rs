@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use quick_xml::{Reader, escape::escape, events::Event};
 
+use super::xml_text::legal;
 use crate::error::{Code, Error, Result};
 
 /// The namespace which clients pin.
@@ -146,7 +147,12 @@ fn malformed(why: &str) -> Error {
 
 fn push(xml: &mut String, name: &str, text: &str) {
     // Writing to a String cannot fail.
-    let _ = write!(xml, "<{name}>{}</{name}>", escape(text));
+    let _ = write!(xml, "<{name}>{}</{name}>", self::text(text));
+}
+
+/// Text as it stands in a document of ours.
+pub(crate) fn text(text: &str) -> String {
+    escape(legal(text)).into_owned()
 }
 
 /// One object of a DeleteObjects request.
@@ -358,13 +364,6 @@ pub(crate) fn parse_parts(body: &[u8]) -> Option<PartsPage> {
         page.next = Some(root.text_of("NextPartNumberMarker")?.trim().parse().ok()?);
     }
     Some(page)
-}
-
-/// Code and message of an S3 error, where the body is one.
-pub(crate) fn parse_error(body: &[u8]) -> Option<(String, String)> {
-    let root = Element::parse(body).ok().filter(|root| root.name == "Error")?;
-    let text = |name| root.text_of(name).unwrap_or_default().trim().to_owned();
-    Some((text("Code"), text("Message")))
 }
 
 /// The error document. `resource` is the path as the client named it.

@@ -61,7 +61,7 @@ pub(crate) struct Store {
     /// `/bucket` for path-style, empty for virtual-host.
     base: String,
     bucket: String,
-    hidden_bucket: Option<String>,
+    public_bucket: String,
     region: String,
     answer_timeout: Duration,
     idle_timeout: Duration,
@@ -118,7 +118,7 @@ impl Store {
             host,
             authority,
             base,
-            hidden_bucket: Some(config.bucket.clone()).filter(|bucket| bucket != public_bucket),
+            public_bucket: public_bucket.to_owned(),
             bucket: config.bucket.clone(),
             region: config.region.clone(),
             answer_timeout: Duration::from_secs(config.answer_seconds_max),
@@ -131,11 +131,16 @@ impl Store {
         self.idle_timeout
     }
 
+    /// The bucket as clients know it.
+    pub(crate) fn public_bucket(&self) -> &str {
+        &self.public_bucket
+    }
+
     /// What of the store is nobody's business: its address, its bucket's name where clients know another, and
     /// the access key.
     pub(crate) fn hidden_words(&self) -> Vec<String> {
         let mut words = vec![self.authority.to_string(), self.credentials.access_key()];
-        words.extend(self.hidden_bucket.clone());
+        words.extend(Some(self.bucket.clone()).filter(|bucket| *bucket != self.public_bucket));
         words.retain(|word| !word.is_empty());
         words
     }

@@ -9,7 +9,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import boto3
 import pytest
@@ -130,7 +130,7 @@ def test_a_list_url_pages_to_its_end(target: Target, accounts: Accounts, unique:
         params = {"prefix": prefix} | ({"continuation-token": token} if token else {})
         answer = requests.get(access["list_url"], params=params, timeout=60)
         assert answer.status_code == 200, answer.text
-        seen += re.findall(r"<Key>([^<]*)</Key>", answer.text)
+        seen += [unquote(key) for key in re.findall(r"<Key>([^<]*)</Key>", answer.text)]
         pages += 1
         found = re.search(r"<NextContinuationToken>([^<]*)</NextContinuationToken>", answer.text)
         if found is None:
@@ -161,7 +161,7 @@ def test_a_validator_sees_every_miner(target: Target, accounts: Accounts, unique
     folder = urls["miners"][accounts.miner.identity.coldkey]["x"]
     assert folder["prefix"] == access["folder"]
     listed = requests.get(folder["list_files"], params={"prefix": key}, timeout=60)
-    assert key in listed.text
+    assert key in unquote(listed.text)
 
     hotkey = accounts.miner.identity.hotkey
     string = f"s3:validator:files:{hotkey}:{validator.identity.hotkey}:{{timestamp}}"

@@ -1,8 +1,9 @@
-//! P36, P44, P48, P49, P51: what comes back, unchanged or rewritten.
+//! P36, P44, P48, P49, P51, P63: what comes back, unchanged or rewritten.
 
 use crate::harness::{
     client::{Call, Connection},
     server::{ALICE, Setup, TestServer, bytes},
+    sigv4::encode,
     store::{self, LAST_MODIFIED, Reply},
 };
 
@@ -36,7 +37,7 @@ async fn p44_a_head_keeps_its_length_and_nothing_is_recoded() {
 }
 
 #[tokio::test]
-async fn success_passes_byte_for_byte() {
+async fn p63_a_success_passes_byte_for_byte_but_for_what_the_store_says_of_itself() {
     let server = TestServer::start().await;
     let key = server.session(&ALICE).await;
     let document = "<?xml version='1.0'?>\
@@ -52,10 +53,16 @@ async fn success_passes_byte_for_byte() {
                 .header("Last-Modified", LAST_MODIFIED)
                 .header("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=")
                 .header("x-amz-version-id", "v.1_~")
-                .header("X-Unknown-Header", "Kept  As   It Is")
-                .header("x-repeated", "1")
-                .header("x-repeated", "2")
+                .header("x-amz-meta-own", "Kept  As   It Is")
+                .header("x-amz-meta-repeated", "1")
+                .header("x-amz-meta-repeated", "2")
+                .header("X-Unknown-Header", "1")
                 .header("server", "StoreOwn/1.0")
+                .header("x-minio-deployment-id", "1")
+                .header("x-accel-buffering", "no")
+                .header("set-cookie", "sticky=1")
+                .header("location", "http://store/")
+                .header("date", LAST_MODIFIED)
                 .body(document)
         })
     });
@@ -64,19 +71,142 @@ async fn success_passes_byte_for_byte() {
     for (name, value) in [
         ("content-type", "application/xml;charset=own"),
         ("x-amz-request-id", "STORE-ID"),
-        ("x-amz-id-2", "abc/+="),
         ("etag", "\"odd, etag\""),
         ("last-modified", LAST_MODIFIED),
         ("x-amz-checksum-crc64nvme", "AAAAAAAAAAA="),
         ("x-amz-version-id", "v.1_~"),
-        ("x-unknown-header", "Kept  As   It Is"),
+        ("x-amz-meta-own", "Kept  As   It Is"),
     ] {
         assert_eq!(answer.get(name), Some(value));
     }
-    let repeated: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "x-repeated").collect();
+    let repeated: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "x-amz-meta-repeated").collect();
     assert_eq!(repeated.len(), 2);
+    for name in [
+        "x-amz-id-2",
+        "x-unknown-header",
+        "server",
+        "x-minio-deployment-id",
+        "x-accel-buffering",
+        "set-cookie",
+        "location",
+    ] {
+        assert_eq!(answer.get(name), None, "{name}");
+    }
+    // The date is that of this server's answer.
+    assert_ne!(answer.get("date"), Some(LAST_MODIFIED));
     // In lower case, as some clients look for them.
     assert!(answer.headers.iter().all(|(name, _)| *name == name.to_lowercase()), "{:?}", answer.headers);
+}
+
+#[tokio::test]
+async fn p63_no_list_names_the_stores_bucket_or_account() {
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    let account = "<ID>data-universe</ID><DisplayName>data-universe</DisplayName>";
+    let own = "<ID>STOREID</ID><DisplayName>store-admin</DisplayName>";
+    let folder = ALICE.file("");
+    let list = |name: &str, value: &str| Call::get("").query("prefix", &folder).query(name, value);
+    for (call, document) in [
+        (
+            list("list-type", "2").query("fetch-owner", "true"),
+            "<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"u\"><Name>BUCKET</Name><Contents>\
+             <Key>a &amp; b</Key><Owner>OWN</Owner></Contents>\r\n<Contents><Key>BUCKET</Key></Contents>\
+             </ListBucketResult>",
+        ),
+        (
+            list("max-keys", "7"),
+            "<ListBucketResult>\n <Name>BUCKET</Name>\n <Contents><Owner>OWN</Owner>\
+             <ETag>&quot;e&quot;</ETag></Contents>\n</ListBucketResult>",
+        ),
+        (
+            list("uploads", ""),
+            "<ListMultipartUploadsResult><Bucket>BUCKET</Bucket><Upload><Initiator>OWN</Initiator>\
+             <Owner>OWN</Owner></Upload></ListMultipartUploadsResult>",
+        ),
+        (
+            Call::get(&ALICE.file("f")).query("uploadId", "1"),
+            "<ListPartsResult><Bucket>BUCKET</Bucket><Key>k</Key><Initiator>OWN</Initiator>\
+             <Owner>OWN</Owner><Part><ETag>e</ETag></Part></ListPartsResult>",
+        ),
+    ] {
+        let told = document.replace("OWN", own).replace(">BUCKET</Name", ">store-bucket</Name");
+        let told = told.replace(">BUCKET</Bucket", ">store-bucket</Bucket");
+        for pieces in [1, 7, 60] {
+            server.store.unscript();
+            let chunks = told.as_bytes().chunks(told.len().div_ceil(pieces));
+            let reply = chunks.fold(Reply::new(200), |reply, chunk| reply.piece(1, chunk.to_vec()));
+            server.store.always(reply);
+            let answer = server.send(&key, &call).await;
+            let expected = document.replace("OWN", account).replace(">BUCKET</Name", ">data-universe</Name");
+            let expected = expected.replace(">BUCKET</Bucket", ">data-universe</Bucket");
+            assert_eq!(answer.ok().text(), expected);
+        }
+        assert_eq!(server.store.last().query("fetch-owner"), None);
+        // With a length of the store's, which no longer holds.
+        server.store.unscript();
+        server.store.always(Reply::new(200).body(told.clone()));
+        let answer = server.send(&key, &call).await;
+        assert_eq!(answer.get("content-length"), None);
+        assert!(!answer.ok().text().contains("STOREID"));
+    }
+}
+
+#[tokio::test]
+async fn p63_the_answers_of_an_upload_name_this_server() {
+    let setup = Setup { server: "hosts = [\"s3.example.com\"]".to_owned(), ..Setup::default() };
+    let server = TestServer::with(setup).await;
+    let key = server.session(&ALICE).await;
+    let name = ALICE.file("a b&c");
+    let upload = Call::post(&name, "").query("uploads", "");
+    server.store.script(|seen| {
+        seen.query("uploads").map(|_| {
+            Reply::new(200).body(
+                "<InitiateMultipartUploadResult><Bucket>store-bucket</Bucket><Key>k</Key>\
+                 <UploadId>up</UploadId></InitiateMultipartUploadResult>",
+            )
+        })
+    });
+    let answer = server.send(&key, &upload).await;
+    assert!(answer.ok().text().contains("<Bucket>data-universe</Bucket><Key>k</Key><UploadId>up</UploadId>"));
+
+    server.store.unscript();
+    server.store.script(|seen| {
+        (seen.method == "GET").then(|| {
+            Reply::new(200).body(
+                "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber>\
+                 <ETag>e</ETag><Size>2000</Size></Part></ListPartsResult>",
+            )
+        })
+    });
+    server.store.script(|seen| {
+        (seen.method == "POST").then(|| {
+            Reply::new(200)
+                .header("location", "http://store:9000/store-bucket/k")
+                .piece(0, "<?xml version=\"1.0\"?>")
+                .piece(5, " ")
+                .piece(5, " \n<CompleteMultipartUploadResult><Location>http://store:9000/store-buc")
+                .piece(5, "ket/k</Location><Bucket>store-bucket</Bucket><Key>k</Key><ETag>\"e-1\"</ETag>")
+                .piece(5, "<ChecksumCRC32>AAAAAA==</ChecksumCRC32></CompleteMultipartUploadResult>")
+        })
+    });
+    let document = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part>\
+                    </CompleteMultipartUpload>";
+    for (host, path, location) in [
+        (server.host(), "/data-universe/", format!("http://{}/data-universe/", server.host())),
+        ("s3.example.com".to_owned(), "/data-universe/", "https://s3.example.com/data-universe/".to_owned()),
+        ("data-universe.s3.example.com".to_owned(), "/", "http://data-universe.s3.example.com/".to_owned()),
+    ] {
+        let call = Call::new("POST", &format!("{path}{name}")).body(document).query("uploadId", "up");
+        let call = call.host(&host);
+        let answer = server.send(&key, &call).await;
+        let all = format!("{:?} {}", answer.headers, answer.ok().text());
+        assert!(!all.contains("store"), "{all}");
+        let root = answer.xml();
+        assert_eq!(root.text_of("Bucket"), Some("data-universe"));
+        assert_eq!(root.text_of("ChecksumCRC32"), Some("AAAAAA=="));
+        let location = format!("{location}{}", encode(name.as_bytes(), true));
+        assert_eq!(root.text_of("Location"), Some(location.as_str()));
+    }
 }
 
 #[tokio::test]
@@ -214,6 +344,68 @@ async fn p51_the_stores_words_about_itself_never_reach_a_client() {
         server.store.unscript();
         server.store.always(Reply::new(status).body(body));
         server.send(&key, &Call::get(&ALICE.file("f"))).await.refused(503, "ServiceUnavailable");
+    }
+}
+
+#[tokio::test]
+async fn p51_an_errors_elements_are_s3s_and_name_nothing_of_the_stores() {
+    let server = TestServer::start().await;
+    let key = server.session(&ALICE).await;
+    let name = ALICE.file("f");
+    let document = format!(
+        "<Error><Code>InvalidRange</Code><Message>m</Message><BucketName>store-bucket</BucketName>\
+         <Key>{name}</Key><ActualObjectSize>9</ActualObjectSize><RangeRequested>bytes=10-</RangeRequested>\
+         <Resource>/store-bucket/{name}</Resource><HostId>host</HostId><StringToSign>s</StringToSign>\
+         <ArgumentValue>AKSTOREOWNKEY</ArgumentValue></Error>"
+    );
+    let reply = Reply::new(416)
+        .header("content-range", "bytes */9")
+        .header("etag", "\"e\"")
+        .header("last-modified", LAST_MODIFIED)
+        .header("server", "StoreOwn/1.0")
+        .body(document);
+    server.store.always(reply);
+    let answer = server.send(&key, &Call::get(&name).header("range", "bytes=10-")).await;
+    answer.refused(416, "InvalidRange");
+    for (element, value) in [
+        ("BucketName", "data-universe"),
+        ("Key", name.as_str()),
+        ("ActualObjectSize", "9"),
+        ("RangeRequested", "bytes=10-"),
+        ("Resource", &format!("/data-universe/{}", encode(name.as_bytes(), true))),
+    ] {
+        assert_eq!(answer.element(element).as_deref(), Some(value), "{element}");
+    }
+    for element in ["HostId", "StringToSign", "ArgumentValue"] {
+        assert_eq!(answer.element(element), None, "{element}");
+    }
+    for (header, value) in
+        [("content-range", "bytes */9"), ("etag", "\"e\""), ("last-modified", LAST_MODIFIED)]
+    {
+        assert_eq!(answer.get(header), Some(value), "{header}");
+    }
+    assert_eq!(answer.get("server"), None);
+
+    // The state of an object is no outage.
+    server.store.unscript();
+    let document = "<Error><Code>InvalidObjectState</Code><Message>archived</Message>\
+                    <StorageClass>GLACIER</StorageClass></Error>";
+    server.store.always(Reply::new(403).body(document));
+    let answer = server.send(&key, &Call::get(&name)).await;
+    answer.refused(403, "InvalidObjectState");
+    assert_eq!(answer.element("StorageClass").as_deref(), Some("GLACIER"));
+
+    // Nor is a name that the store does not take as a copy's source.
+    let copy = Call::put(&name, "").header("x-amz-copy-source", format!("/data-universe/{name}"));
+    for (status, told, code) in [
+        (400, 400, "InvalidArgument"),
+        (405, 400, "InvalidArgument"),
+        (403, 503, "ServiceUnavailable"),
+        (500, 503, "ServiceUnavailable"),
+    ] {
+        server.store.unscript();
+        server.store.script(move |seen| (seen.method == "HEAD").then(|| Reply::new(status)));
+        server.send(&key, &copy).await.refused(told, code);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::harness::{
     client::{Answer, Call},
     server::{ALICE, BOB, Setup, TestServer, VALIDATOR},
+    store::Reply,
 };
 
 fn list(prefix: &str) -> Call {
@@ -207,6 +208,62 @@ async fn p32_markers_and_uploads_stay_inside_as_well() {
 }
 
 #[tokio::test]
+async fn p32_start_after_beside_a_token_goes_on_or_is_left_out() {
+    let server = filled().await;
+    let key = server.session(&ALICE).await;
+    let inside = ALICE.file("b/1");
+    for (start_after, forwarded) in [
+        (inside.clone(), Some(inside.as_str())),
+        (ALICE.file("a"), None),
+        (BOB.file("a"), None),
+        (ALICE.file("a//b"), None),
+    ] {
+        let call = list(&ALICE.file("")).query("start-after", &start_after);
+        let answer = server.send(&key, &call.query("continuation-token", &ALICE.file("a"))).await;
+        assert_eq!(keys(answer.ok()).len(), 3);
+        let seen = server.store.last();
+        assert_eq!(seen.query("start-after"), forwarded, "{start_after}");
+        assert_eq!(seen.query("continuation-token"), Some(ALICE.file("a").as_str()));
+    }
+}
+
+#[tokio::test]
+async fn p52_one_key_makes_no_list_unreadable() {
+    let server = filled().await;
+    let key = server.session(&VALIDATOR).await;
+    let bad = [ALICE.file("n\u{fffe}"), ALICE.file("n\u{ffff}o"), ALICE.file("n\u{1}")];
+    for name in &bad {
+        server.store.put(name, "x");
+    }
+    let spelled = ["n\u{91}%01", "n\u{91}%EF%BF%BE", "n\u{91}%EF%BF%BFo"].map(|name| ALICE.file(name));
+    for call in [list("data/x/"), Call::get("").query("prefix", "data/x/")] {
+        let answer = server.send(&key, &call).await;
+        let listed = keys(answer.ok());
+        assert!(spelled.iter().all(|name| listed.contains(name)), "{listed:?}");
+        assert!(listed.contains(&ALICE.file("c d+ü")) && listed.contains(&BOB.file("b/2")));
+        // As the store sent it where it spells the names itself.
+        let answer = server.send(&key, &call.query("encoding-type", "url")).await;
+        assert!(answer.ok().text().contains("n%EF%BF%BE</Key>"));
+    }
+    // And no such key comes in, by any way.
+    server.store.forget();
+    let own = server.session(&ALICE).await;
+    for name in bad.iter().chain(&spelled) {
+        for call in [
+            Call::put(name, vec![0; 2000]),
+            Call::post(name, "").query("uploads", ""),
+            Call::put(name, "").header("x-amz-copy-source", format!("/data-universe/{}", ALICE.file("a"))),
+            Call::get(name),
+            list(name),
+            list(&ALICE.file("")).query("start-after", name),
+        ] {
+            server.send(&own, &call).await.refused(400, "InvalidArgument");
+        }
+    }
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
 async fn p32_a_validator_pages_through_everything_under_the_root() {
     let server = filled().await;
     for key in server.both(&VALIDATOR).await {
@@ -229,16 +286,78 @@ async fn p32_a_validator_pages_through_everything_under_the_root() {
         assert!(prefixes(sources.ok()).contains(&"data/x/".to_owned()));
         let miners = server.send(&key, &by_slash(list("data/x/"))).await;
         assert_eq!(prefixes(miners.ok()).len(), 3);
-        // The listing's own bytes are the store's.
-        assert!(miners.text().contains("<Name>store-bucket</Name>"));
+        assert!(miners.text().contains("<Name>data-universe</Name>"));
         server.store.forget();
         // Above the root there is the root, and no more.
         assert_eq!(prefixes(server.send(&key, &by_slash(list(""))).await.ok()), ["data/"]);
-        for prefix in ["", "d", "outside"] {
+        for prefix in ["d", "outside"] {
             server.send(&key, &list(prefix)).await.refused(403, "AccessDenied");
+        }
+        for delimiter in ["a", "//", "t"] {
+            server.send(&key, &list("").query("delimiter", delimiter)).await.refused(403, "AccessDenied");
         }
         server.store.saw_nothing();
     }
+}
+
+#[tokio::test]
+async fn p32_a_validator_lists_the_roots_as_one_list() {
+    let policy = "folders = [\"b/{hotkey}/\", \"a/{hotkey}/\", \"c/{coldkey}/\"]".to_owned();
+    let server = TestServer::with(Setup { policy, ..Setup::default() }).await;
+    let mut all = Vec::new();
+    for root in ["a", "b", "c"] {
+        for name in ["1", "2 +%", "ü<&>"] {
+            all.push(format!("{root}/{}/{name}", ALICE.ss58()));
+        }
+    }
+    for name in all.iter().map(String::as_str).chain(["Outside", "aa/outside", "outside"]) {
+        server.store.put(name, "x");
+    }
+    let key = server.session(&VALIDATOR).await;
+    for (v2, url) in [(true, true), (true, false), (false, true), (false, false)] {
+        for max in [1, 2, 3, 4, 9, 1000] {
+            let (mut seen, mut after, mut pages) = (Vec::new(), None::<String>, 0);
+            loop {
+                let mut call = Call::get("").query("max-keys", &max.to_string());
+                call = if v2 { call.query("list-type", "2") } else { call };
+                call = if url { call.query("encoding-type", "url") } else { call };
+                if let Some(after) = &after {
+                    call = call.query(if v2 { "continuation-token" } else { "marker" }, after);
+                }
+                let answer = server.send(&key, &call).await;
+                let decoded = |name: &String| match url {
+                    true => String::from_utf8(crate::harness::sigv4::decode(name)).unwrap(),
+                    false => name.clone(),
+                };
+                seen.extend(keys(answer.ok()).iter().map(decoded));
+                let root = answer.xml();
+                assert_eq!((root.text_of("Name"), root.text_of("Prefix")), (Some("data-universe"), Some("")));
+                assert!(root.child("Contents").is_none_or(|contents| contents.child("Size").is_some()));
+                pages += 1;
+                assert!(pages < 12);
+                if root.text_of("IsTruncated") == Some("false") {
+                    break;
+                }
+                after = match v2 {
+                    true => root.text_of("NextContinuationToken").map(str::to_owned),
+                    false => seen.last().cloned(),
+                };
+            }
+            assert_eq!(seen, all, "{v2} {url} {max}");
+        }
+    }
+    for seen in server.store.seen() {
+        assert!(["a/", "b/", "c/"].contains(&seen.query("prefix").unwrap()), "{seen:?}");
+    }
+    // A miner sees nothing in this way, and an outage of one root is no short list.
+    server.store.forget();
+    let miner = server.session(&ALICE).await;
+    server.send(&miner, &list("")).await.refused(403, "AccessDenied");
+    server.store.saw_nothing();
+    server.store.script(|seen| {
+        (seen.query("prefix") == Some("b/")).then(|| Reply::error(500, "InternalError", "why"))
+    });
+    server.send(&key, &list("")).await.refused(500, "InternalError");
 }
 
 #[tokio::test]

@@ -55,10 +55,11 @@ impl<'a> Links<'a> {
         self.seconds
     }
 
-    /// A list of what begins with `prefix`; it can be paged, see [`crate::auth`].
+    /// A list of what begins with `prefix`; it can be paged, see [`crate::auth`]. Its names are
+    /// percent-encoded, so that no key makes the list unreadable (P52).
     pub(super) fn list(&self, prefix: &str, delimiter: Option<&str>) -> Result<String> {
         let path = if self.place.bucket_path.is_empty() { "/" } else { &self.place.bucket_path };
-        let mut query = vec![("list-type", "2"), ("prefix", prefix)];
+        let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)];
         query.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
         self.presign(path, &query)
     }

@@ -69,7 +69,7 @@ fn read(state: &State, seen: &Seen) -> Reply {
         .header("etag", &etag)
         .header("last-modified", LAST_MODIFIED)
         .header("accept-ranges", "bytes")
-        .header("x-store-own", "Unknown, but Kept");
+        .header("x-store-own", "Unknown, and kept back");
     for (name, value) in &object.headers {
         reply = reply.header(name, value);
     }
