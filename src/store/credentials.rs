@@ -8,10 +8,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::{default_provider::credentials::DefaultCredentialsChain, provider_config::ProviderConfig};
 use aws_credential_types::{Credentials as AwsCredentials, provider::ProvideCredentials};
 use aws_smithy_runtime_api::client::identity::Identity;
 
+use super::aws_http::AwsHttp;
 use crate::{
     auth::sigv4,
     config::CredentialSource,
@@ -99,7 +100,7 @@ impl Credentials {
                 (identity, Source::File { path: path.clone(), looked })
             }
             CredentialSource::Aws => {
-                let chain = Box::new(DefaultCredentialsChain::builder().build().await);
+                let chain = Box::new(default_chain().await?);
                 (from_chain(&chain).await?, Source::Chain { chain, renewing: tokio::sync::Mutex::new(()) })
             }
         };
@@ -178,6 +179,13 @@ fn from_environment() -> Result<Identity, CredentialFault> {
     };
     let token = std::env::var("AWS_SESSION_TOKEN").ok();
     Ok(identity(required("AWS_ACCESS_KEY_ID")?, required("AWS_SECRET_ACCESS_KEY")?, token))
+}
+
+/// The AWS default chain; STS, containers and instances are asked by this crate's own HTTP client.
+async fn default_chain() -> Result<DefaultCredentialsChain, CredentialFault> {
+    let tls = super::tls(None).map_err(|error| CredentialFault(error.to_string()))?;
+    let config = ProviderConfig::default().with_http_client(AwsHttp::new(tls));
+    Ok(DefaultCredentialsChain::builder().configure(config).build().await)
 }
 
 async fn from_chain(chain: &DefaultCredentialsChain) -> Result<Identity, CredentialFault> {
@@ -262,5 +270,73 @@ mod tests {
             let fault = from_file(&path).map(|_| ()).unwrap_err().to_string();
             assert!(fault.contains(says) && !fault.contains("hunter2"), "{fault}");
         }
+    }
+
+    /// What containers and instances answer, by path.
+    fn metadata(path: &str) -> Option<String> {
+        let keys = |name: &str| {
+            format!(
+                r#"{{"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "{name}", "SecretAccessKey": "s",
+                "Token": "t", "LastUpdated": "2026-01-01T00:00:00Z", "Expiration": "2099-01-01T00:00:00Z"}}"#
+            )
+        };
+        match path {
+            "/container" => Some(keys("container")),
+            "/latest/api/token" => Some("token".to_owned()),
+            "/latest/meta-data/iam/security-credentials/" => Some("role".to_owned()),
+            "/latest/meta-data/iam/security-credentials/role" => Some(keys("instance")),
+            _ => None,
+        }
+    }
+
+    /// Answers until it is dropped.
+    async fn serve_metadata(listener: tokio::net::TcpListener) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        loop {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4096];
+            let read = peer.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            let body = metadata(head.split(' ').nth(1).unwrap_or_default());
+            let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
+            let body = body.unwrap_or_default();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\n\
+                 content-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = peer.write_all(answer.as_bytes()).await;
+        }
+    }
+
+    /// Each source in a process of its own, for the chain reads the environment.
+    #[tokio::test]
+    async fn the_chain_reads_the_environment_containers_and_instances() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(serve_metadata(listener));
+        let container = format!("{server}/container");
+        let environment: &[(&str, &str)] =
+            &[("AWS_ACCESS_KEY_ID", "environment"), ("AWS_SECRET_ACCESS_KEY", "s")];
+        let container: &[(&str, &str)] = &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)];
+        let instance: &[(&str, &str)] = &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &server)];
+        for (variables, access_key) in
+            [(environment, "environment"), (container, "container"), (instance, "instance")]
+        {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", "store::credentials::tests::chain_child", "--ignored", "--nocapture"]);
+            child.env_clear().env("AWS_REGION", "us-east-1").envs(variables.iter().copied());
+            let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+            let output = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.contains(&format!("access key: {access_key}\n")), "{access_key}: {output}");
+        }
+        serving.abort();
+    }
+
+    #[tokio::test]
+    #[ignore = "the process that the test above starts"]
+    async fn chain_child() {
+        let credentials = Credentials::new(&CredentialSource::Aws).await.unwrap();
+        println!("access key: {}", credentials.access_key());
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here decides. A request comes in as plain parts that were built from a permit; it leaves signed
 //! over `host` and `x-amz-*`, and nothing else is signed, for proxies on the way rewrite the rest (P27).
 
+mod aws_http;
 mod body;
 mod connection;
 mod credentials;
