@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal};
 use clap::ValueEnum;
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
+    Layer,
+    filter::{FilterExt, Targets, filter_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -48,11 +48,13 @@ pub(crate) enum LogFormat {
 pub(crate) fn start(format: Option<LogFormat>) -> Result<(), CommandError> {
     let on_terminal = io::stderr().is_terminal();
     let directives = std::env::var(VARIABLE).unwrap_or_default();
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse(&directives)
-        .map_err(|error| CommandError::usage(format!("{VARIABLE}={directives:?}: {error}")))?
-        .and(filter_fn(is_within_cap));
+    let targets = match directives.trim().is_empty() {
+        true => Targets::new().with_default(LevelFilter::INFO),
+        false => directives
+            .parse::<Targets>()
+            .map_err(|error| CommandError::usage(format!("{VARIABLE}={directives:?}: {error}")))?,
+    };
+    let filter = targets.and(filter_fn(is_within_cap));
     let format = format.unwrap_or(if on_terminal { LogFormat::Text } else { LogFormat::Json });
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let layer = match format {
@@ -107,10 +109,8 @@ mod tests {
     fn p51_libraries_that_log_secrets_are_capped_whatever_the_filter_says() {
         let sink = Sink::default();
         let writer = sink.clone();
-        let filter = EnvFilter::builder()
-            .parse("trace,aws_sigv4::http_request=trace,s3s_fs=trace")
-            .unwrap()
-            .and(filter_fn(is_within_cap));
+        let targets: Targets = "trace,aws_sigv4::http_request=trace,s3s_fs=trace".parse().unwrap();
+        let filter = targets.and(filter_fn(is_within_cap));
         let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_filter(filter);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::trace!(target: "aws_sigv4::http_request", "secret 1");

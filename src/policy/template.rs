@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::chain::{AccountId, Owner};
 
