@@ -59,12 +59,8 @@ impl Verified {
     /// presigned list has narrowed the query.
     ///
     /// # Errors
-    /// `InvalidArgument` and `AccessDenied`, see [`super::sigv4::presigned`].
-    pub(crate) fn query_and_headers(
-        &self,
-        method: &Method,
-        arrived: &HeaderMap,
-    ) -> Result<(Query, HeaderMap)> {
+    /// `InvalidArgument` and `AccessDenied`, see `sigv4::presigned`.
+    pub fn query_and_headers(&self, method: &Method, arrived: &HeaderMap) -> Result<(Query, HeaderMap)> {
         let mut headers = arrived.clone();
         let query = match &self.query {
             VerifiedQuery::Plain(query) => query.clone(),

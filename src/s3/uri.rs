@@ -74,7 +74,7 @@ fn escaped(high: Option<u8>, low: Option<u8>) -> Result<u8> {
     }
 }
 
-/// The decoded (name, value) pairs of a query, in the order of the wire, at most [`QUERY_PAIRS_MAX`].
+/// The decoded (name, value) pairs of a query, in the order of the wire, at most `QUERY_PAIRS_MAX`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 

@@ -4,7 +4,7 @@
 //!
 //! Invariants: each field but `x-amz-signature`, `file`, `policy` and `x-ignore-*` is covered by a condition;
 //! the bucket is named exactly; every condition is met, and every length range. Who signed a policy is for
-//! [`crate::auth::form`].
+//! `crate::auth::form`.
 
 use std::{borrow::Cow, fmt};
 

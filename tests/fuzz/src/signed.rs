@@ -114,7 +114,8 @@ fn check(input: &Input, verified: &Verified) {
             assert_eq!(words.join(" "), META.1);
         }
     }
-    let (query, _) = verified.query_and_headers(&input.headers).expect("what was verified can be read");
+    let (query, _) =
+        verified.query_and_headers(&input.method, &input.headers).expect("what was verified can be read");
     assert_eq!(query.canonical(), QUERY);
 }
 
