@@ -62,7 +62,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Why the server does not start; names the setting.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeFault {
+pub enum ServeError {
     /// The address cannot be listened on.
     #[error("{setting}: cannot listen on {address}: {source}")]
     Listen {
@@ -81,7 +81,7 @@ pub enum ServeFault {
     Chain(#[from] rustls::Error),
     /// The store's client cannot be made.
     #[error("{0}")]
-    Store(#[from] crate::store::StoreFault),
+    Store(#[from] crate::store::StoreClientError),
     /// The session keys do not fit together.
     #[error("session.keys: {0}")]
     SessionKeys(#[from] auth::SessionKeysError),
@@ -97,7 +97,7 @@ pub struct Server {
 
 impl Server {
     /// Takes the ports and reads what the configuration names; nothing is answered yet.
-    pub async fn bind(mut config: Config) -> Result<Self, ServeFault> {
+    pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
         let mut settings = config.server.clone();
         let listener = listen("server.listen", settings.listen).await?;
         let admin = match settings.admin {
@@ -254,8 +254,8 @@ fn buffer_bytes(open: usize) -> usize {
     share.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX)
 }
 
-async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFault> {
-    TcpListener::bind(address).await.map_err(|source| ServeFault::Listen { setting, address, source })
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { setting, address, source })
 }
 
 fn verifier(config: &Config) -> Result<Verifier, auth::SessionKeysError> {

@@ -32,7 +32,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Why there are no credentials. Never holds one.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub struct CredentialFault(String);
+pub struct CredentialError(String);
 
 /// Credentials that count now, with the signing key of the day.
 pub(super) struct Current {
@@ -91,7 +91,7 @@ type Stamp = (u64, i64, i64, u64);
 
 impl Credentials {
     /// Reads them for the first time.
-    pub(crate) async fn new(source: &CredentialSource) -> Result<Self, CredentialFault> {
+    pub(crate) async fn new(source: &CredentialSource) -> Result<Self, CredentialError> {
         let (identity, source) = match source {
             CredentialSource::Environment => (from_environment()?, Source::Fixed),
             CredentialSource::File(path) => {
@@ -105,12 +105,12 @@ impl Credentials {
             }
         };
         let current =
-            Current::new(identity).ok_or_else(|| CredentialFault("not AWS credentials".to_owned()))?;
+            Current::new(identity).ok_or_else(|| CredentialError("not AWS credentials".to_owned()))?;
         Ok(Self { current: ArcSwap::from_pointee(current), source })
     }
 
     /// The ones that count now. A source that fails leaves the last ones, as long as they have not run out.
-    pub(super) async fn current(&self) -> Result<Arc<Current>, CredentialFault> {
+    pub(super) async fn current(&self) -> Result<Arc<Current>, CredentialError> {
         let now = SystemTime::now();
         match &self.source {
             Source::Fixed => {}
@@ -130,7 +130,7 @@ impl Credentials {
         }
         let current = self.current.load_full();
         if current.runs_out_by(now) {
-            Err(CredentialFault("have run out and could not be renewed".to_owned()))
+            Err(CredentialError("have run out and could not be renewed".to_owned()))
         } else {
             Ok(current)
         }
@@ -170,27 +170,27 @@ fn identity(access_key: String, secret_key: String, token: Option<String>) -> Id
         .into()
 }
 
-fn from_environment() -> Result<Identity, CredentialFault> {
+fn from_environment() -> Result<Identity, CredentialError> {
     let required = |name: &str| {
         std::env::var(name)
             .ok()
             .filter(|value| !value.is_empty())
-            .ok_or_else(|| CredentialFault(format!("the environment variable {name} is not set")))
+            .ok_or_else(|| CredentialError(format!("the environment variable {name} is not set")))
     };
     let token = std::env::var("AWS_SESSION_TOKEN").ok();
     Ok(identity(required("AWS_ACCESS_KEY_ID")?, required("AWS_SECRET_ACCESS_KEY")?, token))
 }
 
 /// The AWS default chain; STS, containers and instances are asked by this crate's own HTTP client.
-async fn default_chain() -> Result<DefaultCredentialsChain, CredentialFault> {
-    let tls = super::tls(None).map_err(|error| CredentialFault(error.to_string()))?;
+async fn default_chain() -> Result<DefaultCredentialsChain, CredentialError> {
+    let tls = super::tls(None).map_err(|error| CredentialError(error.to_string()))?;
     let config = ProviderConfig::default().with_http_client(AwsHttp::new(tls));
     Ok(DefaultCredentialsChain::builder().configure(config).build().await)
 }
 
-async fn from_chain(chain: &DefaultCredentialsChain) -> Result<Identity, CredentialFault> {
+async fn from_chain(chain: &DefaultCredentialsChain) -> Result<Identity, CredentialError> {
     let credentials = chain.provide_credentials().await.map_err(|error| {
-        CredentialFault(format!(
+        CredentialError(format!(
             "the AWS credential chain gave none ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
              or store.credentials = {{ file = \"store.json\" }}"
         ))
@@ -210,9 +210,9 @@ struct CredentialFile {
     session_token: Option<String>,
 }
 
-fn from_file(path: &Path) -> Result<(Identity, Stamp), CredentialFault> {
+fn from_file(path: &Path) -> Result<(Identity, Stamp), CredentialError> {
     let shown = path.display();
-    let fault = |what: &dyn std::fmt::Display| CredentialFault(format!("{shown}: {what}"));
+    let fault = |what: &dyn std::fmt::Display| CredentialError(format!("{shown}: {what}"));
     let metadata = std::fs::metadata(path).map_err(|error| fault(&error))?;
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(fault(&"can be read by others; chmod 600 it"));

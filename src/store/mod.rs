@@ -24,7 +24,7 @@ use hyper_util::{
 
 use self::connection::{Watch, WatchedConnector};
 pub(crate) use body::StoreBody;
-pub(crate) use credentials::{CredentialFault, Credentials};
+pub(crate) use credentials::{CredentialError, Credentials};
 
 use crate::{
     config::{self, StoreAddressing},
@@ -43,13 +43,13 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 
 /// Why the client cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreFault {
+pub enum StoreClientError {
     /// A certificate authority file that cannot be used.
     #[error("store.ca_file: {0}")]
     CaFile(String),
     /// Credentials that cannot be had.
     #[error("store.credentials: {0}")]
-    Credentials(#[from] CredentialFault),
+    Credentials(#[from] CredentialError),
 }
 
 /// The store.
@@ -74,7 +74,7 @@ impl Store {
     pub(crate) async fn new(
         config: &config::Store,
         public_bucket: &str,
-    ) -> std::result::Result<Self, StoreFault> {
+    ) -> std::result::Result<Self, StoreClientError> {
         let credentials = Credentials::new(&config.credentials).await?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -99,19 +99,19 @@ impl Store {
             .build(WatchedConnector(connector));
         let endpoint = config.endpoint.authority().cloned();
         let (authority, base) = match (config.addressing, endpoint) {
-            (_, None) => return Err(StoreFault::CaFile("store.endpoint has no host".to_owned())),
+            (_, None) => return Err(StoreClientError::CaFile("store.endpoint has no host".to_owned())),
             (StoreAddressing::Path, Some(authority)) => (authority, format!("/{}", config.bucket)),
             (StoreAddressing::VirtualHost, Some(authority)) => {
                 let host = format!("{}.{authority}", config.bucket);
                 (
-                    host.parse().map_err(|_| StoreFault::CaFile(format!("{host} is not a host")))?,
+                    host.parse().map_err(|_| StoreClientError::CaFile(format!("{host} is not a host")))?,
                     String::new(),
                 )
             }
         };
         let scheme = if config.endpoint.scheme_str() == Some("https") { "https" } else { "http" };
         let host = HeaderValue::from_str(&host_header(scheme, &authority))
-            .map_err(|_| StoreFault::CaFile(format!("{authority} is not a host")))?;
+            .map_err(|_| StoreClientError::CaFile(format!("{authority} is not a host")))?;
         Ok(Self {
             client,
             credentials,
@@ -249,7 +249,7 @@ enum Failure {
     /// A success came before the request was all sent.
     Early,
     /// There is nothing to sign with.
-    Credentials(CredentialFault),
+    Credentials(CredentialError),
     /// A request that cannot be built.
     Fault(Error),
 }
@@ -282,12 +282,12 @@ fn host_header(scheme: &str, authority: &Authority) -> String {
     }
 }
 
-fn tls(ca_file: Option<&std::path::Path>) -> std::result::Result<rustls::ClientConfig, StoreFault> {
+fn tls(ca_file: Option<&std::path::Path>) -> std::result::Result<rustls::ClientConfig, StoreClientError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
         use rustls::pki_types::{CertificateDer, pem::PemObject};
-        let fault = |what: String| StoreFault::CaFile(format!("{}: {what}", path.display()));
+        let fault = |what: String| StoreClientError::CaFile(format!("{}: {what}", path.display()));
         let certificates = CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))?;
         let mut added = 0;
         for certificate in certificates {
@@ -302,6 +302,6 @@ fn tls(ca_file: Option<&std::path::Path>) -> std::result::Result<rustls::ClientC
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| StoreFault::CaFile(error.to_string()))?;
+        .map_err(|error| StoreClientError::CaFile(error.to_string()))?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
