@@ -60,8 +60,8 @@
 //! # Left out on purpose
 //!
 //! No state for each session, no list of uploads, no cache of objects, no retry of a body that has begun. The
-//! store's XML is not built anew: the names in it that are the store's own are replaced as it streams. The TLS
-//! listener, rate limits and metrics are not there yet; their places are `serve`, a room `limits` below
+//! store's XML is not built anew: the names in it that are the store's own are replaced as it streams. The
+//! TLS listener, rate limits and metrics are not there yet; their places are `serve`, a room `limits` below
 //! `proxy`, and a room `observe` beside `exchange`.
 
 mod access;
