@@ -306,15 +306,18 @@ source = ["x", "reddit"]
 """
 
 
-def serve_target(data: Path, host: str | None = None) -> Target:
-    """`subgate serve` in front of MinIO, with identities that a short run of `subgate dev` made."""
+def serve_target(data: Path, host: str | None = None, more: str = "") -> Target:
+    """`subgate serve` in front of MinIO, with identities that a short run of `subgate dev` made.
+
+    `more` is added to the configuration.
+    """
     dev_server, dev = start_dev(data)
     dev_server.stop()
     _, store = start_minio(data)
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     config = data / "serve.toml"
-    config.write_text(serve_config(port, store, data, [host] if host else []))
+    config.write_text(serve_config(port, store, data, [host] if host else []) + more)
     environment = bare_environment(data) | {
         "AWS_ACCESS_KEY_ID": store.access_key,
         "AWS_SECRET_ACCESS_KEY": store.secret_key,
