@@ -10,17 +10,19 @@ mod store;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
+pub use crate::file_access::SecretReaders;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use endpoints::Endpoints;
 pub use secrets::SessionKey;
 pub use section::ConfigErrors;
 use section::Section;
 pub use server::{Edge, Server};
-pub use store::{CredentialSource, Store, StoreAddressing, StoreChecks, Trailers};
+pub use store::{CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers};
 
 use crate::{
     chain::AccountId,
     endpoint::Endpoint,
+    file_access::check_writers,
     policy::{Policy, RoleRights, Template, Values},
     secret::Secret,
 };
@@ -86,8 +88,10 @@ pub struct Limits {
 impl Config {
     /// Reads and checks a file, the key files it names included.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigErrors(vec![format!("{}: cannot be read: {error}", path.display())]))?;
+        let fault = |what: String| ConfigErrors(vec![format!("{}: {what}", path.display())]);
+        let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        check_writers(&std::fs::metadata(path).map_err(unreadable)?).map_err(fault)?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
     }
 
@@ -97,9 +101,10 @@ impl Config {
             text.parse().map_err(|error: toml::de::Error| ConfigErrors(vec![syntax_error(text, &error)]))?;
         let mut root = Section::root(table, base);
         let server = Server::read(root.section("server"));
+        let readers = server.as_ref().map_or(SecretReaders::Owner, |server| server.secret_readers);
         let bucket = Bucket::read(root.section("bucket"));
-        let store = Store::read(root.section("store"), &bucket);
-        let session = SessionSettings::read(root.section("session"));
+        let store = Store::read(root.section("store"), &bucket, readers);
+        let session = SessionSettings::read(root.section("session"), readers);
         let chain = Chain::read(root.section("chain"));
         let policy = read_policy(root.section("policy"));
         let limits = Limits::read(root.section("limits"));
@@ -156,11 +161,12 @@ fn is_label(text: &str) -> bool {
 }
 
 impl SessionSettings {
-    fn read(mut section: Section) -> Self {
+    fn read(mut section: Section, readers: SecretReaders) -> Self {
         let issue_with: String = section.required("issue_with", "the id of one of the session.keys");
         let sections = section.sections("keys");
         let given = sections.len();
-        let keys: Vec<_> = sections.into_iter().filter_map(SessionKey::read).collect();
+        let keys: Vec<_> =
+            sections.into_iter().filter_map(|section| SessionKey::read(section, readers)).collect();
         if given == 0 {
             section.error(
                 "keys",

@@ -182,6 +182,38 @@ fn p51_a_key_that_others_can_read_is_an_error_and_never_shown() {
 }
 
 #[test]
+fn p51_a_key_that_its_group_reads_needs_a_setting() {
+    let place = Place::new();
+    let key = place.0.path().join("session.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o440)).unwrap();
+    let errors = place.parse(LEAST).unwrap_err().to_string();
+    assert!(errors.contains("server.group_reads_secrets"), "{errors}");
+    place.parse(&format!("server.group_reads_secrets = true\n{LEAST}")).unwrap();
+}
+
+#[test]
+fn p65_what_others_can_write_decides_nothing() {
+    let place = Place::new();
+    let write = |name: &str, text: &str, mode| {
+        let path = place.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    write("registry.json", "{}", 0o664);
+    let errors = place.parse(LEAST).unwrap_err().to_string();
+    assert_eq!(errors, "chain.file: can be written by its group or by others; chmod go-w it");
+    write("registry.json", "{}", 0o644);
+    let config = write("proxy.toml", LEAST, 0o646);
+    let errors = Config::load(&config).unwrap_err().to_string();
+    assert_eq!(
+        errors,
+        format!("{}: can be written by its group or by others; chmod go-w it", config.display())
+    );
+    Config::load(&write("proxy.toml", LEAST, 0o644)).unwrap();
+}
+
+#[test]
 fn p12_a_key_that_goes_out_of_service_signs_nothing_new() {
     let place = Place::new();
     let retired = LEAST
