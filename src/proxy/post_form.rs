@@ -88,7 +88,7 @@ impl Proxy {
         }
         let form_bytes = sizes::content_length(headers)?;
         if form_bytes > self.limits.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
-            sizes::check_object(&self.limits, form_bytes)?;
+            sizes::check_part(&self.limits, form_bytes)?;
         }
         let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
@@ -115,12 +115,12 @@ impl Proxy {
         let mut forwarded = ForwardedHeaders::of(Operation::PutObject, &fields)?;
         forwarded.keep_checksums(Operation::PutObject, &self.checksums_of_store)?;
         let permit = self.access.policy().authorise(&caller, request)?;
-        let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
+        let permit = permit.object_upload()?;
 
         // The bounds of the policy, and the server's own.
         storage_class::check(&self.storage_classes, &forwarded)?;
         verified.policy().check_length(file_bytes)?;
-        sizes::check_object(&self.limits, file_bytes)?;
+        sizes::check_object(&self.limits, &key, file_bytes)?;
 
         let answer = self.store_file(exchange, permit, forwarded, &fields, file).await?;
         if !answer.is_success() {
