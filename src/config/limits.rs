@@ -94,7 +94,8 @@ impl SmallFiles {
         let names = names.collect();
         let object_bytes_min = section.number("object_bytes_min", 0, 0..=OBJECT_BYTES);
         if object_bytes_min > of_others {
-            section.error("object_bytes_min", "is above limits.object_bytes_min");
+            let what = format_args!("{object_bytes_min} is above limits.object_bytes_min");
+            section.error("object_bytes_min", what);
         }
         section.finish();
         Self { names, object_bytes_min }

@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(check((5 << 30) + 1).unwrap_err().code, Code::EntityTooLarge);
         let error = check(3).unwrap_err();
         assert_eq!(error.code, Code::EntityTooSmall);
-        assert!(error.elements.contains(&("MinSizeAllowed".into(), "4".to_owned())), "{:?}", error.elements);
+        assert!(error.elements.contains(&("MinSizeAllowed", "4".to_owned())), "{:?}", error.elements);
     }
 
     #[test]

@@ -305,6 +305,34 @@ async fn p14_conditions_and_bounds_hold() {
 }
 
 #[tokio::test]
+async fn s10_p22_a_form_has_the_sizes_of_a_put_and_puts_no_marker() {
+    let small = "[limits.small_files]\nnames = [\"_SUCCESS\"]\nobject_bytes_min = 2".to_owned();
+    let server = TestServer::with(Setup { limits: small, ..Setup::default() }).await;
+    for key in server.both(&ALICE).await {
+        let form = |name: &str, length: usize| Form::new(name, bytes(length)).sign(&key, &server.host());
+        for (name, length) in [
+            (ALICE.file("_SUCCESS"), 1),
+            (ALICE.file("f"), 1023),
+            (ALICE.file("dir/"), 0),
+            (ALICE.file(""), 0),
+        ] {
+            form(&name, length).send(&server).await.refused(400, "EntityTooSmall");
+        }
+        for above in ["data/", "data/x/"] {
+            for length in [0, 2000] {
+                form(above, length).send(&server).await.refused(403, "AccessDenied");
+            }
+        }
+        server.store.saw_nothing();
+        for (name, length) in [(ALICE.file("_SUCCESS"), 2), (ALICE.file("dir/"), 1024)] {
+            assert_eq!(form(&name, length).send(&server).await.status, 204);
+            assert_eq!(server.store.object(&name).unwrap().data, bytes(length));
+        }
+        server.store.forget();
+    }
+}
+
+#[tokio::test]
 async fn p62_a_policy_without_a_bucket_counts_at_none() {
     let server = TestServer::start().await;
     for key in server.both(&ALICE).await {
