@@ -231,7 +231,7 @@ impl Answer {
         let body = collect_bounded(self.content, bytes_max, pace)
             .await
             .map_err(|error| Error::store_unavailable(format!("an answer to be read whole: {error}")))?;
-        Ok(Self { content: Content::Whole(Some(body)), ..self })
+        Ok(Self { content: Content::Whole(Some(body).filter(|body| !body.is_empty())), ..self })
     }
 
     /// Whether what has been read of a 200 turned out to be an error.
