@@ -361,6 +361,27 @@ async fn p32_a_validator_lists_the_roots_as_one_list() {
 }
 
 #[tokio::test]
+async fn p8_a_query_that_grows_past_every_bound_when_it_is_encoded_is_the_clients_fault() {
+    let server = filled().await;
+    let (miner, validator) = (server.session(&ALICE).await, server.session(&VALIDATOR).await);
+    let long = "(".repeat(20_000);
+    for (key, call, name) in [
+        (&miner, Call::get(&ALICE.file("a")), "versionId"),
+        (&miner, Call::get(&ALICE.file("a")), "uploadId"),
+        (&miner, list(&ALICE.file("")), "continuation-token"),
+        (&validator, list(""), "continuation-token"),
+    ] {
+        let mut query: Vec<String> =
+            call.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        query.push(format!("{name}=data/{long}"));
+        let mut call = call.query(name, &format!("data/{long}"));
+        call.wire_query = Some(query.join("&"));
+        server.send(key, &call).await.refused(400, "InvalidURI");
+    }
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
 async fn p33_the_bucket_is_answered_here() {
     let server = TestServer::start().await;
     for key in [server.session(&ALICE).await, ALICE.hotkey(), server.session(&VALIDATOR).await] {
