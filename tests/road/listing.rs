@@ -361,6 +361,33 @@ async fn p32_a_validator_lists_the_roots_as_one_list() {
 }
 
 #[tokio::test]
+async fn p32_lists_that_are_answered_here_take_what_s3_takes() {
+    let server = filled().await;
+    let (miner, validator) = (server.session(&ALICE).await, server.session(&VALIDATOR).await);
+    for (key, list) in [(&miner, by_slash(list(""))), (&validator, list(""))] {
+        for (name, value) in [
+            ("max-keys", "-1"),
+            ("max-keys", "+1"),
+            ("max-keys", "abc"),
+            ("max-keys", "2147483648"),
+            ("encoding-type", "URL"),
+            ("encoding-type", "base64"),
+        ] {
+            let answer = server.send(key, &list.clone().query(name, value)).await;
+            answer.refused(400, "InvalidArgument");
+            assert_eq!(answer.element("ArgumentName").as_deref(), Some(name));
+            assert_eq!(answer.element("ArgumentValue").as_deref(), Some(value));
+        }
+        server.store.saw_nothing();
+        for (name, value) in [("max-keys", "2147483647"), ("max-keys", ""), ("encoding-type", "")] {
+            let answer = server.send(key, &list.clone().query(name, value)).await;
+            assert_eq!(answer.ok().xml().text_of("MaxKeys"), Some("1000"), "{name}={value}");
+        }
+        server.store.forget();
+    }
+}
+
+#[tokio::test]
 async fn p8_a_query_that_grows_past_every_bound_when_it_is_encoded_is_the_clients_fault() {
     let server = filled().await;
     let (miner, validator) = (server.session(&ALICE).await, server.session(&VALIDATOR).await);
