@@ -37,8 +37,8 @@ use crate::{
 /// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
 
-/// The longest request target that is sent: keys have 1 KiB and lists two of them, each byte escaped in three;
-/// few stores take more.
+/// The longest request target that is sent: keys have 1 KiB and lists two of them, each byte escaped in
+/// three, and few stores take more.
 const TARGET_BYTES_MAX: usize = 32 * 1024;
 
 /// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so
