@@ -137,7 +137,7 @@ impl Proxy {
         match permit.permitted() {
             Permitted::Bucket(question) => bucket_answers::answer(self.site.bucket(), &permit, question),
             Permitted::Folders(prefixes) => {
-                Ok(list::folders(&self.site.bucket().name, permit.request(), prefixes))
+                list::folders(&self.site.bucket().name, permit.request(), prefixes)
             }
             Permitted::Roots(permit) => self.list_roots(exchange, permit).await,
             Permitted::List(permit) => {
