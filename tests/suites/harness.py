@@ -21,11 +21,14 @@ from clients import Account  # noqa: E402
 from mapping import User  # noqa: E402
 from servers import BIN, CACHE, Server, Target  # noqa: E402
 
-# The suites write objects of a few bytes: the lower bound has tests of its own.
-LIMITS = """
-[limits]
-object_bytes_min = 0
-"""
+
+def configuration(usual: str) -> str:
+    """For suites that write objects of a few bytes, and folder markers: what refuses these has its own tests."""
+    return usual.replace("[policy]\n", '[policy]\nfolder_markers = "store"\n') + (
+        "\n[limits]\nobject_bytes_min = 0\n"
+    )
+
+
 SIDES = ("direct", "through")
 # Identities at Subgate for a suite's users, in their order.
 IDENTITIES = ("miner-a", "miner-b", "miner-a2")
@@ -99,7 +102,7 @@ def lab(name: str) -> Iterator[Lab]:
     """Starts MinIO and Subgate, and ends all that was started since; the logs are kept."""
     data = Path(tempfile.mkdtemp(prefix=f"subgate-suite-{secrets.token_hex(4)}-"))
     try:
-        yield Lab(servers.serve_target(data, more=LIMITS), data)
+        yield Lab(servers.serve_target(data, change=configuration), data)
     finally:
         logs = CACHE / "suites" / name
         shutil.rmtree(logs, ignore_errors=True)
