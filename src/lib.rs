@@ -29,7 +29,7 @@
 //! | 9 | `proxy` | the road, and a file for each family of S3 operations |
 //! | 9 | `endpoints` | sessions, the vending server's endpoints, health, the API's description |
 //! | 8 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
-//! | 8 | `store` | the pooled client, its credentials, its signature |
+//! | 8 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 7 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
 //! | 6 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
 //! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
