@@ -79,6 +79,8 @@ pub(super) enum Change {
     Opened,
     /// The store answers again after failures.
     Recovered,
+    /// The store answers again, and requests are no longer refused.
+    Closed,
 }
 
 impl Breaker {
@@ -122,9 +124,8 @@ impl Breaker {
             (_, Outcome::Undecided) => state,
         };
         match (state, self.state) {
-            (State::Failing { .. } | State::Open { .. } | State::Trying { .. }, State::Well) => {
-                Change::Recovered
-            }
+            (State::Failing { .. }, State::Well) => Change::Recovered,
+            (State::Open { .. } | State::Trying { .. }, State::Well) => Change::Closed,
             (State::Well | State::Failing { .. }, State::Open { .. }) => Change::Opened,
             (State::Well, State::Well)
             | (_, State::Failing { .. } | State::Trying { .. })
@@ -212,7 +213,7 @@ mod tests {
         }
         now += REST_MAX;
         let trial = breaker.ask(now).unwrap();
-        assert_eq!(breaker.tell(trial, Outcome::Answered, now), Change::Recovered);
+        assert_eq!(breaker.tell(trial, Outcome::Answered, now), Change::Closed);
         assert!(breaker.ask(now).is_some() && breaker.ask(now).is_some());
         // The next outage begins with the short rest.
         assert_eq!(fail(&mut breaker, now), Change::Opened);
@@ -235,7 +236,7 @@ mod tests {
         assert_eq!(breaker.tell(second, Outcome::Undecided, later), Change::None);
         let third = breaker.ask(later).unwrap();
         // And whoever is answered, however old the question, closes it.
-        assert_eq!(breaker.tell(hung, Outcome::Answered, later), Change::Recovered);
+        assert_eq!(breaker.tell(hung, Outcome::Answered, later), Change::Closed);
         assert_eq!(breaker.tell(third, Outcome::Failed, later), Change::Opened);
     }
 

@@ -89,7 +89,8 @@ impl Outages {
                 "the store does not answer: requests are refused at once with 503, but for one at a time \
                  that tries whether it is back; look at the store and at store.endpoint"
             ),
-            Change::Recovered => {
+            Change::Recovered => self.recovered.notify_waiters(),
+            Change::Closed => {
                 tracing::info!("the store answers again");
                 self.recovered.notify_waiters();
             }
