@@ -40,7 +40,7 @@
 //! | 2 | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, the registry file |
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
-//! | 1 | [`secret`], [`time`] | secrets that cannot be printed; points in time |
+//! | 1 | [`secret`], [`time`], [`tls`] | secrets that cannot be printed; points in time; TLS of clients |
 //!
 //! `auth`, `policy`, `s3`, `body` and `site` decide and do no I/O: time, snapshot and bytes are arguments.
 //!
@@ -83,3 +83,4 @@ pub mod serve;
 mod site;
 mod store;
 pub mod time;
+pub mod tls;

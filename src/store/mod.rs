@@ -12,10 +12,7 @@ mod credentials;
 mod outage;
 mod sign;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority};
 use hyper::body::Incoming;
@@ -44,6 +41,7 @@ use crate::{
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
     time::UnixTime,
+    tls::{self, TlsError},
 };
 
 /// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
@@ -58,7 +56,10 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 pub enum StoreClientError {
     /// A certificate authority file that cannot be used.
     #[error("store.ca_file: {0}")]
-    CaFile(String),
+    CaFile(#[from] TlsError),
+    /// An address that makes no host.
+    #[error("store.endpoint: {0}")]
+    Endpoint(String),
     /// Credentials that cannot be had.
     #[error("store.credentials: {0}")]
     Credentials(#[from] CredentialError),
@@ -98,7 +99,7 @@ impl Store {
         // an answer runs then, and hyper does not close what it cannot flush. The kernel does.
         #[cfg(target_os = "linux")]
         http.set_tcp_user_timeout(Some(Duration::from_secs(config.idle_seconds_max)));
-        let tls = tls(config.ca_file.as_deref())?;
+        let tls = tls::client_config(config.ca_file.as_deref())?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -114,19 +115,19 @@ impl Store {
             .build(WatchedConnector(connector));
         let endpoint = config.endpoint.authority().cloned();
         let (authority, base) = match (config.addressing, endpoint) {
-            (_, None) => return Err(StoreClientError::CaFile("store.endpoint has no host".to_owned())),
+            (_, None) => return Err(StoreClientError::Endpoint("it has no host".to_owned())),
             (StoreAddressing::Path, Some(authority)) => (authority, format!("/{}", config.bucket)),
             (StoreAddressing::VirtualHost, Some(authority)) => {
                 let host = format!("{}.{authority}", config.bucket);
                 (
-                    host.parse().map_err(|_| StoreClientError::CaFile(format!("{host} is not a host")))?,
+                    host.parse().map_err(|_| StoreClientError::Endpoint(format!("{host} is not a host")))?,
                     String::new(),
                 )
             }
         };
         let scheme = if config.endpoint.scheme_str() == Some("https") { "https" } else { "http" };
         let host = HeaderValue::from_str(&host_header(scheme, &authority))
-            .map_err(|_| StoreClientError::CaFile(format!("{authority} is not a host")))?;
+            .map_err(|_| StoreClientError::Endpoint(format!("{authority} is not a host")))?;
         Ok(Self {
             client,
             outages: Outages::new(config),
@@ -405,28 +406,4 @@ fn host_header(scheme: &str, authority: &Authority) -> String {
         ("http", Some(80)) | ("https", Some(443)) => authority.host().to_owned(),
         _ => authority.to_string(),
     }
-}
-
-fn tls(ca_file: Option<&std::path::Path>) -> std::result::Result<rustls::ClientConfig, StoreClientError> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        use rustls::pki_types::{CertificateDer, pem::PemObject};
-        let fault = |what: String| StoreClientError::CaFile(format!("{}: {what}", path.display()));
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))?;
-        let mut added = 0;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-            roots.add(certificate).map_err(|error| fault(error.to_string()))?;
-            added += 1;
-        }
-        if added == 0 {
-            return Err(fault("holds no certificate".to_owned()));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| StoreClientError::CaFile(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
