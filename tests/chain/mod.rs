@@ -2,7 +2,7 @@
 //! not.
 
 mod cli;
-mod serving;
+pub(crate) mod serving;
 
 use std::{
     path::Path,
