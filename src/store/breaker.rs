@@ -23,6 +23,9 @@ const REST_MAX: Duration = Duration::from_secs(2);
 /// A trial that has not ended after this time makes room for another one.
 const TRIAL: Duration = Duration::from_secs(2);
 
+/// A failure this long after the one before begins a new row: few requests tell of no outage that lasts.
+const ROW_GAP: Duration = Duration::from_secs(30);
+
 /// When a breaker opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Threshold {
@@ -45,7 +48,7 @@ enum State {
     /// The last request that was decided was answered.
     Well,
     /// Failures in a row, since the first of them; still closed.
-    Failing { failures: u32, since: Instant },
+    Failing { failures: u32, since: Instant, last: Instant },
     /// Nobody asks until the end of the rest.
     Open { rest: Duration, until: Instant },
     /// One request tries the store; another may after `until`.
@@ -108,7 +111,12 @@ impl Breaker {
         self.state = match (state, outcome) {
             (_, Outcome::Answered) => State::Well,
             (State::Well, Outcome::Failed) => self.failing(1, now, now),
-            (State::Failing { failures, since }, Outcome::Failed) => {
+            (State::Failing { last, .. }, Outcome::Failed)
+                if now.saturating_duration_since(last) > ROW_GAP =>
+            {
+                self.failing(1, now, now)
+            }
+            (State::Failing { failures, since, .. }, Outcome::Failed) => {
                 self.failing(failures.saturating_add(1), since, now)
             }
             (State::Trying { rest, trial, .. }, Outcome::Failed) if leave.trial == Some(trial) => {
@@ -137,7 +145,7 @@ impl Breaker {
         let Threshold { failures: enough, lasting } = self.threshold;
         match enough > 0 && failures >= enough && now.saturating_duration_since(since) >= lasting {
             true => State::Open { rest: REST_MIN, until: now + REST_MIN },
-            false => State::Failing { failures, since },
+            false => State::Failing { failures, since, last: now },
         }
     }
 }
@@ -177,8 +185,12 @@ mod tests {
     fn p69_few_failures_open_nothing_however_long_they_last_nor_does_a_threshold_of_zero() {
         let (mut three, start) = breaker(3, LASTING);
         assert_eq!(fail(&mut three, start), Change::None);
-        assert_eq!(fail(&mut three, start + seconds(60.0)), Change::None);
-        assert_eq!(fail(&mut three, start + seconds(61.0)), Change::Opened);
+        assert_eq!(fail(&mut three, start + seconds(30.0)), Change::None);
+        // Another row: these have nothing to do with the ones before.
+        for second in [61, 62, 63] {
+            assert_eq!(fail(&mut three, start + Duration::from_secs(second)), Change::None);
+        }
+        assert_eq!(fail(&mut three, start + seconds(66.0)), Change::Opened);
         let (mut never, start) = breaker(0, Duration::ZERO);
         for second in 0..100 {
             assert_eq!(fail(&mut never, start + Duration::from_secs(second)), Change::None);

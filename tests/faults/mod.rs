@@ -11,6 +11,7 @@
 //! | it goes away for 2 s, or for long | `outages` |
 //! | it resets an upload, a download | `store::p5_an_upload_that…`, `store::p41_a_download…` |
 //! | it closes a kept connection | `outages::p69_an_upload_survives…`, `streaming::p41_a_stale…` |
+//! | it stops reading an upload | `store::p47_a_store_that_stops…`, `streaming::p41_a_store_that_answers…` |
 //! | it is slow | `streaming::p47_a_silent_store_is_not_waited_for…` |
 //! | it drips a head | `store::p47_a_head_that_drips_in…` |
 //! | it lies about a length, short, long, twofold | `store::p41_a_body…`, `store::p60_…`, `store::p45_…` |

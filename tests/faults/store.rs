@@ -123,6 +123,20 @@ async fn p47_a_store_that_accepts_and_says_nothing_is_left_in_time() {
 }
 
 #[tokio::test]
+async fn p47_a_store_that_stops_reading_an_upload_is_left_in_time() {
+    let setup = with_store(None, "idle_seconds_max = 1\nanswer_seconds_max = 1");
+    let (server, line) = Line::to_a_store(Manner::Through, setup).await;
+    server.store.put(&ALICE.file("f"), bytes(5000));
+    line.set(Manner::Silent);
+    for length in [2000, 40 << 20] {
+        let started = Instant::now();
+        server.send(&ALICE.hotkey(), &put(length)).await.refused(503, "ServiceUnavailable");
+        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    }
+    assert_eq!(server.store.object(&ALICE.file("f")).unwrap().data, bytes(5000));
+}
+
+#[tokio::test]
 async fn p47_a_name_that_cannot_be_resolved_is_an_outage_in_bounded_time() {
     let setup = with_store(
         Some("http://store.invalid:9000".to_owned()),
