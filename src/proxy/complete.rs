@@ -194,8 +194,8 @@ fn sum(parts: &[CompletedPart], there: &HashMap<u32, (u64, String)>) -> Result<u
             _ => {
                 return Err(Error::new(
                     Code::InvalidPart,
-                    "One or more of the specified parts could not be found. The part might not have been \
-                     uploaded, or the specified entity tag might not have matched the part's entity tag.",
+                    "One or more of the specified parts could not be found.  The part may not have been \
+                     uploaded, or the specified entity tag may not match the part's entity tag.",
                 )
                 .element("PartNumber", part.number.to_string()));
             }

@@ -62,7 +62,7 @@ impl Proxy {
         let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.moment()).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => {
-                Err(Error::new(Code::NoSuchKey, "The specified source key does not exist.")
+                Err(Error::new(Code::NoSuchKey, "The specified key does not exist.")
                     .element("Key", permit.source().key.clone()))
             }
             status if status.is_success() => Source::of(answer.headers()),

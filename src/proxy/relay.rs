@@ -82,7 +82,9 @@ pub(super) async fn answer(
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, id);
     }
-    if parts.status.is_server_error() && !headers.contains_key(header::RETRY_AFTER) {
+    // What the store does not implement, it will not implement in a second.
+    let is_passing = parts.status.is_server_error() && parts.status != StatusCode::NOT_IMPLEMENTED;
+    if is_passing && !headers.contains_key(header::RETRY_AFTER) {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     Ok(Answer::whole(parts.status, "application/xml", document).headers_of(headers))

@@ -384,6 +384,7 @@ async fn p51_the_stores_words_about_itself_never_reach_a_client() {
         ] {
             let answer = server.send(&key, &call).await;
             answer.refused(told, told_code);
+            assert_eq!(answer.get("retry-after").is_some(), matches!(told, 500 | 503), "{told} {told_code}");
             let all = format!("{:?} {}", answer.headers, answer.text());
             for hidden in [
                 store::ACCESS_KEY,
