@@ -40,6 +40,7 @@
 //! | 2 | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, the registry file |
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
+//! | 1 | `file_access` | who else may read or write a file |
 //! | 1 | [`secret`], [`time`], [`tls`] | secrets that cannot be printed; points in time; TLS of clients |
 //!
 //! `auth`, `policy`, `s3`, `body` and `site` decide and do no I/O: time, snapshot and bytes are arguments.
@@ -74,6 +75,7 @@ mod endpoint;
 mod endpoints;
 pub mod error;
 mod exchange;
+mod file_access;
 mod front;
 pub mod policy;
 mod proxy;

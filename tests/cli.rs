@@ -65,6 +65,7 @@ fn every_fault_of_a_configuration_is_a_line_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("proxy.toml");
     std::fs::write(&file, "[server]\nlisten = 1\nbogus = 2\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let output = subgate(&["check", "--config", file.to_str().unwrap()]);
     let lines = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64), "{lines}");

@@ -53,7 +53,7 @@ pub(crate) fn start(program: &Path, dir: &Path, store: u16) -> Listening {
     private("store.json", r#"{"access_key": "AKIDEXAMPLE", "secret_key": "secret"}"#);
     private("session.key", &"5".repeat(64));
     let port = free_port();
-    let config = dir.join(format!("subgate-{port}.toml"));
+    let config = format!("subgate-{port}.toml");
     let content = format!(
         r#"
 [server]
@@ -78,9 +78,9 @@ source = ["x", "reddit"]
 job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
 "#
     );
-    fs::write(&config, content).unwrap();
+    private(&config, &content);
     let mut command = Command::new(program);
-    command.arg("serve").arg("--config").arg(config);
+    command.arg("serve").arg("--config").arg(dir.join(config));
     Process::start(command, Some(&dir.join(format!("subgate-{port}.log")))).listening_on(port)
 }
 

@@ -3,9 +3,12 @@
 use std::{collections::HashSet, path::PathBuf};
 
 use super::section::Section;
-use crate::chain::{
-    AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, FINNEY_GENESIS, SubtensorSettings,
-    ValidatorRule,
+use crate::{
+    chain::{
+        AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, FINNEY_GENESIS, SubtensorSettings,
+        ValidatorRule,
+    },
+    file_access::check_writers,
 };
 
 /// Who is registered, and who of them is a validator.
@@ -50,6 +53,11 @@ impl Chain {
         let source =
             section.word("source", &[("file", Source::File), ("subtensor", Source::Subtensor)], Source::File);
         let file = section.path("file", "the path of a registry file");
+        // One that is not there yet is the start's to tell.
+        let metadata = file.as_deref().filter(|_| source == Source::File).map(std::fs::metadata);
+        if let Some(Err(what)) = metadata.and_then(Result::ok).map(|metadata| check_writers(&metadata)) {
+            section.error("file", what);
+        }
         if source == Source::File && file.is_none() {
             section.error(
                 "file",

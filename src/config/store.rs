@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use http::Uri;
 
 use super::{Bucket, is_bucket_name, section::Section};
-use crate::s3::headers::CHECKSUM_ALGORITHMS;
+use crate::{file_access::SecretReaders, s3::headers::CHECKSUM_ALGORITHMS};
 
 /// The S3-compatible store behind this server.
 #[derive(Debug, Clone)]
@@ -64,8 +64,17 @@ pub enum CredentialSource {
     Environment,
     /// The AWS default chain: environment, profile, web identity, container, instance.
     Aws,
-    /// A JSON file of mode 0600: `{"access_key", "secret_key", "session_token"}`.
-    File(PathBuf),
+    /// A JSON file: `{"access_key", "secret_key", "session_token"}`.
+    File(CredentialFile),
+}
+
+/// A file with the store's credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Who may read it.
+    pub readers: SecretReaders,
 }
 
 /// How checksums in trailers are handled (P6).
@@ -89,7 +98,7 @@ pub struct StoreChecks {
 }
 
 impl Store {
-    pub(super) fn read(mut section: Section, bucket: &Bucket) -> Option<Self> {
+    pub(super) fn read(mut section: Section, bucket: &Bucket, readers: SecretReaders) -> Option<Self> {
         let expected = "a URL without a path such as \"https://s3.us-east-1.amazonaws.com\"";
         if !section.rest_has("endpoint") {
             section.error("endpoint", format_args!("is missing; it must be {expected}"));
@@ -112,7 +121,7 @@ impl Store {
             &[("path", StoreAddressing::Path), ("virtual-host", StoreAddressing::VirtualHost)],
             StoreAddressing::Path,
         );
-        let credentials = read_credentials(&mut section);
+        let credentials = read_credentials(&mut section, readers);
         let trailers = section.word(
             "trailers",
             &[("forward", Trailers::Forward), ("translate", Trailers::Translate)],
@@ -152,14 +161,16 @@ impl Store {
     }
 }
 
-fn read_credentials(section: &mut Section) -> Option<CredentialSource> {
+fn read_credentials(section: &mut Section, readers: SecretReaders) -> Option<CredentialSource> {
     let expected = "\"environment\", \"aws\" or { file = \"store.json\" }";
     match section.optional::<toml::Value>("credentials", expected) {
         None => Some(CredentialSource::Aws),
         Some(toml::Value::String(word)) if word == "environment" => Some(CredentialSource::Environment),
         Some(toml::Value::String(word)) if word == "aws" => Some(CredentialSource::Aws),
         Some(toml::Value::Table(mut table)) if table.len() == 1 => match table.remove("file") {
-            Some(toml::Value::String(path)) => Some(CredentialSource::File(section.resolve(&path))),
+            Some(toml::Value::String(path)) => {
+                Some(CredentialSource::File(CredentialFile { path: section.resolve(&path), readers }))
+            }
             _ => {
                 section.error("credentials", format_args!("is not {expected}"));
                 None

@@ -124,9 +124,11 @@ fn every_error_is_reported_at_once_with_its_setting() {
             folders = ["data/{nobody}/", "data/{coldkey}"]
             variables = { source = [], hotkey = ["x"], job = { pattern = "(" } }
             roles = { king = {} }
+            folder_markers = "keep"
             [limits]
             object_bytes_min = -1
             object_bytes_max = 0
+            small_files = { names = ["_SUCCESS", "*.crc", "a/b"], object_bytes_min = 2000, name = "x" }
             "#,
         )
         .unwrap_err()
@@ -169,9 +171,26 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "policy.roles: ",
         "limits.object_bytes_min: -1 is not a whole number",
         "limits.object_bytes_max: 0 is not a whole number",
+        "policy.folder_markers: \"keep\" is not \"answer\" or \"store\"",
+        "limits.small_files.names: \"*.crc\" is not in a list of file names",
+        "limits.small_files.names: \"a/b\" is not in a list of file names",
+        "limits.small_files.object_bytes_min: 2000 is above limits.object_bytes_min",
+        "limits.small_files.name: no such setting; known here: names, object_bytes_min",
     ] {
         assert!(errors.iter().any(|error| error.starts_with(says)), "{says}\n---\n{}", errors.join("\n"));
     }
+}
+
+#[test]
+fn small_files_are_none_unless_they_are_named() {
+    let place = Place::new();
+    let limits = |more: &str| place.parse(&format!("{LEAST}\n{more}")).unwrap().limits;
+    let plain = limits("");
+    assert_eq!(plain.small_files, SmallFiles::default());
+    assert_eq!((plain.object_bytes_min_of("a/_SUCCESS"), plain.object_bytes_min_of_all()), (1024, 1024));
+    let named = limits("limits.small_files = { names = [\"_SUCCESS\", \"_delta_log/*\"] }");
+    let sizes = ["a/_SUCCESS", "a/_delta_log/0.json", "a/f"].map(|key| named.object_bytes_min_of(key));
+    assert_eq!((sizes, named.object_bytes_min_of_all()), ([0, 0, 1024], 0));
 }
 
 #[test]
@@ -187,6 +206,38 @@ fn p51_a_key_that_others_can_read_is_an_error_and_never_shown() {
     assert!(errors.contains("64 or more hex") && !errors.contains("abcdef"), "{errors}");
     std::fs::write(&key, KEY).unwrap();
     assert!(!format!("{:?}", place.parse(LEAST).unwrap()).contains(KEY));
+}
+
+#[test]
+fn p51_a_key_that_its_group_reads_needs_a_setting() {
+    let place = Place::new();
+    let key = place.0.path().join("session.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o440)).unwrap();
+    let errors = place.parse(LEAST).unwrap_err().to_string();
+    assert!(errors.contains("server.group_reads_secrets"), "{errors}");
+    place.parse(&format!("server.group_reads_secrets = true\n{LEAST}")).unwrap();
+}
+
+#[test]
+fn p65_what_others_can_write_decides_nothing() {
+    let place = Place::new();
+    let write = |name: &str, text: &str, mode| {
+        let path = place.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    write("registry.json", "{}", 0o664);
+    let errors = place.parse(LEAST).unwrap_err().to_string();
+    assert_eq!(errors, "chain.file: can be written by its group or by others; chmod go-w it");
+    write("registry.json", "{}", 0o644);
+    let config = write("proxy.toml", LEAST, 0o646);
+    let errors = Config::load(&config).unwrap_err().to_string();
+    assert_eq!(
+        errors,
+        format!("{}: can be written by its group or by others; chmod go-w it", config.display())
+    );
+    Config::load(&write("proxy.toml", LEAST, 0o644)).unwrap();
 }
 
 #[test]

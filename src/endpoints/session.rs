@@ -1,7 +1,7 @@
 //! `POST /v1/session`: a hotkey's signature in, session credentials out, in the form that
 //! `credential_process` reads.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -45,7 +45,8 @@ impl SessionEndpoint {
         audience: Audience,
         pace: Pace,
     ) -> Self {
-        Self { access, site, attempts, audience, nonces: SpentNonces::default(), pace }
+        let nonces = SpentNonces::since(SystemTime::now().into());
+        Self { access, site, attempts, audience, nonces, pace }
     }
 
     /// Issues session credentials to the registered hotkey that has signed for them.

@@ -6,6 +6,7 @@
 //!   existence (P36);
 //! - a copy is two permissions: write here, read there (P30).
 
+mod folder_key;
 mod outbound;
 mod permit;
 mod rights;
@@ -13,11 +14,13 @@ mod template;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use folder_key::FolderMarkers;
+use folder_key::Place;
 pub use outbound::{Outbound, OutboundParts};
 use permit::Way;
 pub use permit::{
-    BucketOperation, CompletePermit, CopyPermit, DeletePermit, ForwardPermit, ListPermit, Permit, Permitted,
-    RootList, RootsPermit, UploadPermit,
+    BucketOperation, CompletePermit, CopyPermit, DeletePermit, FolderKey, FolderKeyPermit, ForwardPermit,
+    ListPermit, Permit, Permitted, RootList, RootsPermit, UploadPermit,
 };
 pub use rights::{Action, Rights, RoleRights};
 pub use template::{Bound, Standing, Template, Values};
@@ -51,6 +54,7 @@ pub struct Policy {
     /// reach.
     roots: Vec<String>,
     rights: RoleRights,
+    folder_markers: FolderMarkers,
 }
 
 impl Policy {
@@ -61,7 +65,13 @@ impl Policy {
         // `data/` covers `data/x/`: keep only roots that lie under no other.
         let all = roots.clone();
         roots.retain(|root| !all.iter().any(|other| other != root && root.starts_with(other.as_str())));
-        Self { templates, roots, rights }
+        Self { templates, roots, rights, folder_markers: FolderMarkers::default() }
+    }
+
+    /// The same policy with this rule for folder markers.
+    #[must_use]
+    pub fn with_folder_markers(self, folder_markers: FolderMarkers) -> Self {
+        Self { folder_markers, ..self }
     }
 
     /// What begins everything that validators see.
@@ -103,6 +113,9 @@ impl Policy {
                 self.check(caller, Action::List, request.key()?)?;
                 Way::Forward
             }
+            Operation::PutObject if request.key()?.ends_with('/') => {
+                Way::FolderKey(self.place_of_folder_key(caller, request.key()?)?)
+            }
             Operation::PutObject | Operation::UploadPart => {
                 self.check(caller, Action::Write, request.key()?)?;
                 Way::Upload
@@ -127,6 +140,19 @@ impl Policy {
             }
         };
         Ok(Permit::new(self, caller, request, way))
+    }
+
+    /// Where a key that ends in `/` lies.
+    fn place_of_folder_key(&self, caller: &Caller, key: &str) -> Result<Place> {
+        match self.check(caller, Action::Write, key) {
+            Ok(()) => Ok(Place::InFolder),
+            Err(denied) => {
+                check_key(key)?;
+                let writes = self.rights.of(caller.role).own.contains(Action::Write);
+                let leads = |template: &Template| template.leads_to_a_folder(&caller.owner, key);
+                if writes && self.templates.iter().any(leads) { Ok(Place::AboveFolders) } else { Err(denied) }
+            }
+        }
     }
 
     fn check(&self, caller: &Caller, action: Action, key: &str) -> Result<()> {

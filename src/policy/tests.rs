@@ -138,6 +138,56 @@ fn p22_traversal_is_refused_before_it_is_asked_whose_it_is() {
     }
 }
 
+#[test]
+fn p22_a_key_that_ends_in_a_slash_has_a_permit_of_its_own() {
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    let (mine, theirs) = (me.owner.coldkey(), other.owner.coldkey());
+    for markers in [FolderMarkers::Answer, FolderMarkers::Store] {
+        let policy = policy(&[SOURCES]).with_folder_markers(markers);
+        let is_stored = |key: &str, body_bytes| {
+            let permit = policy.authorise(&me, request("PUT", &format!("/b/{key}"), &[])).ok()?;
+            let Permitted::FolderKey(folder_key) = permit.permitted() else { panic!("{key}") };
+            match folder_key.with_body(body_bytes) {
+                Ok(FolderKey::Marker) => Some(false),
+                Ok(FolderKey::StoredMarker(upload)) => {
+                    assert!(body_bytes == 0 && upload.key() == key);
+                    Some(true)
+                }
+                Ok(FolderKey::Object(upload)) => {
+                    assert!(body_bytes > 0 && upload.key() == key);
+                    Some(true)
+                }
+                Err(error) => {
+                    assert_eq!(error.code, Code::AccessDenied);
+                    assert!(permit.object_upload().is_err());
+                    None
+                }
+            }
+        };
+        for inside in [format!("data/x/{mine}/"), format!("data/x/{mine}/a/b/")] {
+            assert_eq!(is_stored(&inside, 0), Some(markers == FolderMarkers::Store));
+            assert_eq!(is_stored(&inside, 1), Some(true));
+        }
+        for above in ["data/", "data/x/"] {
+            assert_eq!(is_stored(above, 0), Some(false));
+            assert_eq!(is_stored(above, 1), None);
+        }
+        for elsewhere in ["data/web/".to_owned(), "x/".to_owned(), format!("data/x/{theirs}/")] {
+            assert_eq!(is_stored(&elsewhere, 0), None, "{elsewhere}");
+        }
+    }
+}
+
+#[test]
+fn p22_who_may_not_write_puts_no_markers() {
+    let rights: RoleRights = toml::from_str("[miner]\nown = [\"list\", \"read\", \"delete\"]").unwrap();
+    let policy = Policy { rights, ..policy(&[SOURCES]) };
+    let me = caller(1, Role::Miner);
+    for key in ["data/".to_owned(), "data/x/".to_owned(), format!("data/x/{}/", me.owner.coldkey())] {
+        assert!(!allowed(&policy, &me, "PUT", &format!("/b/{key}")), "{key}");
+    }
+}
+
 /// How a permitted list is served.
 #[derive(Debug, PartialEq, Eq)]
 enum Served {

@@ -36,7 +36,7 @@ pub(crate) use credentials::{CredentialError, Credentials};
 
 use crate::{
     config::{self, StoreAddressing},
-    error::{Error, Result},
+    error::{Code, Error, Result},
     exchange::Moment,
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
@@ -46,6 +46,10 @@ use crate::{
 
 /// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest request target that is sent: keys have 1 KiB and lists two of them, each byte escaped in
+/// three, and few stores take more.
+const TARGET_BYTES_MAX: usize = 32 * 1024;
 
 /// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so
 /// that a request rarely meets a connection that the store is just closing.
@@ -310,6 +314,13 @@ impl Store {
         if !query.is_empty() {
             target.push('?');
             target.push_str(&query.canonical());
+        }
+        if target.len() > TARGET_BYTES_MAX {
+            return Err(Error::new(
+                Code::InvalidURI,
+                "The request target is too long for the store once it is percent-encoded.",
+            )
+            .element("MaxSizeAllowed", TARGET_BYTES_MAX.to_string()));
         }
         Uri::builder()
             .scheme(self.scheme)

@@ -147,11 +147,7 @@ impl TestServer {
         let credentials =
             format!(r#"{{"access_key": "{}", "secret_key": "{}"}}"#, store::ACCESS_KEY, store::SECRET_KEY);
         private(&dir.path().join("store.json"), &credentials);
-        std::fs::write(
-            dir.path().join("registry.json"),
-            registry(&[&ALICE, &ALICE_SECOND, &BOB], &[&VALIDATOR]),
-        )
-        .unwrap();
+        private(&dir.path().join("registry.json"), &registry(&[&ALICE, &ALICE_SECOND, &BOB], &[&VALIDATOR]));
         let endpoint = setup.endpoint.clone().unwrap_or_else(|| format!("http://{}", store.address));
         let config = Config::parse(&setup.text(&endpoint), dir.path()).unwrap();
         let server = Server::bind(config).await.unwrap();

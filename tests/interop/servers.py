@@ -315,6 +315,8 @@ def serve_target(data: Path, host: str | None = None) -> Target:
     endpoint = f"http://127.0.0.1:{port}"
     config = data / "serve.toml"
     config.write_text(serve_config(port, store, data, [host] if host else []))
+    # Whatever the umask is: the server believes no configuration that others can write.
+    config.chmod(0o600)
     environment = bare_environment(data) | {
         "AWS_ACCESS_KEY_ID": store.access_key,
         "AWS_SECRET_ACCESS_KEY": store.secret_key,

@@ -182,7 +182,7 @@ fn statements_go_round_and_nothing_else_is_one() {
 
 #[test]
 fn a_nonce_is_spent_once_within_the_window_and_the_store_is_bounded() {
-    let store = SpentNonces::default();
+    let store = SpentNonces::since(UnixTime::from_nanos(0));
     let evidence = |nonce_nanos| {
         let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), nonce_nanos));
         verify(&headers, "POST", TARGET, BODY, &audience(), UnixTime::from_nanos(nonce_nanos)).unwrap()
@@ -198,4 +198,16 @@ fn a_nonce_is_spent_once_within_the_window_and_the_store_is_bounded() {
     let later = UnixTime::from_nanos(NONCE + 12_000_000_000);
     assert_eq!(store.spend_bounded(&evidence(NONCE + 12_000_000_000), later, 2), Ok(()));
     assert_eq!(store.spend_bounded(&first, now(), 2), Err(BtauthError::Stale));
+}
+
+#[test]
+fn p9_a_nonce_from_before_the_start_is_not_taken() {
+    let evidence = |nonce_nanos| {
+        let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), nonce_nanos));
+        verify(&headers, "POST", TARGET, BODY, &audience(), UnixTime::from_nanos(nonce_nanos)).unwrap()
+    };
+    let store = SpentNonces::since(UnixTime::from_nanos(NONCE));
+    assert_eq!(store.spend(&evidence(NONCE - 1), now()), Err(BtauthError::BeforeStart));
+    assert_eq!(store.spend(&evidence(NONCE), now()), Ok(()));
+    assert_eq!(BtauthError::BeforeStart.status(), StatusCode::UNAUTHORIZED);
 }
