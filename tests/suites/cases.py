@@ -27,7 +27,7 @@ ODD_KEYS = {
     "emoji": "\U0001f980",
     "question": "q?x=1",
     "ampersand": "a&b=c",
-    "quotes": "it's \"so\"",
+    "quotes": 'it\'s "so"',
     "brackets": "(x)[y]{z}<&>",
     "marks": "!*~$@:;,=^`|",
     "hash": "a#b",
@@ -74,14 +74,17 @@ class Case:
 CASES: list[Case] = []
 
 
-def case(name: str, method: str, path: str, query: str = "", before: tuple[Request, ...] = (), **more) -> None:
+def case(
+    name: str, method: str, path: str, query: str = "", before: tuple[Request, ...] = (), **more
+) -> None:
     headers = list(more.pop("headers", {}).items())
     CASES.append(Case(name, Request(method, path, query, headers, **more), before))
 
 
 def put(path: str, body: bytes = PLAIN, **headers: str) -> Request:
-    return Request("PUT", path, headers=[(name.replace("_", "-"), value) for name, value in headers.items()],
-                   body=body)
+    return Request(
+        "PUT", path, headers=[(name.replace("_", "-"), value) for name, value in headers.items()], body=body
+    )
 
 
 # What both sides read: made once, directly.
@@ -97,7 +100,10 @@ SHARED = (
     ),
     put("/{shared}empty", b""),
     put("/{shared}checked", x_amz_checksum_sha256=digest(PLAIN, "sha256")),
-    *(put(f"/{{shared}}list/{quote(name)}", b"x" * 10) for name in ("a", "b/1", "b/2", "c d", "e+f", "g&h", "z")),
+    *(
+        put(f"/{{shared}}list/{quote(name)}", b"x" * 10)
+        for name in ("a", "b/1", "b/2", "c d", "e+f", "g&h", "z")
+    ),
     *(put(f"/{{shared}}odd/{quote(ODD_KEYS[name])}") for name in ("umlauts", "emoji", "hash", "question")),
     Request("POST", "/{shared}parts", "uploads", [("content-type", "application/x-parts")]),
     Request("PUT", "/{shared}parts", "partNumber=1&uploadId={upload}", body=PART),
@@ -183,8 +189,13 @@ for wanted in ("ETag", "ETag,ObjectSize,StorageClass,Checksum,ObjectParts", "Not
         headers={"x-amz-object-attributes": wanted},
     )
 case("attributes unnamed", "GET", "/{shared}checked", "attributes")
-case("attributes of missing", "GET", "/{shared}nothing", "attributes",
-     headers={"x-amz-object-attributes": "ETag"})
+case(
+    "attributes of missing",
+    "GET",
+    "/{shared}nothing",
+    "attributes",
+    headers={"x-amz-object-attributes": "ETag"},
+)
 
 # Lists ------------------------------------------------------------------------------------------------------
 
@@ -236,9 +247,20 @@ for setting in ("acl", "policy", "versioning", "tagging", "lifecycle", "cors", "
 
 case("PUT", "PUT", "/{own}put", body=PLAIN)
 case("PUT empty", "PUT", "/{own}put-empty")
-case("PUT with metadata", "PUT", "/{own}put-meta", body=PLAIN, headers={
-    "content-type": "text/csv", "x-amz-meta-a": "1", "x-amz-meta-b": "", "cache-control": "no-store",
-    "content-encoding": "gzip", "expires": "Thu, 01 Jan 2032 00:00:00 GMT"})
+case(
+    "PUT with metadata",
+    "PUT",
+    "/{own}put-meta",
+    body=PLAIN,
+    headers={
+        "content-type": "text/csv",
+        "x-amz-meta-a": "1",
+        "x-amz-meta-b": "",
+        "cache-control": "no-store",
+        "content-encoding": "gzip",
+        "expires": "Thu, 01 Jan 2032 00:00:00 GMT",
+    },
+)
 case("PUT with too much metadata", "PUT", "/{own}put-much", body=PLAIN, headers={"x-amz-meta-a": "m" * 2100})
 case("PUT unsigned payload", "PUT", "/{own}put-unsigned", body=PLAIN, payload="UNSIGNED-PAYLOAD")
 case("PUT presigned", "PUT", "/{own}put-presigned", body=PLAIN, signing="query")
@@ -246,35 +268,89 @@ case("PUT of another sha256", "PUT", "/{own}put-sha", body=PLAIN, payload="0" * 
 case("PUT of a malformed sha256", "PUT", "/{own}put-sha", body=PLAIN, payload="nothing")
 case("PUT in chunks", "PUT", "/{own}put-chunks", chunks=[b"c" * 65536, b"d" * 100])
 case("PUT content-md5", "PUT", "/{own}put-md5", body=PLAIN, headers={"content-md5": digest(PLAIN, "md5")})
-case("PUT of another content-md5", "PUT", "/{own}put-md5", body=PLAIN,
-     headers={"content-md5": digest(b"", "md5")})
+case(
+    "PUT of another content-md5",
+    "PUT",
+    "/{own}put-md5",
+    body=PLAIN,
+    headers={"content-md5": digest(b"", "md5")},
+)
 case("PUT of a malformed content-md5", "PUT", "/{own}put-md5", body=PLAIN, headers={"content-md5": "x"})
 for name, value in {"right": crc32(PLAIN), "wrong": crc32(b"x"), "malformed": "x", "empty": ""}.items():
     case(f"PUT crc32 {name}", "PUT", "/{own}put-crc", body=PLAIN, headers={"x-amz-checksum-crc32": value})
-case("PUT two checksums", "PUT", "/{own}put-two", body=PLAIN, headers={
-    "x-amz-checksum-crc32": crc32(PLAIN), "x-amz-checksum-sha1": digest(PLAIN, "sha1")})
-case("PUT named checksum absent", "PUT", "/{own}put-named", body=PLAIN,
-     headers={"x-amz-sdk-checksum-algorithm": "CRC32"})
+case(
+    "PUT two checksums",
+    "PUT",
+    "/{own}put-two",
+    body=PLAIN,
+    headers={"x-amz-checksum-crc32": crc32(PLAIN), "x-amz-checksum-sha1": digest(PLAIN, "sha1")},
+)
+case(
+    "PUT named checksum absent",
+    "PUT",
+    "/{own}put-named",
+    body=PLAIN,
+    headers={"x-amz-sdk-checksum-algorithm": "CRC32"},
+)
 case("PUT if nothing is there", "PUT", "/{own}put-new", body=PLAIN, headers={"if-none-match": "*"})
-case("PUT if nothing were there", "PUT", "/{own}put-old", body=PLAIN, headers={"if-none-match": "*"},
-     before=(put("/{own}put-old"),))
-case("PUT if-match right", "PUT", "/{own}put-same", body=PLAIN, headers={"if-match": "{etag}"},
-     before=(put("/{own}put-same"),))
-case("PUT if-match wrong", "PUT", "/{own}put-other", body=PLAIN, headers={"if-match": '"0123"'},
-     before=(put("/{own}put-other"),))
+case(
+    "PUT if nothing were there",
+    "PUT",
+    "/{own}put-old",
+    body=PLAIN,
+    headers={"if-none-match": "*"},
+    before=(put("/{own}put-old"),),
+)
+case(
+    "PUT if-match right",
+    "PUT",
+    "/{own}put-same",
+    body=PLAIN,
+    headers={"if-match": "{etag}"},
+    before=(put("/{own}put-same"),),
+)
+case(
+    "PUT if-match wrong",
+    "PUT",
+    "/{own}put-other",
+    body=PLAIN,
+    headers={"if-match": '"0123"'},
+    before=(put("/{own}put-other"),),
+)
 case("PUT if-match of nothing", "PUT", "/{own}put-none", body=PLAIN, headers={"if-match": '"0123"'})
-case("PUT storage class STANDARD", "PUT", "/{own}put-class", body=PLAIN,
-     headers={"x-amz-storage-class": "STANDARD"})
-case("PUT storage class unknown", "PUT", "/{own}put-class", body=PLAIN,
-     headers={"x-amz-storage-class": "NONE"})
+case(
+    "PUT storage class STANDARD",
+    "PUT",
+    "/{own}put-class",
+    body=PLAIN,
+    headers={"x-amz-storage-class": "STANDARD"},
+)
+case(
+    "PUT storage class unknown", "PUT", "/{own}put-class", body=PLAIN, headers={"x-amz-storage-class": "NONE"}
+)
 case("PUT acl private", "PUT", "/{own}put-acl", body=PLAIN, headers={"x-amz-acl": "private"})
 case("PUT tags", "PUT", "/{own}put-tags", body=PLAIN, headers={"x-amz-tagging": "a=1"})
-case("PUT website redirect", "PUT", "/{own}put-redirect", body=PLAIN,
-     headers={"x-amz-website-redirect-location": "/x"})
-case("PUT encrypted by the store", "PUT", "/{own}put-sse", body=PLAIN,
-     headers={"x-amz-server-side-encryption": "AES256"})
-case("PUT larger than S3 takes", "PUT", "/{own}put-huge", headers={"content-length": "5368709121"},
-     payload="UNSIGNED-PAYLOAD")
+case(
+    "PUT website redirect",
+    "PUT",
+    "/{own}put-redirect",
+    body=PLAIN,
+    headers={"x-amz-website-redirect-location": "/x"},
+)
+case(
+    "PUT encrypted by the store",
+    "PUT",
+    "/{own}put-sse",
+    body=PLAIN,
+    headers={"x-amz-server-side-encryption": "AES256"},
+)
+case(
+    "PUT larger than S3 takes",
+    "PUT",
+    "/{own}put-huge",
+    headers={"content-length": "5368709121"},
+    payload="UNSIGNED-PAYLOAD",
+)
 for name, key in ODD_KEYS.items():
     path = "/{own}" + quote(key, safe="/~")
     case(f"PUT key {name}", "PUT", path, body=PLAIN if name != "folder" else b"")
@@ -305,10 +381,24 @@ for name, headers in {
     " with an unknown checksum": {"x-amz-checksum-algorithm": "SHA9"},
 }.items():
     case(f"copy{name}", "PUT", "/{own}copy", headers={"x-amz-copy-source": SOURCE} | headers)
-case("copy to itself", "PUT", "/{own}self", headers={"x-amz-copy-source": "/{bucket}/{own}self"},
-     before=(put("/{own}self"),))
-case("copy to itself with other metadata", "PUT", "/{own}self", before=(put("/{own}self"),), headers={
-    "x-amz-copy-source": "/{bucket}/{own}self", "x-amz-metadata-directive": "REPLACE", "x-amz-meta-a": "2"})
+case(
+    "copy to itself",
+    "PUT",
+    "/{own}self",
+    headers={"x-amz-copy-source": "/{bucket}/{own}self"},
+    before=(put("/{own}self"),),
+)
+case(
+    "copy to itself with other metadata",
+    "PUT",
+    "/{own}self",
+    before=(put("/{own}self"),),
+    headers={
+        "x-amz-copy-source": "/{bucket}/{own}self",
+        "x-amz-metadata-directive": "REPLACE",
+        "x-amz-meta-a": "2",
+    },
+)
 
 # Uploads in parts -------------------------------------------------------------------------------------------
 
@@ -321,36 +411,80 @@ UPLOAD = "uploadId={upload}"
 
 
 def manifest(*parts: tuple[int | str, str]) -> bytes:
-    items = "".join(f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>" for number, etag in parts)
+    items = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>" for number, etag in parts
+    )
     return f"<CompleteMultipartUpload>{items}</CompleteMultipartUpload>".encode()
 
 
 case("begin", "POST", "/{own}begun", "uploads", headers={"content-type": "text/csv", "x-amz-meta-a": "1"})
-case("begin with a checksum", "POST", "/{own}begun", "uploads", headers={
-    "x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"})
-case("begin with an unknown checksum", "POST", "/{own}begun", "uploads",
-     headers={"x-amz-checksum-algorithm": "SHA9"})
+case(
+    "begin with a checksum",
+    "POST",
+    "/{own}begun",
+    "uploads",
+    headers={"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"},
+)
+case(
+    "begin with an unknown checksum",
+    "POST",
+    "/{own}begun",
+    "uploads",
+    headers={"x-amz-checksum-algorithm": "SHA9"},
+)
 case("part", "PUT", "/{own}multi", "partNumber=1&" + UPLOAD, (BEGIN,), body=PLAIN)
 for number in ("0", "-1", "10000", "10001", "x", ""):
-    case(f"part number {number!r}", "PUT", "/{own}multi", f"partNumber={number}&{UPLOAD}", (BEGIN,), body=PLAIN)
-case("part of another content-md5", "PUT", "/{own}multi", "partNumber=1&" + UPLOAD, (BEGIN,), body=PLAIN,
-     headers={"content-md5": digest(b"", "md5")})
+    case(
+        f"part number {number!r}", "PUT", "/{own}multi", f"partNumber={number}&{UPLOAD}", (BEGIN,), body=PLAIN
+    )
+case(
+    "part of another content-md5",
+    "PUT",
+    "/{own}multi",
+    "partNumber=1&" + UPLOAD,
+    (BEGIN,),
+    body=PLAIN,
+    headers={"content-md5": digest(b"", "md5")},
+)
 case("part of an unknown upload", "PUT", "/{own}multi", "partNumber=1&uploadId=nothing", body=PLAIN)
-case("part copied", "PUT", "/{own}multi", "partNumber=1&" + UPLOAD, (BEGIN,),
-     headers={"x-amz-copy-source": SOURCE})
+case(
+    "part copied",
+    "PUT",
+    "/{own}multi",
+    "partNumber=1&" + UPLOAD,
+    (BEGIN,),
+    headers={"x-amz-copy-source": SOURCE},
+)
 for wanted in ("bytes=0-99", "bytes=0-9999", "bytes=5-", "x"):
-    case(f"part copied, range {wanted}", "PUT", "/{own}multi", "partNumber=1&" + UPLOAD, (BEGIN,),
-         headers={"x-amz-copy-source": SOURCE, "x-amz-copy-source-range": wanted})
+    case(
+        f"part copied, range {wanted}",
+        "PUT",
+        "/{own}multi",
+        "partNumber=1&" + UPLOAD,
+        (BEGIN,),
+        headers={"x-amz-copy-source": SOURCE, "x-amz-copy-source-range": wanted},
+    )
 case("parts of an upload", "GET", "/{own}multi", UPLOAD, (BEGIN, PART_1, PART_2))
 case("parts, the first", "GET", "/{own}multi", UPLOAD + "&max-parts=1", (BEGIN, PART_1, PART_2))
-case("parts behind the first", "GET", "/{own}multi", UPLOAD + "&part-number-marker=1", (BEGIN, PART_1, PART_2))
+case(
+    "parts behind the first", "GET", "/{own}multi", UPLOAD + "&part-number-marker=1", (BEGIN, PART_1, PART_2)
+)
 case("parts, no number", "GET", "/{own}multi", UPLOAD + "&max-parts=x", (BEGIN,))
 case("parts of an unknown upload", "GET", "/{own}multi", "uploadId=nothing")
 case("complete", "POST", "/{own}multi", UPLOAD, (BEGIN, PART_1, PART_2), body=b"{complete}")
 case("complete again", "POST", "/{own}multi", UPLOAD, (BEGIN, PART_1, END), body=b"{complete}")
-case("complete if nothing were there", "POST", "/{own}multi", UPLOAD, (BEGIN, PART_1), body=b"{complete}",
-     headers={"if-none-match": "*"})
-case("complete with a small part", "POST", "/{own}multi", UPLOAD, (BEGIN, SMALL_1, PART_2), body=b"{complete}")
+case(
+    "complete if nothing were there",
+    "POST",
+    "/{own}multi",
+    UPLOAD,
+    (BEGIN, PART_1),
+    body=b"{complete}",
+    headers={"if-none-match": "*"},
+)
+case(
+    "complete with a small part", "POST", "/{own}multi", UPLOAD, (BEGIN, SMALL_1, PART_2), body=b"{complete}"
+)
 for name, body in {
     "another etag": manifest((1, '"0123"')),
     "an absent part": manifest((3, '"0123"')),
@@ -364,10 +498,15 @@ for name, body in {
     case(f"complete with {name}", "POST", "/{own}multi", UPLOAD, (BEGIN, PART_1), body=body)
 case("complete an unknown upload", "POST", "/{own}none", "uploadId=nothing", body=manifest((1, '"0123"')))
 case("abort", "DELETE", "/{own}multi", UPLOAD, (BEGIN,))
-case("abort twice", "DELETE", "/{own}multi", UPLOAD,
-     (BEGIN, Request("DELETE", "/{own}multi", UPLOAD)))
+case("abort twice", "DELETE", "/{own}multi", UPLOAD, (BEGIN, Request("DELETE", "/{own}multi", UPLOAD)))
 case("abort an unknown upload", "DELETE", "/{own}multi", "uploadId=nothing")
-case("uploads", "GET", "", "uploads&prefix={own}begun-alone", (Request("POST", "/{own}begun-alone", "uploads"),))
+case(
+    "uploads",
+    "GET",
+    "",
+    "uploads&prefix={own}begun-alone",
+    (Request("POST", "/{own}begun-alone", "uploads"),),
+)
 case("uploads of nothing", "GET", "", "uploads&prefix={own}nowhere/")
 case("uploads, none", "GET", "", "uploads&prefix={own}&max-uploads=0")
 case("uploads, no number", "GET", "", "uploads&prefix={own}&max-uploads=x")
@@ -384,8 +523,14 @@ def deletion(*keys: str, more: str = "") -> dict:
 
 
 case("delete some", "POST", "", "delete", (put("/{own}one"),), **deletion("one", "none"))
-case("delete some quietly", "POST", "", "delete", (put("/{own}one"),),
-     **deletion("one", "none", more="<Quiet>true</Quiet>"))
+case(
+    "delete some quietly",
+    "POST",
+    "",
+    "delete",
+    (put("/{own}one"),),
+    **deletion("one", "none", more="<Quiet>true</Quiet>"),
+)
 case("delete an escaped name", "POST", "", "delete", (put("/{own}a%26b"),), **deletion("a&amp;b"))
 case("delete none", "POST", "", "delete", **deletion())
 case("delete too many", "POST", "", "delete", **deletion(*(f"k{number}" for number in range(1001))))
@@ -397,8 +542,13 @@ for setting in ("acl", "tagging", "retention", "legal-hold", "torrent"):
 case("restore", "POST", "/{shared}plain", "restore")
 case("POST an object", "POST", "/{shared}plain", body=PLAIN)
 case("PATCH", "PATCH", "/{shared}plain", body=PLAIN)
-case("OPTIONS", "OPTIONS", "/{shared}plain", headers={
-    "origin": "http://a.example", "access-control-request-method": "GET"}, signing="none")
+case(
+    "OPTIONS",
+    "OPTIONS",
+    "/{shared}plain",
+    headers={"origin": "http://a.example", "access-control-request-method": "GET"},
+    signing="none",
+)
 case("GET with an origin", "GET", "/{shared}plain", headers={"origin": "http://a.example"})
 case("GET a malformed escape", "GET", "/{shared}a%zz")
 case("GET with a malformed date", "GET", "/{shared}plain", headers={"date": "yesterday"})

@@ -19,9 +19,7 @@ from wire import Message
 Part = tuple[bytes, bytes]
 
 
-def translate(
-    request: Message, bucket: str, names: Names, user_of: Callable[[str], User | None]
-) -> None:
+def translate(request: Message, bucket: str, names: Names, user_of: Callable[[str], User | None]) -> None:
     """Changes the form's key, bucket, policy, credential and signature; all else stays byte for byte."""
     boundary = re.search(r'boundary="?([^";]+)', request.header("content-type") or "")
     if boundary is None:

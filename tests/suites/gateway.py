@@ -1,16 +1,17 @@
 """A gateway that lets a suite which wants buckets and users of its own run against one bucket.
 
 The suite's buckets are folders, its users are identities of the server (`mapping.py`); each request is signed
-again with what its new names and the identity ask for. It judges nothing: what the suite signed wrongly goes on
-signed wrongly, in the same way, so that every refusal is the server's own. Buckets are made, deleted and counted
-here, because the one bucket must stay.
+again with what its new names and the identity ask for. It judges nothing: what the suite signed wrongly goes
+on signed wrongly, in the same way, so that every refusal is the server's own. Buckets are made, deleted and
+counted here, because the one bucket must stay.
 
     python gateway.py CONFIG.json
 
-The configuration: `{"ports", "upstream", "bucket", "users": [{…}]}`, see `mapping.User`. Behind each port is a
-gateway of its own, with no bucket at first. `RESET / HTTP/1.1` is a request to begin anew: the buckets are
-forgotten, and later ones lie in other folders.
-"""
+The configuration: `{"ports", "upstream", "bucket", "users": [{…}], "lists_buckets"}`, see `mapping.User`.
+Where `lists_buckets` is false, a list of buckets is empty: a suite that tidies up by it has then nothing to
+tidy, which it would do by a list of versions. Behind each port is a gateway of its own, with no bucket at
+first. `RESET / HTTP/1.1` is a request to begin anew: the buckets are forgotten, and later ones lie in other
+folders."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ import re
 import sys
 import zlib
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 from xml.sax.saxutils import escape as escape_xml
 
 import form
@@ -44,8 +45,8 @@ SETTINGS = (
 ).split()
 
 
-# versitygw's suite tidies up with this header on every delete. No bucket here has locks to bypass, and to drop
-# it is to change nothing at the store, where to send it would make every test end in Subgate's refusal.
+# versitygw's suite tidies up with this header on every delete. No bucket here has locks to bypass, and to
+# drop it is to change nothing at the store, where to send it would make every test end in Subgate's refusal.
 DROPPED = "x-amz-bypass-governance-retention"
 
 
@@ -56,6 +57,7 @@ class Gateway:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.names = Names(config["bucket"])
         self.users: dict[str, User] = {}
+        self.lists_buckets = config["lists_buckets"]
         self._config, self._place, self._beginnings = config["users"], place, 0
         self.begin_anew()
 
@@ -138,12 +140,13 @@ class Gateway:
         sent.start = f"{request.method} {target} HTTP/1.1"
         return sent
 
-    def answer_back(
-        self, answer: Message, request: Message, bucket: str, key: str, query: Query
-    ) -> Message:
+    def answer_back(self, answer: Message, request: Message, bucket: str, key: str, query: Query) -> Message:
         """The answer in the suite's names; an object's content is left alone."""
-        is_content = request.method == "GET" and key and answer.status < 300 and not any(
-            name in ("uploadId", "acl", "tagging", "attributes") for name, _ in query
+        is_content = (
+            request.method == "GET"
+            and key
+            and answer.status < 300
+            and not any(name in ("uploadId", "acl", "tagging", "attributes") for name, _ in query)
         )
         server = f"{self.upstream.scheme}://{self.upstream.netloc}"
         if answer.body.lstrip().startswith(b"<") and not is_content:
@@ -203,7 +206,9 @@ class Gateway:
         return Message("HTTP/1.1 204 No Content", [])
 
     def list_buckets(self, user: User) -> Message:
-        own = sorted(name for name, owner in self.names.buckets.items() if owner is user)
+        own = sorted(
+            name for name, owner in self.names.buckets.items() if owner is user and self.lists_buckets
+        )
         items = "".join(
             f"<Bucket><Name>{escape_xml(name)}</Name><CreationDate>2026-01-01T00:00:00.000Z</CreationDate>"
             "</Bucket>"
@@ -261,7 +266,7 @@ class HeaderSignature(Signature):
         if self._is_whole:
             sent = self._parts["Signature"]
             # Signers differ in whether, and how often, they escape the path.
-            paths = (path, sigv4.canonical_path(path), sigv4.quote(sigv4.canonical_path(path), safe="/-_.~"))
+            paths = (path, sigv4.canonical_path(path), quote(sigv4.canonical_path(path), safe="/-_.~"))
             self.is_right = any(
                 sent == self._signature(request, form, query, self.user.secret) for form in paths
             )
@@ -311,13 +316,15 @@ class QuerySignature(Signature):
 
     def __init__(self, request: Message, path: str, query: Query, users: dict[str, User]) -> None:
         super().__init__()
-        values = {name.lower(): sigv4.unquote_to_bytes(value or "").decode("latin-1") for name, value in query}
+        values = {name.lower(): unquote_to_bytes(value or "").decode("latin-1") for name, value in query}
         self._values = values
         self._credential = Credential.parse(values.get("x-amz-credential", ""))
         self.user = users.get(self._credential.access) if self._credential else None
-        self._is_whole = (
-            self.user is not None and {"x-amz-date", "x-amz-signedheaders", "x-amz-signature"} <= set(values)
-        )
+        self._is_whole = self.user is not None and {
+            "x-amz-date",
+            "x-amz-signedheaders",
+            "x-amz-signature",
+        } <= set(values)
         if self._is_whole:
             made = self._signature(request, sigv4.canonical_path(path), query, self.user.secret)
             self.is_right = values["x-amz-signature"] == made
@@ -333,12 +340,12 @@ class QuerySignature(Signature):
     def again(self, sent: Message, path: str, query: Query) -> Query:
         if self.user is None or self._credential is None:
             return query
-        credential = sigv4.quote(f"{self.user.server_access}/{self._credential.scope}", safe="")
+        credential = quote(f"{self.user.server_access}/{self._credential.scope}", safe="")
         mapped: Query = []
         for name, value in query:
             mapped.append((name, credential if name.lower() == "x-amz-credential" else value))
         if self.user.server_token and "x-amz-security-token" not in self._values:
-            mapped.append(("X-Amz-Security-Token", sigv4.quote(self.user.server_token, safe="")))
+            mapped.append(("X-Amz-Security-Token", quote(self.user.server_token, safe="")))
         if not self._is_whole:
             return mapped
         made = self._signature(sent, sigv4.canonical_path(path), mapped, self.user.server_secret)

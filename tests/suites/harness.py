@@ -19,11 +19,11 @@ sys.path.insert(0, str(HERE.parent / "interop"))
 import servers  # noqa: E402
 from clients import Account  # noqa: E402
 from mapping import User  # noqa: E402
-from servers import BIN, CACHE, Server, Target  # noqa: E402
+from servers import CACHE, Server, Target  # noqa: E402
 
 
 def configuration(usual: str) -> str:
-    """For suites that write objects of a few bytes, and folder markers: what refuses these has its own tests."""
+    """For suites that write objects of a few bytes, and folder markers: their refusal has its own tests."""
     return usual.replace("[policy]\n", '[policy]\nfolder_markers = "store"\n') + (
         "\n[limits]\nobject_bytes_min = 0\n"
     )
@@ -49,7 +49,7 @@ class Lab:
     data: Path
 
     def users(self, side: str, count: int) -> list[User]:
-        """The suite's users, with the same keys on both sides; folders differ only in one name of one length."""
+        """The suite's users, with the same keys on both sides; their folders' names are of one length."""
         users = []
         for number, name in enumerate(IDENTITIES[:count]):
             account = Account(self.target, self.target.identities[name])
@@ -64,7 +64,9 @@ class Lab:
             users.append(User(f"SUITEUSER{number:011}", f"secret-of-the-suite-{number}", *at_server, folder))
         return users
 
-    def side(self, name: str, users_count: int = 1, endpoints_count: int = 1) -> Side:
+    def side(
+        self, name: str, users_count: int = 1, endpoints_count: int = 1, lists_buckets: bool = True
+    ) -> Side:
         """Starts the gateway of a side; behind each endpoint are buckets of its own."""
         ports = [servers.free_port() for _ in range(endpoints_count)]
         users = self.users(name, users_count)
@@ -78,6 +80,7 @@ class Lab:
                     "upstream": self.target.endpoint if through else self.target.store.endpoint,
                     "bucket": self.target.bucket if through else self.target.store.bucket,
                     "users": [asdict(user) for user in users],
+                    "lists_buckets": lists_buckets,
                 }
             )
         )

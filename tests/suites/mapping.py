@@ -51,7 +51,7 @@ class Names:
         return f"{parts[1] or ''}{self.bucket}{parts[3]}{self.folder(parts[2])}{parts[4]}"
 
     def list_query(self, bucket: str, query: Query) -> Query:
-        """A list of the bucket as a list of its folder: an empty marker stays empty, a prefix there must be."""
+        """A list of the bucket as a list of its folder: an empty marker stays empty, a prefix is needed."""
         folder = self.folder(bucket)
         mapped: Query = []
         for name, value in query:

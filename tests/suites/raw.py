@@ -47,8 +47,8 @@ def send(
 ) -> Answer:
     """Sends a request to `path` in the caller's bucket.
 
-    `signing` is "header", "query" (presigned for 60 s), "expired", "damaged" or "none". With `chunks` the body
-    is aws-chunked with a signature for each.
+    `signing` is "header", "query" (presigned for 60 s), "expired", "damaged" or "none". With `chunks` the
+    body is aws-chunked with a signature for each.
     """
     place = urlsplit(caller.endpoint)
     now = datetime.datetime.now(datetime.UTC)
@@ -118,7 +118,5 @@ def sign(
     method: str, path: str, query: sigv4.Query, headers: Headers, payload: str, date: str, scope: Scope
 ) -> str:
     signed = sorted({name.lower() for name, _ in headers})
-    canonical = sigv4.canonical_request(
-        method, sigv4.canonical_path(path), query, headers, signed, payload
-    )
+    canonical = sigv4.canonical_request(method, sigv4.canonical_path(path), query, headers, signed, payload)
     return scope.sign(sigv4.string_to_sign(date, scope.text, canonical))

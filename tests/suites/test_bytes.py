@@ -18,12 +18,11 @@ from urllib.parse import quote
 import pytest
 
 from cases import CASES, SHARED, Case, Request
-from harness import HERE, Lab, lab
+from harness import HERE, SIDES, Lab, lab
 from raw import Answer, Caller, send
 
 REVIEWED = tomllib.loads((HERE / "bytes.toml").read_text())
 ANYWHERE, DIFFERENCES = REVIEWED["anywhere"], REVIEWED["difference"]
-SIDES = ("direct", "through")
 # Differences in any answer that were met, for the last test.
 met: set[str] = set()
 
@@ -206,7 +205,8 @@ def test_case(sides: Sides, number: int) -> None:
     here = [entry for entry in DIFFERENCES if case.name in entry["cases"]]
     must = listed(here, "differences")
     assert must <= found and found - must <= anywhere | listed(here, "may"), (
-        f"unlisted: {sorted(found - must - anywhere - listed(here, 'may'))}; not met: {sorted(must - found)}\n"
+        f"unlisted: {sorted(found - must - anywhere - listed(here, 'may'))}\n"
+        f"not met: {sorted(must - found)}\n"
         f"direct: {direct.status} {direct.headers} {direct.body[:600]!r}\n"
         f"through: {through.status} {through.headers} {through.body[:600]!r}"
     )

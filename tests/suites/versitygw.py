@@ -1,7 +1,7 @@
 """versitygw's suite (`versitygw test`), direct and through Subgate, both at once.
 
-    versitygw.py                     all that can be asked of one bucket, held against versitygw.toml
-    versitygw.py TEST...             these tests alone, with what they say
+versitygw.py                     all that can be asked of one bucket, held against versitygw.toml
+versitygw.py TEST...             these tests alone, with what they say
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import threading
 import time
 import tomllib
 
-from harness import BIN, CACHE, HERE, SIDES, Side, begin_anew, lab
+from harness import HERE, SIDES, Side, begin_anew, lab
 from review import Outcomes, review
+from servers import BIN, CACHE
 
 LIST = HERE / "versitygw.toml"
 # Tests that run at the same time on each side.

@@ -1,7 +1,7 @@
 """HTTP/1.1 messages as they are on the wire: nothing is normalised, so that odd requests stay odd.
 
-Specification: RFC 9112. Heads are text in Latin-1 and keep the order, case and number of their headers; bodies
-are whole in memory, which the suites' sizes allow.
+Specification: RFC 9112. Heads are text in Latin-1 and keep the order, case and number of their headers;
+bodies are whole in memory, which the suites' sizes allow.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Message:
 
     def replace(self, name: str, value: str | None) -> None:
         """Replaces a header's first value in place, adds it where there is none, or removes all of them."""
-        place = next((at for at, (other, _) in enumerate(self.headers) if other.lower() == name.lower()), None)
+        place = next(
+            (at for at, (other, _) in enumerate(self.headers) if other.lower() == name.lower()), None
+        )
         if value is None:
             self.headers = [header for header in self.headers if header[0].lower() != name.lower()]
         elif place is None:
