@@ -39,6 +39,8 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.store.verifies, StoreChecks { sha256: false, content_md5: true, checksum: false });
     assert_eq!(config.store.storage_classes, ["STANDARD"]);
     assert_eq!(config.store.checksums, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]);
+    assert_eq!((config.store.outage_wait_seconds_max, config.store.outage_waiters_max), (5, 64));
+    assert_eq!(config.store.outage_failures_max, 5);
     assert_eq!(config.policy.roots(), ["data/"]);
     let registry = place.0.path().join("registry.json");
     assert!(matches!(&config.chain.source, ChainSource::File(file) if *file == registry));
@@ -103,6 +105,9 @@ fn every_error_is_reported_at_once_with_its_setting() {
             storage_classes = ["STANDARD", "DEEP ARCHIVE"]
             checksums = ["crc32"]
             credentials = { path = "x" }
+            outage_wait_seconds_max = 6
+            outage_waiters_max = -1
+            outage_failures_max = "many"
             [session]
             issue_with = "b"
             keys = [{ id = "a", file = "missing.key" }, { id = "b", env = "SUBGATE_TEST_UNSET" }]
@@ -143,6 +148,9 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "store.storage_classes: \"DEEP ARCHIVE\" is not a storage class",
         "store.checksums: \"crc32\" is not in a list of CRC32, CRC32C",
         "store.credentials: is not \"environment\"",
+        "store.outage_wait_seconds_max: 6 is not a whole number",
+        "store.outage_waiters_max: -1 is not a whole number",
+        "store.outage_failures_max: \"many\" is not a whole number",
         "session.keys[0].file: ",
         "session.keys[1].env: the environment variable SUBGATE_TEST_UNSET is not set",
         "session.receiver: is missing",

@@ -157,15 +157,49 @@ impl Policy {
 
     fn check(&self, caller: &Caller, action: Action, key: &str) -> Result<()> {
         check_key(key)?;
-        let rights = self.rights.of(caller.role);
+        let may = match caller.role {
+            Role::Miner | Role::Validator => self.may(caller, caller.role, action, key),
+            Role::Undecided => {
+                let may = self.may(caller, Role::Miner, action, key);
+                if may != self.may(caller, Role::Validator, action, key) {
+                    return Err(role_undecided());
+                }
+                may
+            }
+        };
+        if may { Ok(()) } else { Err(self.denied(caller, action)) }
+    }
+
+    fn may(&self, caller: &Caller, role: Role, action: Action, key: &str) -> bool {
+        let rights = self.rights.of(role);
         let own = rights.own.contains(action)
             && self.templates.iter().any(|template| template.owns(&caller.owner, key));
-        let all = rights.all.contains(action) && self.roots.iter().any(|root| key.starts_with(root.as_str()));
-        if own || all { Ok(()) } else { Err(self.denied(caller, action)) }
+        own || rights.all.contains(action) && self.roots.iter().any(|root| key.starts_with(root.as_str()))
     }
 
     /// Decides on a list, and writes into the request the prefix with which it may go on.
     fn authorise_list(&self, caller: &Caller, request: &mut Request) -> Result<Way> {
+        match caller.role {
+            Role::Miner | Role::Validator => self.list_way(caller, request),
+            // A miner's list of what is above its folders is whole and short: what both would see counts.
+            Role::Undecided => {
+                let as_role = |role| Caller { role, ..caller.clone() };
+                let mut of_validator = request.clone();
+                let validators = self.list_way(&as_role(Role::Validator), &mut of_validator);
+                match (self.list_way(&as_role(Role::Miner), request), validators) {
+                    (Ok(miners), Ok(validators))
+                        if miners == validators && request.query == of_validator.query =>
+                    {
+                        Ok(miners)
+                    }
+                    (Err(refusal), Err(_)) => Err(refusal),
+                    (Ok(_), Ok(_) | Err(_)) | (Err(_), Ok(_)) => Err(role_undecided()),
+                }
+            }
+        }
+    }
+
+    fn list_way(&self, caller: &Caller, request: &mut Request) -> Result<Way> {
         let query = |name| request.query.get(name).unwrap_or_default();
         let prefix = query("prefix");
         check_prefix(prefix)?;
@@ -271,6 +305,17 @@ impl Policy {
         };
         Error::new(Code::AccessDenied, message)
     }
+}
+
+/// The answer where miner and validator are told different things, and nobody can say which of them this is:
+/// an outage of what decides, and no refusal (P38).
+pub(crate) fn role_undecided() -> Error {
+    Error::new(
+        Code::ServiceUnavailable,
+        "Your hotkey has a validator permit, and its stake could not be read from the chain yet, so nobody \
+         can say what you may do here. Please retry later.",
+    )
+    .detail("the metagraph has not been read since the start; look at chain_events of /snapshot")
 }
 
 /// Who answers a permitted list.

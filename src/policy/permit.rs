@@ -25,7 +25,7 @@ pub struct Permit<'a> {
 }
 
 /// The way a permitted request is served, with what was decided about it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Bucket(BucketOperation),
     Folders(Vec<String>),

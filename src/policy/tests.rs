@@ -381,3 +381,33 @@ fn p31_each_key_of_a_batch_is_judged() {
     let refused: Vec<_> = refused.iter().map(|(object, error)| (&object.key, error.code)).collect();
     assert_eq!(refused, [(&foreign, Code::AccessDenied), (&outside, Code::InvalidArgument)]);
 }
+
+#[test]
+fn p38_who_may_be_a_validator_or_not_is_refused_nothing_that_validators_may() {
+    let policy = policy(&["data/{source}/{coldkey}/"]);
+    let me = caller(1, Role::Undecided);
+    let decided = |method: &str, target: &str| {
+        let permit = policy.authorise(&me, request(method, target, &[]));
+        permit.map(|_| ()).map_err(|error| error.code)
+    };
+    let (own, other) = (account(101).to_ss58(), account(102).to_ss58());
+    // What both roles may, and what neither may.
+    for method in ["GET", "PUT", "DELETE"] {
+        assert_eq!(decided(method, &format!("/b/data/x/{own}/f")), Ok(()), "{method}");
+    }
+    assert_eq!(decided("GET", &format!("/b?list-type=2&prefix=data/x/{own}/")), Ok(()));
+    assert_eq!(decided("PUT", &format!("/b/data/x/{other}/f")), Err(Code::AccessDenied));
+    assert_eq!(decided("DELETE", &format!("/b/data/x/{other}/f")), Err(Code::AccessDenied));
+    assert_eq!(decided("GET", "/b/elsewhere/f"), Err(Code::AccessDenied));
+    assert_eq!(decided("GET", "/b?list-type=2&prefix=elsewhere/"), Err(Code::AccessDenied));
+    // What validators alone may, and what looks whole to a miner and is not to a validator.
+    for target in [
+        format!("/b/data/x/{other}/f"),
+        format!("/b?list-type=2&prefix=data/x/{other}/"),
+        "/b?list-type=2&prefix=data/&delimiter=/".to_owned(),
+        "/b?list-type=2&prefix=data/x/&delimiter=/".to_owned(),
+        "/b?list-type=2".to_owned(),
+    ] {
+        assert_eq!(decided("GET", &target), Err(Code::ServiceUnavailable), "{target}");
+    }
+}

@@ -102,7 +102,7 @@ impl Proxy {
         };
         let (body, abort) = StoreBody::upload(upload, payload_hash);
         let answer = tokio::select! {
-            answer = self.store.send(permit.outbound(headers), body, exchange.now) => answer,
+            answer = self.store.send(permit.outbound(headers), body, exchange.moment()) => answer,
             // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper
             // notices that nobody waits for the answer.
             lost = self.access.registration_lost(permit.caller()) => {

@@ -44,7 +44,7 @@ pub(super) async fn forward(
     outbound: Outbound,
     body: StoreBody,
 ) -> Result<Answer> {
-    let response = store.send(outbound, body, exchange.now).await?;
+    let response = store.send(outbound, body, exchange.moment()).await?;
     answer(store, exchange, operation, response).await
 }
 

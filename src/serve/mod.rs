@@ -81,8 +81,8 @@ pub enum ServeError {
     #[error("chain.file: {0}")]
     Registry(#[from] crate::chain::RegistryFileError),
     /// TLS towards the chain cannot be set up.
-    #[error("chain.endpoints: {0}")]
-    Chain(#[from] rustls::Error),
+    #[error("chain.ca_file: {0}")]
+    Chain(#[from] crate::tls::TlsError),
     /// The store's client cannot be made.
     #[error("{0}")]
     Store(#[from] crate::store::StoreClientError),
