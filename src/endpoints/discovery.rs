@@ -3,8 +3,8 @@
 //!
 //! Invariants: what is listed is what a validator's permit allows; a list that could not be completed is an
 //! error and never a short list, save that each miner has its share of folders and of pages, that the
-//! directories above the identity have theirs ([`sweep`]), and that what is left out is told; one discovery of
-//! a kind runs at a time, whoever asks.
+//! directories above the identity have theirs ([`sweep`]), and that what is left out is told; one discovery
+//! of a kind runs at a time, whoever asks.
 
 mod lists;
 mod paths;

@@ -5,7 +5,7 @@
 //! So these directories are not listed one by one. A sweep walks the keys in their order, a thousand on a
 //! page, and steps over the rest of each folder that a page ended in: small directories cost a miner who
 //! makes them a thousand objects for one page. Where the folders are large, the directories are listed side
-//! by side instead, more of them each time.
+//! by side instead, more of them each time up to a bound.
 //!
 //! A sweep has a budget of pages and of time. The next one goes on where it stopped, around the whole, and
 //! what was found before stays until the sweep comes by again: nobody's directories hide those of others by
@@ -33,8 +33,9 @@ use crate::{
 /// With fewer folders on a page of keys than this, directories are listed one by one for a while.
 const FOLDERS_PER_PAGE_MIN: usize = 8;
 
-/// Directories that are listed side by side at first and, after doubling, at last.
-const DIRECTORIES_AT_ONCE: (usize, usize) = (32, 512);
+/// Directories that are listed one by one before the next page of keys, at first and, after doubling, at
+/// last. Small ones among them cost a page each: who makes them has paid with the page that held few folders.
+const DIRECTORIES_AT_ONCE: (usize, usize) = (32, 128);
 
 /// What a sweep leaves for the next one.
 #[derive(Debug, Default)]
@@ -207,7 +208,7 @@ impl<'a> Sweep<'a> {
         let is_all = page.next.is_none() && page.names.len() < at_once;
         let directories: Vec<String> =
             std::iter::once(first.to_owned()).chain(page.names).take(at_once).collect();
-        let this = &*self;
+        let this = self;
         let lists = directories.into_iter().map(|directory| async move {
             let mut found = Vec::new();
             for path in this.innermost(&directory) {
