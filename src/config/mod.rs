@@ -106,6 +106,20 @@ impl Config {
             _ => Err(errors),
         }
     }
+
+    /// What is no fault and should be changed all the same: each names its setting, and says what to do.
+    pub fn warnings(&self) -> Vec<String> {
+        let open = |template: &Template| {
+            let variable = template.open_variable_above()?;
+            Some(format!(
+                "policy.folders: {:?} has the open variable {{{variable}}} above the identity, so one miner \
+                 can make so many of these directories that validators' lists of miners stay incomplete; put \
+                 {{{variable}}} below {{hotkey}} or {{coldkey}}, or give it a list of values",
+                template.as_str()
+            ))
+        };
+        self.policy.templates().iter().filter_map(open).collect()
+    }
 }
 
 fn syntax_error(text: &str, error: &toml::de::Error) -> String {

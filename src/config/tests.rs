@@ -276,3 +276,16 @@ fn p15_only_configured_networks_are_trusted() {
         !edge.trusts("11.0.0.1".parse().unwrap()) && !Edge::default().trusts("127.0.0.1".parse().unwrap())
     );
 }
+
+#[test]
+fn an_open_variable_above_the_identity_is_a_warning_and_no_fault() {
+    let place = Place::new();
+    assert_eq!(place.parse(LEAST).unwrap().warnings(), Vec::<String>::new());
+    let open = "policy.folders = [\"data/{job}/{coldkey}/\", \"own/{hotkey}/{job}/\"]\n\
+                policy.variables.job = { pattern = \"[a-z]+\" }\n";
+    let warnings = place.parse(&format!("{LEAST}{open}")).unwrap().warnings();
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    for words in ["policy.folders", "data/{job}/{coldkey}/", "put {job} below"] {
+        assert!(warning.contains(words), "{warning}");
+    }
+}

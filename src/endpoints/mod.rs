@@ -108,14 +108,10 @@ impl Endpoints {
                 let result = self.vended.miner_access(exchange, body).await;
                 json::respond(result, &mut exchange.record)
             }
-            Endpoint::FolderUrls => {
-                // The turn lasts until the answer is written.
-                let (result, _turn) = match self.vended.folder_urls(exchange, body).await {
-                    Ok((urls, turn)) => (Ok(urls), Some(turn)),
-                    Err(refusal) => (Err(refusal), None),
-                };
-                json::respond(result, &mut exchange.record)
-            }
+            Endpoint::FolderUrls => match self.vended.folder_urls(exchange, body).await {
+                Ok(pieces) => json::made(pieces),
+                Err(refusal) => json::respond(Err::<(), _>(refusal), &mut exchange.record),
+            },
             Endpoint::FileUrls => {
                 let result = self.vended.file_urls(exchange, body).await;
                 json::respond(result, &mut exchange.record)

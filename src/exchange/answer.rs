@@ -20,6 +20,7 @@ use crate::{
         bounded::collect_bounded,
         failure::BoxError,
         late_error::LateError,
+        made::{MadeBody, Pieces},
         pace::Pace,
     },
     error::{Error, Result},
@@ -60,6 +61,8 @@ pub(crate) enum Content {
     Xml(Box<AnswerXml<Incoming>>),
     /// The same, which may turn out to be an error.
     MayFail(Box<AnswerXml<LateError<Incoming, ReplaceError>>>),
+    /// Made here, piece by piece.
+    Made(MadeBody),
 }
 
 impl std::fmt::Debug for Content {
@@ -69,6 +72,7 @@ impl std::fmt::Debug for Content {
             Self::Store(_) => "Store",
             Self::Xml(_) => "Xml",
             Self::MayFail(_) => "MayFail",
+            Self::Made(_) => "Made",
         })
     }
 }
@@ -95,6 +99,7 @@ impl Body for Content {
             }
             Self::Xml(body) => Pin::new(body.as_mut()).poll_frame(context).map_err(Into::into),
             Self::MayFail(body) => Pin::new(body.as_mut()).poll_frame(context).map_err(Into::into),
+            Self::Made(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
         }
     }
 
@@ -104,6 +109,7 @@ impl Body for Content {
             Self::Store(body) => body.is_end_stream(),
             Self::Xml(body) => body.is_end_stream(),
             Self::MayFail(body) => body.is_end_stream(),
+            Self::Made(body) => body.is_end_stream(),
         }
     }
 
@@ -113,6 +119,7 @@ impl Body for Content {
             Self::Store(body) => body.size_hint(),
             Self::Xml(body) => body.size_hint(),
             Self::MayFail(body) => body.size_hint(),
+            Self::Made(body) => body.size_hint(),
         }
     }
 }
@@ -126,6 +133,13 @@ impl Answer {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         Self { status, headers, content: Content::Whole(body), late_error: None, note: None }
+    }
+
+    /// An answer whose body is made piece by piece, as the client reads it.
+    pub(crate) fn made(status: StatusCode, content_type: &'static str, pieces: Pieces) -> Self {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        let content = Content::Made(MadeBody::new(pieces));
+        Self { status, headers, content, late_error: None, note: None }
     }
 
     /// S3's XML, as this server says it.
