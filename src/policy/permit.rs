@@ -86,6 +86,17 @@ pub struct RootsPermit<'p> {
 #[derive(Debug, Clone, Copy)]
 pub struct RootList<'p>(&'p str);
 
+/// Where a page of a root begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageStart {
+    /// At its first key.
+    First,
+    /// Behind this key.
+    After(String),
+    /// Where this continuation token of the store leads.
+    Token(String),
+}
+
 /// See [`Permitted::List`].
 #[derive(Debug, Clone, Copy)]
 pub struct ListPermit<'p>(&'p Permit<'p>);
@@ -223,9 +234,9 @@ impl<'p> RootList<'p> {
         self.0
     }
 
-    /// At most `keys_max` keys of the root, those behind `after`.
-    pub fn page(&self, after: Option<&str>, keys_max: usize) -> Outbound {
-        Outbound::root_page(self.0, after, keys_max)
+    /// At most `keys_max` keys of the root, those from `start`.
+    pub fn page(&self, start: &PageStart, keys_max: usize) -> Outbound {
+        Outbound::root_page(self.0, start, keys_max)
     }
 }
 
