@@ -6,8 +6,8 @@
 //!
 //! Invariants:
 //! - A trailer is known by its algorithm, and it is known exactly where the framing has one.
-//! - A body leaves with one trailer at most: the one with which it arrived, or a checksum of this server's own
-//!   where the store would be told of none.
+//! - A body leaves with one trailer at most: the one with which it arrived, or a checksum of this server's
+//!   own where the store would be told of none.
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -125,8 +125,8 @@ impl Plan {
         Self { departure: Departure::ClientsTrailer { chunk_bytes }, ..self }
     }
 
-    /// The body leaves with a checksum by `algorithm` that is made here, whether or not it arrived with one: in
-    /// chunks of `chunk_bytes`, at least 8 KiB.
+    /// The body leaves with a checksum by `algorithm` that is made here, whether or not it arrived with one:
+    /// in chunks of `chunk_bytes`, at least 8 KiB.
     #[must_use]
     pub fn add_trailer(self, algorithm: ChecksumAlgorithm, chunk_bytes: u64) -> Self {
         Self { departure: Departure::OwnTrailer { algorithm, chunk_bytes }, ..self }

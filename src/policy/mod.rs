@@ -16,11 +16,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 pub use folder_key::FolderMarkers;
 use folder_key::Place;
-pub use outbound::{Outbound, OutboundParts};
+pub use outbound::{Outbound, OutboundParts, PageStart};
 use permit::Way;
 pub use permit::{
     BucketOperation, CompletePermit, CopyPermit, DeletePermit, FolderKey, FolderKeyPermit, ForwardPermit,
-    ListPermit, PageStart, Permit, Permitted, RootList, RootsPermit, UploadPermit,
+    ListPermit, Permit, Permitted, RootList, RootsPermit, UploadPermit,
 };
 pub use rights::{Action, Rights, RoleRights};
 pub use template::{Bound, Standing, Template, Values};

@@ -5,7 +5,7 @@
 
 use http::Method;
 
-use super::{PageStart, Policy};
+use super::Policy;
 use crate::s3::{
     CopySource, ForwardedHeaders, Request, SDK_QUERY_NAME,
     listing::{CONTINUATION_TOKEN, START_AFTER},
@@ -35,6 +35,17 @@ pub struct OutboundParts {
     pub headers: ForwardedHeaders,
     /// The source of a copy, named as the client names it.
     pub copy_source: Option<CopySource>,
+}
+
+/// Where a page of a root begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageStart {
+    /// At its first key.
+    First,
+    /// Behind this key.
+    After(String),
+    /// Where this continuation token of the store leads.
+    Token(String),
 }
 
 impl Outbound {

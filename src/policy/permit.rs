@@ -4,7 +4,7 @@
 //! type of its own, which hands out the requests to the store that belong to it and no others.
 
 use super::{
-    Action, Caller, Outbound, Policy,
+    Action, Caller, Outbound, PageStart, Policy,
     folder_key::{self, Kind, Place},
 };
 use crate::{
@@ -85,17 +85,6 @@ pub struct RootsPermit<'p> {
 /// Leave to list one root.
 #[derive(Debug, Clone, Copy)]
 pub struct RootList<'p>(&'p str);
-
-/// Where a page of a root begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PageStart {
-    /// At its first key.
-    First,
-    /// Behind this key.
-    After(String),
-    /// Where this continuation token of the store leads.
-    Token(String),
-}
 
 /// See [`Permitted::List`].
 #[derive(Debug, Clone, Copy)]

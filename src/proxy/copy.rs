@@ -1,8 +1,9 @@
 //! CopyObject and UploadPartCopy: two permissions, and the size of the source (P30).
 //!
 //! A whole copy is judged by its source, as the store shows it: its size, and the client's conditions on it.
-//! The copy is then held to that very source by its ETag, and where another took its place meanwhile, that one
-//! is judged and copied. A part is judged by the sum at completion, and its conditions go on to the store.
+//! The copy is then held to that very source by its ETag, and where another took its place meanwhile, that
+//! one is judged and copied. A part is judged by the sum at completion, and its conditions go on to the
+//! store.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 

@@ -2,8 +2,8 @@
 //! prefix, in order, and they are paged as one list. The empty prefix never goes to the store.
 //!
 //! The continuation token is the last key of the page, percent-encoded: roots lie apart, so a key says in
-//! which of them the list goes on. A store may answer with a page that has no key and goes on (RGW does behind
-//! many deleted keys): its own token is followed then, up to a bound.
+//! which of them the list goes on. A store may answer with a page that has no key and goes on (as behind many
+//! deleted keys): its own token is followed then, up to a bound.
 
 use super::{
     Proxy,

@@ -39,8 +39,8 @@ pub(crate) fn check_prefix(prefix: &str) -> Result<()> {
     }
 }
 
-/// Checks the marker of a list: its length alone. Keys are compared with a marker and no store opens it, and a
-/// list that came to a key of any spelling has to go on behind it.
+/// Checks the marker of a list: its length alone. Keys are compared with a marker and no store opens it, and
+/// a list that came to a key of any spelling has to go on behind it.
 pub(crate) fn check_marker(marker: &str) -> Result<()> {
     check_length(marker)
 }

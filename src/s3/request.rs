@@ -60,8 +60,9 @@ impl Request {
         if bucket == Some("") {
             return Err(Error::new(Code::InvalidURI, "The request target has an empty bucket name."));
         }
-        // No value of S3's has one but the name of a key, with which keys are compared; and a store that copies `response-…` into its answer as it is could be
-        // made to answer the next request on that connection, which is another client's.
+        // No value of S3's has one but a marker, with which keys are compared; and a store that copies
+        // `response-…` into its answer as it is could be made to answer the next request on that connection,
+        // which is another client's.
         let is_refused =
             |name: &str, value: &str| !MARKERS.contains(&name) && value.chars().any(char::is_control);
         if let Some((name, _)) = query.iter().find(|(name, value)| is_refused(name, value)) {

@@ -183,7 +183,8 @@ async fn a_form_is_stored_by_either_signature_and_answered_as_s3_does() {
             );
             let seen = server.store.last();
             assert_eq!(seen.method, "PUT");
-            assert_eq!(seen.header("content-length"), Some(size.to_string().as_str()));
+            assert_eq!(seen.header("x-amz-decoded-content-length"), Some(size.to_string().as_str()));
+            assert_eq!(seen.header("content-length"), Some(seen.body.len().to_string().as_str()));
             assert_eq!(seen.header("content-type"), Some("application/x-parquet"));
             assert_eq!(seen.header("x-amz-meta-job"), Some("j1"));
             assert_eq!(seen.header("x-amz-storage-class"), Some("STANDARD"));
