@@ -19,7 +19,9 @@ pub use secrets::SessionKey;
 pub use section::ConfigErrors;
 use section::Section;
 pub use server::{Edge, Server};
-pub use store::{CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers};
+pub use store::{
+    BrokenUploads, CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers,
+};
 
 use crate::{
     chain::AccountId,

@@ -23,6 +23,8 @@ pub struct Store {
     pub credentials: CredentialSource,
     /// How checksums in trailers are handled.
     pub trailers: Trailers,
+    /// What the store does with an upload that breaks off.
+    pub broken_uploads: BrokenUploads,
     /// The checksum algorithms that the store knows, by their names in upper case.
     pub checksums: Vec<String>,
     /// What the store checks by itself.
@@ -86,6 +88,15 @@ pub enum Trailers {
     Translate,
 }
 
+/// What the store does with an upload that breaks off before its declared length (P64).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenUploads {
+    /// It keeps nothing.
+    Refused,
+    /// It keeps what had arrived as an object.
+    Kept,
+}
+
 /// What the store checks by itself, so that they need not be checked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreChecks {
@@ -127,6 +138,11 @@ impl Store {
             &[("forward", Trailers::Forward), ("translate", Trailers::Translate)],
             Trailers::Forward,
         );
+        let broken_uploads = section.word(
+            "broken_uploads",
+            &[("refused", BrokenUploads::Refused), ("kept", BrokenUploads::Kept)],
+            BrokenUploads::Refused,
+        );
         let checksums = read_checksums(&mut section);
         let verifies = read_checks(&mut section);
         let storage_classes = read_storage_classes(&mut section);
@@ -146,6 +162,7 @@ impl Store {
             addressing,
             credentials: credentials?,
             trailers,
+            broken_uploads,
             checksums,
             verifies,
             storage_classes,

@@ -38,6 +38,7 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
     assert_eq!(config.store.verifies, StoreChecks { sha256: false, content_md5: true, checksum: false });
     assert_eq!(config.store.storage_classes, ["STANDARD"]);
+    assert_eq!(config.store.broken_uploads, BrokenUploads::Refused);
     assert_eq!(config.store.checksums, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]);
     assert_eq!((config.store.outage_wait_seconds_max, config.store.outage_waiters_max), (5, 64));
     assert_eq!(config.store.outage_failures_max, 5);
@@ -101,6 +102,7 @@ fn every_error_is_reported_at_once_with_its_setting() {
             [store]
             endpoint = "ftp://store/path"
             trailers = "drop"
+            broken_uploads = "mended"
             verifies = ["crc"]
             storage_classes = ["STANDARD", "DEEP ARCHIVE"]
             checksums = ["crc32"]
@@ -144,6 +146,7 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "bucket.name: \"docs\" is the name of an endpoint",
         "store.endpoint: \"ftp://store/path\" is not a URL",
         "store.trailers: \"drop\" is not \"forward\" or \"translate\"",
+        "store.broken_uploads: \"mended\" is not \"refused\" or \"kept\"",
         "store.verifies: \"crc\" is not in",
         "store.storage_classes: \"DEEP ARCHIVE\" is not a storage class",
         "store.checksums: \"crc32\" is not in a list of CRC32, CRC32C",

@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 pub use folder_key::FolderMarkers;
 use folder_key::Place;
-pub use outbound::{Outbound, OutboundParts};
+pub use outbound::{Outbound, OutboundParts, PageStart};
 use permit::Way;
 pub use permit::{
     BucketOperation, CompletePermit, CopyPermit, DeletePermit, FolderKey, FolderKeyPermit, ForwardPermit,
@@ -30,8 +30,8 @@ use crate::{
     error::{Code, Error, Result},
     s3::{
         Operation, Request,
-        key::{check_key, check_prefix},
-        listing::{CONTINUATION_TOKEN, START_AFTER, is_continued},
+        key::{check_key, check_marker, check_prefix},
+        listing::{self, CONTINUATION_TOKEN, MARKERS, START_AFTER, is_continued},
     },
 };
 
@@ -221,14 +221,17 @@ impl Policy {
         let stays_inside =
             |marker: &str| prefix.starts_with(marker) || self.standing(caller, marker) == Standing::Inside;
         let is_continued = is_continued(&request.query);
-        for name in ["marker", START_AFTER, "key-marker"] {
+        for name in MARKERS {
             if name == START_AFTER && is_continued {
                 continue;
             }
-            let marker = query(name);
-            check_prefix(marker)?;
-            if !stays_inside(marker) && matches!(listed, Listed::ByStore(_)) {
-                return Err(self.denied(caller, Action::List));
+            let marker = listing::marker(&request.query, name);
+            check_marker(&marker)?;
+            if !stays_inside(&marker) {
+                check_prefix(&marker)?;
+                if matches!(listed, Listed::ByStore(_)) {
+                    return Err(self.denied(caller, Action::List));
+                }
             }
         }
         // Beside a token it is an echo at most: what would be refused without one is left out.
@@ -239,9 +242,16 @@ impl Policy {
             Listed::Here(prefixes) => Ok(Way::Folders(prefixes)),
             Listed::Roots(roots) => Ok(Way::Roots(roots)),
             Listed::ByStore(prefix) => {
-                let mut forwarded = std::mem::take(&mut request.query)
-                    // Whose account the objects are in is the store's business (P63).
-                    .without(|name| matches!(name, "prefix" | "fetch-owner"));
+                let query = std::mem::take(&mut request.query);
+                let given = MARKERS.into_iter().filter(|name| query.get(name).is_some());
+                let markers: Vec<_> =
+                    given.map(|name| (name, listing::marker(&query, name).into_owned())).collect();
+                // Whose account the objects are in is the store's business (P63).
+                let mut forwarded =
+                    query.without(|name| matches!(name, "prefix" | "fetch-owner") || MARKERS.contains(&name));
+                for (name, marker) in markers {
+                    forwarded.push(name, marker)?;
+                }
                 forwarded.push("prefix", prefix)?;
                 request.query = forwarded.without(|name| name == START_AFTER && drops_start_after);
                 Ok(Way::List)

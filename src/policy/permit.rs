@@ -4,7 +4,7 @@
 //! type of its own, which hands out the requests to the store that belong to it and no others.
 
 use super::{
-    Action, Caller, Outbound, Policy,
+    Action, Caller, Outbound, PageStart, Policy,
     folder_key::{self, Kind, Place},
 };
 use crate::{
@@ -223,9 +223,9 @@ impl<'p> RootList<'p> {
         self.0
     }
 
-    /// At most `keys_max` keys of the root, those behind `after`.
-    pub fn page(&self, after: Option<&str>, keys_max: usize) -> Outbound {
-        Outbound::root_page(self.0, after, keys_max)
+    /// At most `keys_max` keys of the root, those from `start`.
+    pub fn page(&self, start: &PageStart, keys_max: usize) -> Outbound {
+        Outbound::root_page(self.0, start, keys_max)
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
     access::Access,
     auth::{Payload, Verified},
     body::{content_check::ChecksumHeaders, pace::Pace},
-    config::{Endpoints, Limits, Store as StoreSettings, StoreChecks, Trailers},
+    config::{BrokenUploads, Endpoints, Limits, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     policy::Permitted,
@@ -61,6 +61,8 @@ pub(crate) struct Proxy {
     limits: Limits,
     /// What becomes of a checksum in a trailer.
     trailers: Trailers,
+    /// What the store does with an upload that breaks off.
+    broken_uploads: BrokenUploads,
     /// What the store proves itself, so that it is not proven here.
     verified_by_store: StoreChecks,
     /// The storage classes that clients may ask for.
@@ -91,6 +93,7 @@ impl Proxy {
             store,
             limits,
             trailers: settings.trailers,
+            broken_uploads: settings.broken_uploads,
             verified_by_store: settings.verifies,
             storage_classes: settings.storage_classes.clone(),
             checksums_of_store: settings.checksums.clone(),

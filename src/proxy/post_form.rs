@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 
 use super::{
     Proxy, check_head,
-    put::{Planned, rewrite},
+    put::{ClientForm, Planned, rewrite},
     sizes, storage_class,
 };
 use crate::{
@@ -129,6 +129,7 @@ impl Proxy {
     ) -> Result<Answer> {
         let expected = self.expected_digests(&Payload::Unsigned, fields)?;
         let plan = Plan::new(Framing::Plain, file.bytes(), expected);
+        let plan = self.guard(plan, permit, &forwarded, ClientForm::Framed);
         let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned)?;
         let body = ClientBody::FormFile(Box::new(file));
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await

@@ -17,7 +17,7 @@ use crate::{
         upload::Upload,
         verifying::VerifyingBody,
     },
-    config::Trailers,
+    config::{BrokenUploads, Trailers},
     error::Result,
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
@@ -34,6 +34,34 @@ const LETTING_GO_TIME_MAX: Duration = Duration::from_secs(1);
 
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+
+/// The checksums that this server makes of its own, the one that every store with trailers knows first; all
+/// cost next to nothing.
+const OWN_CHECKSUMS: [ChecksumAlgorithm; 3] =
+    [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Crc32c];
+
+/// By what a store that got a body from its client would see where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientForm {
+    /// Its signed sha256, which goes on.
+    Signed,
+    /// The form in which it comes, which is taken off here: chunks, or a form's last boundary.
+    Framed,
+    /// Its declared length alone.
+    Bare,
+}
+
+impl ClientForm {
+    fn of(payload: &Payload) -> Self {
+        match payload {
+            Payload::Sha256(_) => Self::Signed,
+            Payload::SignedChunks(_) | Payload::SignedChunksTrailer(_) | Payload::UnsignedTrailer => {
+                Self::Framed
+            }
+            Payload::Unsigned => Self::Bare,
+        }
+    }
+}
 
 /// A body as its client sends it, with what the request says of it.
 pub(super) struct SentBody<'a> {
@@ -77,7 +105,16 @@ impl Proxy {
         decoded_bytes: u64,
     ) -> Result<Answer> {
         let SentBody { headers, payload, body } = sent;
-        let plan = self.plan(payload, headers, decoded_bytes)?;
+        let framing = Framing::of(payload, headers)?;
+        let plan = Plan::new(framing, decoded_bytes, self.expected_digests(payload, headers)?);
+        let plan = match (self.trailers, plan.trailer()) {
+            (Trailers::Forward, Some(algorithm)) if self.does_store_know(algorithm) => {
+                plan.forward_trailer(STORE_CHUNK_BYTES)
+            }
+            (Trailers::Forward | Trailers::Translate, Some(_) | None) => {
+                self.guard(plan, permit, &forwarded, ClientForm::of(payload))
+            }
+        };
         let payload_hash = rewrite(&mut forwarded, &plan, payload)?;
         let body = ClientBody::Plain(body);
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
@@ -127,15 +164,32 @@ impl Proxy {
         answer
     }
 
-    /// What the client promised of its body, and in which form it goes on.
-    fn plan(&self, payload: &Payload, headers: &HeaderMap, decoded_bytes: u64) -> Result<Plan> {
-        let framing = Framing::of(payload, headers)?;
-        let plan = Plan::new(framing, decoded_bytes, self.expected_digests(payload, headers)?);
-        let is_known = plan.trailer().is_some_and(|algorithm| self.does_store_know(algorithm));
-        Ok(match self.trailers {
-            Trailers::Forward if is_known => plan.forward_trailer(STORE_CHUNK_BYTES),
-            Trailers::Forward | Trailers::Translate => plan,
-        })
+    /// Adds a checksum of this server's own to an object by which its store could not tell a torn body from a
+    /// whole one (P64).
+    ///
+    /// Not to a part: some stores take no other checksum for it than that of which its upload was created
+    /// (MinIO, versitygw). A torn part has an ETag that no answer told its client.
+    pub(super) fn guard(
+        &self,
+        plan: Plan,
+        permit: UploadPermit<'_>,
+        forwarded: &ForwardedHeaders,
+        form: ClientForm,
+    ) -> Plan {
+        let is_guarded = match (form, self.broken_uploads, self.trailers) {
+            (ClientForm::Signed, _, _) | (_, _, Trailers::Translate) => false,
+            (ClientForm::Framed, BrokenUploads::Refused | BrokenUploads::Kept, Trailers::Forward) => true,
+            (ClientForm::Bare, BrokenUploads::Refused, Trailers::Forward) => false,
+            (ClientForm::Bare, BrokenUploads::Kept, Trailers::Forward) => true,
+        };
+        // Of nothing there is no part, and a digest in a header says it as well.
+        if !is_guarded || permit.is_part() || plan.decoded_bytes() == 0 || forwarded.has_digest() {
+            return plan;
+        }
+        match OWN_CHECKSUMS.into_iter().find(|algorithm| self.does_store_know(*algorithm)) {
+            Some(algorithm) => plan.add_trailer(algorithm, STORE_CHUNK_BYTES),
+            None => plan,
+        }
     }
 
     /// The digests in headers, except those that the store is trusted to check.
@@ -176,6 +230,9 @@ pub(super) fn rewrite(
     headers.set_content_length(plan.outbound_bytes());
     match plan.output() {
         Output::UnsignedTrailer { trailer, .. } => {
+            if plan.trailer() != Some(trailer) {
+                headers.remove_announced_checksum();
+            }
             headers.set_aws_chunked(trailer.header(), plan.decoded_bytes())?;
             Ok(UNSIGNED_TRAILER.into())
         }

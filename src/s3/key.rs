@@ -31,12 +31,18 @@ pub(crate) fn check_key(key: &str) -> Result<()> {
     check(key, path, "object key")
 }
 
-/// Checks a list prefix or marker: as a key, but empty is fine and the last segment may still be incomplete.
+/// Checks a list prefix: as a key, but empty is fine and the last segment may still be incomplete.
 pub(crate) fn check_prefix(prefix: &str) -> Result<()> {
     match prefix.strip_suffix('/').unwrap_or(prefix) {
         "" if prefix.is_empty() => Ok(()),
         path => check(prefix, path, "prefix"),
     }
+}
+
+/// Checks the marker of a list: its length alone. Keys are compared with a marker and no store opens it, and
+/// a list that came to a key of any spelling has to go on behind it.
+pub(crate) fn check_marker(marker: &str) -> Result<()> {
+    check_length(marker)
 }
 
 /// Checks the id of an upload or of a version, which `name` names: no control characters, and no `.` or `..`
@@ -64,12 +70,17 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| matches!(byte, b'/' | b'\\'))
 }
 
-fn check(text: &str, path: &str, what: &str) -> Result<()> {
+fn check_length(text: &str) -> Result<()> {
     if text.len() > KEY_BYTES_MAX {
         return Err(Error::new(Code::KeyTooLongError, "Your key is too long: 1024 bytes of UTF-8 at most.")
             .element("Size", text.len().to_string())
             .element("MaxSizeAllowed", KEY_BYTES_MAX.to_string()));
     }
+    Ok(())
+}
+
+fn check(text: &str, path: &str, what: &str) -> Result<()> {
+    check_length(text)?;
     if text.chars().any(char::is_control) {
         return Err(refused(what, "holds a control character"));
     }

@@ -134,6 +134,31 @@ async fn signed(server: &TestServer, person: &Person, change: impl FnOnce(Form) 
 }
 
 #[tokio::test]
+async fn p64_a_form_that_breaks_off_leaves_no_torn_object() {
+    let server = TestServer::start().await;
+    server.store.keep_torn_uploads();
+    let form = Form::new(&ALICE.file("f"), bytes(3_000_000));
+    let form = form.sign(&server.session(&ALICE).await, &server.host());
+    let body = form.body();
+    let head = format!(
+        "POST /{BUCKET} HTTP/1.1\r\nhost: {}\r\n\
+         content-type: multipart/form-data; boundary=XX\r\ncontent-length: {}\r\n\r\n",
+        server.host(),
+        body.len()
+    );
+    let mut connection = server.connect().await;
+    connection.send(&[head.as_bytes(), &body[..body.len() / 2]].concat()).await;
+    server.store.wait(|seen| !seen.is_empty()).await;
+    drop(connection);
+    server.store.wait(|seen| seen.iter().any(|seen| seen.torn)).await;
+    assert_eq!(server.store.keys(), Vec::<String>::new());
+    // And a whole one arrives, with the checksum by which the store can tell it.
+    assert_eq!(form.send(&server).await.status, 204);
+    assert_eq!(server.store.last().header("x-amz-trailer"), Some("x-amz-checksum-crc32"));
+    assert!(server.store.object(&ALICE.file("f")).unwrap().data == bytes(3_000_000));
+}
+
+#[tokio::test]
 async fn a_form_is_stored_by_either_signature_and_answered_as_s3_does() {
     let server = TestServer::start().await;
     for key in server.both(&ALICE).await {
@@ -158,7 +183,8 @@ async fn a_form_is_stored_by_either_signature_and_answered_as_s3_does() {
             );
             let seen = server.store.last();
             assert_eq!(seen.method, "PUT");
-            assert_eq!(seen.header("content-length"), Some(size.to_string().as_str()));
+            assert_eq!(seen.header("x-amz-decoded-content-length"), Some(size.to_string().as_str()));
+            assert_eq!(seen.header("content-length"), Some(seen.body.len().to_string().as_str()));
             assert_eq!(seen.header("content-type"), Some("application/x-parquet"));
             assert_eq!(seen.header("x-amz-meta-job"), Some("j1"));
             assert_eq!(seen.header("x-amz-storage-class"), Some("STANDARD"));
