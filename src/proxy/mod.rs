@@ -36,7 +36,7 @@ use crate::{
     access::Access,
     auth::{Payload, Verified},
     body::{content_check::ChecksumHeaders, pace::Pace},
-    config::{Endpoints, Limits, Store as StoreSettings, StoreChecks, Trailers},
+    config::{BodyBounds, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     policy::Permitted,
@@ -57,7 +57,7 @@ pub(crate) struct Proxy {
     site: Arc<Site>,
     store: Arc<Store>,
     /// Sizes of objects.
-    limits: Limits,
+    body_bounds: BodyBounds,
     /// What becomes of a checksum in a trailer.
     trailers: Trailers,
     /// What the store proves itself, so that it is not proven here.
@@ -79,16 +79,16 @@ impl Proxy {
         access: Arc<Access>,
         site: Arc<Site>,
         store: Arc<Store>,
-        limits: Limits,
+        body_bounds: BodyBounds,
         settings: &StoreSettings,
         endpoints: &Endpoints,
     ) -> Self {
-        let pace = pace(&limits);
+        let pace = pace(&body_bounds);
         Self {
             access,
             site,
             store,
-            limits,
+            body_bounds,
             trailers: settings.trailers,
             verified_by_store: settings.verifies,
             storage_classes: settings.storage_classes.clone(),
@@ -187,9 +187,9 @@ impl Proxy {
 }
 
 /// How slow a client's body may be, by the configuration.
-pub(crate) fn pace(limits: &Limits) -> Pace {
-    let idle = Duration::from_secs(limits.body_idle_seconds);
-    Pace { idle, rate_min_bytes_per_second: limits.body_bytes_per_second_min, grace: idle }
+pub(crate) fn pace(bounds: &BodyBounds) -> Pace {
+    let idle = Duration::from_secs(bounds.body_idle_seconds);
+    Pace { idle, rate_min_bytes_per_second: bounds.body_bytes_per_second_min, grace: idle }
 }
 
 /// Refuses a head that is too large, or whose framing can be read in two ways.
