@@ -25,6 +25,7 @@ mod doctor;
 mod endpoints;
 mod faults;
 mod house;
+mod limits;
 #[cfg(feature = "dev-store")]
 mod model;
 mod road;

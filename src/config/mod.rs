@@ -7,6 +7,7 @@ mod limits;
 mod secrets;
 mod section;
 mod server;
+mod small_files;
 mod store;
 
 use std::{collections::BTreeMap, path::Path};
@@ -14,11 +15,12 @@ use std::{collections::BTreeMap, path::Path};
 pub use crate::file_access::SecretReaders;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use endpoints::Endpoints;
-pub use limits::{FileName, Limits, SmallFiles};
+pub use limits::{AddressLimits, BodyBounds, Limits, Override, PartyLimits, PrincipalKey, RateLimit};
 pub use secrets::SessionKey;
 pub use section::ConfigErrors;
 use section::Section;
 pub use server::{Edge, Server};
+pub use small_files::{FileName, SmallFiles};
 pub use store::{
     BrokenUploads, CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers,
 };
@@ -46,7 +48,7 @@ pub struct Config {
     pub chain: Chain,
     /// Folders and rights.
     pub policy: Policy,
-    /// Sizes and paces.
+    /// Sizes and paces of bodies, and what one party may take of the server.
     pub limits: Limits,
     /// The endpoints beside S3.
     pub endpoints: Endpoints,

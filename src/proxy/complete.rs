@@ -54,9 +54,8 @@ impl Proxy {
         exchange: &Exchange,
         permit: CompletePermit<'_>,
         mut headers: ForwardedHeaders,
-        body: &[u8],
+        mut parts: Vec<CompletedPart>,
     ) -> Result<Answer> {
-        let mut parts = xml::parse_complete(body)?;
         // A part's checksum was checked when the part came.
         for part in &mut parts {
             let is_known =
@@ -66,7 +65,7 @@ impl Proxy {
         let is_gone = match self.parts(exchange, permit).await? {
             Parts::There(there) => {
                 let sum = sum(&parts, &there)?;
-                if let Err(error) = sizes::check_object(&self.limits, permit.key(), sum) {
+                if let Err(error) = sizes::check_object(&self.body_bounds, permit.key(), sum) {
                     self.abort(exchange, permit).await;
                     return Err(error);
                 }
@@ -105,7 +104,7 @@ impl Proxy {
             // Deleted since.
             StatusCode::NOT_FOUND => {}
             status if status.is_success() => {
-                sizes::check_object(&self.limits, permit.key(), sizes::of_answer(head.headers())?)?;
+                sizes::check_object(&self.body_bounds, permit.key(), sizes::of_answer(head.headers())?)?;
             }
             status => {
                 let detail = format!("the HEAD of a completed upload answered {status}");

@@ -57,7 +57,7 @@ impl Proxy {
         for _ in 0..SOURCES_MAX {
             let etag = source.etag.as_ref().and_then(|etag| etag.to_str().ok());
             conditions.check(etag, source.last_modified)?;
-            sizes::check_object(&self.limits, permit.key(), source.bytes)?;
+            sizes::check_object(&self.body_bounds, permit.key(), source.bytes)?;
             let mut headers = headers.clone();
             if let Some(etag) = &source.etag {
                 headers.pin_copy_source(etag.clone());

@@ -1,7 +1,7 @@
 //! The road of a request, told once, top to bottom, in [`Proxy::road`].
 //!
 //! ```text
-//! claim ─ verify ─ who is that ─ parse ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer
+//! claim ─ verify ─ who is that ─ parse ─ admit ─ authorise ─ rewrite ─ re-sign ─ stream ─ answer
 //! ```
 //!
 //! A form (POST to the bucket) brings its signature in its own fields and takes the same road from there, in
@@ -32,16 +32,24 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, header, request::Parts};
 pub(crate) use post_form::is_form;
 
-use self::{put::SentBody, request_xml::XmlBodies};
+use self::{
+    put::SentBody,
+    request_xml::{XmlBodies, XmlBody},
+};
 use crate::{
     access::Access,
     auth::{Payload, Verified},
     body::{content_check::ChecksumHeaders, pace::Pace},
-    config::{BrokenUploads, Endpoints, Limits, Store as StoreSettings, StoreChecks, Trailers},
+    config::{BodyBounds, BrokenUploads, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
-    policy::Permitted,
-    s3::{Addressing, ForwardedHeaders, Operation, Request, uri::Query},
+    limits::Limits,
+    policy::{Caller, Permitted},
+    s3::{
+        Addressing, ForwardedHeaders, Operation, Request,
+        uri::Query,
+        xml::{self, Delete},
+    },
     site::Site,
     store::{Store, StoreBody},
 };
@@ -57,8 +65,9 @@ pub(crate) struct Proxy {
     access: Arc<Access>,
     site: Arc<Site>,
     store: Arc<Store>,
+    limits: Arc<Limits>,
     /// Sizes of objects.
-    limits: Limits,
+    body_bounds: BodyBounds,
     /// What becomes of a checksum in a trailer.
     trailers: Trailers,
     /// What the store does with an upload that breaks off.
@@ -82,16 +91,17 @@ impl Proxy {
         access: Arc<Access>,
         site: Arc<Site>,
         store: Arc<Store>,
-        limits: Limits,
+        limits: Arc<Limits>,
+        body_bounds: BodyBounds,
         settings: &StoreSettings,
         endpoints: &Endpoints,
     ) -> Self {
-        let pace = pace(&limits);
+        let pace = pace(&body_bounds);
         Self {
             access,
             site,
             store,
-            limits,
+            body_bounds,
             trailers: settings.trailers,
             broken_uploads: settings.broken_uploads,
             verified_by_store: settings.verifies,
@@ -99,7 +109,8 @@ impl Proxy {
             checksums_of_store: settings.checksums.clone(),
             redirect_hosts: endpoints.redirect_hosts.clone(),
             pace,
-            xml_bodies: XmlBodies::new(pace),
+            xml_bodies: XmlBodies::new(pace, Arc::clone(&limits)),
+            limits,
         }
     }
 
@@ -122,6 +133,9 @@ impl Proxy {
         let (query, headers) = verified.query_and_headers(&head.method, &head.headers)?;
         let request = self.parse(exchange, &verified, query, &headers)?;
         let operation = request.operation;
+
+        // Admit: within the limits of who that is. The ticket lives until body and answer have ended.
+        self.admit(exchange, &caller, operation).await?;
         exchange.record.operation = Some(operation);
         exchange.record.key = request.key_opt().map(str::to_owned);
         let mut forwarded = match operation.is_answered_here() {
@@ -136,7 +150,7 @@ impl Proxy {
         check_payload(operation, payload)?;
         storage_class::check(&self.storage_classes, &forwarded)?;
 
-        // Admit, rewrite, re-sign, stream: by the way in which the permitted request is served.
+        // Rewrite, re-sign, stream: by the way in which the permitted request is served.
         match permit.permitted() {
             Permitted::Bucket(question) => bucket_answers::answer(self.site.bucket(), &permit, question),
             Permitted::Folders(prefixes) => {
@@ -165,15 +179,30 @@ impl Proxy {
             Permitted::Copy(permit) => self.copy(exchange, permit, forwarded).await,
             Permitted::Complete(permit) => {
                 let checksums = ChecksumHeaders::OfObject;
-                let body = self.xml_bodies.read(body, payload, &headers, checksums).await?;
-                self.complete(exchange, permit, forwarded, &body).await
+                let parse = |body: &[u8]| xml::parse_complete(body);
+                let read = self.xml_bodies.read(exchange, body, payload, &headers, checksums, parse);
+                let XmlBody { document, _buffered } = read.await?;
+                self.complete(exchange, permit, forwarded, document).await
             }
             Permitted::DeleteObjects(permit) => {
                 let checksums = ChecksumHeaders::OfBody;
-                let body = self.xml_bodies.read(body, payload, &headers, checksums).await?;
-                self.delete_objects(exchange, permit, forwarded, &body).await
+                let parse = |body: &[u8]| Delete::parse(body);
+                let read = self.xml_bodies.read(exchange, body, payload, &headers, checksums, parse);
+                let XmlBody { document, _buffered } = read.await?;
+                self.delete_objects(exchange, permit, forwarded, document).await
             }
         }
+    }
+
+    /// Admits a request whose signature was verified, and charges it to its principal alone (P17).
+    ///
+    /// # Errors
+    /// `SlowDown` with the name of the limit that is reached.
+    async fn admit(&self, exchange: &Exchange, caller: &Caller, operation: Operation) -> Result<()> {
+        let ticket = self.limits.admit(caller, operation, exchange.now).await?;
+        ticket.hold_bytes(sizes::declared_body_bytes(&exchange.head.headers))?;
+        exchange.admitted(ticket);
+        Ok(())
     }
 
     /// Understands the verified request as S3's.
@@ -198,9 +227,9 @@ impl Proxy {
 }
 
 /// How slow a client's body may be, by the configuration.
-pub(crate) fn pace(limits: &Limits) -> Pace {
-    let idle = Duration::from_secs(limits.body_idle_seconds);
-    Pace { idle, rate_min_bytes_per_second: limits.body_bytes_per_second_min, grace: idle }
+pub(crate) fn pace(bounds: &BodyBounds) -> Pace {
+    let idle = Duration::from_secs(bounds.body_idle_seconds);
+    Pace { idle, rate_min_bytes_per_second: bounds.body_bytes_per_second_min, grace: idle }
 }
 
 /// Refuses a head that is too large, or whose framing can be read in two ways.

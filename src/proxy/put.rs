@@ -89,8 +89,8 @@ impl Proxy {
         // Declared too large, or too small, is refused before a byte is read.
         let decoded_bytes = declared_bytes(&sent)?;
         match permit.is_part() {
-            true => sizes::check_part(&self.limits, decoded_bytes)?,
-            false => sizes::check_object(&self.limits, permit.key(), decoded_bytes)?,
+            true => sizes::check_part(&self.body_bounds, decoded_bytes)?,
+            false => sizes::check_object(&self.body_bounds, permit.key(), decoded_bytes)?,
         }
         self.upload(exchange, permit, forwarded, sent, decoded_bytes).await
     }

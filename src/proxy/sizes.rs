@@ -4,16 +4,16 @@ use http::{HeaderMap, header};
 
 use crate::{
     auth::Payload,
-    config::Limits,
+    config::BodyBounds,
     error::{Code, Error, Result},
 };
 
 /// Judges the size of the whole object under `key`: a PUT, the source of a copy, the sum of parts (S10).
-pub(super) fn check_object(limits: &Limits, key: &str, bytes: u64) -> Result<()> {
-    if bytes > limits.object_bytes_max {
-        return Err(too_large(limits, bytes));
+pub(super) fn check_object(bounds: &BodyBounds, key: &str, bytes: u64) -> Result<()> {
+    if bytes > bounds.object_bytes_max {
+        return Err(too_large(bounds, bytes));
     }
-    let bytes_min = limits.object_bytes_min_of(key);
+    let bytes_min = bounds.object_bytes_min_of(key);
     if bytes < bytes_min {
         return Err(Error::new(
             Code::EntityTooSmall,
@@ -26,17 +26,22 @@ pub(super) fn check_object(limits: &Limits, key: &str, bytes: u64) -> Result<()>
 }
 
 /// Judges the size of one part: only what no sum could make right again.
-pub(super) fn check_part(limits: &Limits, bytes: u64) -> Result<()> {
-    if bytes > limits.object_bytes_max { Err(too_large(limits, bytes)) } else { Ok(()) }
+pub(super) fn check_part(bounds: &BodyBounds, bytes: u64) -> Result<()> {
+    if bytes > bounds.object_bytes_max { Err(too_large(bounds, bytes)) } else { Ok(()) }
 }
 
-fn too_large(limits: &Limits, bytes: u64) -> Error {
+fn too_large(bounds: &BodyBounds, bytes: u64) -> Error {
     Error::new(
         Code::EntityTooLarge,
-        format!("Your proposed upload exceeds this server's maximum of {} bytes.", limits.object_bytes_max),
+        format!("Your proposed upload exceeds this server's maximum of {} bytes.", bounds.object_bytes_max),
     )
     .element("ProposedSize", bytes.to_string())
-    .element("MaxSizeAllowed", limits.object_bytes_max.to_string())
+    .element("MaxSizeAllowed", bounds.object_bytes_max.to_string())
+}
+
+/// The length of the body that a request declares; 0 where it declares none.
+pub(super) fn declared_body_bytes(headers: &HeaderMap) -> u64 {
+    number(headers, header::CONTENT_LENGTH.as_str()).ok().flatten().unwrap_or_default()
 }
 
 /// The decoded length that a body declares: `x-amz-decoded-content-length` for chunked ones, else
@@ -98,8 +103,8 @@ mod tests {
     use super::*;
     use crate::config::{FileName, SmallFiles};
 
-    fn limits() -> Limits {
-        Limits {
+    fn bounds() -> BodyBounds {
+        BodyBounds {
             object_bytes_min: 1024,
             object_bytes_max: 5 << 30,
             small_files: SmallFiles {
@@ -127,19 +132,19 @@ mod tests {
 
     #[test]
     fn s10_objects_are_1_kib_to_5_gib() {
-        let limits = limits();
-        let code = |bytes| check_object(&limits, "data/x/5A/f", bytes).map_err(|error| error.code);
+        let bounds = bounds();
+        let code = |bytes| check_object(&bounds, "data/x/5A/f", bytes).map_err(|error| error.code);
         assert_eq!(code(1023), Err(Code::EntityTooSmall));
         assert_eq!(code(1024), Ok(()));
         assert_eq!(code(5_368_709_120), Ok(()));
         assert_eq!(code(5_368_709_121), Err(Code::EntityTooLarge));
-        assert!(check_part(&limits, 0).is_ok() && check_part(&limits, 5_368_709_121).is_err());
+        assert!(check_part(&bounds, 0).is_ok() && check_part(&bounds, 5_368_709_121).is_err());
     }
 
     #[test]
     fn s10_small_files_have_a_minimum_of_their_own() {
-        let limits = limits();
-        let check = |bytes| check_object(&limits, "data/x/5A/t/_SUCCESS", bytes);
+        let bounds = bounds();
+        let check = |bytes| check_object(&bounds, "data/x/5A/t/_SUCCESS", bytes);
         assert!(check(4).is_ok() && check(5 << 30).is_ok());
         assert_eq!(check((5 << 30) + 1).unwrap_err().code, Code::EntityTooLarge);
         let error = check(3).unwrap_err();

@@ -55,7 +55,8 @@ impl VendedEndpoints {
         exchange: &mut Exchange,
         body: RequestBody,
     ) -> Result<FolderAccess, Refusal> {
-        let request: FolderAccessRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
+        let (request, _buffered): (FolderAccessRequest, _) =
+            self.read(exchange, body, BODY_BYTES_MAX).await?;
         let coldkey = account("coldkey", &request.coldkey)?;
         let source = request.source.as_deref().filter(|source| !source.is_empty());
         let ask = match source {
@@ -69,7 +70,7 @@ impl VendedEndpoints {
             signature: &request.signature,
             expiry: request.expiry,
         };
-        let verified = self.verify(&ask, &fields, exchange)?;
+        let verified = self.verify(&ask, &fields, exchange).await?;
         // Whose the folder is says the chain, never the request.
         let owner = &verified.caller.owner;
         if owner.coldkey() != request.coldkey {
@@ -89,15 +90,18 @@ impl VendedEndpoints {
             return Err(Refusal::bad_request(format!("{what}; see /structure-info")));
         };
         let links = self.links(exchange, &verified, verified.expires_at)?;
-        let (url, fields) =
-            links.form(&folder, self.limits.object_bytes_min_of_all(), self.limits.object_bytes_max)?;
+        let (url, fields) = links.form(
+            &folder,
+            self.body_bounds.object_bytes_min_of_all(),
+            self.body_bounds.object_bytes_max,
+        )?;
         Ok(FolderAccess {
             list_url: links.list(&folder, None)?,
             folder,
             url,
             fields,
             expiry: verified.expires_at.to_string(),
-            structure_info: StructureInfo::new(policy, &self.limits),
+            structure_info: StructureInfo::new(policy, &self.body_bounds),
         })
     }
 }

@@ -94,9 +94,9 @@ impl VendedEndpoints {
         exchange: &mut Exchange,
         body: RequestBody,
     ) -> Result<ValidatorAccess, Refusal> {
-        let request: ValidatorRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
+        let (request, _buffered): (ValidatorRequest, _) = self.read(exchange, body, BODY_BYTES_MAX).await?;
         let verified =
-            self.verify_validator(&VendingRequest::Everything, &request.signed_fields(), exchange)?;
+            self.verify_validator(&VendingRequest::Everything, &request.signed_fields(), exchange).await?;
         let policy = self.access.policy();
         let roots = policy.roots();
         let Some(first) = roots.first().filter(|_| roots.iter().all(|root| !root.is_empty())) else {
@@ -157,7 +157,7 @@ impl VendedEndpoints {
                 truncated: found.truncated.clone(),
                 rest_urls,
             },
-            structure_info: StructureInfo::new(policy, &self.limits),
+            structure_info: StructureInfo::new(policy, &self.body_bounds),
         })
     }
 }
