@@ -29,7 +29,7 @@
 //! | 9 | `proxy` | the road, and a file for each family of S3 operations |
 //! | 9 | `endpoints` | sessions, the vending server's endpoints, health, the API's description |
 //! | 8 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
-//! | 8 | `store` | the pooled client, its credentials, its signature |
+//! | 8 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 7 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
 //! | 6 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
 //! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
@@ -41,7 +41,7 @@
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
 //! | 1 | `file_access` | who else may read or write a file |
-//! | 1 | [`secret`], [`time`] | secrets that cannot be printed; points in time |
+//! | 1 | [`secret`], [`time`], [`tls`] | secrets that cannot be printed; points in time; TLS of clients |
 //!
 //! `auth`, `policy`, `s3`, `body` and `site` decide and do no I/O: time, snapshot and bytes are arguments.
 //!
@@ -85,3 +85,4 @@ pub mod serve;
 mod site;
 mod store;
 pub mod time;
+pub mod tls;

@@ -24,6 +24,7 @@ mod cli;
 mod docs;
 mod doctor;
 mod endpoints;
+mod faults;
 mod house;
 #[cfg(feature = "dev-store")]
 mod model;

@@ -119,6 +119,7 @@ fn read_subtensor(
     let genesis = section
         .parsed("genesis", expected, |text| text.parse().ok())
         .unwrap_or(ExpectedGenesis::Hash(FINNEY_GENESIS));
+    let ca_file = section.path("ca_file", "the path of a PEM file");
     let refresh_seconds = section.number("refresh_seconds", 24, 1..=300);
     let snapshot_file = section.path("snapshot_file", "the path of a file that may be written");
     let snapshot_file = snapshot_file.unwrap_or_else(|| section.resolve("chain-snapshot.json"));
@@ -140,6 +141,7 @@ fn read_subtensor(
         endpoints,
         netuid: netuid.unwrap_or_default(),
         genesis,
+        ca_file,
         refresh_seconds,
         snapshot_file: Some(snapshot_file),
         quorum,

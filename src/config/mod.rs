@@ -3,16 +3,18 @@
 
 mod chain;
 mod endpoints;
+mod limits;
 mod secrets;
 mod section;
 mod server;
 mod store;
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 pub use crate::file_access::SecretReaders;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use endpoints::Endpoints;
+pub use limits::{FileName, Limits, SmallFiles};
 pub use secrets::SessionKey;
 pub use section::ConfigErrors;
 use section::Section;
@@ -23,7 +25,7 @@ use crate::{
     chain::AccountId,
     endpoint::Endpoint,
     file_access::check_writers,
-    policy::{Policy, RoleRights, Template, Values},
+    policy::{FolderMarkers, Policy, RoleRights, Template, Values},
     secret::Secret,
 };
 
@@ -70,19 +72,6 @@ pub struct SessionSettings {
     pub allow_no_receiver: bool,
     /// Longest life of a session, in seconds.
     pub ttl_seconds_max: u64,
-}
-
-/// Sizes and paces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Smallest size of an object in bytes.
-    pub object_bytes_min: u64,
-    /// Largest size of an object in bytes.
-    pub object_bytes_max: u64,
-    /// Seconds after which a body that brings nothing is cut off.
-    pub body_idle_seconds: u64,
-    /// A body slower than this, on average, is cut off; 0 for no bound.
-    pub body_bytes_per_second_min: u64,
 }
 
 impl Config {
@@ -241,8 +230,10 @@ fn read_policy(mut section: Section) -> Option<Policy> {
     if folders.is_empty() {
         section.error("folders", format_args!("[] is not {expected}"));
     }
+    let words = [("answer", FolderMarkers::Answer), ("store", FolderMarkers::Store)];
+    let folder_markers = section.word("folder_markers", &words, FolderMarkers::default());
     section.finish();
-    Some(Policy::new(templates, rights))
+    Some(Policy::new(templates, rights).with_folder_markers(folder_markers))
 }
 
 /// Names with a list of values, or with `{ pattern = "…" }`.
@@ -284,30 +275,6 @@ fn variable(value: &toml::Value) -> Result<Values, String> {
     match value.as_table().map(|table| (table.len(), table.get("pattern").and_then(toml::Value::as_str))) {
         Some((1, Some(pattern))) => Values::pattern(pattern),
         _ => Err(format!("{value} is not {expected}")),
-    }
-}
-
-impl Limits {
-    fn read(mut section: Section) -> Self {
-        /// S3's own bound on a single object is 5 TiB; on a single PUT 5 GiB.
-        const OBJECT_BYTES: u64 = 5 << 40;
-        let limits = Self {
-            object_bytes_min: section.number("object_bytes_min", 1024, 0..=OBJECT_BYTES),
-            object_bytes_max: section.number("object_bytes_max", 5 << 30, 1..=OBJECT_BYTES),
-            body_idle_seconds: section.number("body_idle_seconds", 30, 1..=3600),
-            body_bytes_per_second_min: section.number("body_bytes_per_second_min", 1024, 0..=1 << 40),
-        };
-        if limits.object_bytes_min > limits.object_bytes_max {
-            section.error("object_bytes_min", "is above limits.object_bytes_max");
-        }
-        section.finish();
-        limits
-    }
-}
-
-impl fmt::Display for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {} bytes", self.object_bytes_min, self.object_bytes_max)
     }
 }
 

@@ -40,6 +40,12 @@ pub struct Store {
     pub idle_seconds_max: u64,
     /// Most idle connections that are kept for later requests.
     pub idle_connections_max: usize,
+    /// Seconds for which a request that reads waits while the store is away; 0 where none waits.
+    pub outage_wait_seconds_max: u64,
+    /// Most requests that wait at one time.
+    pub outage_waiters_max: usize,
+    /// Failures in a row from which the store is left alone; 0 where it never is.
+    pub outage_failures_max: u32,
 }
 
 /// Where the bucket's name goes on the way to the store.
@@ -129,6 +135,9 @@ impl Store {
         let answer_seconds_max = section.number("answer_seconds_max", 300, 1..=7200);
         let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
         let idle_connections_max = section.number("idle_connections_max", 256, 0..=65_536);
+        let outage_wait_seconds_max = section.number("outage_wait_seconds_max", 5, 0..=5);
+        let outage_waiters_max = section.number("outage_waiters_max", 64, 0..=4096);
+        let outage_failures_max = section.number("outage_failures_max", 5, 0..=1000);
         section.finish();
         Some(Self {
             endpoint: endpoint?,
@@ -145,6 +154,9 @@ impl Store {
             answer_seconds_max,
             idle_seconds_max,
             idle_connections_max: usize::try_from(idle_connections_max).ok()?,
+            outage_wait_seconds_max,
+            outage_waiters_max: usize::try_from(outage_waiters_max).ok()?,
+            outage_failures_max: u32::try_from(outage_failures_max).ok()?,
         })
     }
 }

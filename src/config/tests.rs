@@ -39,6 +39,8 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.store.verifies, StoreChecks { sha256: false, content_md5: true, checksum: false });
     assert_eq!(config.store.storage_classes, ["STANDARD"]);
     assert_eq!(config.store.checksums, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]);
+    assert_eq!((config.store.outage_wait_seconds_max, config.store.outage_waiters_max), (5, 64));
+    assert_eq!(config.store.outage_failures_max, 5);
     assert_eq!(config.policy.roots(), ["data/"]);
     let registry = place.0.path().join("registry.json");
     assert!(matches!(&config.chain.source, ChainSource::File(file) if *file == registry));
@@ -103,6 +105,9 @@ fn every_error_is_reported_at_once_with_its_setting() {
             storage_classes = ["STANDARD", "DEEP ARCHIVE"]
             checksums = ["crc32"]
             credentials = { path = "x" }
+            outage_wait_seconds_max = 6
+            outage_waiters_max = -1
+            outage_failures_max = "many"
             [session]
             issue_with = "b"
             keys = [{ id = "a", file = "missing.key" }, { id = "b", env = "SUBGATE_TEST_UNSET" }]
@@ -119,9 +124,11 @@ fn every_error_is_reported_at_once_with_its_setting() {
             folders = ["data/{nobody}/", "data/{coldkey}"]
             variables = { source = [], hotkey = ["x"], job = { pattern = "(" } }
             roles = { king = {} }
+            folder_markers = "keep"
             [limits]
             object_bytes_min = -1
             object_bytes_max = 0
+            small_files = { names = ["_SUCCESS", "*.crc", "a/b"], object_bytes_min = 2000, name = "x" }
             "#,
         )
         .unwrap_err()
@@ -141,6 +148,9 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "store.storage_classes: \"DEEP ARCHIVE\" is not a storage class",
         "store.checksums: \"crc32\" is not in a list of CRC32, CRC32C",
         "store.credentials: is not \"environment\"",
+        "store.outage_wait_seconds_max: 6 is not a whole number",
+        "store.outage_waiters_max: -1 is not a whole number",
+        "store.outage_failures_max: \"many\" is not a whole number",
         "session.keys[0].file: ",
         "session.keys[1].env: the environment variable SUBGATE_TEST_UNSET is not set",
         "session.receiver: is missing",
@@ -161,9 +171,26 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "policy.roles: ",
         "limits.object_bytes_min: -1 is not a whole number",
         "limits.object_bytes_max: 0 is not a whole number",
+        "policy.folder_markers: \"keep\" is not \"answer\" or \"store\"",
+        "limits.small_files.names: \"*.crc\" is not in a list of file names",
+        "limits.small_files.names: \"a/b\" is not in a list of file names",
+        "limits.small_files.object_bytes_min: 2000 is above limits.object_bytes_min",
+        "limits.small_files.name: no such setting; known here: names, object_bytes_min",
     ] {
         assert!(errors.iter().any(|error| error.starts_with(says)), "{says}\n---\n{}", errors.join("\n"));
     }
+}
+
+#[test]
+fn small_files_are_none_unless_they_are_named() {
+    let place = Place::new();
+    let limits = |more: &str| place.parse(&format!("{LEAST}\n{more}")).unwrap().limits;
+    let plain = limits("");
+    assert_eq!(plain.small_files, SmallFiles::default());
+    assert_eq!((plain.object_bytes_min_of("a/_SUCCESS"), plain.object_bytes_min_of_all()), (1024, 1024));
+    let named = limits("limits.small_files = { names = [\"_SUCCESS\", \"_delta_log/*\"] }");
+    let sizes = ["a/_SUCCESS", "a/_delta_log/0.json", "a/f"].map(|key| named.object_bytes_min_of(key));
+    assert_eq!((sizes, named.object_bytes_min_of_all()), ([0, 0, 1024], 0));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::{
     chain::Snapshot,
     config,
     error::{Code, Error, Result},
+    exchange::Moment,
     policy::{Bound, Caller, Outbound, Permit, Template},
     s3::{
         Addressing, Request,
@@ -32,7 +33,6 @@ use crate::{
     },
     site::Site,
     store::{Store, StoreBody},
-    time::UnixTime,
 };
 
 /// Lists under way at one time.
@@ -198,7 +198,7 @@ impl Discovery {
         caller: &Caller,
         snapshot: &Snapshot,
         depth: Depth,
-        now: UnixTime,
+        moment: Moment,
     ) -> Result<Arc<Found>> {
         // Kept or not: the one who asks has to be allowed the lists.
         for root in self.access.policy().roots() {
@@ -216,7 +216,7 @@ impl Discovery {
         {
             return result.clone();
         }
-        let walk = self.discover(caller, snapshot, depth, now);
+        let walk = self.discover(caller, snapshot, depth, moment);
         let result = match tokio::time::timeout(self.time_max, walk).await {
             Ok(result) => result.map(Arc::new),
             Err(_) => Err(late()),
@@ -232,7 +232,7 @@ impl Discovery {
         caller: &Caller,
         snapshot: &Snapshot,
         depth: Depth,
-        now: UnixTime,
+        moment: Moment,
     ) -> Result<Found> {
         let mut registered = Registered::new();
         for neuron in snapshot.neurons() {
@@ -248,10 +248,10 @@ impl Discovery {
             let mut paths = vec![Path::default()];
             for level in 0..levels {
                 paths = if level < template.owned_depth() {
-                    self.descend(caller, template, level, paths, &registered, now).await?
+                    self.descend(caller, template, level, paths, &registered, moment).await?
                 } else {
                     let truncated = &mut all.truncated;
-                    self.descend_below(caller, template, level, paths, &registered, truncated, now).await?
+                    self.descend_below(caller, template, level, paths, &registered, truncated, moment).await?
                 };
             }
             let found = paths.into_iter().map(|path| Folder {
@@ -273,7 +273,7 @@ impl Discovery {
         level: usize,
         paths: Vec<Path>,
         registered: &Registered,
-        now: UnixTime,
+        moment: Moment,
     ) -> Result<Vec<Path>> {
         if let Some(known) = template.known(level) {
             let on = |path: &Path| -> Vec<Path> {
@@ -282,7 +282,7 @@ impl Discovery {
             return Ok(paths.iter().flat_map(on).collect());
         }
         let lists = paths.into_iter().map(|path| async move {
-            let (prefixes, _) = self.common_prefixes(caller, &path.prefix, None, now).await?;
+            let (prefixes, _) = self.common_prefixes(caller, &path.prefix, None, moment).await?;
             let on = |prefix: &String| {
                 let text = prefix.strip_prefix(path.prefix.as_str())?.strip_suffix('/')?;
                 path.on(text, template.read(level, text)?, registered)
@@ -310,7 +310,7 @@ impl Discovery {
         paths: Vec<Path>,
         registered: &Registered,
         truncated: &mut BTreeMap<String, String>,
-        now: UnixTime,
+        moment: Moment,
     ) -> Result<Vec<Path>> {
         let mut shares = Shares {
             miners: paths.iter().map(|path| &path.miner).collect::<BTreeSet<_>>().len(),
@@ -329,7 +329,7 @@ impl Discovery {
         }
         let lists = paths.into_iter().map(|path| async move {
             let pages = registered.get(&path.miner);
-            let (prefixes, is_whole) = self.common_prefixes(caller, &path.prefix, pages, now).await?;
+            let (prefixes, is_whole) = self.common_prefixes(caller, &path.prefix, pages, moment).await?;
             let on = |prefix: &String| {
                 let text = prefix.strip_prefix(path.prefix.as_str())?.strip_suffix('/')?;
                 path.on(text, template.read(level, text)?, registered)
@@ -380,7 +380,7 @@ impl Discovery {
         caller: &Caller,
         prefix: &str,
         read: Option<&AtomicUsize>,
-        now: UnixTime,
+        moment: Moment,
     ) -> Result<(Vec<String>, bool)> {
         let permit = self.permitted_list(caller, prefix)?;
         let list = permit.as_list().ok_or_else(|| Error::internal("a permitted list is none"))?;
@@ -393,7 +393,7 @@ impl Discovery {
                     return Ok((prefixes, false));
                 }
             }
-            let page = self.page(list.page(token.as_deref())?, now).await?;
+            let page = self.page(list.page(token.as_deref())?, moment).await?;
             prefixes.extend(page.prefixes);
             match page.next {
                 None => return Ok((prefixes, true)),
@@ -404,8 +404,8 @@ impl Discovery {
         Err(Error::store_unavailable("a list of the store did not come to its end"))
     }
 
-    async fn page(&self, outbound: Outbound, now: UnixTime) -> Result<Page> {
-        let response = self.store.send(outbound, StoreBody::empty(), now).await?;
+    async fn page(&self, outbound: Outbound, moment: Moment) -> Result<Page> {
+        let response = self.store.send(outbound, StoreBody::empty(), moment).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(Error::store_unavailable(format!("the store answered {status} to a list")));

@@ -55,7 +55,7 @@ impl Endpoints {
         let (access, site, store) = (Arc::clone(access), Arc::clone(site), Arc::clone(store));
         let discovery = Discovery::new(Arc::clone(&access), Arc::clone(&site), Arc::clone(&store), settings);
         Self {
-            limits,
+            limits: limits.clone(),
             session: SessionEndpoint::new(
                 Arc::clone(&access),
                 Arc::clone(&site),

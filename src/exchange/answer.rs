@@ -46,6 +46,8 @@ pub(crate) struct Answer {
     content: Content,
     /// Set by a 200 that turned out to be an error.
     late_error: Option<Arc<OnceLock<Error>>>,
+    /// What the log says of it beside its status.
+    note: Option<&'static str>,
 }
 
 /// What an answer consists of.
@@ -123,7 +125,7 @@ impl Answer {
         if body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        Self { status, headers, content: Content::Whole(body), late_error: None }
+        Self { status, headers, content: Content::Whole(body), late_error: None, note: None }
     }
 
     /// S3's XML, as this server says it.
@@ -133,7 +135,7 @@ impl Answer {
 
     /// The store's answer, streamed on as it is.
     pub(crate) fn from_store(status: StatusCode, headers: HeaderMap, body: Incoming) -> Self {
-        Self { status, headers, content: Content::Store(body), late_error: None }
+        Self { status, headers, content: Content::Store(body), late_error: None, note: None }
     }
 
     /// The store's XML, with these replacements.
@@ -146,7 +148,7 @@ impl Answer {
         // Public names are of another length.
         headers.remove(header::CONTENT_LENGTH);
         let content = Content::Xml(Box::new(AnswerXml::new(body, replacements)));
-        Self { status, headers, content, late_error: None }
+        Self { status, headers, content, late_error: None, note: None }
     }
 
     /// The store's 200, which may still turn out to be an error (P46); `replace` then gives what is sent in
@@ -162,7 +164,7 @@ impl Answer {
         // An error in its place is of another length.
         headers.remove(header::CONTENT_LENGTH);
         let content = Content::MayFail(Box::new(AnswerXml::new(LateError::new(body, replace), replacements)));
-        Self { status, headers, content, late_error: Some(late_error) }
+        Self { status, headers, content, late_error: Some(late_error), note: None }
     }
 
     /// The refusal of a request: for the client in XML, for the log in the record.
@@ -183,6 +185,12 @@ impl Answer {
         }
         exchange.record.error = Some(error);
         answer
+    }
+
+    /// Has the log say `note` of it.
+    #[must_use]
+    pub(crate) fn noted(self, note: &'static str) -> Self {
+        Self { note: Some(note), ..self }
     }
 
     /// Sets a header.
@@ -223,7 +231,7 @@ impl Answer {
         let body = collect_bounded(self.content, bytes_max, pace)
             .await
             .map_err(|error| Error::store_unavailable(format!("an answer to be read whole: {error}")))?;
-        Ok(Self { content: Content::Whole(Some(body)), ..self })
+        Ok(Self { content: Content::Whole(Some(body).filter(|body| !body.is_empty())), ..self })
     }
 
     /// Whether what has been read of a 200 turned out to be an error.
@@ -234,7 +242,7 @@ impl Answer {
     /// Sends it on its way; `record` is written when its body has ended. A body from the store may be silent
     /// for `idle`.
     pub(crate) fn into_response(self, record: AccessRecord, idle: Duration) -> Response<AnswerBody> {
-        let Self { status, mut headers, content, late_error } = self;
+        let Self { status, mut headers, content, late_error, note } = self;
         if !headers.contains_key(&REQUEST_ID)
             && let Ok(id) = HeaderValue::from_str(&record.request_id)
         {
@@ -242,6 +250,7 @@ impl Answer {
         }
         let finish = move |sent_bytes: u64, end: AnswerEnd| {
             let mut record = record;
+            record.note = note;
             if let Some(error) = late_error.as_ref().and_then(|late_error| late_error.get()) {
                 record.error = Some(error.clone());
             }

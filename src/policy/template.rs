@@ -201,6 +201,16 @@ impl Template {
         parts.next().is_some()
     }
 
+    /// Whether `path`, which ends in `/`, is on the way to a folder of this template that is `owner`'s.
+    pub fn leads_to_a_folder(&self, owner: &Owner, path: &str) -> bool {
+        let Some(path) = path.strip_suffix('/') else { return false };
+        let mut segments = self.segments.iter();
+        let is_on_the_way =
+            path.split('/').all(|part| segments.next().is_some_and(|segment| segment.matches(part, owner)));
+        // The folder itself is not on the way to it.
+        is_on_the_way && segments.next().is_some()
+    }
+
     /// Where `prefix` stands.
     pub fn standing(&self, owner: &Owner, prefix: &str) -> Standing {
         let (above, partial) = match prefix.rsplit_once('/') {
@@ -397,6 +407,41 @@ mod tests {
         ] {
             assert!(!sources.owns(&me, &key), "{key}");
         }
+    }
+
+    #[test]
+    fn p22_the_way_to_a_folder_is_its_beginning_by_whole_segments() {
+        let (sources, jobs) = (template("data/{source}/{coldkey}/"), template("a/{hotkey}/job={job_id}/"));
+        let me = owner(1, 2);
+        let (hotkey, coldkey) = (me.hotkey().to_owned(), me.coldkey().to_owned());
+        for path in ["data/", "data/x/", "data/reddit/"] {
+            assert!(sources.leads_to_a_folder(&me, path), "{path}");
+        }
+        for path in [
+            "",
+            "/",
+            "data",
+            "dat/",
+            "Data/",
+            "data/x",
+            "data/web/",
+            "x/",
+            "data//",
+            "/data/",
+            "data/../",
+            "data/x/../",
+            "secrets/",
+        ] {
+            assert!(!sources.leads_to_a_folder(&me, path), "{path}");
+        }
+        // The folder itself, what is in it, and what lies beside it.
+        for path in [format!("data/x/{coldkey}/"), format!("data/x/{coldkey}/a/"), format!("data/{coldkey}/")]
+        {
+            assert!(!sources.leads_to_a_folder(&me, &path), "{path}");
+        }
+        assert!(jobs.leads_to_a_folder(&me, &format!("a/{hotkey}/")));
+        assert!(!jobs.leads_to_a_folder(&owner(3, 4), &format!("a/{hotkey}/")));
+        assert!(!jobs.leads_to_a_folder(&me, &format!("a/{hotkey}/job=a b/")));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Proxy {
             let source = self.copy_source(exchange, permit).await?;
             let etag = source.etag.as_ref().and_then(|etag| etag.to_str().ok());
             conditions.check(etag, source.last_modified)?;
-            sizes::check_object(&self.limits, source.bytes)?;
+            sizes::check_object(&self.limits, permit.key(), source.bytes)?;
             if let Some(etag) = source.etag {
                 headers.pin_copy_source(etag);
             }
@@ -59,10 +59,10 @@ impl Proxy {
 
     /// The source, as the store has it now.
     async fn copy_source(&self, exchange: &Exchange, permit: CopyPermit<'_>) -> Result<Source> {
-        let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.now).await?;
+        let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.moment()).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => {
-                Err(Error::new(Code::NoSuchKey, "The specified source key does not exist.")
+                Err(Error::new(Code::NoSuchKey, "The specified key does not exist.")
                     .element("Key", permit.source().key.clone()))
             }
             status if status.is_success() => Source::of(answer.headers()),

@@ -4,7 +4,11 @@
 //! The continuation token is the last key of the page, percent-encoded: roots lie apart, so a key says in
 //! which of them the list goes on.
 
-use super::{Proxy, list::KEYS_MAX, relay};
+use super::{
+    Proxy,
+    list::{is_url_encoded, keys_max},
+    relay,
+};
 use crate::{
     body::{bounded::collect_bounded, pace::Pace},
     error::{Code, Error, Result},
@@ -38,7 +42,8 @@ impl Proxy {
                 break;
             }
             let after = goes_on_within.then_some(page.from.as_str());
-            let response = self.store.send(list.page(after, left), StoreBody::empty(), exchange.now).await?;
+            let response =
+                self.store.send(list.page(after, left), StoreBody::empty(), exchange.moment()).await?;
             if !response.status().is_success() {
                 return relay::answer(&self.store, exchange, Operation::ListObjectsV2, response).await;
             }
@@ -60,6 +65,8 @@ struct Page {
     /// The key after which it begins; empty at the beginning.
     from: String,
     keys_max: usize,
+    /// Whether names are percent-encoded on it.
+    is_url_encoded: bool,
     /// The decoded keys, each with the XML of what the store says beside it.
     entries: Vec<(String, String)>,
     is_truncated: bool,
@@ -75,8 +82,13 @@ impl Page {
             })?,
             None => given(if v2 { START_AFTER } else { "marker" }).unwrap_or_default().to_owned(),
         };
-        let keys_max = given("max-keys").and_then(|number| number.parse().ok()).unwrap_or(KEYS_MAX);
-        Ok(Self { from, keys_max: keys_max.min(KEYS_MAX), entries: Vec::new(), is_truncated: false })
+        Ok(Self {
+            from,
+            keys_max: keys_max(&request.query)?,
+            is_url_encoded: is_url_encoded(&request.query)?,
+            entries: Vec::new(),
+            is_truncated: false,
+        })
     }
 
     /// Adds the store's page of one root; none where it is not one.
@@ -111,8 +123,7 @@ impl Page {
     fn to_xml(&self, bucket: &str, request: &Request) -> String {
         let query = &request.query;
         let v2 = request.operation == Operation::ListObjectsV2;
-        let url_encoded = query.get("encoding-type") == Some("url");
-        let name = |text: &str| match url_encoded {
+        let name = |text: &str| match self.is_url_encoded {
             true => uri::encode_path(text),
             false => text.to_owned(),
         };
@@ -129,7 +140,7 @@ impl Page {
             head.extend(last.map(|key| ("NextMarker", name(key))));
         }
         head.push(("MaxKeys", self.keys_max.to_string()));
-        if url_encoded {
+        if self.is_url_encoded {
             head.push(("EncodingType", "url".to_owned()));
         }
         head.push(("IsTruncated", self.is_truncated.to_string()));

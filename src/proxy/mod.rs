@@ -16,6 +16,7 @@ mod bucket_answers;
 mod complete;
 mod copy;
 mod delete;
+mod folder_marker;
 mod list;
 mod list_roots;
 mod post_form;
@@ -31,7 +32,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, header, request::Parts};
 pub(crate) use post_form::is_form;
 
-use self::request_xml::XmlBodies;
+use self::{put::SentBody, request_xml::XmlBodies};
 use crate::{
     access::Access,
     auth::{Payload, Verified},
@@ -136,7 +137,7 @@ impl Proxy {
         match permit.permitted() {
             Permitted::Bucket(question) => bucket_answers::answer(self.site.bucket(), &permit, question),
             Permitted::Folders(prefixes) => {
-                Ok(list::folders(&self.site.bucket().name, permit.request(), prefixes))
+                list::folders(&self.site.bucket().name, permit.request(), prefixes)
             }
             Permitted::Roots(permit) => self.list_roots(exchange, permit).await,
             Permitted::List(permit) => {
@@ -150,7 +151,14 @@ impl Proxy {
                 let outbound = permit.outbound(forwarded);
                 relay::forward(&self.store, exchange, operation, outbound, StoreBody::empty()).await
             }
-            Permitted::Upload(permit) => self.put(exchange, permit, forwarded, &headers, payload, body).await,
+            Permitted::Upload(permit) => {
+                let sent = SentBody { headers: &headers, payload, body };
+                self.put(exchange, permit, forwarded, sent).await
+            }
+            Permitted::FolderKey(permit) => {
+                let sent = SentBody { headers: &headers, payload, body };
+                self.put_folder_key(exchange, permit, forwarded, sent).await
+            }
             Permitted::Copy(permit) => self.copy(exchange, permit, forwarded).await,
             Permitted::Complete(permit) => {
                 let checksums = ChecksumHeaders::OfObject;

@@ -22,7 +22,7 @@ use crate::{
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
     s3::{
-        Addressing, ForwardedHeaders, Operation, Request,
+        Addressing, ForwardedHeaders, Operation, Request, answer_headers,
         uri::{self, Query},
         xml,
     },
@@ -35,19 +35,6 @@ const FILENAME: &str = "${filename}";
 /// Fields that are headers of the object under the same name; `x-amz-*` are as well.
 const OBJECT_FIELDS: &[&str] =
     &["cache-control", "content-disposition", "content-encoding", "content-md5", "content-type", "expires"];
-
-/// Headers of the store's answer that a form's answer has as well.
-const ANSWER_HEADERS: &[&str] = &[
-    "etag",
-    "x-amz-request-id",
-    "x-amz-server-side-encryption",
-    "x-amz-version-id",
-    "x-amz-checksum-crc32",
-    "x-amz-checksum-crc32c",
-    "x-amz-checksum-crc64nvme",
-    "x-amz-checksum-sha1",
-    "x-amz-checksum-sha256",
-];
 
 /// Whether a request is a form for the bucket: a POST of `multipart/form-data`, without a query, not to an
 /// object.
@@ -88,7 +75,7 @@ impl Proxy {
         }
         let form_bytes = sizes::content_length(headers)?;
         if form_bytes > self.limits.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
-            sizes::check_object(&self.limits, form_bytes)?;
+            sizes::check_part(&self.limits, form_bytes)?;
         }
         let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
@@ -115,12 +102,12 @@ impl Proxy {
         let mut forwarded = ForwardedHeaders::of(Operation::PutObject, &fields)?;
         forwarded.keep_checksums(Operation::PutObject, &self.checksums_of_store)?;
         let permit = self.access.policy().authorise(&caller, request)?;
-        let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
+        let permit = permit.object_upload()?;
 
         // The bounds of the policy, and the server's own.
         storage_class::check(&self.storage_classes, &forwarded)?;
         verified.policy().check_length(file_bytes)?;
-        sizes::check_object(&self.limits, file_bytes)?;
+        sizes::check_object(&self.limits, &key, file_bytes)?;
 
         let answer = self.store_file(exchange, permit, forwarded, &fields, file).await?;
         if !answer.is_success() {
@@ -262,11 +249,6 @@ fn form_answer(
         }
     };
     let location = HeaderValue::from_str(&location).map_err(Error::internal)?;
-    let mut answer = Answer::whole(status, "application/xml", document).header(header::LOCATION, location);
-    for name in ANSWER_HEADERS {
-        if let Some(value) = stored.headers().get(*name) {
-            answer = answer.header(HeaderName::from_static(name), value.clone());
-        }
-    }
-    Ok(answer)
+    let answer = Answer::whole(status, "application/xml", document).header(header::LOCATION, location);
+    Ok(answer.headers_of(answer_headers::of_form(stored.headers())))
 }

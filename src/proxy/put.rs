@@ -35,6 +35,13 @@ const LETTING_GO_TIME_MAX: Duration = Duration::from_secs(1);
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
+/// A body as its client sends it, with what the request says of it.
+pub(super) struct SentBody<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) payload: &'a Payload,
+    pub(super) body: RequestBody,
+}
+
 /// A body on its way through, before its first byte is read.
 pub(super) struct Planned {
     pub(super) plan: Plan,
@@ -48,17 +55,28 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         permit: UploadPermit<'_>,
-        mut forwarded: ForwardedHeaders,
-        headers: &HeaderMap,
-        payload: &Payload,
-        body: RequestBody,
+        forwarded: ForwardedHeaders,
+        sent: SentBody<'_>,
     ) -> Result<Answer> {
         // Declared too large, or too small, is refused before a byte is read.
-        let decoded_bytes = sizes::declared_bytes(payload, headers)?;
+        let decoded_bytes = declared_bytes(&sent)?;
         match permit.is_part() {
             true => sizes::check_part(&self.limits, decoded_bytes)?,
-            false => sizes::check_object(&self.limits, decoded_bytes)?,
+            false => sizes::check_object(&self.limits, permit.key(), decoded_bytes)?,
         }
+        self.upload(exchange, permit, forwarded, sent, decoded_bytes).await
+    }
+
+    /// Sends a body of `decoded_bytes`, which was judged by its size, to the store.
+    pub(super) async fn upload(
+        &self,
+        exchange: &Exchange,
+        permit: UploadPermit<'_>,
+        mut forwarded: ForwardedHeaders,
+        sent: SentBody<'_>,
+        decoded_bytes: u64,
+    ) -> Result<Answer> {
+        let SentBody { headers, payload, body } = sent;
         let plan = self.plan(payload, headers, decoded_bytes)?;
         let payload_hash = rewrite(&mut forwarded, &plan, payload)?;
         let body = ClientBody::Plain(body);
@@ -84,7 +102,7 @@ impl Proxy {
         };
         let (body, abort) = StoreBody::upload(upload, payload_hash);
         let answer = tokio::select! {
-            answer = self.store.send(permit.outbound(headers), body, exchange.now) => answer,
+            answer = self.store.send(permit.outbound(headers), body, exchange.moment()) => answer,
             // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper
             // notices that nobody waits for the answer.
             lost = self.access.registration_lost(permit.caller()) => {
@@ -138,6 +156,14 @@ impl Proxy {
     fn does_store_know(&self, algorithm: ChecksumAlgorithm) -> bool {
         self.checksums_of_store.iter().any(|known| known == algorithm.name())
     }
+}
+
+/// The length of the content that a body declares.
+///
+/// # Errors
+/// Those of [`sizes::declared_bytes`].
+pub(super) fn declared_bytes(sent: &SentBody<'_>) -> Result<u64> {
+    sizes::declared_bytes(sent.payload, sent.headers)
 }
 
 /// Writes framing and length for the store; gives `x-amz-content-sha256`. A sha256 of the client's goes on,

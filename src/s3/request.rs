@@ -4,10 +4,14 @@ use http::{HeaderMap, Method};
 
 use super::{
     copy_source::CopySource,
+    key::check_id,
     operation::{COPY_SOURCE, Operation},
     uri::Query,
 };
 use crate::error::{Code, Error, Result};
+
+/// Query names whose values are ids that the store has given.
+const IDS: &[&str] = &["uploadId", "upload-id-marker", "versionId"];
 
 /// Where the bucket's name stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,9 @@ impl Request {
                 Code::InvalidArgument,
                 format!("The value of the query name {name:?} holds a control character."),
             ));
+        }
+        for (name, id) in query.iter().filter(|(name, _)| IDS.contains(name)) {
+            check_id(name, id)?;
         }
         let operation = Operation::parse(method, bucket, key, &query, headers)?;
         let copy_source = match operation {

@@ -18,6 +18,7 @@ use crate::{
     file_access::check_secret,
     secret::{Secret, SecretText},
     time::UnixTime,
+    tls,
 };
 
 /// How often a credential file is looked at.
@@ -188,7 +189,7 @@ fn from_environment() -> Result<Identity, CredentialError> {
 
 /// The AWS default chain; STS, containers and instances are asked by this crate's own HTTP client.
 async fn default_chain() -> Result<DefaultCredentialsChain, CredentialError> {
-    let tls = super::tls(None).map_err(|error| CredentialError(error.to_string()))?;
+    let tls = tls::client_config(None).map_err(|error| CredentialError(error.to_string()))?;
     let config = ProviderConfig::default().with_http_client(AwsHttp::new(tls));
     Ok(DefaultCredentialsChain::builder().configure(config).build().await)
 }

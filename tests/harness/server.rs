@@ -97,7 +97,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    fn text(&self, endpoint: &str) -> String {
+    /// The configuration, with the store at that address.
+    pub fn text(&self, endpoint: &str) -> String {
         let Self { server, edge, store, session, keys, chain, policy, limits, .. } = self;
         let default = |given: &str, default: &str| {
             if given.is_empty() { default.to_owned() } else { given.to_owned() }

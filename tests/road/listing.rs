@@ -361,6 +361,54 @@ async fn p32_a_validator_lists_the_roots_as_one_list() {
 }
 
 #[tokio::test]
+async fn p32_lists_that_are_answered_here_take_what_s3_takes() {
+    let server = filled().await;
+    let (miner, validator) = (server.session(&ALICE).await, server.session(&VALIDATOR).await);
+    for (key, list) in [(&miner, by_slash(list(""))), (&validator, list(""))] {
+        for (name, value) in [
+            ("max-keys", "-1"),
+            ("max-keys", "+1"),
+            ("max-keys", "abc"),
+            ("max-keys", "2147483648"),
+            ("encoding-type", "URL"),
+            ("encoding-type", "base64"),
+        ] {
+            let answer = server.send(key, &list.clone().query(name, value)).await;
+            answer.refused(400, "InvalidArgument");
+            assert_eq!(answer.element("ArgumentName").as_deref(), Some(name));
+            assert_eq!(answer.element("ArgumentValue").as_deref(), Some(value));
+        }
+        server.store.saw_nothing();
+        for (name, value) in [("max-keys", "2147483647"), ("max-keys", ""), ("encoding-type", "")] {
+            let answer = server.send(key, &list.clone().query(name, value)).await;
+            assert_eq!(answer.ok().xml().text_of("MaxKeys"), Some("1000"), "{name}={value}");
+        }
+        server.store.forget();
+    }
+}
+
+#[tokio::test]
+async fn p8_a_query_that_grows_past_every_bound_when_it_is_encoded_is_the_clients_fault() {
+    let server = filled().await;
+    let (miner, validator) = (server.session(&ALICE).await, server.session(&VALIDATOR).await);
+    let long = "(".repeat(20_000);
+    for (key, call, name) in [
+        (&miner, Call::get(&ALICE.file("a")), "versionId"),
+        (&miner, Call::get(&ALICE.file("a")), "uploadId"),
+        (&miner, list(&ALICE.file("")), "continuation-token"),
+        (&validator, list(""), "continuation-token"),
+    ] {
+        let mut query: Vec<String> =
+            call.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        query.push(format!("{name}=data/{long}"));
+        let mut call = call.query(name, &format!("data/{long}"));
+        call.wire_query = Some(query.join("&"));
+        server.send(key, &call).await.refused(400, "InvalidURI");
+    }
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
 async fn p33_the_bucket_is_answered_here() {
     let server = TestServer::start().await;
     for key in [server.session(&ALICE).await, ALICE.hotkey(), server.session(&VALIDATOR).await] {

@@ -683,8 +683,8 @@ async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
                 server.store.forget();
             }
         }
-        // A folder marker is an object of nothing, and subject to the same rule (P22).
-        server.send(&key, &Call::put(&ALICE.file("dir/"), "")).await.refused(400, "EntityTooSmall");
+        // A folder's name is subject to the same rule, but for a marker of nothing (P22).
+        server.send(&key, &Call::put(&ALICE.file("dir/"), bytes(1023))).await.refused(400, "EntityTooSmall");
         // Declared too large is refused at once: nothing of the body need be sent.
         let mut call = Call::put(&ALICE.file("f"), bytes(1)).payload(Payload::Unsigned);
         call.claimed_bytes = Some(100_001);

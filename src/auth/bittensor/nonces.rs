@@ -45,8 +45,8 @@ impl SpentNonces {
     /// Spends the nonce of verified evidence.
     ///
     /// # Errors
-    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `BeforeStart` where it is
-    /// older than the process, `Full` where there are too many within the window.
+    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `BeforeStart` where it
+    /// is older than the process, `Full` where there are too many within the window.
     pub(crate) fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), BtauthError> {
         self.spend_bounded(evidence, now, NONCES_MAX)
     }

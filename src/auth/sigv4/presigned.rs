@@ -77,8 +77,8 @@ pub(crate) fn split(method: &Method, query: &Query) -> Option<(Query, Query)> {
 ///
 /// # Errors
 /// `AccessDenied` for a prefix or a start outside the signed prefix, and for a prefix, a start or a
-/// continuation token that goes past the signed delimiter (P61); `InvalidArgument` for what is there twice and
-/// for a `max-keys` that is no number.
+/// continuation token that goes past the signed delimiter (P61); `InvalidArgument` for what is there twice
+/// and for a `max-keys` that is no number.
 pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
     let signed_delimiter = signed.get("delimiter").unwrap_or_default().to_owned();
     let mut query = signed;

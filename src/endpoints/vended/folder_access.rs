@@ -90,7 +90,7 @@ impl VendedEndpoints {
         };
         let links = self.links(exchange, &verified, verified.expires_at)?;
         let (url, fields) =
-            links.form(&folder, self.limits.object_bytes_min, self.limits.object_bytes_max)?;
+            links.form(&folder, self.limits.object_bytes_min_of_all(), self.limits.object_bytes_max)?;
         Ok(FolderAccess {
             list_url: links.list(&folder, None)?,
             folder,

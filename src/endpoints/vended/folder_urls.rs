@@ -62,7 +62,7 @@ impl VendedEndpoints {
         let verified = self.verify_validator(&VendingRequest::Folders(hotkey), &fields, exchange)?;
         let found = self
             .discovery
-            .folders(&verified.caller, &verified.snapshot, Depth::Whole, exchange.now)
+            .folders(&verified.caller, &verified.snapshot, Depth::Whole, exchange.moment())
             .await
             .map_err(incomplete_list)?;
         let Some(turn) = self.discovery.turn_to_answer().await else {

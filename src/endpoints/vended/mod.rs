@@ -31,7 +31,7 @@ use crate::{
     config::Limits,
     error::{Code, Error},
     exchange::{Exchange, RequestBody},
-    policy::Caller,
+    policy::{self, Caller},
     site::{self, Site},
     time::UnixTime,
 };
@@ -179,6 +179,7 @@ impl VendedEndpoints {
         let verified = self.verify(ask, fields, exchange)?;
         match verified.caller.role {
             Role::Validator => Ok(verified),
+            Role::Undecided => Err(policy::role_undecided().into()),
             Role::Miner => Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")),
         }
     }

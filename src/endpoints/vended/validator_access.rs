@@ -92,7 +92,7 @@ impl VendedEndpoints {
         };
         let found = self
             .discovery
-            .folders(&verified.caller, &verified.snapshot, Depth::Miners, exchange.now)
+            .folders(&verified.caller, &verified.snapshot, Depth::Miners, exchange.moment())
             .await
             .map_err(incomplete_list)?;
         let links = self.links(exchange, &verified, verified.expires_at)?;
