@@ -1,7 +1,7 @@
 //! The documents are held true: their links lead somewhere, and what they name exists.
 //!
 //! Read are `README.md`, `CONTRIBUTING.md`, `CHANGELOG.md`, `SECURITY.md`, the pages of `docs/`, and the
-//! README files of `certs/` and `tests/interop/`.
+//! README files of `certs/`, `tests/interop/` and `tests/attack/`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -109,7 +109,9 @@ fn documents() -> Vec<Document> {
     for name in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "certs/README.md"] {
         paths.push(root().join(name));
     }
-    paths.push(root().join("tests").join("interop").join("README.md"));
+    for folder in ["interop", "attack"] {
+        paths.push(root().join("tests").join(folder).join("README.md"));
+    }
     paths.into_iter().map(Document::read).collect()
 }
 

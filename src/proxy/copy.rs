@@ -61,10 +61,8 @@ impl Proxy {
     async fn copy_source(&self, exchange: &Exchange, permit: CopyPermit<'_>) -> Result<Source> {
         let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.moment()).await?;
         match answer.status() {
-            StatusCode::NOT_FOUND => {
-                Err(Error::new(Code::NoSuchKey, "The specified key does not exist.")
-                    .element("Key", permit.source().key.clone()))
-            }
+            StatusCode::NOT_FOUND => Err(Error::new(Code::NoSuchKey, "The specified key does not exist.")
+                .element("Key", permit.source().key.clone())),
             status if status.is_success() => Source::of(answer.headers()),
             // A name or a version that this store does not take.
             StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::URI_TOO_LONG => Err(

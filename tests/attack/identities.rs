@@ -18,7 +18,7 @@ use subgate::{
 
 use crate::{
     Options,
-    program::{Arena, Connection, Identity, Signs, Target},
+    program::{Arena, Identity, Signs, Target, wire::Connection},
 };
 
 type Result<T> = std::result::Result<T, String>;
@@ -86,6 +86,7 @@ pub(crate) fn arena(options: &Options) -> Result<Arena> {
         store_words,
         pid: options.pid,
         patience: Duration::from_secs(options.patience.max(1)),
+        crowd_divisor: 1,
         attacker_address: options.attacker_address,
     };
     let attacker = identity(&target, identities.attacker).map_err(|why| format!("attacker: {why}"))?;

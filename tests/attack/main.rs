@@ -68,6 +68,10 @@ struct Options {
     #[arg(long = "check", value_name = "TEXT")]
     checks: Vec<String>,
 
+    /// No attacks whose name contains this; may be given several times
+    #[arg(long = "skip", value_name = "TEXT")]
+    skipped: Vec<String>,
+
     /// The attacks on what belongs to all as well: these take minutes, and the gateway's strength
     #[arg(long)]
     resources: bool,
@@ -80,7 +84,8 @@ struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 100)]
     patience: u64,
 
-    /// From where the attacker connects in resource attacks [default: 127.0.0.2 if the gateway is on 127.0.0.1]
+    /// From where the attacker connects in resource attacks [default: 127.0.0.2 if the gateway is on
+    /// 127.0.0.1]
     #[arg(long, value_name = "IP")]
     attacker_address: Option<IpAddr>,
 
@@ -107,6 +112,7 @@ impl Options {
             self.checks.is_empty() || self.checks.iter().any(|text| check.name.contains(text.as_str()))
         };
         checks.retain(named);
+        checks.retain(|check| !self.skipped.iter().any(|text| check.name.contains(text.as_str())));
         checks
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) pid: Option<u32>,
     /// Within this time a connection that does nothing useful should be closed.
     pub(crate) patience: Duration,
+    /// Of the connections of a resource attack one in so many is made; 1 makes them all.
+    pub(crate) crowd_divisor: usize,
     /// From where the attacker connects in resource attacks; where none is given, 127.0.0.2 to a server on
     /// 127.0.0.1.
     pub(crate) attacker_address: Option<IpAddr>,

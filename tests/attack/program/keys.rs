@@ -186,6 +186,9 @@ fn neighbours(arena: &Arena) -> Verdict {
         for other in
             [format!("{name}x/evil"), name.to_owned(), format!("{name}-evil"), name.to_lowercase() + "/e"]
         {
+            if other.starts_with(&thief.prefix) {
+                continue;
+            }
             let put = arena.call("PUT", &other).body(&arena.content()).sign(&arena.target, thief);
             trial.must_fail(&format!("PUT of {other}"), &put);
             if trial.goes_on() {

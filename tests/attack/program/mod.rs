@@ -5,7 +5,7 @@ mod arena;
 mod call;
 mod finding;
 mod naive;
-mod wire;
+pub(crate) mod wire;
 
 mod answers;
 mod batches;
@@ -31,7 +31,6 @@ use subgate::auth::bittensor::sr25519::Keypair;
 pub(crate) use self::{
     arena::{Arena, Identity, Signs, Target},
     finding::{Finding, Stop},
-    wire::Connection,
 };
 
 /// One attack.
@@ -98,6 +97,7 @@ pub(crate) fn naive_arena(patience: Duration) -> std::io::Result<Arena> {
         store_words: vec!["naive-store".to_owned()],
         pid: None,
         patience,
+        crowd_divisor: 10,
         attacker_address: None,
     };
     let identity = |seed: u8| {

@@ -43,7 +43,8 @@ fn slow_bodies(arena: &Arena) -> Verdict {
         None => format!("/{}", arena.target.bucket),
     };
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: 1887436\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: {}\r\n\
+         content-type: application/json\r\ncontent-length: 1887436\r\n\r\n",
         arena.target.host
     );
     let begin = [head.as_bytes(), b"{\"file_keys\": [\"", &[b'a'; 1_800_000]].concat();

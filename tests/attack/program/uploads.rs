@@ -16,7 +16,12 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new("p37-parts-of-another", "another's parts and uploads are listed", list),
     Check::new("p37-upload-id-moved", "another's upload id with a key of one's own", moved),
     Check::new("p37-upload-ids", "upload ids that are paths", ids),
-    Check::new("p67-repeated-requests", "Complete, Abort and DELETE once more after a lost answer", repeated),
+    Check::new("p67-repeated-complete", "a Complete once more, after a lost answer", repeated_complete),
+    Check::new(
+        "p67-repeated-deletes",
+        "an Abort and a DELETE once more, after a lost answer",
+        repeated_deletes,
+    ),
 ];
 
 /// An upload with one part.
@@ -164,23 +169,27 @@ fn ids(arena: &Arena) -> Verdict {
     trial.end("none was taken")
 }
 
-fn repeated(arena: &Arena) -> Verdict {
+/// Asks twice: what has succeeded once succeeds once more.
+fn twice(arena: &Arena, trial: &mut super::finding::Trial<'_>, what: &str, call: &Call) -> Result<(), Stop> {
+    trial.honest(what, &arena.ask(&arena.attacker, call))?;
+    let answer = arena.ask(&arena.attacker, call);
+    let failed = !answer.is_success() || answer.holds(b"<Error>");
+    trial.tried(&format!("{what} once more"), &answer, failed.then(|| "a failure".to_owned()));
+    Ok(())
+}
+
+fn repeated_complete(arena: &Arena) -> Verdict {
+    let mut trial = arena.trial();
+    let upload = Upload::begin(arena, &arena.attacker)?;
+    twice(arena, &mut trial, "Complete", &upload.complete(arena))?;
+    trial.end("it succeeds once more")
+}
+
+fn repeated_deletes(arena: &Arena) -> Verdict {
     let (who, mut trial) = (&arena.attacker, arena.trial());
-    let upload = Upload::begin(arena, who)?;
-    trial.honest("CompleteMultipartUpload", &arena.ask(who, &upload.complete(arena)))?;
-    let mut again = |label: &str, call: &Call| {
-        let answer = arena.ask(who, call);
-        let failed = !answer.is_success() || answer.holds(b"<Error>");
-        trial.tried(label, &answer, failed.then(|| "a failure".to_owned()));
-    };
-    again("Complete once more", &upload.complete(arena));
     let (key, _) = arena.object(who)?;
-    let delete = arena.call("DELETE", &key);
-    arena.trial().honest("DELETE", &arena.ask(who, &delete))?;
-    again("DELETE once more", &delete);
+    twice(arena, &mut trial, "DELETE", &arena.call("DELETE", &key))?;
     let upload = Upload::begin(arena, who)?;
-    let abort = upload.at(arena, "DELETE");
-    arena.trial().honest("Abort", &arena.ask(who, &abort))?;
-    again("Abort once more", &abort);
+    twice(arena, &mut trial, "Abort", &upload.at(arena, "DELETE"))?;
     trial.end("each succeeds once more")
 }

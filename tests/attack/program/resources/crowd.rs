@@ -14,6 +14,7 @@ use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpSocket,
+    sync::mpsc::unbounded_channel,
     time::{interval, timeout},
 };
 
@@ -65,6 +66,7 @@ pub(in super::super) struct Crowd<'a> {
 
 impl<'a> Crowd<'a> {
     pub(in super::super) fn new(arena: &'a Arena, connections: usize) -> Self {
+        let connections = connections.div_ceil(arena.target.crowd_divisor.max(1));
         Self { arena, connections, http2: false }
     }
 
@@ -236,6 +238,7 @@ async fn connect(target: &Target, slow_reader: bool, http2: bool) -> io::Result<
 async fn hold_one(target: &Target, begin: &[u8], pace: &Pace, http2: bool) -> io::Result<()> {
     let stream = connect(target, pace.reads_slowly(), http2).await?;
     let (mut reader, mut writer) = tokio::io::split(stream);
+    let (replies, mut replied) = unbounded_channel();
     let reading = async {
         let (mut received, mut piece) = (Vec::new(), vec![0; pace.read_bytes]);
         loop {
@@ -243,11 +246,16 @@ async fn hold_one(target: &Target, begin: &[u8], pace: &Pace, http2: bool) -> io
                 tokio::time::sleep(pace.every).await;
             }
             let bytes = reader.read(&mut piece).await?;
+            if bytes == 0 {
+                return Ok(());
+            }
             if http2 {
                 received.extend(piece.iter().take(bytes));
-            }
-            if bytes == 0 || (http2 && http2::is_ended(&received)) {
-                return Ok(());
+                let frames = http2::take_frames(&mut received);
+                if frames.is_ended {
+                    return Ok(());
+                }
+                let _ = replies.send(frames.replies);
             }
         }
     };
@@ -255,8 +263,10 @@ async fn hold_one(target: &Target, begin: &[u8], pace: &Pace, http2: bool) -> io
         writer.write_all(begin).await?;
         let mut ticks = interval(pace.every);
         loop {
-            ticks.tick().await;
-            writer.write_all(&pace.send).await?;
+            tokio::select! {
+                _ = ticks.tick() => writer.write_all(&pace.send).await?,
+                Some(reply) = replied.recv() => writer.write_all(&reply).await?,
+            }
         }
     };
     tokio::select! {

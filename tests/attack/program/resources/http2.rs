@@ -54,14 +54,27 @@ pub(super) fn begin(request: &Signed, window: u32) -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &settings, &headers].concat()
 }
 
-/// Whether the server has ended the stream by force, or takes its leave.
-pub(super) fn is_ended(mut received: &[u8]) -> bool {
-    while let [high, middle, low, kind, rest @ ..] = received {
+/// What has come of the other side's frames.
+pub(super) struct Received {
+    /// It has ended the stream by force, or takes its leave.
+    pub(super) is_ended: bool,
+    /// What an honest client says to them: that it has seen settings and pings.
+    pub(super) replies: Vec<u8>,
+}
+
+/// Takes the whole frames off `received`.
+pub(super) fn take_frames(received: &mut Vec<u8>) -> Received {
+    let mut taken = Received { is_ended: false, replies: Vec::new() };
+    while let [high, middle, low, kind, flags, _, _, _, _, rest @ ..] = received.as_slice() {
         let length = usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low);
-        if [3, 7].contains(kind) {
-            return true;
+        let Some(payload) = rest.get(..length) else { break };
+        match (kind, flags & 1) {
+            (3 | 7, _) => taken.is_ended = true,
+            (4, 0) => taken.replies.extend(frame(4, 1, 0, &[])),
+            (6, 0) => taken.replies.extend(frame(6, 1, 0, payload)),
+            _ => {}
         }
-        received = rest.get(length + 5..).unwrap_or_default();
+        received.drain(..9 + length);
     }
-    false
+    taken
 }
