@@ -18,6 +18,7 @@
 
 mod harness;
 
+mod attack;
 mod chain;
 mod cli;
 mod docs;
