@@ -4,12 +4,9 @@ use std::{fmt, num::NonZeroU32};
 
 use super::{
     section::{Bound, Section},
-    small_files::SmallFiles,
+    small_files::{OBJECT_BYTES, SmallFiles},
 };
 use crate::chain::{AccountId, Role};
-
-/// S3's own bound on a single object: 5 TiB. On a single PUT it is 5 GiB.
-pub(super) const OBJECT_BYTES: u64 = 5 << 40;
 
 /// What bounds every request and every party.
 #[derive(Debug, Clone)]
