@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use self::cors::Cors;
 use crate::{
     access::Access,
-    body::bounded::drain,
+    body::{bounded::drain, progress::RequestProgress},
     config::Config,
     endpoint::Endpoint,
     endpoints::Endpoints,
@@ -69,11 +69,12 @@ impl Front {
         &self.access
     }
 
-    /// Answers one request; whatever happens, it is an answer.
+    /// Answers one request; whatever happens, it is an answer. `progress` lives until that answer's end.
     pub(crate) async fn handle(
         self: Arc<Self>,
         request: http::Request<Incoming>,
         peer: SocketAddr,
+        progress: RequestProgress,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
         let peer = peer.ip();
@@ -87,7 +88,7 @@ impl Front {
         let Exchange { head, mut record, .. } = exchange;
         record.received_bytes = unread.received_bytes();
         let is_untouched = record.received_bytes == 0;
-        let mut response = answer.into_response(record, self.store_idle);
+        let mut response = answer.into_response(record, self.store_idle, progress);
         self.cors.write(&head.headers, response.headers_mut());
         if let Some(rest) = unread.take() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

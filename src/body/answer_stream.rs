@@ -1,5 +1,5 @@
-//! The answer's body towards the client: unchanged, watched for a silent store, and reported once it has
-//! ended.
+//! The answer's body towards the client: unchanged, watched for a silent store and a slow client, and
+//! reported once it has ended.
 //!
 //! Invariants:
 //! - Frames, trailers, `size_hint` and `is_end_stream` are the store's own, so HEAD and `Content-Length` stay
@@ -19,7 +19,9 @@ use http_body::{Body, Frame, SizeHint};
 use crate::{
     body::{
         failure::BoxError,
-        pace::{Pace, PacedReader, ReadError},
+        pace::Pace,
+        paced_reader::{PacedReader, ReadError},
+        progress::RequestProgress,
     },
     error::Error,
 };
@@ -33,6 +35,8 @@ pub(crate) enum AnswerEnd {
     Failed(Error),
     /// The client did not want the rest.
     Cancelled,
+    /// The client took too little of it, and was cut off (P56).
+    TooSlow,
 }
 
 /// An answer's body on its way to the client. `F` is called once, with the number of bytes that were handed
@@ -44,6 +48,7 @@ where
 {
     body: Option<B>,
     reader: PacedReader,
+    progress: RequestProgress,
     /// The length that was declared ahead: hyper drops a body at that length without asking for its end.
     declared_bytes: Option<u64>,
     sent_bytes: u64,
@@ -56,11 +61,12 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Hands on `body`, whose store may be silent for `idle`.
-    pub(crate) fn new(body: B, idle: Duration, on_end: F) -> Self {
+    /// Hands on `body`, whose store may be silent for `idle`. What the client takes shows in `progress`.
+    pub(crate) fn new(body: B, idle: Duration, progress: RequestProgress, on_end: F) -> Self {
         Self {
             declared_bytes: body.size_hint().exact(),
             reader: PacedReader::new(Pace::idle(idle)),
+            progress,
             body: Some(body),
             sent_bytes: 0,
             on_end: Some(on_end),
@@ -68,11 +74,14 @@ where
     }
 
     fn poll_watched(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let now = self.progress.now();
+        self.progress.taken(now);
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match ready!(self.reader.poll_frame(body, context)).transpose() {
             Ok(Some(frame)) => {
-                let frame_bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.sent_bytes = self.sent_bytes.saturating_add(frame_bytes);
+                let frame_bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.progress.handed(frame_bytes, now);
+                self.sent_bytes = self.sent_bytes.saturating_add(frame_bytes as u64);
                 Poll::Ready(Some(Ok(frame)))
             }
             Ok(None) => {
@@ -135,7 +144,11 @@ where
     fn drop(&mut self) {
         let complete = self.declared_bytes == Some(self.sent_bytes)
             || self.body.as_ref().is_none_or(Body::is_end_stream);
-        self.end(if complete { AnswerEnd::Complete } else { AnswerEnd::Cancelled });
+        self.end(match complete {
+            _ if self.progress.is_too_slow() => AnswerEnd::TooSlow,
+            true => AnswerEnd::Complete,
+            false => AnswerEnd::Cancelled,
+        });
     }
 }
 
@@ -143,10 +156,19 @@ where
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use tokio::time::Instant;
+
     use super::*;
-    use crate::body::testing::{Peer, block_on, next};
+    use crate::body::{
+        progress::{ConnectionProgress, Protocol},
+        testing::{Peer, block_on, next},
+    };
 
     const IDLE: Duration = Duration::from_millis(30);
+
+    fn progress() -> RequestProgress {
+        ConnectionProgress::begin(Pace::idle(IDLE), Instant::now()).request(Protocol::Http2)
+    }
 
     struct Ticket(Arc<Mutex<Vec<String>>>);
 
@@ -162,11 +184,12 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
         let ticket = Ticket(Arc::clone(&seen));
-        let mut stream = AnswerStream::new(peer, IDLE, move |bytes, end| {
+        let mut stream = AnswerStream::new(peer, IDLE, progress(), move |bytes, end| {
             let _held = &ticket;
             let end = match end {
                 AnswerEnd::Complete => "complete".to_owned(),
                 AnswerEnd::Cancelled => "cancelled".to_owned(),
+                AnswerEnd::TooSlow => "too slow".to_owned(),
                 AnswerEnd::Failed(error) => error.code.as_str().to_owned(),
             };
             log.lock().unwrap().push(format!("{bytes} {end}"));
@@ -198,12 +221,12 @@ mod tests {
 
     #[test]
     fn p44_hints_are_the_stores_own() {
-        let stream = AnswerStream::new(Peer::of(&["ab"]).sized(), IDLE, |_, _| {});
+        let stream = AnswerStream::new(Peer::of(&["ab"]).sized(), IDLE, progress(), |_, _| {});
         assert_eq!(stream.size_hint().exact(), Some(2));
         assert!(!stream.is_end_stream());
-        let stream = AnswerStream::new(Peer::of(&[]).sized(), IDLE, |_, _| {});
+        let stream = AnswerStream::new(Peer::of(&[]).sized(), IDLE, progress(), |_, _| {});
         assert!(stream.is_end_stream());
-        let stream = AnswerStream::new(Peer::of(&["ab"]), IDLE, |_, _| {});
+        let stream = AnswerStream::new(Peer::of(&["ab"]), IDLE, progress(), |_, _| {});
         assert_eq!(stream.size_hint().exact(), None);
     }
 }

@@ -77,10 +77,12 @@ pub struct Limits {
     pub object_bytes_min: u64,
     /// Largest size of an object in bytes.
     pub object_bytes_max: u64,
-    /// Seconds after which a body that brings nothing is cut off.
-    pub body_idle_seconds: u64,
-    /// A body slower than this, on average, is cut off; 0 for no bound.
-    pub body_bytes_per_second_min: u64,
+    /// A body or an answer slower than this, on average, is cut off.
+    pub progress_bytes_per_second_min: u64,
+    /// Seconds that a client may take beyond that.
+    pub progress_grace_seconds: u64,
+    /// Seconds after which a client that sends or takes nothing is cut off.
+    pub progress_idle_seconds: u64,
 }
 
 impl Config {
@@ -288,8 +290,13 @@ impl Limits {
         let limits = Self {
             object_bytes_min: section.number("object_bytes_min", 1024, 0..=OBJECT_BYTES),
             object_bytes_max: section.number("object_bytes_max", 5 << 30, 1..=OBJECT_BYTES),
-            body_idle_seconds: section.number("body_idle_seconds", 30, 1..=3600),
-            body_bytes_per_second_min: section.number("body_bytes_per_second_min", 1024, 0..=1 << 40),
+            progress_bytes_per_second_min: section.number(
+                "progress_bytes_per_second_min",
+                16 * 1024,
+                1..=1 << 40,
+            ),
+            progress_grace_seconds: section.number("progress_grace_seconds", 30, 1..=3600),
+            progress_idle_seconds: section.number("progress_idle_seconds", 30, 1..=3600),
         };
         if limits.object_bytes_min > limits.object_bytes_max {
             section.error("object_bytes_min", "is above limits.object_bytes_max");

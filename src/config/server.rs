@@ -23,8 +23,8 @@ pub struct Server {
     pub connections_max: usize,
     /// Seconds within which a request's head must have arrived.
     pub head_seconds_max: u64,
-    /// Seconds after which a client that reads nothing of its answer is disconnected.
-    pub write_idle_seconds: u64,
+    /// Seconds after which a connection without a request is closed.
+    pub idle_seconds_max: u64,
     /// Seconds that requests in progress get to finish at shutdown.
     pub drain_seconds: u64,
 }
@@ -108,7 +108,7 @@ impl Server {
         edge.finish();
         let connections_max = section.number("connections_max", 4096, 1..=1_000_000);
         let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
-        let write_idle_seconds = section.number("write_idle_seconds", 60, 1..=3600);
+        let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
         let drain_seconds = section.number("drain_seconds", 30, 0..=3600);
         section.finish();
         Some(Self {
@@ -119,7 +119,7 @@ impl Server {
             edge: Edge { networks: parsed, accept_encodings, rewrites_host },
             connections_max: usize::try_from(connections_max).ok()?,
             head_seconds_max,
-            write_idle_seconds,
+            idle_seconds_max,
             drain_seconds,
         })
     }

@@ -21,6 +21,7 @@ use crate::{
         failure::BoxError,
         late_error::LateError,
         pace::Pace,
+        progress::RequestProgress,
     },
     error::{Error, Result},
     s3::xml,
@@ -232,8 +233,13 @@ impl Answer {
     }
 
     /// Sends it on its way; `record` is written when its body has ended. A body from the store may be silent
-    /// for `idle`.
-    pub(crate) fn into_response(self, record: AccessRecord, idle: Duration) -> Response<AnswerBody> {
+    /// for `idle`; `progress` ends with it.
+    pub(crate) fn into_response(
+        self,
+        record: AccessRecord,
+        idle: Duration,
+        progress: RequestProgress,
+    ) -> Response<AnswerBody> {
         let Self { status, mut headers, content, late_error } = self;
         if !headers.contains_key(&REQUEST_ID)
             && let Ok(id) = HeaderValue::from_str(&record.request_id)
@@ -248,7 +254,7 @@ impl Answer {
             record.end(status, sent_bytes, &end);
         };
         let finish = Box::new(finish) as Box<dyn FnOnce(u64, AnswerEnd) + Send>;
-        let mut response = Response::new(AnswerStream::new(content, idle, finish));
+        let mut response = Response::new(AnswerStream::new(content, idle, progress, finish));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

@@ -186,10 +186,13 @@ impl Proxy {
     }
 }
 
-/// How slow a client's body may be, by the configuration.
+/// How slowly a client may send a body or take an answer, by the configuration.
 pub(crate) fn pace(limits: &Limits) -> Pace {
-    let idle = Duration::from_secs(limits.body_idle_seconds);
-    Pace { idle, rate_min_bytes_per_second: limits.body_bytes_per_second_min, grace: idle }
+    Pace {
+        idle: Duration::from_secs(limits.progress_idle_seconds),
+        rate_min_bytes_per_second: limits.progress_bytes_per_second_min,
+        grace: Duration::from_secs(limits.progress_grace_seconds),
+    }
 }
 
 /// Refuses a head that is too large, or whose framing can be read in two ways.

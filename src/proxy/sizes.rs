@@ -102,8 +102,9 @@ mod tests {
     const LIMITS: Limits = Limits {
         object_bytes_min: 1024,
         object_bytes_max: 5 << 30,
-        body_idle_seconds: 1,
-        body_bytes_per_second_min: 0,
+        progress_bytes_per_second_min: 1,
+        progress_grace_seconds: 1,
+        progress_idle_seconds: 1,
     };
 
     fn declared(

@@ -1,0 +1,3 @@
+//! What one party may cost the others: rates, counts, paces, connections, memory.
+
+mod progress;
