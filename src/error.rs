@@ -134,6 +134,8 @@ pub struct Error {
     pub elements: Vec<(&'static str, String)>,
     /// For the operator's log only.
     pub detail: Option<String>,
+    /// After how many seconds to try again, where more is known than that it is worth it.
+    pub retry_after_seconds: Option<u64>,
 }
 
 /// Result with [`Error`].
@@ -142,7 +144,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A refusal with what the client may know.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), elements: Vec::new(), detail: None }
+        Self { code, message: message.into(), elements: Vec::new(), detail: None, retry_after_seconds: None }
     }
 
     /// Adds an element to the XML error.
@@ -156,6 +158,13 @@ impl Error {
     #[must_use]
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(detail.to_string());
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
         self
     }
 

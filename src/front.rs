@@ -46,17 +46,17 @@ impl Front {
         let store_idle = store.idle_timeout();
         let (access, store) = (Arc::new(access), Arc::new(store));
         let site = Arc::new(Site::new(server, bucket));
-        let pace = proxy::pace(limits);
+        let pace = proxy::pace(&limits.bodies);
         Self {
             proxy: Proxy::new(
                 Arc::clone(&access),
                 Arc::clone(&site),
                 Arc::clone(&store),
-                *limits,
+                limits.bodies,
                 store_settings,
                 endpoints,
             ),
-            endpoints: Endpoints::new(&access, &site, &store, endpoints, session, *limits, pace),
+            endpoints: Endpoints::new(&access, &site, &store, endpoints, session, limits.bodies, pace),
             cors: Cors::new(&server.cors_origins),
             access,
             site,

@@ -23,15 +23,16 @@
 //!
 //! | floor | room | what is in it |
 //! | --- | --- | --- |
-//! | 12 | [`cli`] | what a person calls; `cli/dev` has the development store, `cli/doctor` tries a server |
-//! | 11 | [`serve`] | listeners, connections, the orderly end; the operator's listener |
-//! | 10 | `front` | endpoint, form or S3: the only room that knows all of them |
-//! | 9 | `proxy` | the road, and a file for each family of S3 operations |
-//! | 9 | `endpoints` | sessions, the vending server's endpoints, health, the API's description |
-//! | 8 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
-//! | 8 | `store` | the pooled client, its credentials, its signature |
-//! | 7 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
-//! | 6 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
+//! | 13 | [`cli`] | what a person calls; `cli/dev` has the development store, `cli/doctor` tries a server |
+//! | 12 | [`serve`] | listeners, connections, the orderly end; the operator's listener |
+//! | 11 | `front` | endpoint, form or S3: the only room that knows all of them |
+//! | 10 | `proxy` | the road, and a file for each family of S3 operations |
+//! | 10 | `endpoints` | sessions, the vending server's endpoints, health, the API's description |
+//! | 9 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
+//! | 9 | `store` | the pooled client, its credentials, its signature |
+//! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
+//! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
+//! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
 //! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
 //! | 4 | [`config`] | TOML to checked values, all faults at once |
 //! | 3 | [`auth`] | SigV4 by session or by hotkey, session tokens, btauth/1; the client's side of all that |
@@ -61,8 +62,8 @@
 //!
 //! No state for each session, no list of uploads, no cache of objects, no retry of a body that has begun. The
 //! store's XML is not built anew: the names in it that are the store's own are replaced as it streams. The
-//! TLS listener, rate limits and metrics are not there yet; their places are `serve`, a room `limits` below
-//! `proxy`, and a room `observe` beside `exchange`.
+//! TLS listener and metrics are not there yet; their places are `serve` and a room `observe` beside
+//! `exchange`.
 
 mod access;
 pub mod auth;
@@ -75,6 +76,8 @@ mod endpoints;
 pub mod error;
 mod exchange;
 mod front;
+#[allow(dead_code, unused_imports, reason = "it is built before it is used; the road takes it next")]
+mod limits;
 pub mod policy;
 mod proxy;
 pub mod s3;

@@ -16,12 +16,13 @@ use super::{
 pub struct Owner {
     hotkey: String,
     coldkey: String,
+    coldkey_account: AccountId,
 }
 
 impl Owner {
     /// Spells both addresses.
     pub fn new(hotkey: AccountId, coldkey: AccountId) -> Self {
-        Self { hotkey: hotkey.to_ss58(), coldkey: coldkey.to_ss58() }
+        Self { hotkey: hotkey.to_ss58(), coldkey: coldkey.to_ss58(), coldkey_account: coldkey }
     }
 
     /// SS58 of the hotkey.
@@ -32,6 +33,11 @@ impl Owner {
     /// SS58 of the coldkey.
     pub fn coldkey(&self) -> &str {
         &self.coldkey
+    }
+
+    /// The coldkey itself.
+    pub(crate) fn coldkey_account(&self) -> AccountId {
+        self.coldkey_account
     }
 }
 

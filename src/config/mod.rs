@@ -3,15 +3,17 @@
 
 mod chain;
 mod endpoints;
+mod limits;
 mod secrets;
 mod section;
 mod server;
 mod store;
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use endpoints::Endpoints;
+pub use limits::{AddressLimits, BodyBounds, Limits, Override, PartyLimits, PrincipalKey, RateLimit};
 pub use secrets::SessionKey;
 pub use section::ConfigErrors;
 use section::Section;
@@ -40,7 +42,7 @@ pub struct Config {
     pub chain: Chain,
     /// Folders and rights.
     pub policy: Policy,
-    /// Sizes and paces.
+    /// Sizes and paces of bodies, and what one party may take of the server.
     pub limits: Limits,
     /// The endpoints beside S3.
     pub endpoints: Endpoints,
@@ -68,21 +70,6 @@ pub struct SessionSettings {
     pub allow_no_receiver: bool,
     /// Longest life of a session, in seconds.
     pub ttl_seconds_max: u64,
-}
-
-/// Sizes and paces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Smallest size of an object in bytes.
-    pub object_bytes_min: u64,
-    /// Largest size of an object in bytes.
-    pub object_bytes_max: u64,
-    /// A body or an answer slower than this, on average, is cut off.
-    pub progress_bytes_per_second_min: u64,
-    /// Seconds that a client may take beyond that.
-    pub progress_grace_seconds: u64,
-    /// Seconds after which a client that sends or takes nothing is cut off.
-    pub progress_idle_seconds: u64,
 }
 
 impl Config {
@@ -280,35 +267,6 @@ fn variable(value: &toml::Value) -> Result<Values, String> {
     match value.as_table().map(|table| (table.len(), table.get("pattern").and_then(toml::Value::as_str))) {
         Some((1, Some(pattern))) => Values::pattern(pattern),
         _ => Err(format!("{value} is not {expected}")),
-    }
-}
-
-impl Limits {
-    fn read(mut section: Section) -> Self {
-        /// S3's own bound on a single object is 5 TiB; on a single PUT 5 GiB.
-        const OBJECT_BYTES: u64 = 5 << 40;
-        let limits = Self {
-            object_bytes_min: section.number("object_bytes_min", 1024, 0..=OBJECT_BYTES),
-            object_bytes_max: section.number("object_bytes_max", 5 << 30, 1..=OBJECT_BYTES),
-            progress_bytes_per_second_min: section.number(
-                "progress_bytes_per_second_min",
-                16 * 1024,
-                1..=1 << 40,
-            ),
-            progress_grace_seconds: section.number("progress_grace_seconds", 30, 1..=3600),
-            progress_idle_seconds: section.number("progress_idle_seconds", 30, 1..=3600),
-        };
-        if limits.object_bytes_min > limits.object_bytes_max {
-            section.error("object_bytes_min", "is above limits.object_bytes_max");
-        }
-        section.finish();
-        limits
-    }
-}
-
-impl fmt::Display for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {} bytes", self.object_bytes_min, self.object_bytes_max)
     }
 }
 

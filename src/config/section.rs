@@ -24,6 +24,15 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
+/// A limit as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// `"none"`.
+    Off,
+    /// That number.
+    Max(u64),
+}
+
 /// One table of the configuration; settings are taken out of it, and what is left at the end is unknown.
 pub(super) struct Section {
     /// `server.edge`; empty for the root.
@@ -135,6 +144,41 @@ impl Section {
                 default
             }
             None => default,
+        }
+    }
+
+    /// A number within bounds that may be left out and has no default here.
+    pub(super) fn number_given(
+        &mut self,
+        setting: &'static str,
+        bounds: std::ops::RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        let number = self.optional::<u64>(setting, &expected)?;
+        if bounds.contains(&number) {
+            return Some(number);
+        }
+        self.error(setting, format_args!("{number} is not {expected}"));
+        None
+    }
+
+    /// A limit that may be switched off: a number within bounds, or `"none"`.
+    pub(super) fn bound(
+        &mut self,
+        setting: &'static str,
+        bounds: std::ops::RangeInclusive<u64>,
+    ) -> Option<Bound> {
+        let expected =
+            format!("a whole number from {} to {}, or \"none\" for no limit", bounds.start(), bounds.end());
+        let value = self.optional::<Value>(setting, &expected)?;
+        let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+        match (number, value.as_str()) {
+            (_, Some("none")) => Some(Bound::Off),
+            (Some(number), _) if bounds.contains(&number) => Some(Bound::Max(number)),
+            _ => {
+                self.error(setting, format_args!("{} is not {expected}", shown(&value)));
+                None
+            }
         }
     }
 

@@ -34,7 +34,8 @@ fn the_least_configuration_has_the_documented_defaults() {
     let place = Place::new();
     let config = place.parse(LEAST).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8014");
-    assert_eq!((config.limits.object_bytes_min, config.limits.object_bytes_max), (1024, 5_368_709_120));
+    let bodies = config.limits.bodies;
+    assert_eq!((bodies.object_bytes_min, bodies.object_bytes_max), (1024, 5_368_709_120));
     assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
     assert_eq!(config.store.verifies, StoreChecks { sha256: false, content_md5: true, checksum: false });
     assert_eq!(config.store.storage_classes, ["STANDARD"]);
@@ -62,6 +63,79 @@ fn the_reference_is_a_configuration() {
         .replace("certs/session-2026-11.key", "session.key")
         .replace("certs/session-2026-10.key", "session.key");
     place.parse(&whole).unwrap_or_else(|errors| panic!("{errors}"));
+}
+
+#[test]
+fn limits_have_the_documented_defaults_and_can_be_switched_off() {
+    let place = Place::new();
+    let limits = place.parse(LEAST).unwrap().limits;
+    let reference = include_str!("../../proxy.toml");
+    let whole: String = reference
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
+        .collect::<String>()
+        .replace("certs/session-2026-11.key", "session.key")
+        .replace("certs/session-2026-10.key", "session.key");
+    let shown = place.parse(&whole).unwrap().limits;
+    assert_eq!((limits.principal, limits.address), (shown.principal, shown.address));
+    assert_eq!((limits.miner, limits.validator), (shown.miner, shown.validator));
+    assert_eq!(limits.server, shown.server);
+    assert_eq!(limits.overrides, []);
+    let other = shown.overrides[0];
+    assert_eq!(other.miner.reads.per_second.unwrap().get(), 500);
+    assert_eq!((other.miner.reads.burst, other.miner.lists), (limits.miner.reads.burst, limits.miner.lists));
+    assert_eq!((other.validator.requests_per_day_max, other.validator.lists), (None, limits.validator.lists));
+
+    let off = place.parse(&format!("{LEAST}limits.miner.reads_per_second = \"none\"")).unwrap().limits.miner;
+    assert_eq!((off.reads.per_second, off.writes), (None, limits.miner.writes));
+}
+
+#[test]
+fn a_wrong_limit_is_a_fault_that_names_it_and_says_what_is_right() {
+    let place = Place::new();
+    let text = r#"
+        [limits]
+        principal = "uid"
+        [limits.address]
+        connections_max = 0
+        requests_per_second = "no"
+        [limits.miner]
+        reads_per_second = 0
+        reads_burst = "none"
+        requests_per_day_max = -1
+        buffered_bytes_max = 1
+        day = 5
+        [limits.validator]
+        lists_per_second = 1.5
+        [[limits.overrides]]
+        reads_burst = 5
+        [[limits.overrides]]
+        account = "alice"
+        [[limits.overrides]]
+        account = "5DAAnrj7VHTznn2AWBemMuyBwZWs6FNFjdyVXUeYum3PTXFy"
+        [[limits.overrides]]
+        account = "5DAAnrj7VHTznn2AWBemMuyBwZWs6FNFjdyVXUeYum3PTXFy"
+    "#;
+    let errors = place.parse(&format!("{LEAST}{text}")).unwrap_err().0;
+    let expected = [
+        "limits.principal: \"uid\" is not \"hotkey\" or \"coldkey\"",
+        "limits.address.requests_per_second: \"no\" is not a whole number from 1 to 1000000, or \"none\" for \
+         no limit",
+        "limits.address.connections_max: 0 is not a whole number",
+        "limits.miner.reads_per_second: 0 is not a whole number from 1 to 1000000, or \"none\" for no limit",
+        "limits.miner.reads_burst: \"none\" is not a whole number from 1 to 1000000",
+        "limits.miner.requests_per_day_max: -1 is not a whole number",
+        "limits.miner.buffered_bytes_max: 1 is not a whole number from 4194304",
+        "limits.miner.day: no such setting",
+        "limits.validator.lists_per_second: 1.5 is not a whole number",
+        "limits.overrides[0].account: is missing",
+        "limits.overrides[1].account: \"alice\" is not an SS58 address",
+        "limits.overrides[3].account: 5DAAnrj7VHTznn2AWBemMuyBwZWs6FNFjdyVXUeYum3PTXFy has an override",
+    ];
+    for (error, expected) in errors.iter().zip(expected) {
+        assert!(error.starts_with(expected), "{error}\n{expected}");
+    }
+    assert_eq!(errors.len(), expected.len(), "{errors:#?}");
 }
 
 #[test]

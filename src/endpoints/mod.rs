@@ -23,7 +23,7 @@ use crate::{
     access::Access,
     auth::Audience,
     body::pace::Pace,
-    config::{self, Limits},
+    config::{self, BodyBounds},
     endpoint::Endpoint,
     exchange::{Answer, Exchange, RequestBody},
     site::Site,
@@ -33,7 +33,7 @@ use crate::{
 /// The endpoints that are not S3's.
 pub(crate) struct Endpoints {
     access: Arc<Access>,
-    limits: Limits,
+    body_bounds: BodyBounds,
     session: SessionEndpoint,
     vended: VendedEndpoints,
     health: HealthEndpoints,
@@ -47,7 +47,7 @@ impl Endpoints {
         store: &Arc<Store>,
         settings: &config::Endpoints,
         session: &config::SessionSettings,
-        limits: Limits,
+        body_bounds: BodyBounds,
         pace: Pace,
     ) -> Self {
         let attempts = Arc::new(Attempts::new());
@@ -55,7 +55,7 @@ impl Endpoints {
         let (access, site, store) = (Arc::clone(access), Arc::clone(site), Arc::clone(store));
         let discovery = Discovery::new(Arc::clone(&access), Arc::clone(&site), Arc::clone(&store), settings);
         Self {
-            limits,
+            body_bounds,
             session: SessionEndpoint::new(
                 Arc::clone(&access),
                 Arc::clone(&site),
@@ -68,7 +68,7 @@ impl Endpoints {
                 Arc::clone(&site),
                 attempts,
                 discovery,
-                limits,
+                body_bounds,
                 pace,
                 session,
             ),
@@ -128,7 +128,7 @@ impl Endpoints {
             Endpoint::Live => json::answer(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             Endpoint::CommitmentFormats => json::answer(StatusCode::OK, &structure::commitment_formats()),
             Endpoint::StructureInfo => {
-                let structure = StructureInfo::new(self.access.policy(), &self.limits);
+                let structure = StructureInfo::new(self.access.policy(), &self.body_bounds);
                 json::respond(Ok(structure), &mut exchange.record)
             }
             Endpoint::OpenApi => json::answer(StatusCode::OK, openapi::document()),

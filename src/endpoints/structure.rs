@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     auth::bittensor::vending::{FUTURE_SECONDS_MAX, PAST_SECONDS_MAX, VendingRequest},
-    config::Limits,
+    config::BodyBounds,
     policy::Policy,
 };
 
@@ -26,15 +26,15 @@ pub(super) struct StructureInfo {
 }
 
 impl StructureInfo {
-    pub(super) fn new(policy: &Policy, limits: &Limits) -> Self {
+    pub(super) fn new(policy: &Policy, bounds: &BodyBounds) -> Self {
         let templates: Vec<String> =
             policy.templates().iter().map(|template| template.as_str().to_owned()).collect();
         Self {
             description: format!("Each miner owns the folders {}", templates.join(" and ")),
             folder_structure: templates,
             roots: policy.roots().to_vec(),
-            object_bytes_min: limits.object_bytes_min,
-            object_bytes_max: limits.object_bytes_max,
+            object_bytes_min: bounds.object_bytes_min,
+            object_bytes_max: bounds.object_bytes_max,
         }
     }
 }

@@ -66,7 +66,7 @@ impl Proxy {
         let is_gone = match self.parts(exchange, permit).await? {
             Parts::There(there) => {
                 let sum = sum(&parts, &there)?;
-                if let Err(error) = sizes::check_object(&self.limits, sum) {
+                if let Err(error) = sizes::check_object(&self.body_bounds, sum) {
                     self.abort(exchange, permit).await;
                     return Err(error);
                 }
@@ -105,7 +105,7 @@ impl Proxy {
             // Deleted since.
             StatusCode::NOT_FOUND => {}
             status if status.is_success() => {
-                sizes::check_object(&self.limits, sizes::of_answer(head.headers())?)?;
+                sizes::check_object(&self.body_bounds, sizes::of_answer(head.headers())?)?;
             }
             status => {
                 let detail = format!("the HEAD of a completed upload answered {status}");

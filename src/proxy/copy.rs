@@ -48,7 +48,7 @@ impl Proxy {
             let source = self.copy_source(exchange, permit).await?;
             let etag = source.etag.as_ref().and_then(|etag| etag.to_str().ok());
             conditions.check(etag, source.last_modified)?;
-            sizes::check_object(&self.limits, source.bytes)?;
+            sizes::check_object(&self.body_bounds, source.bytes)?;
             if let Some(etag) = source.etag {
                 headers.pin_copy_source(etag);
             }

@@ -36,7 +36,7 @@ use crate::{
     access::Access,
     auth::{Payload, Verified},
     body::{content_check::ChecksumHeaders, pace::Pace},
-    config::{Endpoints, Limits, Store as StoreSettings, StoreChecks, Trailers},
+    config::{BodyBounds, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     policy::Permitted,
@@ -57,7 +57,7 @@ pub(crate) struct Proxy {
     site: Arc<Site>,
     store: Arc<Store>,
     /// Sizes of objects.
-    limits: Limits,
+    body_bounds: BodyBounds,
     /// What becomes of a checksum in a trailer.
     trailers: Trailers,
     /// What the store proves itself, so that it is not proven here.
@@ -79,16 +79,16 @@ impl Proxy {
         access: Arc<Access>,
         site: Arc<Site>,
         store: Arc<Store>,
-        limits: Limits,
+        body_bounds: BodyBounds,
         settings: &StoreSettings,
         endpoints: &Endpoints,
     ) -> Self {
-        let pace = pace(&limits);
+        let pace = pace(&body_bounds);
         Self {
             access,
             site,
             store,
-            limits,
+            body_bounds,
             trailers: settings.trailers,
             verified_by_store: settings.verifies,
             storage_classes: settings.storage_classes.clone(),
@@ -187,11 +187,11 @@ impl Proxy {
 }
 
 /// How slowly a client may send a body or take an answer, by the configuration.
-pub(crate) fn pace(limits: &Limits) -> Pace {
+pub(crate) fn pace(bounds: &BodyBounds) -> Pace {
     Pace {
-        idle: Duration::from_secs(limits.progress_idle_seconds),
-        rate_min_bytes_per_second: limits.progress_bytes_per_second_min,
-        grace: Duration::from_secs(limits.progress_grace_seconds),
+        idle: Duration::from_secs(bounds.progress_idle_seconds),
+        rate_min_bytes_per_second: bounds.progress_bytes_per_second_min,
+        grace: Duration::from_secs(bounds.progress_grace_seconds),
     }
 }
 

@@ -87,8 +87,8 @@ impl Proxy {
             ));
         }
         let form_bytes = sizes::content_length(headers)?;
-        if form_bytes > self.limits.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
-            sizes::check_object(&self.limits, form_bytes)?;
+        if form_bytes > self.body_bounds.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
+            sizes::check_object(&self.body_bounds, form_bytes)?;
         }
         let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
@@ -120,7 +120,7 @@ impl Proxy {
         // The bounds of the policy, and the server's own.
         storage_class::check(&self.storage_classes, &forwarded)?;
         verified.policy().check_length(file_bytes)?;
-        sizes::check_object(&self.limits, file_bytes)?;
+        sizes::check_object(&self.body_bounds, file_bytes)?;
 
         let answer = self.store_file(exchange, permit, forwarded, &fields, file).await?;
         if !answer.is_success() {

@@ -56,8 +56,8 @@ impl Proxy {
         // Declared too large, or too small, is refused before a byte is read.
         let decoded_bytes = sizes::declared_bytes(payload, headers)?;
         match permit.is_part() {
-            true => sizes::check_part(&self.limits, decoded_bytes)?,
-            false => sizes::check_object(&self.limits, decoded_bytes)?,
+            true => sizes::check_part(&self.body_bounds, decoded_bytes)?,
+            false => sizes::check_object(&self.body_bounds, decoded_bytes)?,
         }
         let plan = self.plan(payload, headers, decoded_bytes)?;
         let payload_hash = rewrite(&mut forwarded, &plan, payload)?;

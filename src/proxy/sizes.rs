@@ -4,41 +4,41 @@ use http::{HeaderMap, header};
 
 use crate::{
     auth::Payload,
-    config::Limits,
+    config::BodyBounds,
     error::{Code, Error, Result},
 };
 
 /// Judges the size of a whole object: a PUT, the source of a copy, the sum of parts (S10).
-pub(super) fn check_object(limits: &Limits, bytes: u64) -> Result<()> {
-    if bytes > limits.object_bytes_max {
-        return Err(too_large(limits, bytes));
+pub(super) fn check_object(bounds: &BodyBounds, bytes: u64) -> Result<()> {
+    if bytes > bounds.object_bytes_max {
+        return Err(too_large(bounds, bytes));
     }
-    if bytes < limits.object_bytes_min {
+    if bytes < bounds.object_bytes_min {
         return Err(Error::new(
             Code::EntityTooSmall,
             format!(
                 "Your proposed upload is smaller than this server's minimum of {} bytes.",
-                limits.object_bytes_min
+                bounds.object_bytes_min
             ),
         )
         .element("ProposedSize", bytes.to_string())
-        .element("MinSizeAllowed", limits.object_bytes_min.to_string()));
+        .element("MinSizeAllowed", bounds.object_bytes_min.to_string()));
     }
     Ok(())
 }
 
 /// Judges the size of one part: only what no sum could make right again.
-pub(super) fn check_part(limits: &Limits, bytes: u64) -> Result<()> {
-    if bytes > limits.object_bytes_max { Err(too_large(limits, bytes)) } else { Ok(()) }
+pub(super) fn check_part(bounds: &BodyBounds, bytes: u64) -> Result<()> {
+    if bytes > bounds.object_bytes_max { Err(too_large(bounds, bytes)) } else { Ok(()) }
 }
 
-fn too_large(limits: &Limits, bytes: u64) -> Error {
+fn too_large(bounds: &BodyBounds, bytes: u64) -> Error {
     Error::new(
         Code::EntityTooLarge,
-        format!("Your proposed upload exceeds this server's maximum of {} bytes.", limits.object_bytes_max),
+        format!("Your proposed upload exceeds this server's maximum of {} bytes.", bounds.object_bytes_max),
     )
     .element("ProposedSize", bytes.to_string())
-    .element("MaxSizeAllowed", limits.object_bytes_max.to_string())
+    .element("MaxSizeAllowed", bounds.object_bytes_max.to_string())
 }
 
 /// The decoded length that a body declares: `x-amz-decoded-content-length` for chunked ones, else
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const BOUNDS: BodyBounds = BodyBounds {
         object_bytes_min: 1024,
         object_bytes_max: 5 << 30,
         progress_bytes_per_second_min: 1,
@@ -123,12 +123,12 @@ mod tests {
 
     #[test]
     fn s10_objects_are_1_kib_to_5_gib() {
-        let code = |bytes| check_object(&LIMITS, bytes).map_err(|error| error.code);
+        let code = |bytes| check_object(&BOUNDS, bytes).map_err(|error| error.code);
         assert_eq!(code(1023), Err(Code::EntityTooSmall));
         assert_eq!(code(1024), Ok(()));
         assert_eq!(code(5_368_709_120), Ok(()));
         assert_eq!(code(5_368_709_121), Err(Code::EntityTooLarge));
-        assert!(check_part(&LIMITS, 0).is_ok() && check_part(&LIMITS, 5_368_709_121).is_err());
+        assert!(check_part(&BOUNDS, 0).is_ok() && check_part(&BOUNDS, 5_368_709_121).is_err());
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Server {
         let verifier = verifier(&config)?;
         let access = Access::new(verifier, registry, config.chain.clone(), config.policy.clone());
         let front = Arc::new(Front::new(&config, access, store));
-        Ok(Self { front, listener, admin, settings, pace: proxy::pace(&config.limits) })
+        Ok(Self { front, listener, admin, settings, pace: proxy::pace(&config.limits.bodies) })
     }
 
     /// Where clients come in.

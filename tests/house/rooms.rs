@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["auth", "policy"],
     &["config"],
     &["body"],
+    &["limits"],
     &["exchange", "site"],
     &["access", "store"],
     &["endpoints", "proxy"],

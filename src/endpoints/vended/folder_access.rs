@@ -90,14 +90,14 @@ impl VendedEndpoints {
         };
         let links = self.links(exchange, &verified, verified.expires_at)?;
         let (url, fields) =
-            links.form(&folder, self.limits.object_bytes_min, self.limits.object_bytes_max)?;
+            links.form(&folder, self.body_bounds.object_bytes_min, self.body_bounds.object_bytes_max)?;
         Ok(FolderAccess {
             list_url: links.list(&folder, None)?,
             folder,
             url,
             fields,
             expiry: verified.expires_at.to_string(),
-            structure_info: StructureInfo::new(policy, &self.limits),
+            structure_info: StructureInfo::new(policy, &self.body_bounds),
         })
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     },
     body::pace::Pace,
     chain::{AccountId, Owner, Role, Snapshot},
-    config::Limits,
+    config::BodyBounds,
     error::{Code, Error},
     exchange::{Exchange, RequestBody},
     policy::Caller,
@@ -48,7 +48,7 @@ pub(super) struct VendedEndpoints {
     site: Arc<Site>,
     attempts: Arc<Attempts>,
     discovery: Discovery,
-    limits: Limits,
+    body_bounds: BodyBounds,
     pace: Pace,
     /// Whether what is addressed to nobody is taken; none of these requests is addressed to anybody.
     allow_no_receiver: bool,
@@ -109,12 +109,12 @@ impl VendedEndpoints {
         site: Arc<Site>,
         attempts: Arc<Attempts>,
         discovery: Discovery,
-        limits: Limits,
+        body_bounds: BodyBounds,
         pace: Pace,
         session: &crate::config::SessionSettings,
     ) -> Self {
         let (allow_no_receiver, session_seconds_max) = (session.allow_no_receiver, session.ttl_seconds_max);
-        Self { access, site, attempts, discovery, limits, pace, allow_no_receiver, session_seconds_max }
+        Self { access, site, attempts, discovery, body_bounds, pace, allow_no_receiver, session_seconds_max }
     }
 
     /// Reads a request in JSON, of an address that may still try.

@@ -130,7 +130,7 @@ impl VendedEndpoints {
             expiry: verified.expires_at.to_string(),
             expiry_seconds: links.seconds(),
             urls: ValidatorUrls { global: GlobalUrls { list_all_data, list_all_roots }, sources, miners },
-            structure_info: StructureInfo::new(policy, &self.limits),
+            structure_info: StructureInfo::new(policy, &self.body_bounds),
         })
     }
 }

@@ -1,0 +1,204 @@
+//! What one party can take of the server: every budget has an owner, and whoever has spent its own is told so
+//! and costs the others nothing. Example: linkerd2-proxy's local rate limit.
+//!
+//! Before anybody is known, an address is charged for what turns out false or unregistered ([`address`]).
+//! Once a signature was verified, its principal is charged and nobody else (P17): [`Limits::admit`] takes the
+//! rate, the day and a place under way at once ([`ledger`]), and gives a [`Ticket`] that lives in the body
+//! and in the answer until their end. Bodies that are read as a whole count against a [`budget`] while they
+//! come, and large ones take [`turns`] when they are there.
+//!
+//! Invariants: a refusal by a limit is one to be tried again, and names its setting; nothing is charged for
+//! what somebody else sent; memory is bounded however many keys there are; no lock is held while anything is
+//! waited for; deciding does no I/O, and its clock is an argument.
+
+mod address;
+mod budget;
+mod class;
+mod counts;
+mod daily;
+mod exceeded;
+mod ledger;
+mod party;
+mod rate;
+mod ticket;
+mod turns;
+
+use std::sync::Arc;
+
+pub(crate) use address::Sender;
+pub(crate) use budget::Buffered;
+pub(crate) use counts::{Counts, Total};
+pub(crate) use exceeded::{Exceeded, LimitName, Period, Scope};
+use governor::clock::{Clock, DefaultClock};
+pub(crate) use ticket::Ticket;
+pub(crate) use turns::Turn;
+
+use self::{
+    address::Addresses,
+    budget::Budget,
+    class::{Class, of_endpoint, of_operation},
+    daily::DayCharge,
+    ledger::{Charge, Ledger, LocalLedger},
+    party::Parties,
+    ticket::BytesUnderWay,
+    turns::Turns,
+};
+use crate::{chain::AccountId, config, endpoint::Endpoint, policy::Caller, s3::Operation, time::UnixTime};
+
+/// The limits of one server; built once, shared by all requests.
+#[derive(Debug)]
+pub(crate) struct Limits<C: Clock = DefaultClock> {
+    parties: Parties,
+    address: config::AddressLimits,
+    addresses: Addresses<C>,
+    ledger: Ledger<C>,
+    requests_of_principals: Arc<Counts<AccountId>>,
+    requests_of_all: Arc<Total>,
+    bytes_of_principals: Arc<Counts<AccountId>>,
+    bytes_of_all: Arc<Total>,
+    budget: Budget,
+    turns: Turns,
+}
+
+impl Limits {
+    /// The limits that are configured.
+    pub(crate) fn new(limits: &config::Limits) -> Self {
+        Self::with_clock(limits, &DefaultClock::default())
+    }
+}
+
+impl<C: Clock + Clone> Limits<C> {
+    fn with_clock(limits: &config::Limits, clock: &C) -> Self {
+        let parties = Parties::new(limits);
+        Self {
+            address: limits.address,
+            addresses: Addresses::new(&limits.address, clock),
+            ledger: Ledger::Local(LocalLedger::new(&parties, clock)),
+            requests_of_principals: Counts::new(),
+            requests_of_all: Arc::default(),
+            bytes_of_principals: Counts::new(),
+            bytes_of_all: Arc::default(),
+            budget: Budget::new(limits.server.buffered_bytes_max),
+            turns: Turns::new(),
+            parties,
+        }
+    }
+
+    /// Whether an address may ask anything. Stands before everything else.
+    ///
+    /// # Errors
+    /// Where the address has asked too much that was refused.
+    pub(crate) fn check_requests(&self, sender: Sender) -> Result<(), Exceeded> {
+        self.addresses.check_requests(sender)
+    }
+
+    /// Charges an address for a request that was not admitted, whatever the reason: unsigned, false,
+    /// unregistered, or beyond its principal's limits.
+    pub(crate) fn charge_request(&self, sender: Sender) {
+        self.addresses.charge_request(sender);
+    }
+
+    /// Whether an address may have a hotkey's signature checked. Stands before every such check (P59).
+    ///
+    /// # Errors
+    /// Where too many of its signatures were false.
+    pub(crate) fn check_signatures(&self, sender: Sender) -> Result<(), Exceeded> {
+        self.addresses.check_signatures(sender)
+    }
+
+    /// Charges an address for a signature of a hotkey that was checked and is false.
+    pub(crate) fn charge_signature(&self, sender: Sender) {
+        self.addresses.charge_signature(sender);
+    }
+
+    /// Admits a request of S3 by a caller whose signature was verified.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
+    pub(crate) async fn admit(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        now: UnixTime,
+    ) -> Result<Ticket, Exceeded> {
+        self.admit_as(caller, of_operation(operation), now).await
+    }
+
+    /// Admits a request to an endpoint by a caller whose signature was verified.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
+    pub(crate) async fn admit_to(
+        &self,
+        caller: &Caller,
+        endpoint: Endpoint,
+        now: UnixTime,
+    ) -> Result<Ticket, Exceeded> {
+        let charge = of_endpoint(endpoint).unwrap_or((Class::Control, DayCharge::Request));
+        self.admit_as(caller, charge, now).await
+    }
+
+    async fn admit_as(
+        &self,
+        caller: &Caller,
+        (class, day): (Class, DayCharge),
+        now: UnixTime,
+    ) -> Result<Ticket, Exceeded> {
+        let (principal, party) = self.parties.of(caller);
+        let server = self.parties.server();
+        let exceeded = |scope, max| Exceeded {
+            limit: LimitName { scope, setting: "requests_under_way_max" },
+            max,
+            period: Period::Moments,
+            retry_after_seconds: 1,
+        };
+        // What is only held comes before what is spent: a refusal gives it back.
+        let max = party.limits.requests_under_way_max.unwrap_or(u64::MAX);
+        let of_principal = self.requests_of_principals.try_add(principal, 1, max);
+        let of_principal = of_principal.ok_or_else(|| exceeded(party.scope, max))?;
+        let max = server.requests_under_way_max.unwrap_or(u64::MAX);
+        let of_all = self.requests_of_all.try_add(1, max);
+        let of_all = of_all.ok_or_else(|| exceeded(Scope::Server, max))?;
+        let usage = self.ledger.charge(&Charge { principal, party, class, day, now }).await?;
+        let bytes = BytesUnderWay {
+            of_principals: Arc::clone(&self.bytes_of_principals),
+            of_all: Arc::clone(&self.bytes_of_all),
+            principal_max: party.limits.bytes_under_way_max,
+            server_max: server.bytes_under_way_max,
+        };
+        let buffered_bytes_max = party.limits.buffered_bytes_max;
+        Ok(Ticket::new(principal, party.scope, usage, bytes, buffered_bytes_max, (of_principal, of_all)))
+    }
+
+    /// Begins to buffer the body of a request of which only the sender is known.
+    ///
+    /// # Errors
+    /// Where the sender, or everybody together, holds too much.
+    pub(crate) fn buffer_of_sender(&self, sender: Sender) -> Result<Buffered, Exceeded> {
+        self.budget.begin_of_sender(sender, self.address.buffered_bytes_max)
+    }
+
+    /// Begins to buffer the body of an admitted request.
+    ///
+    /// # Errors
+    /// Where its principal, or everybody together, holds too much.
+    pub(crate) fn buffer(&self, ticket: &Ticket) -> Result<Buffered, Exceeded> {
+        self.budget.begin_of_principal(ticket.principal(), ticket.scope(), ticket.buffered_bytes_max())
+    }
+
+    /// Waits for the turn of an admitted request to do what is heavy on the processor.
+    ///
+    /// # Errors
+    /// Where that takes too long.
+    pub(crate) async fn turn(&self, ticket: &Ticket) -> Result<Turn, Exceeded> {
+        self.turns.next(ticket.principal()).await
+    }
+
+    /// Connections of one address at one time; for `serve`.
+    pub(crate) fn connections_of_address_max(&self) -> u64 {
+        self.address.connections_max.unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Whose limits count for a caller: those of its role, or of an override.
+
+use std::collections::HashMap;
+
+use super::exceeded::Scope;
+use crate::{
+    chain::{AccountId, Role},
+    config::{self, PartyLimits, PrincipalKey},
+    policy::Caller,
+};
+
+/// The limits of one role, or of one override in one role; each principal has them by itself.
+#[derive(Debug)]
+pub(super) struct Party {
+    /// Its place among [`Parties::all`].
+    pub(super) index: usize,
+    pub(super) scope: Scope,
+    pub(super) limits: PartyLimits,
+}
+
+/// The parties of a configuration.
+#[derive(Debug)]
+pub(super) struct Parties {
+    miner: Party,
+    validator: Party,
+    /// For a miner and for a validator, one after the other.
+    overrides: Vec<[Party; 2]>,
+    by_account: HashMap<AccountId, usize>,
+    server: PartyLimits,
+    key: PrincipalKey,
+}
+
+impl Parties {
+    pub(super) fn new(limits: &config::Limits) -> Self {
+        let mut index = 0;
+        let mut party = |scope, limits: &PartyLimits| {
+            let party = Party { index, scope, limits: *limits };
+            index += 1;
+            party
+        };
+        let miner = party(Scope::Role(Role::Miner), &limits.miner);
+        let validator = party(Scope::Role(Role::Validator), &limits.validator);
+        let mut overrides = Vec::new();
+        let mut by_account = HashMap::new();
+        for (at, other) in limits.overrides.iter().enumerate() {
+            overrides.push([party(Scope::Override, &other.miner), party(Scope::Override, &other.validator)]);
+            by_account.insert(other.account, at);
+        }
+        Self { miner, validator, overrides, by_account, server: limits.server, key: limits.principal }
+    }
+
+    /// All of them, in the order of their indices.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Party> {
+        [&self.miner, &self.validator].into_iter().chain(self.overrides.iter().flatten())
+    }
+
+    /// What all principals together may do.
+    pub(super) fn server(&self) -> &PartyLimits {
+        &self.server
+    }
+
+    /// Whom a caller is charged as, and by which limits. A hotkey's own override comes before its coldkey's.
+    pub(super) fn of(&self, caller: &Caller) -> (AccountId, &Party) {
+        let coldkey = caller.owner.coldkey_account();
+        let principal = match self.key {
+            PrincipalKey::Hotkey => caller.hotkey,
+            PrincipalKey::Coldkey => coldkey,
+        };
+        let at = match self.by_account.is_empty() {
+            true => None,
+            false => self.by_account.get(&caller.hotkey).or_else(|| self.by_account.get(&coldkey)),
+        };
+        let party = match (at.and_then(|at| self.overrides.get(*at)), caller.role) {
+            (Some([miner, _]), Role::Miner) => miner,
+            (Some([_, validator]), Role::Validator) => validator,
+            (None, Role::Miner) => &self.miner,
+            (None, Role::Validator) => &self.validator,
+        };
+        (principal, party)
+    }
+}

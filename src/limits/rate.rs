@@ -1,0 +1,210 @@
+//! Rates: GCRA by key, as `governor` counts it, in memory that is bounded however many keys there are.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, Hash, RandomState},
+    num::NonZeroU32,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{StateStore, keyed::ShrinkableKeyedStateStore},
+};
+
+use crate::config::RateLimit;
+
+/// Keys that are remembered one by one, about 4 MiB. There are a few hundred hotkeys on a subnet, and of more
+/// addresses than that one hears only from somebody who has a whole network.
+const KEYS_MAX: usize = 65_536;
+
+/// What keys beyond that share, by chance.
+const SHARED: usize = 256;
+
+/// Parts of a table of keys, each with a lock of its own.
+const SHARDS: usize = 16;
+
+/// How often a key has to be put to the others before idle ones are looked for again: to look at all of them
+/// takes as long as thousands of decisions.
+const PURGE_EVERY: u64 = 1024;
+
+/// A rate for each key.
+#[derive(Debug)]
+pub(super) struct KeyedRate<K: Hash + Eq + Copy, C: Clock> {
+    limiter: RateLimiter<K, Keys<K>, C, NoOpMiddleware<C::Instant>>,
+    keys_max: usize,
+    /// Charges of keys that were too many.
+    crowded: AtomicU64,
+    clock: C,
+}
+
+impl<K: Hash + Eq + Copy, C: Clock + Clone> KeyedRate<K, C> {
+    /// A rate of its own for each key; none where there is no bound.
+    pub(super) fn new(limit: &RateLimit, clock: &C) -> Option<Self> {
+        Self::bounded(limit, clock, KEYS_MAX)
+    }
+
+    fn bounded(limit: &RateLimit, clock: &C, keys_max: usize) -> Option<Self> {
+        let limiter = RateLimiter::new(quota(limit)?, Keys::new(keys_max), clock.clone());
+        Some(Self { limiter, keys_max, crowded: AtomicU64::new(0), clock: clock.clone() })
+    }
+}
+
+impl<K: Hash + Eq + Copy, C: Clock> KeyedRate<K, C> {
+    /// Charges one to `key`.
+    ///
+    /// # Errors
+    /// How long it takes until one more may be charged; nothing was charged then.
+    pub(super) fn charge(&self, key: &K) -> Result<(), Duration> {
+        if self.limiter.len() >= self.keys_max
+            && self.crowded.fetch_add(1, Ordering::Relaxed).is_multiple_of(PURGE_EVERY)
+        {
+            self.limiter.retain_recent();
+        }
+        self.limiter.check_key(key).map_err(|late| late.wait_time_from(self.clock.now()))
+    }
+}
+
+/// What `governor` is to count; none where there is no bound.
+pub(super) fn quota(limit: &RateLimit) -> Option<Quota> {
+    let per_second: NonZeroU32 = limit.per_second?;
+    Some(Quota::per_second(per_second).allow_burst(limit.burst))
+}
+
+/// A wait as the seconds of a `Retry-After`: rounded up, and at least 1.
+pub(super) fn seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// The states of keys; those that are too many share some.
+#[derive(Debug)]
+struct Keys<K> {
+    shards: [Mutex<HashMap<K, Nanos>>; SHARDS],
+    shared: Vec<Mutex<Option<Nanos>>>,
+    hasher: RandomState,
+    count: AtomicUsize,
+    keys_max: usize,
+}
+
+impl<K: Hash + Eq + Copy> Keys<K> {
+    fn new(keys_max: usize) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(HashMap::new())),
+            shared: (0..SHARED).map(|_| Mutex::new(None)).collect(),
+            hasher: RandomState::new(),
+            count: AtomicUsize::new(0),
+            keys_max,
+        }
+    }
+}
+
+impl<K: Hash + Eq + Copy> StateStore for Keys<K> {
+    type Key = K;
+
+    fn measure_and_replace<T, F, E>(&self, key: &K, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let hash = usize::try_from(self.hasher.hash_one(key) >> 1).unwrap_or_default();
+        let [first, ..] = &self.shards;
+        let shard = self.shards.get(hash % SHARDS).unwrap_or(first);
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = shard.get_mut(key) {
+            let (outcome, next) = decide(Some(*state))?;
+            *state = next;
+            return Ok(outcome);
+        }
+        let shared = self.shared.get(hash / SHARDS % SHARED);
+        if let Some(shared) = shared.filter(|_| self.count.load(Ordering::Relaxed) >= self.keys_max) {
+            drop(shard);
+            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let (outcome, next) = decide(*state)?;
+            *state = Some(next);
+            return Ok(outcome);
+        }
+        let (outcome, next) = decide(None)?;
+        shard.insert(*key, next);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(outcome)
+    }
+}
+
+impl<K: Hash + Eq + Copy> ShrinkableKeyedStateStore<K> for Keys<K> {
+    fn retain_recent(&self, drop_below: Nanos) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = shard.len();
+            shard.retain(|_, state| *state > drop_below);
+            self.count.fetch_sub(before.saturating_sub(shard.len()), Ordering::Relaxed);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    fn limit(per_second: u32, burst: u32) -> RateLimit {
+        RateLimit { per_second: NonZeroU32::new(per_second), burst: NonZeroU32::new(burst).unwrap() }
+    }
+
+    #[test]
+    fn s6_a_burst_then_the_rate_and_each_key_by_itself() {
+        let clock = FakeRelativeClock::default();
+        let rate = KeyedRate::new(&limit(2, 5), &clock).unwrap();
+        let burst = (0..10).filter(|_| rate.charge(&"one").is_ok()).count();
+        assert_eq!(burst, 5);
+        assert_eq!(rate.charge(&"one"), Err(Duration::from_millis(500)));
+        assert_eq!(rate.charge(&"other"), Ok(()));
+        clock.advance(Duration::from_millis(1000));
+        assert_eq!((0..10).filter(|_| rate.charge(&"one").is_ok()).count(), 2);
+    }
+
+    #[test]
+    fn s6_no_rate_is_no_bound() {
+        assert!(KeyedRate::<u8, _>::new(&limit(0, 5), &FakeRelativeClock::default()).is_none());
+    }
+
+    #[test]
+    fn s6_keys_beyond_the_bound_share_and_cost_those_that_are_known_nothing() {
+        let clock = FakeRelativeClock::default();
+        let rate = KeyedRate::bounded(&limit(1, 1000), &clock, 8).unwrap();
+        // Known before the crowd came.
+        rate.charge(&0_u32).unwrap();
+        for key in 0..1_000_000_u32 {
+            let _ = rate.charge(&key);
+        }
+        assert!(rate.limiter.len() <= 8, "{}", rate.limiter.len());
+        assert!(rate.charge(&u32::MAX).is_err());
+        assert!(rate.charge(&0).is_ok());
+        // When the crowd has gone, there is room again.
+        clock.advance(Duration::from_secs(10_000));
+        rate.limiter.retain_recent();
+        assert_eq!(rate.limiter.len(), 0);
+        assert!(rate.charge(&u32::MAX).is_ok());
+    }
+
+    #[test]
+    fn p49_a_wait_is_told_in_whole_seconds() {
+        for (wait, told) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
+            assert_eq!(seconds(Duration::from_millis(wait)), told);
+        }
+    }
+}
