@@ -16,6 +16,7 @@ use crate::{
     endpoint::Endpoint,
     endpoints::Endpoints,
     exchange::{Answer, AnswerBody, Exchange, RequestBody},
+    limits::Shaper,
     proxy::{self, Proxy},
     site::{self, Site},
     store::Store,
@@ -55,6 +56,7 @@ impl Front {
                 limits.bodies,
                 store_settings,
                 endpoints,
+                Shaper::new(limits),
             ),
             endpoints: Endpoints::new(&access, &site, &store, endpoints, session, limits.bodies, pace),
             cors: Cors::new(&server.cors_origins),
@@ -85,10 +87,10 @@ impl Front {
         let (body, unread) = RequestBody::new(body);
         let answer = self.answer(&mut exchange, body).await;
 
-        let Exchange { head, mut record, .. } = exchange;
+        let Exchange { head, mut record, gate, .. } = exchange;
         record.received_bytes = unread.received_bytes();
         let is_untouched = record.received_bytes == 0;
-        let mut response = answer.into_response(record, self.store_idle, progress);
+        let mut response = answer.into_response(record, self.store_idle, progress, gate);
         self.cors.write(&head.headers, response.headers_mut());
         if let Some(rest) = unread.take() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

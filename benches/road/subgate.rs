@@ -37,8 +37,17 @@ const SMALL_BYTES_MAX: usize = 16 * 1024;
 /// Chunks as SDKs make them.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Starts `program` as the server with one miner, before the store at `store`. Its log goes to a file.
-pub(crate) fn start(program: &Path, dir: &Path, store: u16) -> Listening {
+/// Settings with which one miner at one address may have a thousand requests under way.
+pub(crate) const FOR_MANY_CONNECTIONS: &str = r#"
+[limits.address]
+connections_max = "none"
+[limits.miner]
+requests_under_way_max = "none"
+"#;
+
+/// Starts `program` as the server with one miner, before the store at `store`, with further `settings`. Its
+/// log goes to a file.
+pub(crate) fn start(program: &Path, dir: &Path, store: u16, settings: &str) -> Listening {
     let private = |name: &str, content: &str| {
         let path = dir.join(name);
         fs::write(&path, content).unwrap();
@@ -54,6 +63,7 @@ pub(crate) fn start(program: &Path, dir: &Path, store: u16) -> Listening {
     private("session.key", &"5".repeat(64));
     let port = free_port();
     let config = dir.join(format!("subgate-{port}.toml"));
+    let of_store = if settings.is_empty() { "" } else { "connections_per_hotkey_max = 2000" };
     let content = format!(
         r#"
 [server]
@@ -63,6 +73,7 @@ name = "{BUCKET}"
 [store]
 endpoint = "http://127.0.0.1:{store}"
 credentials = {{ file = "store.json" }}
+{of_store}
 [session]
 issue_with = "1"
 allow_no_receiver = true
@@ -76,6 +87,7 @@ folders = ["data/{{source}}/{{coldkey}}/", "data/hotkey={{hotkey}}/job_id={{job_
 [policy.variables]
 source = ["x", "reddit"]
 job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
+{settings}
 "#
     );
     fs::write(&config, content).unwrap();

@@ -19,8 +19,9 @@ use http_body::{Body, Frame, SizeHint};
 use crate::{
     body::{
         failure::BoxError,
+        gate::Gate,
         pace::Pace,
-        paced_reader::{PacedReader, ReadError},
+        paced_reader::{FrameOrEnd, PacedReader, ReadError},
         progress::RequestProgress,
     },
     error::Error,
@@ -49,6 +50,10 @@ where
     body: Option<B>,
     reader: PacedReader,
     progress: RequestProgress,
+    /// What is asked before a piece passes; none where nothing holds pieces back.
+    gate: Option<Box<dyn Gate>>,
+    /// The piece that waits for it.
+    waiting: Option<Frame<Bytes>>,
     /// The length that was declared ahead: hyper drops a body at that length without asking for its end.
     declared_bytes: Option<u64>,
     sent_bytes: u64,
@@ -67,17 +72,48 @@ where
             declared_bytes: body.size_hint().exact(),
             reader: PacedReader::new(Pace::idle(idle)),
             progress,
+            gate: None,
+            waiting: None,
             body: Some(body),
             sent_bytes: 0,
             on_end: Some(on_end),
         }
     }
 
+    /// Asks `gate` before each piece.
+    #[must_use]
+    pub(crate) fn through(mut self, gate: Option<Box<dyn Gate>>) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// The next piece, once it may pass.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<FrameOrEnd<B::Error>> {
+        let Some(gate) = &mut self.gate else {
+            return match &mut self.body {
+                Some(body) => self.reader.poll_frame(body, context),
+                None => Poll::Ready(None),
+            };
+        };
+        if self.waiting.is_none() {
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            match ready!(self.reader.poll_frame(body, context)) {
+                Some(Ok(frame)) => self.waiting = Some(frame),
+                other => return Poll::Ready(other),
+            }
+        }
+        let bytes = self.waiting.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        ready!(gate.poll_pass(bytes as u64, context));
+        Poll::Ready(self.waiting.take().map(Ok))
+    }
+
     fn poll_watched(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let now = self.progress.now();
         self.progress.taken(now);
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        match ready!(self.reader.poll_frame(body, context)).transpose() {
+        if self.body.is_none() {
+            return Poll::Ready(None);
+        }
+        match ready!(self.poll_piece(context)).transpose() {
             Ok(Some(frame)) => {
                 let frame_bytes = frame.data_ref().map_or(0, Bytes::len);
                 self.progress.handed(frame_bytes, now);
@@ -128,9 +164,10 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.waiting.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
+    /// Hyper asks before the first piece alone, when none waits.
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
@@ -143,7 +180,7 @@ where
 {
     fn drop(&mut self) {
         let complete = self.declared_bytes == Some(self.sent_bytes)
-            || self.body.as_ref().is_none_or(Body::is_end_stream);
+            || (self.waiting.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream));
         self.end(match complete {
             _ if self.progress.is_too_slow() => AnswerEnd::TooSlow,
             true => AnswerEnd::Complete,
@@ -211,6 +248,38 @@ mod tests {
         check(Peer::of(&["ab", "c"]), 0, &["0 cancelled", "ticket"]);
         check(Peer::of(&["ab"]).then_failure(), 9, &["2 ServiceUnavailable", "ticket"]);
         check(Peer::of(&["ab"]).then_silence(), 2, &["2 ServiceUnavailable", "ticket"]);
+    }
+
+    /// Lets every piece pass when it is asked for the second time.
+    struct Slow(bool);
+
+    impl Gate for Slow {
+        fn poll_pass(&mut self, _: u64, context: &mut Context<'_>) -> Poll<()> {
+            self.0 = !self.0;
+            context.waker().wake_by_ref();
+            if self.0 { Poll::Pending } else { Poll::Ready(()) }
+        }
+    }
+
+    #[test]
+    fn p44_p56_a_gate_holds_pieces_back_and_changes_none() {
+        let gate = || Some(Box::new(Slow(false)) as Box<dyn Gate>);
+        for (peer, expected) in [
+            (Peer::of(&["ab", "c"]), "ab c"),
+            (Peer::of(&["ab", "c"]).sized(), "ab c"),
+            (Peer::of(&["ab"]).then_failure(), "ab failed"),
+        ] {
+            let mut stream = AnswerStream::new(peer, IDLE, progress(), |_, _| {}).through(gate());
+            let mut seen = Vec::new();
+            block_on(async {
+                while let Some(frame) = next(&mut stream).await {
+                    seen.push(
+                        frame.map_or("failed".to_owned(), |bytes| String::from_utf8(bytes.to_vec()).unwrap()),
+                    );
+                }
+            });
+            assert_eq!(seen.join(" "), expected);
+        }
     }
 
     #[test]

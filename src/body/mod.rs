@@ -28,6 +28,7 @@ pub mod content_check;
 pub mod digest;
 pub mod failure;
 pub mod form;
+pub(crate) mod gate;
 pub(crate) mod late_error;
 pub(crate) mod output;
 pub mod pace;

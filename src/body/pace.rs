@@ -32,6 +32,12 @@ impl Pace {
         Self { idle, rate_min_bytes_per_second: 0, grace: Duration::ZERO }
     }
 
+    /// The same for a peer that is seen to move bytes only when `bytes` of them have come together.
+    pub(crate) fn behind(self, bytes: u64) -> Self {
+        let time = self.time_of(bytes).unwrap_or_default();
+        Self { idle: self.idle.saturating_add(time), grace: self.grace.saturating_add(time), ..self }
+    }
+
     /// The time in which a peer just fast enough moves so many bytes; none where any rate is allowed.
     fn time_of(&self, bytes: u64) -> Option<Duration> {
         bytes

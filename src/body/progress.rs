@@ -40,6 +40,11 @@ const LOOK_MAX: Duration = Duration::from_secs(4);
 /// How long a connection that was asked to close may take for it.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
+/// What the kernels between us and a client hold at most before a socket takes bytes again: a third of the
+/// largest send buffer of Linux, and a part of the receiver's window. A client that is just quick enough
+/// empties that much between two writes, so a socket has the time that it is worth, beside the grace.
+const KERNEL_BYTES: u64 = 2 << 20;
+
 /// What is known of one connection to a client.
 #[derive(Debug)]
 pub(crate) struct ConnectionProgress {
@@ -223,6 +228,8 @@ pub(crate) struct Overseer {
     quiet: Duration,
     is_closing: bool,
     credit: Credit,
+    /// The longest time with a socket that takes nothing.
+    stalled_max: Duration,
     written_bytes: u64,
     /// With a socket that takes nothing.
     stalled: Duration,
@@ -231,13 +238,19 @@ pub(crate) struct Overseer {
 impl Overseer {
     /// Watches over the connection that has begun with `progress`.
     pub(crate) fn new(progress: Arc<ConnectionProgress>, patience: Patience) -> Self {
+        Self::behind(KERNEL_BYTES, progress, patience)
+    }
+
+    fn behind(kernel_bytes: u64, progress: Arc<ConnectionProgress>, patience: Patience) -> Self {
+        let pace = progress.pace.behind(kernel_bytes);
         Self {
             patience,
             looked_at: progress.begun_at,
             requests: 0,
             quiet: Duration::ZERO,
             is_closing: false,
-            credit: Credit::new(progress.pace),
+            credit: Credit::new(pace),
+            stalled_max: pace.idle,
             written_bytes: 0,
             stalled: Duration::ZERO,
             progress,
@@ -276,7 +289,7 @@ impl Overseer {
         if !is_blocked || new_bytes > 0 {
             self.stalled = Duration::ZERO;
         }
-        is_blocked && (self.credit.is_spent() || self.stalled > self.progress.pace.idle)
+        is_blocked && (self.credit.is_spent() || self.stalled > self.stalled_max)
     }
 
     fn quiet_since_last(&mut self, is_blocked: bool, time: Duration) -> Verdict {
@@ -321,7 +334,7 @@ mod tests {
         let now = Instant::now();
         let progress = ConnectionProgress::begin(pace, now);
         let patience = Patience { first: SECOND * 3, next: SECOND * 20 };
-        Watched { overseer: Overseer::new(Arc::clone(&progress), patience), progress, now }
+        Watched { overseer: Overseer::behind(0, Arc::clone(&progress), patience), progress, now }
     }
 
     impl Watched {

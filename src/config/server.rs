@@ -19,8 +19,8 @@ pub struct Server {
     pub cors_origins: Vec<String>,
     /// Trusted proxies in front of this server.
     pub edge: Edge,
-    /// Most connections at one time.
-    pub connections_max: usize,
+    /// Most connections at one time; none where it follows from the open files.
+    pub connections_max: Option<u64>,
     /// Seconds within which a request's head must have arrived.
     pub head_seconds_max: u64,
     /// Seconds after which a connection without a request is closed.
@@ -106,7 +106,7 @@ impl Server {
             edge.or("accept_encodings", Vec::new(), "a list such as [\"identity\", \"gzip\"]");
         let rewrites_host = edge.or("rewrites_host", false, "true or false");
         edge.finish();
-        let connections_max = section.number("connections_max", 4096, 1..=1_000_000);
+        let connections_max = section.number_given("connections_max", 1..=1_000_000);
         let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
         let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
         let drain_seconds = section.number("drain_seconds", 30, 0..=3600);
@@ -117,7 +117,7 @@ impl Server {
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             cors_origins,
             edge: Edge { networks: parsed, accept_encodings, rewrites_host },
-            connections_max: usize::try_from(connections_max).ok()?,
+            connections_max,
             head_seconds_max,
             idle_seconds_max,
             drain_seconds,

@@ -38,6 +38,11 @@ pub struct Store {
     /// Seconds after which an answer that brings nothing, or an upload of which the store reads nothing, is
     /// cut off.
     pub idle_seconds_max: u64,
+    /// Most requests under way at one time, each with a connection of its own; none where it follows from the
+    /// open files.
+    pub connections_max: Option<u64>,
+    /// Most of them for one hotkey; none for an eighth of all.
+    pub connections_per_hotkey_max: Option<u64>,
     /// Most idle connections that are kept for later requests.
     pub idle_connections_max: usize,
 }
@@ -120,6 +125,8 @@ impl Store {
         let answer_seconds_max = section.number("answer_seconds_max", 300, 1..=7200);
         let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
         let idle_connections_max = section.number("idle_connections_max", 256, 0..=65_536);
+        let connections_max = section.number_given("connections_max", 1..=1_000_000);
+        let connections_per_hotkey_max = section.number_given("connections_per_hotkey_max", 1..=1_000_000);
         section.finish();
         Some(Self {
             endpoint: endpoint?,
@@ -135,6 +142,8 @@ impl Store {
             connect_seconds_max,
             answer_seconds_max,
             idle_seconds_max,
+            connections_max,
+            connections_per_hotkey_max,
             idle_connections_max: usize::try_from(idle_connections_max).ok()?,
         })
     }

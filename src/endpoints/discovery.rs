@@ -24,6 +24,7 @@ use crate::{
     chain::Snapshot,
     config,
     error::{Code, Error, Result},
+    exchange::OnBehalf,
     policy::{Bound, Caller, Outbound, Permit, Template},
     s3::{
         Addressing, Request,
@@ -405,7 +406,7 @@ impl Discovery {
     }
 
     async fn page(&self, outbound: Outbound, now: UnixTime) -> Result<Page> {
-        let response = self.store.send(outbound, StoreBody::empty(), now).await?;
+        let response = self.store.send(outbound, StoreBody::empty(), OnBehalf { hotkey: None, now }).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(Error::store_unavailable(format!("the store answered {status} to a list")));

@@ -10,15 +10,15 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{AccessRecord, Exchange};
+use super::{AccessRecord, Exchange, StoreAnswer};
 use crate::{
     body::{
         answer_stream::{AnswerEnd, AnswerStream},
         answer_xml::{AnswerXml, Replacement},
         bounded::collect_bounded,
         failure::BoxError,
+        gate::Gate,
         late_error::LateError,
         pace::Pace,
         progress::RequestProgress,
@@ -54,11 +54,11 @@ pub(crate) enum Content {
     /// All of it; none once it has been given out.
     Whole(Option<Bytes>),
     /// The store's, as it comes.
-    Store(Incoming),
+    Store(StoreAnswer),
     /// The store's XML, in which its own names give way to public ones.
-    Xml(Box<AnswerXml<Incoming>>),
+    Xml(Box<AnswerXml<StoreAnswer>>),
     /// The same, which may turn out to be an error.
-    MayFail(Box<AnswerXml<LateError<Incoming, ReplaceError>>>),
+    MayFail(Box<AnswerXml<LateError<StoreAnswer, ReplaceError>>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -133,7 +133,7 @@ impl Answer {
     }
 
     /// The store's answer, streamed on as it is.
-    pub(crate) fn from_store(status: StatusCode, headers: HeaderMap, body: Incoming) -> Self {
+    pub(crate) fn from_store(status: StatusCode, headers: HeaderMap, body: StoreAnswer) -> Self {
         Self { status, headers, content: Content::Store(body), late_error: None }
     }
 
@@ -141,7 +141,7 @@ impl Answer {
     pub(crate) fn from_store_xml(
         status: StatusCode,
         mut headers: HeaderMap,
-        body: Incoming,
+        body: StoreAnswer,
         replacements: Vec<Replacement>,
     ) -> Self {
         // Public names are of another length.
@@ -155,7 +155,7 @@ impl Answer {
     pub(crate) fn from_store_that_may_fail(
         status: StatusCode,
         mut headers: HeaderMap,
-        body: Incoming,
+        body: StoreAnswer,
         replace: ReplaceError,
         late_error: Arc<OnceLock<Error>>,
         replacements: Vec<Replacement>,
@@ -233,12 +233,14 @@ impl Answer {
     }
 
     /// Sends it on its way; `record` is written when its body has ended. A body from the store may be silent
-    /// for `idle`; `progress` ends with it.
+    /// for `idle`; `progress` ends with it, and `gate` is asked before
+    /// each piece.
     pub(crate) fn into_response(
         self,
         record: AccessRecord,
         idle: Duration,
         progress: RequestProgress,
+        gate: Option<Box<dyn Gate>>,
     ) -> Response<AnswerBody> {
         let Self { status, mut headers, content, late_error } = self;
         if !headers.contains_key(&REQUEST_ID)
@@ -254,7 +256,7 @@ impl Answer {
             record.end(status, sent_bytes, &end);
         };
         let finish = Box::new(finish) as Box<dyn FnOnce(u64, AnswerEnd) + Send>;
-        let mut response = Response::new(AnswerStream::new(content, idle, progress, finish));
+        let mut response = Response::new(AnswerStream::new(content, idle, progress, finish).through(gate));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

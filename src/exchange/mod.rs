@@ -4,6 +4,7 @@
 mod access_record;
 mod answer;
 mod request_body;
+mod store_answer;
 
 use std::{fmt, net::IpAddr, time::SystemTime};
 
@@ -11,8 +12,9 @@ pub(crate) use access_record::AccessRecord;
 pub(crate) use answer::{Answer, AnswerBody, REQUEST_ID, ReplaceError};
 use http::{Method, request::Parts};
 pub(crate) use request_body::RequestBody;
+pub(crate) use store_answer::StoreAnswer;
 
-use crate::time::UnixTime;
+use crate::{body::gate::Gate, chain::AccountId, time::UnixTime};
 
 /// One request on its way through.
 pub(crate) struct Exchange {
@@ -28,6 +30,8 @@ pub(crate) struct Exchange {
     pub arrived_at: SystemTime,
     /// The same, for signatures and ages.
     pub now: UnixTime,
+    /// What its answer asks before a piece passes; none where nothing holds it back.
+    pub gate: Option<Box<dyn Gate>>,
     /// What the log will say of it.
     pub record: AccessRecord,
 }
@@ -43,7 +47,16 @@ impl Exchange {
     ) -> Self {
         let arrived_at = SystemTime::now();
         let record = AccessRecord::begin(client, &head.method);
-        Self { head, peer, from_edge, endpoint, arrived_at, now: UnixTime::from(arrived_at), record }
+        Self {
+            head,
+            peer,
+            from_edge,
+            endpoint,
+            arrived_at,
+            now: UnixTime::from(arrived_at),
+            gate: None,
+            record,
+        }
     }
 
     /// Reads the clock anew once the whole body is there: a client takes as long as it likes to send one, and
@@ -51,6 +64,11 @@ impl Exchange {
     pub(crate) fn body_arrived(&mut self) {
         self.arrived_at = SystemTime::now();
         self.now = UnixTime::from(self.arrived_at);
+    }
+
+    /// For whom the store is asked, and when.
+    pub(crate) fn on_behalf(&self) -> OnBehalf {
+        OnBehalf { hotkey: self.record.hotkey, now: self.now }
     }
 
     /// Whether the answer has no body whatever it says.
@@ -62,6 +80,15 @@ impl Exchange {
     pub(crate) fn path(&self) -> &str {
         self.head.uri.path()
     }
+}
+
+/// For whom the store is asked, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OnBehalf {
+    /// None for this server itself.
+    pub hotkey: Option<AccountId>,
+    /// When the request arrived, for the signature.
+    pub now: UnixTime,
 }
 
 /// Without headers and query, which hold signatures (P51).

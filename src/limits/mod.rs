@@ -20,6 +20,9 @@ mod exceeded;
 mod ledger;
 mod party;
 mod rate;
+mod schedule;
+mod shaper;
+mod store_places;
 mod ticket;
 mod turns;
 
@@ -27,9 +30,11 @@ use std::sync::Arc;
 
 pub(crate) use address::Sender;
 pub(crate) use budget::Buffered;
-pub(crate) use counts::{Counts, Total};
+pub(crate) use counts::{Counts, Held as HeldCount, Total};
 pub(crate) use exceeded::{Exceeded, LimitName, Period, Scope};
 use governor::clock::{Clock, DefaultClock};
+pub(crate) use shaper::{Flow, Shaper, Way};
+pub(crate) use store_places::{StorePlace, StorePlaces};
 pub(crate) use ticket::Ticket;
 pub(crate) use turns::Turn;
 

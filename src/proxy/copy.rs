@@ -59,7 +59,7 @@ impl Proxy {
 
     /// The source, as the store has it now.
     async fn copy_source(&self, exchange: &Exchange, permit: CopyPermit<'_>) -> Result<Source> {
-        let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.now).await?;
+        let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.on_behalf()).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => {
                 Err(Error::new(Code::NoSuchKey, "The specified source key does not exist.")

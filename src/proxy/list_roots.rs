@@ -38,7 +38,8 @@ impl Proxy {
                 break;
             }
             let after = goes_on_within.then_some(page.from.as_str());
-            let response = self.store.send(list.page(after, left), StoreBody::empty(), exchange.now).await?;
+            let response =
+                self.store.send(list.page(after, left), StoreBody::empty(), exchange.on_behalf()).await?;
             if !response.status().is_success() {
                 return relay::answer(&self.store, exchange, Operation::ListObjectsV2, response).await;
             }

@@ -35,11 +35,12 @@ use self::request_xml::XmlBodies;
 use crate::{
     access::Access,
     auth::{Payload, Verified},
-    body::{content_check::ChecksumHeaders, pace::Pace},
+    body::{content_check::ChecksumHeaders, gate::Gate, pace::Pace},
     config::{BodyBounds, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
-    policy::Permitted,
+    limits::{Shaper, Way},
+    policy::{Caller, Permitted},
     s3::{Addressing, ForwardedHeaders, Operation, Request, uri::Query},
     site::Site,
     store::{Store, StoreBody},
@@ -70,6 +71,8 @@ pub(crate) struct Proxy {
     redirect_hosts: Vec<String>,
     /// How slow a client's body may be.
     pace: Pace,
+    /// Bytes per second.
+    shaper: Shaper,
     xml_bodies: XmlBodies,
 }
 
@@ -82,6 +85,7 @@ impl Proxy {
         body_bounds: BodyBounds,
         settings: &StoreSettings,
         endpoints: &Endpoints,
+        shaper: Shaper,
     ) -> Self {
         let pace = pace(&body_bounds);
         Self {
@@ -95,6 +99,7 @@ impl Proxy {
             checksums_of_store: settings.checksums.clone(),
             redirect_hosts: endpoints.redirect_hosts.clone(),
             pace,
+            shaper,
             xml_bodies: XmlBodies::new(pace),
         }
     }
@@ -112,6 +117,7 @@ impl Proxy {
 
         // Who is that, by the one snapshot of this request.
         let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
+        exchange.gate = self.gate(&caller, Way::Out);
 
         // Parse: what is asked for.
         let head = &exchange.head;
@@ -163,6 +169,11 @@ impl Proxy {
                 self.delete_objects(exchange, permit, forwarded, &body).await
             }
         }
+    }
+
+    /// What a body of that caller's asks before a piece passes; none where no rate holds it back.
+    fn gate(&self, caller: &Caller, way: Way) -> Option<Box<dyn Gate>> {
+        self.shaper.flow(caller, way).map(|flow| Box::new(flow) as Box<dyn Gate>)
     }
 
     /// Understands the verified request as S3's.

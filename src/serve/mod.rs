@@ -1,13 +1,15 @@
 //! Listeners, connections and their limits, the orderly end. \[IO\]
 
 mod admin;
+pub(crate) mod capacity;
 mod connection;
+mod door;
 mod socket;
 
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -15,7 +17,11 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use self::connection::Terms;
+use self::{
+    capacity::{Capacity, raise_open_files},
+    connection::{BufferSizes, Terms},
+    door::Door,
+};
 use crate::{
     access::Access,
     auth::{self, Audience, Verifier, sigv4},
@@ -23,24 +29,11 @@ use crate::{
     chain::{ChainWatcher, Registry, RegistryFile},
     config::{self, ChainSource, Config},
     front::Front,
+    limits::StorePlaces,
     proxy,
     store::Store,
     time::UnixTime,
 };
-
-/// Largest read buffer of a connection, and of the pieces in which uploads travel; it grows to this only on a
-/// connection that fills it. An upload in pieces of 1 MiB was measured to cost 13 to 33 % less than in pieces
-/// of 256 KiB, most of it in the kernel, by how busy the machine was (`cargo bench --bench road`). Larger
-/// ones were not tried.
-const BUFFER_BYTES_MAX: usize = 1024 * 1024;
-
-/// Smallest: a head of [`HEAD_BYTES_MAX`] fits twice, and a read is still worth its system call.
-const BUFFER_BYTES_MIN: usize = 64 * 1024;
-
-/// What the connections share: a connection that comes as the n-th has an n-th of it, within the bounds
-/// above. An upload has about three pieces under way: 64 uploads of 1 GiB at once were measured to peak at 93
-/// to 126 MiB.
-const BUFFERS_BYTES: usize = 16 * 1024 * 1024;
 
 /// After a failure to accept (too many open files), the listener rests so long.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -80,6 +73,8 @@ pub struct Server {
     settings: config::Server,
     /// How slowly answers may be taken.
     pace: Pace,
+    connections_max: usize,
+    connections_per_address_max: Option<u64>,
 }
 
 impl Server {
@@ -98,11 +93,25 @@ impl Server {
             ChainSource::File(file) => Registry::File(RegistryFile::open(&file, SystemTime::now())?),
             ChainSource::Subtensor(settings) => Registry::Subtensor(ChainWatcher::start(*settings).await?),
         };
-        let store = Store::new(&config.store, &config.bucket.name).await?;
+        let open_files_max = raise_open_files();
+        let capacity = Capacity::of(&config, open_files_max);
+        if let Some(fault) = capacity.fault(open_files_max) {
+            tracing::warn!("{fault}");
+        }
+        let places = StorePlaces::new(capacity.store_max, capacity.store_per_hotkey_max);
+        let store = Store::new(&config.store, &config.bucket.name, places).await?;
         let verifier = verifier(&config)?;
         let access = Access::new(verifier, registry, config.chain.clone(), config.policy.clone());
         let front = Arc::new(Front::new(&config, access, store));
-        Ok(Self { front, listener, admin, settings, pace: proxy::pace(&config.limits.bodies) })
+        Ok(Self {
+            front,
+            listener,
+            admin,
+            settings,
+            pace: proxy::pace(&config.limits.bodies),
+            connections_max: usize::try_from(capacity.clients_max).unwrap_or(Semaphore::MAX_PERMITS),
+            connections_per_address_max: config.limits.address.connections_max,
+        })
     }
 
     /// Where clients come in.
@@ -118,11 +127,13 @@ impl Server {
     /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { front, listener, admin, settings, pace } = self;
+        let Self { front, listener, admin, settings, pace, connections_max, connections_per_address_max } =
+            self;
+        let mut door = Door::new(connections_per_address_max, settings.edge.clone());
         let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&front))));
         let terms = Arc::new(Terms::new(front, &settings, pace));
         let (shut_down, shutting_down) = watch::channel(());
-        let slots = Arc::new(Semaphore::new(settings.connections_max));
+        let slots = Arc::new(Semaphore::new(connections_max));
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             // A connection is accepted only when there is room for it; others wait in the system's queue.
@@ -130,15 +141,15 @@ impl Server {
                 accepted = accept(&listener, &slots) => accepted,
                 () = &mut shutdown => break,
             };
-            if let Some((stream, peer, slot)) = accepted {
-                let open = settings.connections_max.saturating_sub(slots.available_permits());
-                let (terms, shutting_down) = (Arc::clone(&terms), shutting_down.clone());
-                let buffer_bytes = buffer_bytes(open);
-                tokio::spawn(async move {
-                    connection::serve(terms, stream, peer, buffer_bytes, shutting_down).await;
-                    drop(slot);
-                });
-            }
+            let Some((stream, peer, slot)) = accepted else { continue };
+            // Who has too many is told by the end of this one; the others are served as before.
+            let Some(admitted) = door.admit(peer.ip(), Instant::now()) else { continue };
+            let open = connections_max.saturating_sub(slots.available_permits());
+            let (terms, shutting_down) = (Arc::clone(&terms), shutting_down.clone());
+            tokio::spawn(async move {
+                connection::serve(terms, stream, peer, BufferSizes::of(open), shutting_down).await;
+                drop((slot, admitted));
+            });
         }
         drop(listener);
         tracing::info!(seconds_max = settings.drain_seconds, "shutting down: requests under way may end");
@@ -167,12 +178,6 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
             None
         }
     }
-}
-
-/// The read buffer of the last of `open` connections.
-fn buffer_bytes(open: usize) -> usize {
-    let share = BUFFERS_BYTES.checked_div(open).unwrap_or(BUFFERS_BYTES);
-    share.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX)
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {

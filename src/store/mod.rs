@@ -29,13 +29,26 @@ pub(crate) use credentials::{CredentialError, Credentials};
 use crate::{
     config::{self, StoreAddressing},
     error::{Error, Result},
+    exchange::{OnBehalf, StoreAnswer},
+    limits::StorePlaces,
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
     time::UnixTime,
 };
 
-/// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
-const BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// How large the buffers of connections to the store are, and with them the pieces in which bodies travel, by
+/// how many requests are under way when one begins. So all of them together take a few MiB for each
+/// direction, however many there are, and few have the large pieces that cost less.
+const BUFFERS: [Buffers; 3] = [
+    Buffers { under_way_max: 16, bytes_max: 256 * 1024 },
+    Buffers { under_way_max: 64, bytes_max: 64 * 1024 },
+    Buffers { under_way_max: u64::MAX, bytes_max: 16 * 1024 },
+];
+
+struct Buffers {
+    under_way_max: u64,
+    bytes_max: usize,
+}
 
 /// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so
 /// that a request rarely meets a connection that the store is just closing.
@@ -52,9 +65,13 @@ pub enum StoreClientError {
     Credentials(#[from] CredentialError),
 }
 
+type StoreClient = Client<WatchedConnector<HttpsConnector<HttpConnector>>, StoreBody>;
+
 /// The store.
 pub(crate) struct Store {
-    client: Client<WatchedConnector<HttpsConnector<HttpConnector>>, StoreBody>,
+    /// One for each of [`BUFFERS`].
+    clients: [StoreClient; BUFFERS.len()],
+    places: StorePlaces,
     credentials: Credentials,
     scheme: &'static str,
     authority: Authority,
@@ -70,10 +87,11 @@ pub(crate) struct Store {
 
 impl Store {
     /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients
-    /// know.
+    /// know, and as many requests are under way as there are `places`.
     pub(crate) async fn new(
         config: &config::Store,
         public_bucket: &str,
+        places: StorePlaces,
     ) -> std::result::Result<Self, StoreClientError> {
         let credentials = Credentials::new(&config.credentials).await?;
         let mut http = HttpConnector::new();
@@ -90,13 +108,16 @@ impl Store {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(config.idle_connections_max)
-            .http1_max_buf_size(BUFFER_BYTES_MAX)
-            .set_host(false)
-            .build(WatchedConnector(connector));
+        let clients = BUFFERS.map(|buffers| {
+            let under_way_max = usize::try_from(buffers.under_way_max).unwrap_or(usize::MAX);
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_max_idle_per_host(config.idle_connections_max.min(under_way_max))
+                .http1_max_buf_size(buffers.bytes_max)
+                .set_host(false)
+                .build(WatchedConnector(connector.clone()))
+        });
         let endpoint = config.endpoint.authority().cloned();
         let (authority, base) = match (config.addressing, endpoint) {
             (_, None) => return Err(StoreClientError::CaFile("store.endpoint has no host".to_owned())),
@@ -113,7 +134,8 @@ impl Store {
         let host = HeaderValue::from_str(&host_header(scheme, &authority))
             .map_err(|_| StoreClientError::CaFile(format!("{authority} is not a host")))?;
         Ok(Self {
-            client,
+            clients,
+            places,
             credentials,
             scheme,
             host,
@@ -151,20 +173,26 @@ impl Store {
     /// there; a body still on its way is bounded by its own pace.
     ///
     /// # Errors
-    /// `ServiceUnavailable` where the store cannot be reached, or does not answer in time or in turn.
+    /// `ServiceUnavailable` where the store cannot be reached, or does not answer in time or in turn;
+    /// `SlowDown` where too many requests are under way.
     pub(crate) async fn send(
         &self,
         outbound: Outbound,
         body: StoreBody,
-        now: UnixTime,
-    ) -> Result<Response<Incoming>> {
+        for_whom: OnBehalf,
+    ) -> Result<Response<StoreAnswer>> {
+        let OnBehalf { hotkey, now } = for_whom;
+        let place = self.places.take(hotkey)?;
         // A request that reads may be sent twice: a connection kept too long dies without having heard of it.
         let again = (body.is_empty() && is_safe(outbound.method())).then(|| outbound.clone());
-        match (self.send_once(outbound, body, now).await, again) {
+        let sent = match (self.send_once(outbound, body, now).await, again) {
             (Err(Failure::Died(_)), Some(again)) => self.send_once(again, StoreBody::empty(), now).await,
             (sent, _) => sent,
+        };
+        match sent {
+            Ok(answer) => Ok(answer.map(|body| StoreAnswer::new(body, place))),
+            Err(failure) => Err(failure.into_error()),
         }
-        .map_err(Failure::into_error)
     }
 
     async fn send_once(
@@ -196,7 +224,7 @@ impl Store {
         *request.headers_mut() = headers;
         let connection = capture_connection(&mut request);
         request.body().leaves_on(connection.clone());
-        let answer = self.client.request(request);
+        let answer = self.client().request(request);
         tokio::pin!(answer);
         let answer = match sent_whole {
             None => tokio::time::timeout(self.answer_timeout, answer).await,
@@ -216,6 +244,17 @@ impl Store {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Failure::Died(error)),
             Err(_) => Err(Failure::Silent),
+        }
+    }
+
+    /// The client for one more request.
+    fn client(&self) -> &StoreClient {
+        let [large, middle, small] = &self.clients;
+        let [few, some, _] = &BUFFERS;
+        match self.places.taken() {
+            taken if taken <= few.under_way_max => large,
+            taken if taken <= some.under_way_max => middle,
+            _ => small,
         }
     }
 

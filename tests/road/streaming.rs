@@ -522,7 +522,8 @@ async fn p47_a_silent_store_is_not_waited_for_and_its_slow_answer_is() {
 
 #[tokio::test]
 async fn p47_a_client_that_takes_nothing_is_cut_off() {
-    let server = TestServer::with(with_limits("progress_idle_seconds = 1")).await;
+    let limits = "progress_idle_seconds = 1\nprogress_bytes_per_second_min = 100000000";
+    let server = TestServer::with(with_limits(limits)).await;
     let key = server.session(&ALICE).await;
     server.store.put(&ALICE.file("f"), bytes(24 * MIB));
     let mut connection = server.connect().await;
