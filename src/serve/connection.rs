@@ -46,10 +46,10 @@ const READ_BYTES_MIN: usize = 16 * 1024;
 
 /// So many connections have the largest reads; the share of a further one falls with the square of how many
 /// there are, so that all of them together stay below twice what these have.
-const LARGE_READS_MAX: usize = 16;
+const LARGE_READS_MAX: usize = 8;
 
 /// Room for a head that is to be refused with a request id and in XML.
-const BUFFER_BYTES_MIN: usize = HEAD_BYTES_MAX + READ_BYTES_MIN;
+const BUFFER_BYTES_MIN: usize = HEAD_BYTES_MAX + 4 * 1024;
 
 /// A window of HTTP/2 is never smaller than this.
 const WINDOW_BYTES_MIN: usize = 65_535;
