@@ -11,12 +11,12 @@ use hyper::body::Incoming;
 use self::cors::Cors;
 use crate::{
     access::Access,
-    body::bounded::drain,
+    body::{bounded::drain, progress::RequestProgress},
     config::Config,
     endpoint::Endpoint,
     endpoints::{self, Endpoints},
     exchange::{Answer, AnswerBody, Exchange, RequestBody},
-    limits::{Exceeded, Limits},
+    limits::{Exceeded, Limits, Shaper},
     proxy::{self, Proxy},
     s3::Operation,
     site::{self, Site},
@@ -59,6 +59,7 @@ impl Front {
                 bounds.bodies.clone(),
                 store_settings,
                 endpoints,
+                Shaper::new(bounds),
             ),
             endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace),
             cors: Cors::new(&server.cors_origins),
@@ -74,11 +75,12 @@ impl Front {
         &self.access
     }
 
-    /// Answers one request; whatever happens, it is an answer.
+    /// Answers one request; whatever happens, it is an answer. `progress` lives until that answer's end.
     pub(crate) async fn handle(
         self: Arc<Self>,
         request: http::Request<Incoming>,
         peer: SocketAddr,
+        progress: RequestProgress,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
         let peer = peer.ip();
@@ -93,10 +95,10 @@ impl Front {
         };
 
         let ticket = exchange.ticket().cloned();
-        let Exchange { head, mut record, .. } = exchange;
+        let Exchange { head, mut record, gate, .. } = exchange;
         record.received_bytes = unread.received_bytes();
         let is_untouched = record.received_bytes == 0;
-        let mut response = answer.into_response(record, ticket, self.store_idle);
+        let mut response = answer.into_response(record, ticket, self.store_idle, progress, gate);
         self.cors.write(&head.headers, response.headers_mut());
         if let Some(rest) = unread.take() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

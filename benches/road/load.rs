@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::http::{Head, Input};
 
@@ -52,6 +55,39 @@ pub(crate) fn run(port: u16, shot: &Shot, connections: usize, duration: Duration
         requests
     });
     Tally { requests, seconds: started.elapsed().as_secs_f64() }
+}
+
+/// Begins as many requests, moves a little of each every second for `duration`, and breaks them off.
+pub(crate) fn run_slowly(port: u16, shot: &Shot, connections: usize, duration: Duration) {
+    let until = Instant::now() + duration;
+    let shot = Arc::new(shot.clone());
+    runtime().block_on(async {
+        let running: Vec<_> =
+            (0..connections).map(|_| tokio::spawn(slow_connection(port, Arc::clone(&shot), until))).collect();
+        for connection in running {
+            connection.await.unwrap();
+        }
+    });
+}
+
+async fn slow_connection(port: u16, shot: Arc<Shot>, until: Instant) {
+    /// Twice what Subgate asks of its clients each second.
+    const STEP_BYTES: usize = 32 * 1024;
+    let mut stream = connect(port).await;
+    let mut steps = shot.pieces.iter().flat_map(|piece| piece.chunks(STEP_BYTES));
+    let mut room = vec![0; STEP_BYTES];
+    while Instant::now() < until {
+        match steps.next() {
+            Some(step) => stream.write_all(step).await.unwrap(),
+            None => {
+                let read = stream.read(&mut room).await.unwrap();
+                let text = String::from_utf8_lossy(room.get(..read.min(1000)).unwrap_or_default());
+                assert!(read > 0, "the answer breaks off");
+                assert!(!text.starts_with("HTTP/1.1 ") || text.starts_with("HTTP/1.1 200 "), "{text}");
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn connection(port: u16, shot: Arc<Shot>, until: Instant) -> u64 {

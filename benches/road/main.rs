@@ -5,7 +5,8 @@
 //! cargo bench --bench road                       all cases, about five minutes
 //! cargo bench --bench road -- --quick            a few seconds: does everything run
 //! cargo bench --bench road -- --case get-64mib --proxy subgate --proxy haproxy --seconds 5
-//! cargo bench --bench road -- --memory           64 uploads of 1 GiB at once: peak memory
+//! cargo bench --bench road -- --memory           peak memory: 1,000 downloads of 64 MiB at once and as many
+//!                                                uploads, by slow clients and quick ones; 64 of 1 GiB
 //! cargo bench --bench road -- --before FILE      beside another build, to see what a change is worth
 //! ```
 //!
@@ -72,7 +73,7 @@ struct Options {
     /// A few seconds in all: shows that everything runs, measures nothing well
     #[arg(long)]
     quick: bool,
-    /// 64 uploads of 1 GiB at once, for their memory
+    /// 64 uploads of 1 GiB at once, and 1,000 downloads and uploads of 64 MiB, for their memory
     #[arg(long)]
     memory: bool,
     /// Only cases whose name contains this; may be given several times
@@ -229,8 +230,40 @@ fn measure(case: &Case, targets: &[Target], client: &Client, options: &Options) 
     }
 }
 
-/// 64 uploads of 1 GiB at once into the sink.
+/// Whatever goes through it at once, quick or slow, Subgate stays small.
 fn memory(server: &Process, client: &Client) {
+    memory_of_many(server, client);
+    memory_of_large(server, client);
+}
+
+/// 1,000 downloads and as many uploads of 64 MiB at once, by clients that are slow and by clients that are
+/// not.
+fn memory_of_many(server: &Process, client: &Client) {
+    const CONNECTIONS: usize = 1000;
+    const SLOW: Duration = Duration::from_secs(20);
+    let check = |what: &str| {
+        let peak_bytes = server.peak_bytes();
+        println!(
+            "{CONNECTIONS} of 64 MiB at once, {what}: peak {:.1} MiB (bound {} MiB)",
+            peak_bytes as f64 / MIB as f64,
+            MEMORY_BYTES_MAX / MIB
+        );
+        assert!(peak_bytes <= MEMORY_BYTES_MAX, "too much memory");
+    };
+    for form in [Form::Get, Form::Unsigned] {
+        let shot = client.shot(&Case::new("64mib", form, 64 * MIB, CONNECTIONS));
+        server.forget_peak();
+        load::run_slowly(client.port, &shot, CONNECTIONS, SLOW);
+        check(&format!("{form:?} by slow clients"));
+        server.forget_peak();
+        let tally = load::run(client.port, &shot, CONNECTIONS, Duration::ZERO);
+        assert_eq!(tally.requests, CONNECTIONS as u64);
+        check(&format!("{form:?} by quick clients"));
+    }
+}
+
+/// 64 uploads of 1 GiB at once into the sink.
+fn memory_of_large(server: &Process, client: &Client) {
     const UPLOADS: usize = 64;
     for form in [Form::Unsigned, Form::Sha256] {
         let case = Case::new("put-1gib", form, GIB, UPLOADS);

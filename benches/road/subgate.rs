@@ -43,6 +43,9 @@ requests_under_way_max = 1000000
 connections_max = 1000000
 ";
 
+/// And has as many requests under way at the store as it likes.
+const OF_STORE: &str = "connections_per_hotkey_max = 2000";
+
 /// Bodies are so many times this piece and a shorter one.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -69,8 +72,9 @@ pub(crate) fn start(program: &Path, dir: &Path, store: u16) -> Listening {
     private("session.key", &"5".repeat(64));
     let port = free_port();
     let config = format!("subgate-{port}.toml");
-    let content = format!(
-        r#"
+    let content = |of_store: &str| {
+        format!(
+            r#"
 [server]
 listen = "127.0.0.1:{port}"
 [bucket]
@@ -78,6 +82,7 @@ name = "{BUCKET}"
 [store]
 endpoint = "http://127.0.0.1:{store}"
 credentials = {{ file = "store.json" }}
+{of_store}
 [session]
 issue_with = "1"
 allow_no_receiver = true
@@ -92,12 +97,13 @@ folders = ["data/{{source}}/{{coldkey}}/", "data/hotkey={{hotkey}}/job_id={{job_
 source = ["x", "reddit"]
 job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
 "#
-    );
+        )
+    };
     // Limits are counted and never reached. A program from before there were any runs without.
-    private(&config, &format!("{content}{LIMITS}"));
+    private(&config, &format!("{}{LIMITS}", content(OF_STORE)));
     let check = Command::new(program).arg("check").arg("--config").arg(dir.join(&config)).output().unwrap();
     if !check.status.success() {
-        private(&config, &content);
+        private(&config, &content(""));
     }
     let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(dir.join(config));

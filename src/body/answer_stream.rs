@@ -1,5 +1,5 @@
-//! The answer's body towards the client: unchanged, watched for a silent store, and reported once it has
-//! ended.
+//! The answer's body towards the client: unchanged, watched for a silent store and a slow client, and
+//! reported once it has ended.
 //!
 //! Invariants:
 //! - Frames, trailers, `size_hint` and `is_end_stream` are the store's own, so HEAD and `Content-Length` stay
@@ -19,7 +19,10 @@ use http_body::{Body, Frame, SizeHint};
 use crate::{
     body::{
         failure::BoxError,
-        pace::{Pace, PacedReader, ReadError},
+        gate::Gate,
+        pace::Pace,
+        paced_reader::{FrameOrEnd, PacedReader, ReadError},
+        progress::RequestProgress,
     },
     error::Error,
 };
@@ -33,6 +36,8 @@ pub(crate) enum AnswerEnd {
     Failed(Error),
     /// The client did not want the rest.
     Cancelled,
+    /// The client took too little of it, and was cut off (P56).
+    TooSlow,
 }
 
 /// An answer's body on its way to the client. `F` is called once, with the number of bytes that were handed
@@ -44,6 +49,11 @@ where
 {
     body: Option<B>,
     reader: PacedReader,
+    progress: RequestProgress,
+    /// What is asked before a piece passes; none where nothing holds pieces back.
+    gate: Option<Box<dyn Gate>>,
+    /// The piece that waits for it.
+    waiting: Option<Frame<Bytes>>,
     /// The length that was declared ahead: hyper drops a body at that length without asking for its end.
     declared_bytes: Option<u64>,
     sent_bytes: u64,
@@ -56,23 +66,58 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Hands on `body`, whose store may be silent for `idle`.
-    pub(crate) fn new(body: B, idle: Duration, on_end: F) -> Self {
+    /// Hands on `body`, whose store may be silent for `idle`. What the client takes shows in `progress`.
+    pub(crate) fn new(body: B, idle: Duration, progress: RequestProgress, on_end: F) -> Self {
         Self {
             declared_bytes: body.size_hint().exact(),
             reader: PacedReader::new(Pace::idle(idle)),
+            progress,
+            gate: None,
+            waiting: None,
             body: Some(body),
             sent_bytes: 0,
             on_end: Some(on_end),
         }
     }
 
+    /// Asks `gate` before each piece.
+    #[must_use]
+    pub(crate) fn through(mut self, gate: Option<Box<dyn Gate>>) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// The next piece, once it may pass.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<FrameOrEnd<B::Error>> {
+        let Some(gate) = &mut self.gate else {
+            return match &mut self.body {
+                Some(body) => self.reader.poll_frame(body, context),
+                None => Poll::Ready(None),
+            };
+        };
+        if self.waiting.is_none() {
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            match ready!(self.reader.poll_frame(body, context)) {
+                Some(Ok(frame)) => self.waiting = Some(frame),
+                other => return Poll::Ready(other),
+            }
+        }
+        let bytes = self.waiting.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        ready!(gate.poll_pass(bytes as u64, context));
+        Poll::Ready(self.waiting.take().map(Ok))
+    }
+
     fn poll_watched(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        match ready!(self.reader.poll_frame(body, context)).transpose() {
+        let now = self.progress.now();
+        self.progress.taken(now);
+        if self.body.is_none() {
+            return Poll::Ready(None);
+        }
+        match ready!(self.poll_piece(context)).transpose() {
             Ok(Some(frame)) => {
-                let frame_bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.sent_bytes = self.sent_bytes.saturating_add(frame_bytes);
+                let frame_bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.progress.handed(frame_bytes, now);
+                self.sent_bytes = self.sent_bytes.saturating_add(frame_bytes as u64);
                 Poll::Ready(Some(Ok(frame)))
             }
             Ok(None) => {
@@ -119,9 +164,10 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.waiting.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
+    /// Hyper asks before the first piece alone, when none waits.
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
@@ -134,8 +180,12 @@ where
 {
     fn drop(&mut self) {
         let complete = self.declared_bytes == Some(self.sent_bytes)
-            || self.body.as_ref().is_none_or(Body::is_end_stream);
-        self.end(if complete { AnswerEnd::Complete } else { AnswerEnd::Cancelled });
+            || (self.waiting.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream));
+        self.end(match complete {
+            _ if self.progress.is_too_slow() => AnswerEnd::TooSlow,
+            true => AnswerEnd::Complete,
+            false => AnswerEnd::Cancelled,
+        });
     }
 }
 
@@ -143,10 +193,19 @@ where
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use tokio::time::Instant;
+
     use super::*;
-    use crate::body::testing::{Peer, block_on, next};
+    use crate::body::{
+        progress::{ConnectionProgress, Protocol},
+        testing::{Peer, block_on, next},
+    };
 
     const IDLE: Duration = Duration::from_millis(30);
+
+    fn progress() -> RequestProgress {
+        ConnectionProgress::begin(Pace::idle(IDLE), Instant::now()).request(Protocol::Http2)
+    }
 
     struct Ticket(Arc<Mutex<Vec<String>>>);
 
@@ -162,11 +221,12 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
         let ticket = Ticket(Arc::clone(&seen));
-        let mut stream = AnswerStream::new(peer, IDLE, move |bytes, end| {
+        let mut stream = AnswerStream::new(peer, IDLE, progress(), move |bytes, end| {
             let _held = &ticket;
             let end = match end {
                 AnswerEnd::Complete => "complete".to_owned(),
                 AnswerEnd::Cancelled => "cancelled".to_owned(),
+                AnswerEnd::TooSlow => "too slow".to_owned(),
                 AnswerEnd::Failed(error) => error.code.as_str().to_owned(),
             };
             log.lock().unwrap().push(format!("{bytes} {end}"));
@@ -190,6 +250,38 @@ mod tests {
         check(Peer::of(&["ab"]).then_silence(), 2, &["2 ServiceUnavailable", "ticket"]);
     }
 
+    /// Lets every piece pass when it is asked for the second time.
+    struct Slow(bool);
+
+    impl Gate for Slow {
+        fn poll_pass(&mut self, _: u64, context: &mut Context<'_>) -> Poll<()> {
+            self.0 = !self.0;
+            context.waker().wake_by_ref();
+            if self.0 { Poll::Pending } else { Poll::Ready(()) }
+        }
+    }
+
+    #[test]
+    fn p44_p56_a_gate_holds_pieces_back_and_changes_none() {
+        let gate = || Some(Box::new(Slow(false)) as Box<dyn Gate>);
+        for (peer, expected) in [
+            (Peer::of(&["ab", "c"]), "ab c"),
+            (Peer::of(&["ab", "c"]).sized(), "ab c"),
+            (Peer::of(&["ab"]).then_failure(), "ab failed"),
+        ] {
+            let mut stream = AnswerStream::new(peer, IDLE, progress(), |_, _| {}).through(gate());
+            let mut seen = Vec::new();
+            block_on(async {
+                while let Some(frame) = next(&mut stream).await {
+                    seen.push(
+                        frame.map_or("failed".to_owned(), |bytes| String::from_utf8(bytes.to_vec()).unwrap()),
+                    );
+                }
+            });
+            assert_eq!(seen.join(" "), expected);
+        }
+    }
+
     #[test]
     fn p44_a_body_at_its_declared_length_is_complete_though_nobody_asks_for_its_end() {
         check(Peer::of(&["ab", "c"]).sized(), 2, &["3 complete", "ticket"]);
@@ -198,12 +290,12 @@ mod tests {
 
     #[test]
     fn p44_hints_are_the_stores_own() {
-        let stream = AnswerStream::new(Peer::of(&["ab"]).sized(), IDLE, |_, _| {});
+        let stream = AnswerStream::new(Peer::of(&["ab"]).sized(), IDLE, progress(), |_, _| {});
         assert_eq!(stream.size_hint().exact(), Some(2));
         assert!(!stream.is_end_stream());
-        let stream = AnswerStream::new(Peer::of(&[]).sized(), IDLE, |_, _| {});
+        let stream = AnswerStream::new(Peer::of(&[]).sized(), IDLE, progress(), |_, _| {});
         assert!(stream.is_end_stream());
-        let stream = AnswerStream::new(Peer::of(&["ab"]), IDLE, |_, _| {});
+        let stream = AnswerStream::new(Peer::of(&["ab"]), IDLE, progress(), |_, _| {});
         assert_eq!(stream.size_hint().exact(), None);
     }
 }

@@ -8,7 +8,8 @@ use http_body::Body;
 use crate::{
     body::{
         failure::BoxError,
-        pace::{Pace, PacedReader, ReadError},
+        pace::Pace,
+        paced_reader::{PacedReader, ReadError},
     },
     error::{Code, Error, Result},
 };

@@ -1,28 +1,15 @@
-//! Slow peers: how long one may send nothing, and how little it may send (P47).
+//! How slow a peer may be, and the credit of time that it has (P47, P56). Pure.
 //!
-//! Only time spent *waiting for this peer* counts: while the other side takes its time, nothing is charged.
-//! The rate is a credit of waiting time: it starts at `grace`, waiting draws it down, and each byte gives
-//! back `1 / rate` seconds up to `grace` again. So a fast start buys no slow end. No timer is touched for a
-//! frame that is there already, and one timer serves a whole body: it is armed once and looked at again only
-//! when it fires.
+//! One rule for both directions and both protocols: a peer is granted `grace` of time; time that *it* takes
+//! draws this credit down, and each byte gives back `1 / rate` seconds up to `grace` again. So a fast start
+//! buys no slow end, and time that the other side or this server holds back costs nobody anything. Beside
+//! that, no wait for a next byte may be longer than `idle`.
 
 #![deny(clippy::arithmetic_side_effects)]
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body, Frame};
-use tokio::time::{Instant, Sleep, sleep_until};
-
-use crate::{
-    body::failure::{BoxError, client_failure, store_failure, too_slow},
-    error::Error,
-};
+use tokio::time::Instant;
 
 /// The longest wait that is ever armed, so that times can be added whatever a configuration says.
 const WAIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -44,130 +31,80 @@ impl Pace {
     pub fn idle(idle: Duration) -> Self {
         Self { idle, rate_min_bytes_per_second: 0, grace: Duration::ZERO }
     }
-}
 
-/// Why a body was not read to its end.
-#[derive(Debug)]
-pub(super) enum ReadError<E> {
-    /// The body's own error.
-    Body(E),
-    /// The peer was slower than its pace.
-    TooSlow,
-}
-
-impl<E: Into<BoxError>> ReadError<E> {
-    /// What it means where the peer is the client.
-    pub(super) fn by_client(self) -> Error {
-        match self {
-            Self::Body(error) => client_failure(error),
-            Self::TooSlow => too_slow(),
-        }
+    /// The same for a peer that is seen to move bytes only when `bytes` of them have come together.
+    pub(crate) fn behind(self, bytes: u64) -> Self {
+        let time = self.time_of(bytes).unwrap_or_default();
+        Self { idle: self.idle.saturating_add(time), grace: self.grace.saturating_add(time), ..self }
     }
 
-    /// What it means where the peer is the store.
-    pub(super) fn by_store(self) -> Error {
-        match self {
-            Self::Body(error) => store_failure(error),
-            Self::TooSlow => Error::store_unavailable("the store fell silent in the middle of its answer"),
-        }
-    }
-}
-
-/// The next frame, the end of the body, or why neither came.
-pub(super) type FrameOrEnd<E> = Option<Result<Frame<Bytes>, ReadError<E>>>;
-
-/// Reads one body and holds its peer to a [`Pace`].
-#[derive(Debug)]
-pub(super) struct PacedReader {
-    pace: Pace,
-    /// Waiting that the peer is still granted.
-    credit: Duration,
-    /// Bytes since the last wait began, not yet turned into credit.
-    earned_bytes: u64,
-    /// Beginning and bound of the wait that is going on.
-    waiting: Option<(Instant, Instant)>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl PacedReader {
-    pub(super) fn new(pace: Pace) -> Self {
-        Self { pace, credit: pace.grace, earned_bytes: 0, waiting: None, timer: None }
-    }
-
-    /// The next frame of `body`, or its end.
-    pub(super) fn poll_frame<B>(
-        &mut self,
-        body: &mut B,
-        context: &mut Context<'_>,
-    ) -> Poll<FrameOrEnd<B::Error>>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        match Pin::new(body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                // An empty frame is no sign of life.
-                if let Some(data) = frame.data_ref().filter(|data| !data.is_empty()) {
-                    self.received(data.len());
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(ReadError::Body(error)))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                ready!(self.poll_late(context));
-                Poll::Ready(Some(Err(ReadError::TooSlow)))
-            }
-        }
-    }
-
-    fn received(&mut self, bytes: usize) {
-        self.earned_bytes = self.earned_bytes.saturating_add(bytes as u64);
-        if let Some((since, _)) = self.waiting.take() {
-            self.credit = self.credit.saturating_sub(since.elapsed());
-        }
-    }
-
-    /// Ready once the peer has been waited for too long.
-    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let late_at = match self.waiting {
-            Some((_, late_at)) => late_at,
-            None => self.begin_wait(Instant::now()),
-        };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(late_at)));
-        if timer.deadline() > late_at {
-            timer.as_mut().reset(late_at);
-        }
-        // A timer that was armed for an earlier wait fires early. It is then set to the bound of this one.
-        while timer.as_mut().poll(context).is_ready() {
-            if Instant::now() >= late_at {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(late_at);
-        }
-        Poll::Pending
-    }
-
-    fn begin_wait(&mut self, now: Instant) -> Instant {
-        let wait = match self.earned_nanoseconds() {
-            None => self.pace.idle,
-            Some(earned) => {
-                self.credit = self.credit.saturating_add(earned).min(self.pace.grace);
-                self.credit.min(self.pace.idle)
-            }
-        };
-        self.earned_bytes = 0;
-        let late_at = now.checked_add(wait.min(WAIT_MAX)).unwrap_or(now);
-        self.waiting = Some((now, late_at));
-        late_at
-    }
-
-    /// The waiting that the bytes since the last wait are worth; none where no rate is set.
-    fn earned_nanoseconds(&self) -> Option<Duration> {
-        self.earned_bytes
+    /// The time in which a peer just fast enough moves so many bytes; none where any rate is allowed.
+    fn time_of(&self, bytes: u64) -> Option<Duration> {
+        bytes
             .saturating_mul(1_000_000_000)
-            .checked_div(self.pace.rate_min_bytes_per_second)
+            .checked_div(self.rate_min_bytes_per_second)
             .map(Duration::from_nanos)
     }
+}
+
+/// The time that one peer may still take.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    pace: Pace,
+    /// As of the last time it was asked for.
+    left: Duration,
+    /// Bytes since then, not yet turned into time.
+    earned_bytes: u64,
+}
+
+impl Credit {
+    pub(crate) fn new(pace: Pace) -> Self {
+        Self { pace, left: pace.grace, earned_bytes: 0 }
+    }
+
+    /// The peer took so long.
+    pub(crate) fn spend(&mut self, time: Duration) {
+        self.settle();
+        self.left = self.left.saturating_sub(time);
+    }
+
+    /// The peer sent or took so many bytes.
+    pub(crate) fn earn(&mut self, bytes: u64) {
+        self.earned_bytes = self.earned_bytes.saturating_add(bytes);
+    }
+
+    /// How long the next wait for it may be.
+    pub(crate) fn wait_max(&mut self) -> Duration {
+        self.settle();
+        match self.pace.rate_min_bytes_per_second {
+            0 => self.pace.idle,
+            _ => self.left.min(self.pace.idle),
+        }
+    }
+
+    /// How long it may take for `bytes` that it has been handed in one piece: the wait, and the time that
+    /// they are worth.
+    pub(crate) fn wait_max_for(&mut self, bytes: u64) -> Duration {
+        let worth = self.pace.time_of(bytes).unwrap_or_default();
+        self.wait_max().saturating_add(worth)
+    }
+
+    /// Whether the credit is used up.
+    pub(crate) fn is_spent(&mut self) -> bool {
+        self.settle();
+        self.left.is_zero() && self.pace.rate_min_bytes_per_second > 0
+    }
+
+    fn settle(&mut self) {
+        if let Some(earned) = self.pace.time_of(std::mem::take(&mut self.earned_bytes)) {
+            self.left = self.left.saturating_add(earned).min(self.pace.grace);
+        }
+    }
+}
+
+/// The end of a wait that begins at `now`.
+pub(crate) fn later(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait.min(WAIT_MAX)).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -177,44 +114,57 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn reader(idle: u32, rate: u64, grace: u32) -> PacedReader {
-        PacedReader::new(Pace { idle: SECOND * idle, rate_min_bytes_per_second: rate, grace: SECOND * grace })
+    fn credit(idle: u32, rate: u64, grace: u32) -> Credit {
+        Credit::new(Pace { idle: SECOND * idle, rate_min_bytes_per_second: rate, grace: SECOND * grace })
     }
 
     #[test]
     fn p47_idle_bounds_each_wait() {
-        let now = Instant::now();
-        let mut reader = reader(5, 0, 0);
-        assert_eq!(reader.begin_wait(now) - now, SECOND * 5);
-        reader.received(1);
-        assert_eq!(reader.begin_wait(now) - now, SECOND * 5);
+        let mut credit = credit(5, 0, 0);
+        assert_eq!(credit.wait_max(), SECOND * 5);
+        credit.spend(SECOND * 4);
+        credit.earn(1);
+        assert_eq!(credit.wait_max(), SECOND * 5);
+        assert!(!credit.is_spent());
     }
 
     #[test]
-    fn p47_waiting_draws_the_credit_down_and_bytes_give_it_back() {
-        let now = Instant::now();
-        let mut reader = reader(60, 1000, 10);
-        assert_eq!(reader.begin_wait(now) - now, SECOND * 10);
-        reader.waiting = Some((now - SECOND * 9, now));
-        reader.received(500);
-        let wait = reader.begin_wait(now) - now;
-        assert!(wait <= Duration::from_millis(1500) && wait > Duration::from_millis(1400), "{wait:?}");
+    fn p47_p56_time_draws_the_credit_down_and_bytes_give_it_back() {
+        let mut credit = credit(60, 1000, 10);
+        assert_eq!(credit.wait_max(), SECOND * 10);
+        credit.spend(SECOND * 9);
+        credit.earn(500);
+        assert_eq!(credit.wait_max(), Duration::from_millis(1500));
+        credit.spend(SECOND * 2);
+        assert!(credit.is_spent());
+        credit.earn(1);
+        assert!(!credit.is_spent());
     }
 
     #[test]
-    fn p47_a_fast_start_buys_no_slow_end() {
-        let now = Instant::now();
-        let mut reader = reader(60, 1000, 10);
-        reader.received(1 << 30);
-        assert_eq!(reader.begin_wait(now) - now, SECOND * 10);
+    fn p47_p56_a_fast_start_buys_no_slow_end() {
+        let mut credit = credit(60, 1000, 10);
+        credit.earn(1 << 30);
+        assert_eq!(credit.wait_max(), SECOND * 10);
+        credit.earn(1 << 30);
+        credit.spend(SECOND * 3);
+        assert_eq!(credit.wait_max(), SECOND * 7);
+    }
+
+    #[test]
+    fn p56_a_piece_may_take_the_time_that_it_is_worth_and_the_grace() {
+        let mut credit = credit(20, 1000, 10);
+        assert_eq!(credit.wait_max_for(8000), SECOND * 18);
+        credit.spend(SECOND * 12);
+        assert_eq!(credit.wait_max_for(8000), SECOND * 8);
     }
 
     #[test]
     fn p47_absurd_times_do_not_overflow() {
         let pace = Pace { idle: Duration::MAX, rate_min_bytes_per_second: 1, grace: Duration::MAX };
         let now = Instant::now();
-        let mut reader = PacedReader::new(pace);
-        reader.received(usize::MAX);
-        assert_eq!(reader.begin_wait(now) - now, WAIT_MAX);
+        let mut credit = Credit::new(pace);
+        credit.earn(u64::MAX);
+        assert_eq!(later(now, credit.wait_max_for(u64::MAX)) - now, WAIT_MAX);
     }
 }

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     config::{Config, ConfigErrors},
-    serve::Server,
+    serve::{
+        Server,
+        capacity::{Capacity, open_files_max},
+    },
 };
 
 /// Options of `subgate serve`.
@@ -60,8 +63,14 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), CommandError> {
 
 /// Runs `subgate check`.
 pub(crate) fn check(options: &CheckOptions) -> Result<(), CommandError> {
-    for warning in load(&options.config)?.warnings() {
+    let config = load(&options.config)?;
+    for warning in config.warnings() {
         terminal::print_remark(format_args!("warning: {warning}"));
+    }
+    let open_files_max = open_files_max();
+    if let Some(fault) = Capacity::of(&config, open_files_max).fault(open_files_max) {
+        terminal::print_remark(&fault);
+        return Err(CommandError::usage(format!("{}: 1 fault", options.config.display())));
     }
     terminal::print_line(format_args!("{}: no faults", options.config.display()));
     Ok(())

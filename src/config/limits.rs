@@ -36,10 +36,12 @@ pub struct BodyBounds {
     pub object_bytes_max: u64,
     /// Files with a smallest size of their own.
     pub small_files: SmallFiles,
-    /// Seconds after which a body that brings nothing is cut off.
-    pub body_idle_seconds: u64,
-    /// A body slower than this, on average, is cut off; 0 for no bound.
-    pub body_bytes_per_second_min: u64,
+    /// A body or an answer slower than this, on average, is cut off.
+    pub progress_bytes_per_second_min: u64,
+    /// Seconds that a client may take beyond that.
+    pub progress_grace_seconds: u64,
+    /// Seconds after which a client that sends or takes nothing is cut off.
+    pub progress_idle_seconds: u64,
 }
 
 /// By which key requests are charged.
@@ -307,13 +309,19 @@ impl Limits {
 
 impl BodyBounds {
     fn read(section: &mut Section) -> Self {
+        const BYTE_RATES: std::ops::RangeInclusive<u64> = 1..=1 << 40;
         let object_bytes_min = section.number("object_bytes_min", 1024, 0..=OBJECT_BYTES);
         let bounds = Self {
             object_bytes_min,
             object_bytes_max: section.number("object_bytes_max", 5 << 30, 1..=OBJECT_BYTES),
             small_files: SmallFiles::read(section.section("small_files"), object_bytes_min),
-            body_idle_seconds: section.number("body_idle_seconds", 30, 1..=3600),
-            body_bytes_per_second_min: section.number("body_bytes_per_second_min", 1024, 0..=1 << 40),
+            progress_bytes_per_second_min: section.number(
+                "progress_bytes_per_second_min",
+                16 << 10,
+                BYTE_RATES,
+            ),
+            progress_grace_seconds: section.number("progress_grace_seconds", 30, 1..=3600),
+            progress_idle_seconds: section.number("progress_idle_seconds", 30, 1..=3600),
         };
         if bounds.object_bytes_min > bounds.object_bytes_max {
             section.error("object_bytes_min", "is above limits.object_bytes_max");

@@ -22,12 +22,12 @@ pub struct Server {
     pub edge: Edge,
     /// Who may read the files of secrets that the configuration names.
     pub secret_readers: SecretReaders,
-    /// Most connections at one time.
-    pub connections_max: usize,
+    /// Most connections at one time; none where it follows from the open files.
+    pub connections_max: Option<u64>,
     /// Seconds within which a request's head must have arrived.
     pub head_seconds_max: u64,
-    /// Seconds after which a client that reads nothing of its answer is disconnected.
-    pub write_idle_seconds: u64,
+    /// Seconds after which a connection without a request is closed.
+    pub idle_seconds_max: u64,
     /// Seconds that requests in progress get to finish at shutdown.
     pub drain_seconds: u64,
 }
@@ -113,9 +113,9 @@ impl Server {
             true => SecretReaders::OwnerAndGroup,
             false => SecretReaders::Owner,
         };
-        let connections_max = section.number("connections_max", 4096, 1..=1_000_000);
+        let connections_max = section.number_given("connections_max", 1..=1_000_000);
         let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
-        let write_idle_seconds = section.number("write_idle_seconds", 60, 1..=3600);
+        let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
         let drain_seconds = section.number("drain_seconds", 30, 0..=3600);
         section.finish();
         Some(Self {
@@ -125,9 +125,9 @@ impl Server {
             cors_origins,
             edge: Edge { networks: parsed, accept_encodings, rewrites_host },
             secret_readers,
-            connections_max: usize::try_from(connections_max).ok()?,
+            connections_max,
             head_seconds_max,
-            write_idle_seconds,
+            idle_seconds_max,
             drain_seconds,
         })
     }

@@ -40,6 +40,11 @@ pub struct Store {
     /// Seconds after which an answer that brings nothing, or an upload of which the store reads nothing, is
     /// cut off.
     pub idle_seconds_max: u64,
+    /// Most requests under way at one time, each with a connection of its own; none where it follows from the
+    /// open files.
+    pub connections_max: Option<u64>,
+    /// Most of them for one hotkey; none for an eighth of all.
+    pub connections_per_hotkey_max: Option<u64>,
     /// Most idle connections that are kept for later requests.
     pub idle_connections_max: usize,
     /// Seconds for which a request that reads waits while the store is away; 0 where none waits.
@@ -154,6 +159,8 @@ impl Store {
         let outage_wait_seconds_max = section.number("outage_wait_seconds_max", 5, 0..=5);
         let outage_waiters_max = section.number("outage_waiters_max", 64, 0..=4096);
         let outage_failures_max = section.number("outage_failures_max", 5, 0..=1000);
+        let connections_max = section.number_given("connections_max", 1..=1_000_000);
+        let connections_per_hotkey_max = section.number_given("connections_per_hotkey_max", 1..=1_000_000);
         section.finish();
         Some(Self {
             endpoint: endpoint?,
@@ -170,6 +177,8 @@ impl Store {
             connect_seconds_max,
             answer_seconds_max,
             idle_seconds_max,
+            connections_max,
+            connections_per_hotkey_max,
             idle_connections_max: usize::try_from(idle_connections_max).ok()?,
             outage_wait_seconds_max,
             outage_waiters_max: usize::try_from(outage_waiters_max).ok()?,

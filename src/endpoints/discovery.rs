@@ -29,7 +29,7 @@ use crate::{
     chain::Snapshot,
     config,
     error::{Code, Error, Result},
-    exchange::Moment,
+    exchange::OnBehalf,
     policy::{Caller, Template},
     site::Site,
     store::Store,
@@ -136,7 +136,7 @@ impl Discovery {
         caller: &Caller,
         snapshot: &Snapshot,
         depth: Depth,
-        moment: Moment,
+        on_behalf: OnBehalf,
     ) -> Result<Arc<Found>> {
         // Kept or not: the one who asks has to be allowed the lists.
         for root in self.lists.policy().roots() {
@@ -155,7 +155,8 @@ impl Discovery {
             return result.clone();
         }
         let walk = Walk {
-            asker: Asker { caller, moment },
+            // What is found is everybody's, and so are the connections that it takes.
+            asker: Asker { caller, on_behalf: OnBehalf { hotkey: None, ..on_behalf } },
             snapshot,
             registered: registered(snapshot),
             depth,

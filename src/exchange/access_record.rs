@@ -76,10 +76,11 @@ impl AccessRecord {
             AnswerEnd::Complete => "complete",
             AnswerEnd::Failed(_) => "failed",
             AnswerEnd::Cancelled => "cancelled",
+            AnswerEnd::TooSlow => "too_slow",
         };
         let late = match end {
             AnswerEnd::Failed(error) => Some(error),
-            AnswerEnd::Complete | AnswerEnd::Cancelled => None,
+            AnswerEnd::Complete | AnswerEnd::Cancelled | AnswerEnd::TooSlow => None,
         };
         let error = self.error.as_ref().or(late);
         let hotkey = match &self.owner {

@@ -10,18 +10,19 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{AccessRecord, Exchange};
+use super::{AccessRecord, Exchange, StoreAnswer};
 use crate::{
     body::{
         answer_stream::{AnswerEnd, AnswerStream},
         answer_xml::{AnswerXml, Replacement},
         bounded::collect_bounded,
         failure::BoxError,
+        gate::Gate,
         late_error::LateError,
         made::{MadeBody, Pieces},
         pace::Pace,
+        progress::RequestProgress,
     },
     error::{Error, Result},
     limits::Ticket,
@@ -57,11 +58,11 @@ pub(crate) enum Content {
     /// All of it; none once it has been given out.
     Whole(Option<Bytes>),
     /// The store's, as it comes.
-    Store(Incoming),
+    Store(StoreAnswer),
     /// The store's XML, in which its own names give way to public ones.
-    Xml(Box<AnswerXml<Incoming>>),
+    Xml(Box<AnswerXml<StoreAnswer>>),
     /// The same, which may turn out to be an error.
-    MayFail(Box<AnswerXml<LateError<Incoming, ReplaceError>>>),
+    MayFail(Box<AnswerXml<LateError<StoreAnswer, ReplaceError>>>),
     /// Made here, piece by piece.
     Made(MadeBody),
 }
@@ -180,7 +181,7 @@ impl Answer {
     }
 
     /// The store's answer, streamed on as it is.
-    pub(crate) fn from_store(status: StatusCode, headers: HeaderMap, body: Incoming) -> Self {
+    pub(crate) fn from_store(status: StatusCode, headers: HeaderMap, body: StoreAnswer) -> Self {
         Self { status, headers, content: Content::Store(body), late_error: None, note: None }
     }
 
@@ -188,7 +189,7 @@ impl Answer {
     pub(crate) fn from_store_xml(
         status: StatusCode,
         mut headers: HeaderMap,
-        body: Incoming,
+        body: StoreAnswer,
         replacements: Vec<Replacement>,
     ) -> Self {
         // Public names are of another length.
@@ -202,7 +203,7 @@ impl Answer {
     pub(crate) fn from_store_that_may_fail(
         status: StatusCode,
         mut headers: HeaderMap,
-        body: Incoming,
+        body: StoreAnswer,
         replace: ReplaceError,
         late_error: Arc<OnceLock<Error>>,
         replacements: Vec<Replacement>,
@@ -292,12 +293,15 @@ impl Answer {
     }
 
     /// Sends it on its way; `record` is written when its body has ended, and `ticket` held until then. A body
-    /// from the store may be silent for `idle`.
+    /// from the store may be silent for `idle`; `progress` ends with it, and `gate` is asked before each
+    /// piece.
     pub(crate) fn into_response(
         self,
         record: AccessRecord,
         ticket: Option<Ticket>,
         idle: Duration,
+        progress: RequestProgress,
+        gate: Option<Box<dyn Gate>>,
     ) -> Response<AnswerBody> {
         let Self { status, mut headers, content, late_error, note } = self;
         if !headers.contains_key(&REQUEST_ID)
@@ -314,7 +318,8 @@ impl Answer {
             record.end(status, sent_bytes, &end);
         };
         let finish = Box::new(finish) as Box<dyn FnOnce(u64, AnswerEnd) + Send>;
-        let mut response = Response::new(AnswerStream::new(Charged { content, ticket }, idle, finish));
+        let content = Charged { content, ticket };
+        let mut response = Response::new(AnswerStream::new(content, idle, progress, finish).through(gate));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

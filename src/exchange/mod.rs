@@ -4,6 +4,7 @@
 mod access_record;
 mod answer;
 mod request_body;
+mod store_answer;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -11,28 +12,15 @@ pub(crate) use access_record::AccessRecord;
 pub(crate) use answer::{Answer, AnswerBody, REQUEST_ID, ReplaceError};
 use http::{Method, request::Parts};
 pub(crate) use request_body::RequestBody;
+pub(crate) use store_answer::StoreAnswer;
 
 use self::request_body::Passage;
 use crate::{
+    body::gate::Gate,
+    chain::AccountId,
     limits::{Sender, Ticket},
     time::UnixTime,
 };
-
-/// When a request was decided, and until when that decision counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// When it arrived; its signature for the store is of this time.
-    pub now: UnixTime,
-    /// When the snapshot that it was decided by becomes too old. Nothing is waited for beyond that.
-    pub counts_until: UnixTime,
-}
-
-impl Moment {
-    /// Of a request that this server sends for itself: it waits for nothing.
-    pub(crate) fn without_waiting(now: UnixTime) -> Self {
-        Self { now, counts_until: now }
-    }
-}
 
 /// One request on its way through.
 pub(crate) struct Exchange {
@@ -52,6 +40,8 @@ pub(crate) struct Exchange {
     pub now: UnixTime,
     /// Until when what was decided about it counts; its arrival, as long as nothing is decided.
     pub counts_until: UnixTime,
+    /// What its answer asks before a piece passes; none where nothing holds it back.
+    pub gate: Option<Box<dyn Gate>>,
     /// What the log will say of it.
     pub record: AccessRecord,
     /// What its body and this have in common.
@@ -75,7 +65,19 @@ impl Exchange {
             false => Sender::at(client),
         };
         let (now, passage) = (UnixTime::from(arrived_at), Arc::default());
-        Self { head, peer, sender, from_edge, endpoint, arrived_at, now, counts_until: now, record, passage }
+        Self {
+            head,
+            peer,
+            sender,
+            from_edge,
+            endpoint,
+            arrived_at,
+            now,
+            counts_until: now,
+            gate: None,
+            record,
+            passage,
+        }
     }
 
     /// Admits it: the ticket lives until the body and the answer have ended, and counts their bytes.
@@ -95,9 +97,9 @@ impl Exchange {
         self.now = UnixTime::from(self.arrived_at);
     }
 
-    /// When it was decided, and until when that counts.
-    pub(crate) fn moment(&self) -> Moment {
-        Moment { now: self.now, counts_until: self.counts_until }
+    /// For whom the store is asked, and when.
+    pub(crate) fn on_behalf(&self) -> OnBehalf {
+        OnBehalf { hotkey: self.record.hotkey, now: self.now, counts_until: self.counts_until }
     }
 
     /// Whether the answer has no body whatever it says.
@@ -108,6 +110,24 @@ impl Exchange {
     /// The path of the request target as it was sent.
     pub(crate) fn path(&self) -> &str {
         self.head.uri.path()
+    }
+}
+
+/// For whom the store is asked, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OnBehalf {
+    /// None for this server itself.
+    pub hotkey: Option<AccountId>,
+    /// When the request arrived; its signature for the store is of this time.
+    pub now: UnixTime,
+    /// When the snapshot that it was decided by becomes too old. Nothing is waited for beyond that.
+    pub counts_until: UnixTime,
+}
+
+impl OnBehalf {
+    /// For this server itself, which waits for nothing.
+    pub(crate) fn server(now: UnixTime) -> Self {
+        Self { hotkey: None, now, counts_until: now }
     }
 }
 

@@ -115,7 +115,6 @@ impl Total {
     }
 
     /// What is under way.
-    #[cfg(test)]
     pub(crate) fn now(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -20,6 +20,9 @@ mod exceeded;
 mod ledger;
 mod party;
 mod rate;
+mod schedule;
+mod shaper;
+mod store_places;
 mod ticket;
 mod turns;
 
@@ -27,9 +30,11 @@ use std::sync::Arc;
 
 pub(crate) use address::Sender;
 pub(crate) use budget::Buffered;
-pub(crate) use counts::{Counts, Total};
+pub(crate) use counts::{Counts, Held as HeldCount, Total};
 pub(crate) use exceeded::{Exceeded, LimitName, Period, Scope};
 use governor::clock::{Clock, DefaultClock};
+pub(crate) use shaper::{Shaper, Way};
+pub(crate) use store_places::{StorePlace, StorePlaces};
 pub(crate) use ticket::Ticket;
 pub(crate) use turns::Turn;
 
@@ -192,12 +197,6 @@ impl<C: Clock + Clone> Limits<C> {
     /// Where that takes too long.
     pub(crate) async fn turn(&self, ticket: &Ticket) -> Result<Turn, Exceeded> {
         self.turns.next(ticket.principal()).await
-    }
-
-    /// Connections of one address at one time; for `serve`.
-    #[allow(dead_code, reason = "for `serve`, which begins to count connections with the next change")]
-    pub(crate) fn connections_of_address_max(&self) -> u64 {
-        self.address.connections_max.unwrap_or(u64::MAX)
     }
 }
 

@@ -99,7 +99,7 @@ impl Proxy {
         if answer.has_failed_late() {
             return Ok(answer);
         }
-        let head = self.store.send(permit.head(), StoreBody::empty(), exchange.moment()).await?;
+        let head = self.store.send(permit.head(), StoreBody::empty(), exchange.on_behalf()).await?;
         match head.status() {
             // Deleted since.
             StatusCode::NOT_FOUND => {}
@@ -137,7 +137,7 @@ impl Proxy {
         let mut after = None;
         for _ in 0..PARTS_PAGES_MAX {
             let answer =
-                self.store.send(permit.parts_page(after), StoreBody::empty(), exchange.moment()).await?;
+                self.store.send(permit.parts_page(after), StoreBody::empty(), exchange.on_behalf()).await?;
             if !answer.status().is_success() {
                 let operation = Operation::CompleteMultipartUpload;
                 let refused = relay::answer(&self.store, exchange, operation, answer).await?;
@@ -170,7 +170,7 @@ impl Proxy {
     /// Takes an upload back that may never be completed; a failure only leaves its parts to the store's own
     /// clean-up.
     async fn abort(&self, exchange: &Exchange, permit: CompletePermit<'_>) {
-        let sent = self.store.send(permit.abort(), StoreBody::empty(), exchange.moment()).await;
+        let sent = self.store.send(permit.abort(), StoreBody::empty(), exchange.on_behalf()).await;
         let key = exchange.record.key.as_deref();
         match sent.map(|answer| answer.status()) {
             Ok(status) if status.is_success() || status == StatusCode::NOT_FOUND => {}

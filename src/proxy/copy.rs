@@ -63,7 +63,7 @@ impl Proxy {
                 headers.pin_copy_source(etag.clone());
             }
             let answer =
-                self.store.send(permit.outbound(headers), StoreBody::empty(), exchange.moment()).await?;
+                self.store.send(permit.outbound(headers), StoreBody::empty(), exchange.on_behalf()).await?;
             if answer.status() != StatusCode::PRECONDITION_FAILED || source.etag.is_none() {
                 return relay::answer(&self.store, exchange, operation, answer).await;
             }
@@ -82,7 +82,7 @@ impl Proxy {
 
     /// The source, as the store has it now.
     async fn copy_source(&self, exchange: &Exchange, permit: CopyPermit<'_>) -> Result<Source> {
-        let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.moment()).await?;
+        let answer = self.store.send(permit.source_head(), StoreBody::empty(), exchange.on_behalf()).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => Err(Error::new(Code::NoSuchKey, "The specified key does not exist.")
                 .element("Key", permit.source().key.clone())),

@@ -51,8 +51,10 @@ impl Proxy {
                 false => PageStart::First,
             };
             loop {
-                let response =
-                    self.store.send(list.page(&start, left), StoreBody::empty(), exchange.moment()).await?;
+                let response = self
+                    .store
+                    .send(list.page(&start, left), StoreBody::empty(), exchange.on_behalf())
+                    .await?;
                 if !response.status().is_success() {
                     return relay::answer(&self.store, exchange, Operation::ListObjectsV2, response).await;
                 }

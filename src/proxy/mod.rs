@@ -39,11 +39,11 @@ use self::{
 use crate::{
     access::Access,
     auth::{Payload, Verified},
-    body::{content_check::ChecksumHeaders, pace::Pace},
+    body::{content_check::ChecksumHeaders, gate::Gate, pace::Pace},
     config::{BodyBounds, BrokenUploads, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
-    limits::Limits,
+    limits::{Limits, Shaper, Way},
     policy::{Caller, Permitted},
     s3::{
         Addressing, ForwardedHeaders, Operation, Request,
@@ -82,6 +82,8 @@ pub(crate) struct Proxy {
     redirect_hosts: Vec<String>,
     /// How slow a client's body may be.
     pace: Pace,
+    /// Bytes per second.
+    shaper: Shaper,
     xml_bodies: XmlBodies,
 }
 
@@ -95,6 +97,7 @@ impl Proxy {
         body_bounds: BodyBounds,
         settings: &StoreSettings,
         endpoints: &Endpoints,
+        shaper: Shaper,
     ) -> Self {
         let pace = pace(&body_bounds);
         Self {
@@ -111,6 +114,7 @@ impl Proxy {
             pace,
             xml_bodies: XmlBodies::new(pace, Arc::clone(&limits)),
             limits,
+            shaper,
         }
     }
 
@@ -127,6 +131,7 @@ impl Proxy {
 
         // Who is that, by the one snapshot of this request.
         let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
+        exchange.gate = self.gate(&caller, Way::Out);
 
         // Parse: what is asked for.
         let head = &exchange.head;
@@ -205,6 +210,11 @@ impl Proxy {
         Ok(())
     }
 
+    /// What a body of that caller's asks before a piece passes; none where no rate holds it back.
+    fn gate(&self, caller: &Caller, way: Way) -> Option<Box<dyn Gate>> {
+        self.shaper.flow(caller, way).map(|flow| Box::new(flow) as Box<dyn Gate>)
+    }
+
     /// Understands the verified request as S3's.
     fn parse(
         &self,
@@ -226,10 +236,13 @@ impl Proxy {
     }
 }
 
-/// How slow a client's body may be, by the configuration.
+/// How slowly a client may send a body or take an answer, by the configuration.
 pub(crate) fn pace(bounds: &BodyBounds) -> Pace {
-    let idle = Duration::from_secs(bounds.body_idle_seconds);
-    Pace { idle, rate_min_bytes_per_second: bounds.body_bytes_per_second_min, grace: idle }
+    Pace {
+        idle: Duration::from_secs(bounds.progress_idle_seconds),
+        rate_min_bytes_per_second: bounds.progress_bytes_per_second_min,
+        grace: Duration::from_secs(bounds.progress_grace_seconds),
+    }
 }
 
 /// Refuses a head that is too large, or whose framing can be read in two ways.

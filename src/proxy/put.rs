@@ -20,6 +20,7 @@ use crate::{
     config::{BrokenUploads, Trailers},
     error::Result,
     exchange::{Answer, Exchange, RequestBody},
+    limits::Way,
     policy::UploadPermit,
     s3::{ForwardedHeaders, Operation},
     store::StoreBody,
@@ -137,9 +138,9 @@ impl Proxy {
             upload = Upload::prepare(body) => upload?,
             lost = self.access.registration_lost(permit.caller()) => return Err(lost),
         };
-        let (body, abort) = StoreBody::upload(upload, payload_hash);
+        let (body, abort) = StoreBody::upload(upload, payload_hash, self.gate(permit.caller(), Way::In));
         let answer = tokio::select! {
-            answer = self.store.send(permit.outbound(headers), body, exchange.moment()) => answer,
+            answer = self.store.send(permit.outbound(headers), body, exchange.on_behalf()) => answer,
             // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper
             // notices that nobody waits for the answer.
             lost = self.access.registration_lost(permit.caller()) => {

@@ -11,13 +11,12 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use hyper::body::Incoming;
 
 use super::refusal::{Names, classify};
 use crate::{
     body::{answer_xml::Replacement, bounded::collect_bounded, pace::Pace},
     error::{Code, Error, Result},
-    exchange::{Answer, Exchange, REQUEST_ID, ReplaceError},
+    exchange::{Answer, Exchange, REQUEST_ID, ReplaceError, StoreAnswer},
     policy::Outbound,
     s3::{Operation, answer_headers, store_error::StoreError, xml},
     store::{Store, StoreBody},
@@ -44,7 +43,7 @@ pub(super) async fn forward(
     outbound: Outbound,
     body: StoreBody,
 ) -> Result<Answer> {
-    let response = store.send(outbound, body, exchange.moment()).await?;
+    let response = store.send(outbound, body, exchange.on_behalf()).await?;
     answer(store, exchange, operation, response).await
 }
 
@@ -53,7 +52,7 @@ pub(super) async fn answer(
     store: &Store,
     exchange: &Exchange,
     operation: Operation,
-    response: Response<Incoming>,
+    response: Response<StoreAnswer>,
 ) -> Result<Answer> {
     let (parts, body) = response.into_parts();
     if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
@@ -108,7 +107,7 @@ fn success(
     operation: Operation,
     status: StatusCode,
     headers: HeaderMap,
-    body: Incoming,
+    body: StoreAnswer,
 ) -> Answer {
     let names = public_names(store, exchange, operation);
     if operation.fails_late() {

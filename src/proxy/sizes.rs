@@ -111,8 +111,9 @@ mod tests {
                 names: vec![FileName::Exact("_SUCCESS".to_owned())],
                 object_bytes_min: 4,
             },
-            body_idle_seconds: 1,
-            body_bytes_per_second_min: 0,
+            progress_bytes_per_second_min: 1,
+            progress_grace_seconds: 1,
+            progress_idle_seconds: 1,
         }
     }
 

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{access::Access, front::Front, time::UnixTime};
+use crate::{access::Access, front::Front, proxy::HEAD_BYTES_MAX, time::UnixTime};
 
 /// Serves until the task is ended.
 pub(super) async fn run(listener: TcpListener, front: Arc<Front>) {
@@ -27,7 +27,7 @@ pub(super) async fn run(listener: TcpListener, front: Arc<Front>) {
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .max_header_size(super::HEAD_BYTES_MAX)
+                .max_header_size(HEAD_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
         });

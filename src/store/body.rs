@@ -7,7 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::connection::Watch;
 use crate::{
     auth::sigv4::canonical::sha256_hex,
-    body::{client_body::ClientBody, upload::Upload},
+    body::{client_body::ClientBody, gate::Gate, upload::Upload},
     error::{Code, Error},
     exchange::RequestBody,
 };
@@ -44,7 +44,34 @@ enum Kind {
         shared: Arc<Shared>,
         /// Of the connection on which it leaves, from its first byte on.
         watch: Option<Arc<Watch>>,
+        /// What is asked before a piece passes, and the piece that waits for it.
+        gate: Option<Box<Gated>>,
     },
+}
+
+/// Pieces that are held back by a gate.
+struct Gated {
+    gate: Box<dyn Gate>,
+    waiting: Option<Frame<Bytes>>,
+}
+
+impl Gated {
+    /// The next piece of an upload, once it may pass.
+    fn poll_frame(
+        &mut self,
+        upload: &mut ClientUpload,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.waiting.is_none() {
+            match ready!(Pin::new(upload).poll_frame(context)) {
+                Some(Ok(frame)) => self.waiting = Some(frame),
+                other => return Poll::Ready(other),
+            }
+        }
+        let bytes = self.waiting.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        ready!(self.gate.poll_pass(bytes as u64, context));
+        Poll::Ready(self.waiting.take().map(Ok))
+    }
 }
 
 impl std::fmt::Debug for Kind {
@@ -116,10 +143,17 @@ impl StoreBody {
         Self { kind: Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), payload_hash }
     }
 
-    /// A client's body on its way through, with the value of its `x-amz-content-sha256`.
-    pub(crate) fn upload(upload: ClientUpload, payload_hash: Cow<'static, str>) -> (Self, Abort) {
+    /// A client's body on its way through, with the value of its `x-amz-content-sha256`; `gate` is asked
+    /// before each piece.
+    pub(crate) fn upload(
+        upload: ClientUpload,
+        payload_hash: Cow<'static, str>,
+        gate: Option<Box<dyn Gate>>,
+    ) -> (Self, Abort) {
         let shared = Arc::<Shared>::default();
-        let kind = Kind::Upload { upload: Some(Box::new(upload)), shared: Arc::clone(&shared), watch: None };
+        let gate = gate.map(|gate| Box::new(Gated { gate, waiting: None }));
+        let kind =
+            Kind::Upload { upload: Some(Box::new(upload)), shared: Arc::clone(&shared), watch: None, gate };
         (Self { kind, payload_hash }, Abort(shared))
     }
 
@@ -174,7 +208,7 @@ impl Body for StoreBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.get_mut().kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Upload { upload: slot, shared, watch } => {
+            Kind::Upload { upload: slot, shared, watch, gate } => {
                 let Some(upload) = slot else { return Poll::Ready(None) };
                 if watch.is_none() {
                     *watch = shared.connection.get().and_then(Watch::of);
@@ -191,7 +225,10 @@ impl Body for StoreBody {
                     );
                     return Poll::Ready(Some(Err(error)));
                 }
-                let polled = Pin::new(upload.as_mut()).poll_frame(context);
+                let polled = match gate {
+                    None => Pin::new(upload.as_mut()).poll_frame(context),
+                    Some(gate) => gate.poll_frame(upload, context),
+                };
                 match &polled {
                     Poll::Pending => {
                         shared.waker.register(context.waker());
@@ -217,7 +254,10 @@ impl Body for StoreBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_none(),
-            Kind::Upload { upload, .. } => upload.as_ref().is_none_or(|upload| upload.is_end_stream()),
+            Kind::Upload { upload, gate, .. } => {
+                gate.as_ref().is_none_or(|gate| gate.waiting.is_none())
+                    && upload.as_ref().is_none_or(|upload| upload.is_end_stream())
+            }
         }
     }
 
@@ -233,7 +273,7 @@ impl Body for StoreBody {
 
 impl Drop for StoreBody {
     fn drop(&mut self) {
-        if let Kind::Upload { upload, shared, watch } = &mut self.kind {
+        if let Kind::Upload { upload, shared, watch, .. } = &mut self.kind {
             // The upload leaves what it did not read behind before anyone is told.
             *upload = None;
             shared.set_over(watch.as_deref());

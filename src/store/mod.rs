@@ -37,15 +37,27 @@ pub(crate) use credentials::{CredentialError, Credentials};
 use crate::{
     config::{self, StoreAddressing},
     error::{Code, Error, Result},
-    exchange::Moment,
+    exchange::{OnBehalf, StoreAnswer},
+    limits::StorePlaces,
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
     time::UnixTime,
     tls::{self, TlsError},
 };
 
-/// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
-const BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// How large the buffers of connections to the store are, and with them the pieces in which bodies travel, by
+/// how many requests are under way when one begins. So all of them together take a few MiB for each
+/// direction, however many there are, and few have the large pieces that cost less.
+const BUFFERS: [Buffers; 3] = [
+    Buffers { under_way_max: 16, bytes_max: 256 * 1024 },
+    Buffers { under_way_max: 64, bytes_max: 64 * 1024 },
+    Buffers { under_way_max: u64::MAX, bytes_max: 16 * 1024 },
+];
+
+struct Buffers {
+    under_way_max: u64,
+    bytes_max: usize,
+}
 
 /// The longest request target that is sent: keys have 1 KiB and lists two of them, each byte escaped in
 /// three, and few stores take more.
@@ -69,9 +81,13 @@ pub enum StoreClientError {
     Credentials(#[from] CredentialError),
 }
 
+type StoreClient = Client<WatchedConnector<PatientConnector<HttpsConnector<HttpConnector>>>, StoreBody>;
+
 /// The store.
 pub(crate) struct Store {
-    client: Client<WatchedConnector<PatientConnector<HttpsConnector<HttpConnector>>>, StoreBody>,
+    /// One for each of [`BUFFERS`].
+    clients: [StoreClient; BUFFERS.len()],
+    places: StorePlaces,
     outages: Outages,
     credentials: Credentials,
     scheme: &'static str,
@@ -88,10 +104,11 @@ pub(crate) struct Store {
 
 impl Store {
     /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients
-    /// know.
+    /// know, and as many requests are under way as there are `places`.
     pub(crate) async fn new(
         config: &config::Store,
         public_bucket: &str,
+        places: StorePlaces,
     ) -> std::result::Result<Self, StoreClientError> {
         let credentials = Credentials::new(&config.credentials).await?;
         let mut http = HttpConnector::new();
@@ -110,13 +127,16 @@ impl Store {
             .enable_http1()
             .wrap_connector(http);
         let connector = PatientConnector { connector, time_max: connect_time_max };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(config.idle_connections_max)
-            .http1_max_buf_size(BUFFER_BYTES_MAX)
-            .set_host(false)
-            .build(WatchedConnector(connector));
+        let clients = BUFFERS.map(|buffers| {
+            let under_way_max = usize::try_from(buffers.under_way_max).unwrap_or(usize::MAX);
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_max_idle_per_host(config.idle_connections_max.min(under_way_max))
+                .http1_max_buf_size(buffers.bytes_max)
+                .set_host(false)
+                .build(WatchedConnector(connector.clone()))
+        });
         let endpoint = config.endpoint.authority().cloned();
         let (authority, base) = match (config.addressing, endpoint) {
             (_, None) => return Err(StoreClientError::Endpoint("it has no host".to_owned())),
@@ -133,7 +153,8 @@ impl Store {
         let host = HeaderValue::from_str(&host_header(scheme, &authority))
             .map_err(|_| StoreClientError::Endpoint(format!("{authority} is not a host")))?;
         Ok(Self {
-            client,
+            clients,
+            places,
             outages: Outages::new(config),
             credentials,
             scheme,
@@ -172,32 +193,37 @@ impl Store {
     /// there; a body still on its way is bounded by its own pace.
     ///
     /// A request that reads and has no body waits while the store is away, for a short time that does not go
-    /// beyond `moment`; all others fail at once (see [`outage`]).
+    /// beyond `on_behalf`; all others fail at once (see [`outage`]).
     ///
     /// # Errors
-    /// `ServiceUnavailable` where the store cannot be reached, or does not answer in time or in turn.
+    /// `ServiceUnavailable` where the store cannot be reached, or does not answer in time or in turn;
+    /// `SlowDown` where too many requests are under way.
     pub(crate) async fn send(
         &self,
         outbound: Outbound,
         body: StoreBody,
-        moment: Moment,
-    ) -> Result<Response<Incoming>> {
-        let until = self.outages.patience(moment);
+        on_behalf: OnBehalf,
+    ) -> Result<Response<StoreAnswer>> {
+        let place = self.places.take(on_behalf.hotkey)?;
+        let until = self.outages.patience(on_behalf);
         let asked = self.outages.ask().ok_or(Failure::LeftAlone).map_err(Failure::into_error)?;
         // A request that reads may be sent twice.
         let again = (body.is_empty() && is_safe(outbound.method())).then(|| outbound.clone());
-        match (self.attempt(asked, outbound, body, moment, None).await, again) {
-            (Err(failure), Some(again)) => self.send_again(again, moment, until, failure).await,
+        let sent = match (self.attempt(asked, outbound, body, on_behalf, None).await, again) {
+            (Err(failure), Some(again)) => self.send_again(again, on_behalf, until, failure).await,
             (sent, _) => sent,
+        };
+        match sent {
+            Ok(answer) => Ok(answer.map(|body| StoreAnswer::new(body, place))),
+            Err(failure) => Err(failure.into_error()),
         }
-        .map_err(Failure::into_error)
     }
 
     /// Sends a request that reads once more after a failure, and again as long as it may wait.
     async fn send_again(
         &self,
         outbound: Outbound,
-        moment: Moment,
+        on_behalf: OnBehalf,
         until: Instant,
         mut failure: Failure,
     ) -> std::result::Result<Response<Incoming>, Failure> {
@@ -205,7 +231,7 @@ impl Store {
         if matches!(failure, Failure::Died(_))
             && let Some(asked) = self.outages.ask()
         {
-            match self.attempt(asked, outbound.clone(), StoreBody::empty(), moment, None).await {
+            match self.attempt(asked, outbound.clone(), StoreBody::empty(), on_behalf, None).await {
                 Ok(answer) => return Ok(answer),
                 Err(other) => failure = other,
             }
@@ -218,7 +244,7 @@ impl Store {
         while failure.is_outage() && self.outages.pause(attempts, until).await {
             attempts += 1;
             let Some(asked) = self.outages.ask() else { continue };
-            match self.attempt(asked, outbound.clone(), StoreBody::empty(), moment, Some(until)).await {
+            match self.attempt(asked, outbound.clone(), StoreBody::empty(), on_behalf, Some(until)).await {
                 Ok(answer) => return Ok(answer),
                 Err(other) => failure = other,
             }
@@ -232,11 +258,11 @@ impl Store {
         asked: Asked<'_>,
         outbound: Outbound,
         body: StoreBody,
-        moment: Moment,
+        on_behalf: OnBehalf,
         connected_by: Option<Instant>,
     ) -> std::result::Result<Response<Incoming>, Failure> {
         let is_upload = body.sent_whole().is_some();
-        let sent = self.send_once(outbound, body, moment.now, connected_by).await;
+        let sent = self.send_once(outbound, body, on_behalf.now, connected_by).await;
         asked.tell(match &sent {
             Ok(_) | Err(Failure::Early | Failure::Ambiguous) => Outcome::Answered,
             // An upload may have ended by what its client did, or left undone.
@@ -277,7 +303,7 @@ impl Store {
         *request.headers_mut() = headers;
         let connection = capture_connection(&mut request);
         request.body().leaves_on(connection.clone());
-        let answer = self.client.request(request);
+        let answer = self.client().request(request);
         tokio::pin!(answer);
         let answer = match sent_whole {
             None => {
@@ -306,6 +332,17 @@ impl Store {
             Ok(Err(error)) if error.is_connect() => Err(Failure::Unreached(Some(error))),
             Ok(Err(error)) => Err(Failure::Died(error)),
             Err(_) => Err(Failure::Silent),
+        }
+    }
+
+    /// The client for one more request.
+    fn client(&self) -> &StoreClient {
+        let [large, middle, small] = &self.clients;
+        let [few, some, _] = &BUFFERS;
+        match self.places.taken() {
+            taken if taken <= few.under_way_max => large,
+            taken if taken <= some.under_way_max => middle,
+            _ => small,
         }
     }
 

@@ -17,7 +17,7 @@ use std::{
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::breaker::{Breaker, Change, Leave, Outcome, Threshold};
-use crate::{config, exchange::Moment, time::UnixTime};
+use crate::{config, exchange::OnBehalf, time::UnixTime};
 
 /// The first pause of a request that waits; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -53,9 +53,9 @@ impl Outages {
         Some(Asked { outages: self, leave: Some(leave) })
     }
 
-    /// Until when a request may wait that was decided at `moment` and comes now.
-    pub(super) fn patience(&self, moment: Moment) -> Instant {
-        Instant::now() + self.wait_max.min(left(moment.counts_until, SystemTime::now()))
+    /// Until when a request may wait that was decided at `on_behalf` and comes now.
+    pub(super) fn patience(&self, on_behalf: OnBehalf) -> Instant {
+        Instant::now() + self.wait_max.min(left(on_behalf.counts_until, SystemTime::now()))
     }
 
     /// A place among those who wait; none where all are taken.

@@ -207,7 +207,7 @@ async fn p53_a_form_asks_for_no_other_storage_class_than_a_put() {
 
 #[tokio::test]
 async fn success_is_told_as_asked() {
-    let endpoints = "body_idle_seconds = 5\n[endpoints]\nredirect_hosts = [\"app.example.com\"]";
+    let endpoints = "progress_idle_seconds = 5\n[endpoints]\nredirect_hosts = [\"app.example.com\"]";
     let server = TestServer::with(Setup { limits: endpoints.into(), ..Setup::default() }).await;
     for (asked, status) in [("200", 200), ("201", 201), ("204", 204), ("500", 204), ("", 204)] {
         let form = signed(&server, &ALICE, |form| form.field("success_action_status", asked)).await;

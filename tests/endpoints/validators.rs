@@ -9,7 +9,7 @@ use crate::harness::{
 };
 
 async fn filled() -> TestServer {
-    let limits = "body_idle_seconds = 5\n[endpoints]\ndiscovery_cache_seconds = 0".into();
+    let limits = "progress_idle_seconds = 5\n[endpoints]\ndiscovery_cache_seconds = 0".into();
     let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
     for person in [&*ALICE, &*BOB, &*STRANGER] {
         server.store.put(&person.file("f1"), bytes(2000));

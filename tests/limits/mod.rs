@@ -1,8 +1,11 @@
 //! What one address or one hotkey can cost the others: attacks, and that the others are served as before.
 
 mod addresses;
+mod connections;
 mod memory;
 mod principals;
+mod progress;
+mod shaping;
 
 use crate::harness::{
     client::{Answer, Call, Connection, Key},

@@ -459,7 +459,7 @@ async fn p47_a_head_that_does_not_come_is_not_waited_for() {
 
 #[tokio::test]
 async fn p47_a_body_that_stalls_is_cut_off_and_leaves_nothing() {
-    let server = TestServer::with(with_limits("body_idle_seconds = 1\nbody_bytes_per_second_min = 0")).await;
+    let server = TestServer::with(with_limits("progress_idle_seconds = 1")).await;
     let key = server.session(&ALICE).await;
     let document = (Call::post("", bytes(1000)).query("delete", ""), 10);
     let uploads = [10_000, 300_000].into_iter().flat_map(|length| {
@@ -485,7 +485,8 @@ async fn p47_a_body_that_stalls_is_cut_off_and_leaves_nothing() {
 #[tokio::test]
 async fn p47_a_trickle_is_cut_off() {
     let server =
-        TestServer::with(with_limits("body_idle_seconds = 1\nbody_bytes_per_second_min = 100000")).await;
+        TestServer::with(with_limits("progress_grace_seconds = 1\nprogress_bytes_per_second_min = 100000"))
+            .await;
     let key = server.session(&ALICE).await;
     let signed = server.sign(&key, &Call::put(&ALICE.file("f"), bytes(200_000)));
     let mut connection = server.connect().await;
@@ -521,8 +522,8 @@ async fn p47_a_silent_store_is_not_waited_for_and_its_slow_answer_is() {
 
 #[tokio::test]
 async fn p47_a_client_that_takes_nothing_is_cut_off() {
-    let server = "write_idle_seconds = 1".to_owned();
-    let server = TestServer::with(Setup { server, ..Setup::default() }).await;
+    let limits = "progress_idle_seconds = 1\nprogress_bytes_per_second_min = 100000000";
+    let server = TestServer::with(with_limits(limits)).await;
     let key = server.session(&ALICE).await;
     server.store.put(&ALICE.file("f"), bytes(24 * MIB));
     let mut connection = server.connect().await;

@@ -15,7 +15,8 @@ use super::{
 use crate::{
     body::{
         failure::BoxError,
-        pace::{Pace, PacedReader, ReadError},
+        pace::Pace,
+        paced_reader::{PacedReader, ReadError},
     },
     error::{Code, Error, Result},
 };

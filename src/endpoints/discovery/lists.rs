@@ -14,7 +14,7 @@ use crate::{
     access::Access,
     body::{bounded::collect_bounded, pace::Pace},
     error::{Code, Error, Result},
-    exchange::Moment,
+    exchange::OnBehalf,
     policy::{Caller, Outbound, Permit, Policy},
     s3::{
         Addressing, Request,
@@ -38,7 +38,7 @@ const PAGE_BYTES_MAX: usize = 8 << 20;
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
     pub(super) caller: &'a Caller,
-    pub(super) moment: Moment,
+    pub(super) on_behalf: OnBehalf,
 }
 
 /// What is listed.
@@ -139,7 +139,7 @@ impl Lists {
     ) -> Result<Page> {
         let permit = self.permitted(asker.caller, prefix, after, listed)?;
         let list = permit.as_list().ok_or_else(|| Error::internal("a permitted list is none"))?;
-        self.fetch(list.page(None)?, listed, asker.moment).await
+        self.fetch(list.page(None)?, listed, asker.on_behalf).await
     }
 
     /// The common prefixes under a prefix, page by page, and whether these are all. Where there is a share of
@@ -161,7 +161,7 @@ impl Lists {
                     return Ok((names, false));
                 }
             }
-            let page = self.fetch(list.page(token.as_deref())?, Listed::Prefixes, asker.moment).await?;
+            let page = self.fetch(list.page(token.as_deref())?, Listed::Prefixes, asker.on_behalf).await?;
             names.extend(page.names);
             match page.next {
                 None => return Ok((names, true)),
@@ -172,9 +172,9 @@ impl Lists {
         Err(endless())
     }
 
-    async fn fetch(&self, outbound: Outbound, listed: Listed, moment: Moment) -> Result<Page> {
+    async fn fetch(&self, outbound: Outbound, listed: Listed, on_behalf: OnBehalf) -> Result<Page> {
         let _slot = self.slots.acquire().await.map_err(Error::internal)?;
-        let response = self.store.send(outbound, StoreBody::empty(), moment).await?;
+        let response = self.store.send(outbound, StoreBody::empty(), on_behalf).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(Error::store_unavailable(format!("the store answered {status} to a list")));

@@ -73,7 +73,7 @@ impl VendedEndpoints {
         let verified = self.verify_validator(&VendingRequest::Folders(hotkey), &fields, exchange).await?;
         let found = self
             .discovery
-            .folders(&verified.caller, &verified.snapshot, Depth::Whole, exchange.moment())
+            .folders(&verified.caller, &verified.snapshot, Depth::Whole, exchange.on_behalf())
             .await
             .map_err(incomplete_list)?;
         let links = self.links(exchange, &verified, verified.expires_at)?;

@@ -104,7 +104,7 @@ impl VendedEndpoints {
         };
         let found = self
             .discovery
-            .folders(&verified.caller, &verified.snapshot, Depth::Miners, exchange.moment())
+            .folders(&verified.caller, &verified.snapshot, Depth::Miners, exchange.on_behalf())
             .await
             .map_err(incomplete_list)?;
         let links = self.links(exchange, &verified, verified.expires_at)?;

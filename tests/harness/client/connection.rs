@@ -34,6 +34,11 @@ impl Connection {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// One that somebody else has made.
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
     /// Sends; a reset shows as an error.
     pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the server does not read")

@@ -1,0 +1,379 @@
+//! Bytes per second, shaped and not cut: a piece of a body waits until its principal's rate and the server's
+//! ceiling allow it, and those who wait for the ceiling share it fairly.
+//!
+//! [`Schedule`] decides who is next; here are the rates, and the tasks that wait. Where no rate is set, no
+//! body has a [`Flow`], and none of this runs.
+//!
+//! Invariants: a principal that waits for its own rate holds up nobody else; a body that is dropped waits no
+//! more; one task for each direction runs while somebody waits, and ends then.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::{party::Parties, schedule::Schedule};
+use crate::{
+    body::gate::Gate,
+    chain::AccountId,
+    config::{self, PartyLimits},
+    policy::Caller,
+};
+
+/// What may be passed on at once after a pause: the bytes of so much time. It also makes up for timers that
+/// fire late.
+const BURST: Duration = Duration::from_millis(100);
+
+/// Rates of principals that have not been seen for a while are forgotten above so many.
+const RATES_KEPT_MAX: usize = 1024;
+
+/// Where bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From clients to the store.
+    In,
+    /// From the store to clients.
+    Out,
+}
+
+impl Way {
+    fn rate_of(self, limits: &PartyLimits) -> Option<u64> {
+        match self {
+            Self::In => limits.bytes_in_per_second,
+            Self::Out => limits.bytes_out_per_second,
+        }
+    }
+}
+
+/// The rates of one server.
+#[derive(Debug)]
+pub(crate) struct Shaper {
+    parties: Parties,
+    /// None where no rate is set in that direction.
+    bytes_in: Option<Arc<Direction>>,
+    bytes_out: Option<Arc<Direction>>,
+}
+
+impl Shaper {
+    /// The rates that are configured.
+    pub(crate) fn new(limits: &config::Limits) -> Self {
+        let parties = Parties::new(limits);
+        let direction = |way: Way| {
+            let ceiling = way.rate_of(parties.server());
+            let is_set = ceiling.is_some() || parties.all().any(|party| way.rate_of(&party.limits).is_some());
+            is_set.then(|| Direction::new(ceiling))
+        };
+        let (bytes_in, bytes_out) = (direction(Way::In), direction(Way::Out));
+        Self { parties, bytes_in, bytes_out }
+    }
+
+    /// What a body of that caller's asks before it passes anything on; none where nothing bounds it.
+    pub(crate) fn flow(&self, caller: &Caller, way: Way) -> Option<Flow> {
+        let direction = match way {
+            Way::In => self.bytes_in.as_ref(),
+            Way::Out => self.bytes_out.as_ref(),
+        }?;
+        let (principal, party) = self.parties.of(caller);
+        let rate = way.rate_of(&party.limits);
+        let is_bound = rate.is_some() || direction.lock().ceiling.is_some();
+        is_bound.then(|| Flow { direction: Arc::clone(direction), principal, rate, waits_as: None })
+    }
+}
+
+/// A rate, by when it allows the next byte.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    bytes_per_second: u64,
+    free_at: Instant,
+}
+
+impl Rate {
+    fn new(bytes_per_second: u64, now: Instant) -> Self {
+        Self { bytes_per_second, free_at: now }
+    }
+
+    fn is_free(&self, now: Instant) -> bool {
+        self.free_at <= now
+    }
+
+    fn spend(&mut self, bytes: u64, now: Instant) {
+        let nanoseconds = bytes.saturating_mul(1_000_000_000).checked_div(self.bytes_per_second);
+        let time = Duration::from_nanos(nanoseconds.unwrap_or(0));
+        let begin = self.free_at.max(now.checked_sub(BURST).unwrap_or(now));
+        self.free_at = begin.checked_add(time).unwrap_or(begin);
+    }
+}
+
+/// Everything in one direction.
+#[derive(Debug)]
+struct Direction {
+    state: Mutex<State>,
+    /// Tells the task that looks after those who wait that somebody's turn is sooner.
+    sooner: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ceiling: Option<Rate>,
+    rates: HashMap<AccountId, Rate>,
+    schedule: Schedule<AccountId>,
+    /// Those that were not granted yet, by their number.
+    wakers: HashMap<u64, Waker>,
+    next_id: u64,
+    /// When the task that looks after those who wait wakes; none where there is no such task.
+    driven_at: Option<Instant>,
+}
+
+impl Direction {
+    fn new(ceiling: Option<u64>) -> Arc<Self> {
+        let state = State {
+            ceiling: ceiling.map(|rate| Rate::new(rate, Instant::now())),
+            rates: HashMap::new(),
+            schedule: Schedule::new(),
+            wakers: HashMap::new(),
+            next_id: 0,
+            driven_at: None,
+        };
+        Arc::new(Self { state: Mutex::new(state), sooner: Notify::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grants turns until nobody waits.
+    async fn drive(self: Arc<Self>) {
+        loop {
+            let next_at = {
+                let mut state = self.lock();
+                state.driven_at = state.grant(Instant::now());
+                state.driven_at
+            };
+            let Some(next_at) = next_at else { return };
+            tokio::select! {
+                () = sleep_until(next_at) => {}
+                () = self.sooner.notified() => {}
+            }
+        }
+    }
+}
+
+impl State {
+    /// Grants all turns that are due; gives when the next one is, if anybody still waits.
+    fn grant(&mut self, now: Instant) -> Option<Instant> {
+        while self.ceiling.as_ref().is_none_or(|ceiling| ceiling.is_free(now)) {
+            let rates = &self.rates;
+            let may = |key: &AccountId| rates.get(key).is_none_or(|rate| rate.is_free(now));
+            let Some(turn) = self.schedule.turn(may) else { break };
+            if let Some(ceiling) = &mut self.ceiling {
+                ceiling.spend(turn.bytes, now);
+            }
+            if let Some(rate) = self.rates.get_mut(&turn.key) {
+                rate.spend(turn.bytes, now);
+            }
+            turn.done.iter().filter_map(|id| self.wakers.remove(id)).for_each(Waker::wake);
+        }
+        let first =
+            self.schedule.keys().map(|key| self.rates.get(key).map_or(now, |rate| rate.free_at)).min()?;
+        Some(self.ceiling.as_ref().map_or(first, |ceiling| first.max(ceiling.free_at)))
+    }
+
+    /// A piece waits; gives its number.
+    fn add(
+        &mut self,
+        principal: AccountId,
+        rate: Option<u64>,
+        bytes: u64,
+        waker: &Waker,
+        now: Instant,
+    ) -> u64 {
+        if let Some(rate) = rate {
+            if self.rates.len() >= RATES_KEPT_MAX {
+                self.rates.retain(|_, rate| !rate.is_free(now));
+            }
+            let known = self.rates.entry(principal).or_insert_with(|| Rate::new(rate, now));
+            known.bytes_per_second = rate;
+        }
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        self.schedule.add(principal, id, bytes);
+        self.wakers.insert(id, waker.clone());
+        id
+    }
+}
+
+/// What one body asks before it passes a piece on.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    direction: Arc<Direction>,
+    principal: AccountId,
+    rate: Option<u64>,
+    /// The number of the piece that waits.
+    waits_as: Option<u64>,
+}
+
+impl Gate for Flow {
+    fn poll_pass(&mut self, bytes: u64, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.direction.lock();
+        let id = match self.waits_as {
+            Some(id) => id,
+            None => {
+                let now = Instant::now();
+                let id = state.add(self.principal, self.rate, bytes, context.waker(), now);
+                self.waits_as = Some(id);
+                match (state.grant(now), state.driven_at) {
+                    (None, _) => {}
+                    (Some(next_at), Some(driven_at)) if driven_at <= next_at => {}
+                    (Some(_), Some(_)) => self.direction.sooner.notify_one(),
+                    (Some(next_at), None) => {
+                        state.driven_at = Some(next_at);
+                        tokio::spawn(Arc::clone(&self.direction).drive());
+                    }
+                }
+                id
+            }
+        };
+        match state.wakers.get_mut(&id) {
+            Some(waker) => {
+                waker.clone_from(context.waker());
+                Poll::Pending
+            }
+            None => {
+                self.waits_as = None;
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        if let Some(id) = self.waits_as {
+            let mut state = self.direction.lock();
+            if state.wakers.remove(&id).is_some() {
+                state.schedule.remove(self.principal, id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures_util::task::noop_waker;
+
+    use super::*;
+
+    fn principal(byte: u8) -> AccountId {
+        AccountId::from_bytes([byte; 32]).unwrap()
+    }
+
+    /// A direction whose time is that of the test.
+    struct Simulation {
+        direction: Arc<Direction>,
+        begun_at: Instant,
+        now: Instant,
+    }
+
+    impl Simulation {
+        fn new(ceiling: Option<u64>) -> Self {
+            let direction = Direction::new(ceiling);
+            let now = Instant::now() + Duration::from_secs(1);
+            Self { direction, begun_at: now, now }
+        }
+
+        fn add(&self, byte: u8, rate: Option<u64>, bytes: u64) -> u64 {
+            let mut state = self.direction.lock();
+            let id = state.add(principal(byte), rate, bytes, &noop_waker(), self.now);
+            state.grant(self.now);
+            id
+        }
+
+        fn waits(&self, id: u64) -> bool {
+            self.direction.lock().wakers.contains_key(&id)
+        }
+
+        /// Goes on to the next moment in which somebody's turn is due.
+        fn step(&mut self) {
+            let next_at = self.direction.lock().grant(self.now);
+            self.now = next_at.unwrap_or(self.now);
+            self.direction.lock().grant(self.now);
+        }
+
+        /// Passes a piece on; gives the time that it took.
+        fn pass(&mut self, byte: u8, rate: Option<u64>, bytes: u64) -> Duration {
+            let (since, id) = (self.now, self.add(byte, rate, bytes));
+            while self.waits(id) {
+                self.step();
+            }
+            self.now - since
+        }
+    }
+
+    #[test]
+    fn p58_a_rate_holds_on_average_and_costs_others_nothing() {
+        let mut simulation = Simulation::new(None);
+        for _ in 0..100 {
+            simulation.pass(1, Some(1_000_000), 100_000);
+            assert_eq!(simulation.pass(2, None, 100_000_000), Duration::ZERO);
+        }
+        // Ten seconds, less the burst and the last turn.
+        let took = simulation.now - simulation.begun_at;
+        assert!(took > Duration::from_millis(9700) && took < Duration::from_secs(10), "{took:?}");
+    }
+
+    #[test]
+    fn p58_who_waits_for_a_moment_is_not_behind_who_waits_for_long() {
+        let mut simulation = Simulation::new(None);
+        simulation.pass(1, Some(1000), 60_000);
+        let slow = simulation.add(1, Some(1000), 1);
+        let took: Duration = (0..10).map(|_| simulation.pass(2, Some(1_000_000), 100_000)).sum();
+        assert!(took < Duration::from_secs(1) && simulation.waits(slow), "{took:?}");
+        simulation.step();
+        assert!(!simulation.waits(slow) && simulation.now - simulation.begun_at > Duration::from_secs(59));
+    }
+
+    #[test]
+    fn p58_under_a_ceiling_a_quiet_principal_is_not_behind_a_noisy_one() {
+        let mut simulation = Simulation::new(Some(1_000_000));
+        for _ in 0..1000 {
+            simulation.add(1, None, 65_536);
+        }
+        for _ in 0..10 {
+            // Its turn comes after the one that is being paid for, and one more of the other.
+            let took = simulation.pass(2, None, 65_536);
+            assert!(took <= Duration::from_millis(132), "{took:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn p58_a_body_waits_for_its_rate_and_one_that_is_dropped_waits_no_more() {
+        let direction = Direction::new(Some(1_000_000));
+        let flow = || Flow {
+            direction: Arc::clone(&direction),
+            principal: principal(1),
+            rate: None,
+            waits_as: None,
+        };
+        let (mut first, mut second, mut third) = (flow(), flow(), flow());
+        // The burst and a turn pass at once; what comes then waits for the task that is started.
+        for flow in [&mut first, &mut second] {
+            for _ in 0..3 {
+                poll_fn(|context| flow.poll_pass(65_536, context)).await;
+            }
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(third.poll_pass(10_000_000, &mut context).is_pending());
+        assert!(!direction.lock().schedule.is_empty());
+        drop(third);
+        assert!(direction.lock().schedule.is_empty() && direction.lock().wakers.is_empty());
+    }
+}

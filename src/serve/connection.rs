@@ -1,0 +1,200 @@
+//! One connection of a client, from its first byte until nobody asks anything on it any more. \[IO\]
+//!
+//! Invariants: a connection ends within bounded time once nothing is asked on it or its answers are not taken
+//! (P55, P56), and what ends it is what its own task sees.
+
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use http::{Response, Version};
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use super::socket::Socket;
+use crate::{
+    body::{
+        pace::Pace,
+        progress::{ConnectionProgress, Overseer, Patience, Protocol, Verdict},
+    },
+    config,
+    exchange::AnswerBody,
+    front::Front,
+    proxy::HEAD_BYTES_MAX,
+};
+
+/// Headers of one request that are read at all. The road refuses fewer, with a request id and in XML; what is
+/// beyond this is refused by hyper, which can say neither (P68).
+const HEADERS_MAX: usize = 1024;
+
+/// Requests at one time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
+
+/// What is read of a connection at a time while there are few, and the size of the pieces in which uploads
+/// travel. An upload in pieces of 1 MiB was measured to cost 13 to 33 % less than in pieces of 256 KiB, most
+/// of it in the kernel, by how busy the machine was (`cargo bench --bench road`). Larger ones were not tried.
+const READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// The same while there are many: a read is still worth its system call.
+const READ_BYTES_MIN: usize = 16 * 1024;
+
+/// So many connections have the largest reads; the share of a further one falls with the square of how many
+/// there are, so that all of them together stay below twice what these have.
+const LARGE_READS_MAX: usize = 8;
+
+/// Room for a head that is to be refused with a request id and in XML.
+const BUFFER_BYTES_MIN: usize = HEAD_BYTES_MAX + 4 * 1024;
+
+/// A window of HTTP/2 is never smaller than this.
+const WINDOW_BYTES_MIN: usize = 65_535;
+
+/// How much one connection may hold, by how many there are when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BufferSizes {
+    /// What is read at a time.
+    read_bytes: usize,
+    /// What may wait to be parsed or to be written.
+    buffer_bytes: usize,
+}
+
+impl BufferSizes {
+    /// Of the last of `open` connections.
+    pub(super) fn of(open: usize) -> Self {
+        let open = open.max(LARGE_READS_MAX);
+        let share = READ_BYTES_MAX * LARGE_READS_MAX / open * LARGE_READS_MAX / open;
+        // One byte less than a power of two: hyper makes room for twice as much once a read has filled it.
+        let read_bytes = share.clamp(READ_BYTES_MIN, READ_BYTES_MAX).next_power_of_two() - 1;
+        Self { read_bytes, buffer_bytes: read_bytes.max(BUFFER_BYTES_MIN) }
+    }
+}
+
+/// A request that is being answered.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
+
+/// What all connections are served by.
+pub(super) struct Terms {
+    pub(super) front: Arc<Front>,
+    /// How slowly answers may be taken.
+    pub(super) pace: Pace,
+    patience: Patience,
+}
+
+impl Terms {
+    pub(super) fn new(front: Arc<Front>, settings: &config::Server, pace: Pace) -> Self {
+        let patience = Patience {
+            first: Duration::from_secs(settings.head_seconds_max),
+            next: Duration::from_secs(settings.idle_seconds_max),
+        };
+        Self { front, pace, patience }
+    }
+}
+
+/// Serves one connection, HTTP/1.1 or HTTP/2 with prior knowledge, to its end; from `shutdown` on it takes no
+/// new requests.
+pub(super) async fn serve(
+    terms: Arc<Terms>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    sizes: BufferSizes,
+    mut shutdown: watch::Receiver<()>,
+) {
+    let progress = ConnectionProgress::begin(terms.pace, Instant::now());
+    let mut overseer = Overseer::new(Arc::clone(&progress), terms.patience);
+    let builder = builder(&terms.patience, sizes);
+    let front = Arc::clone(&terms.front);
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&progress), sizes.read_bytes));
+    let service = service_fn(move |request: http::Request<_>| {
+        let protocol = match request.version() {
+            Version::HTTP_2 => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let (front, progress) = (Arc::clone(&front), progress.request(protocol));
+        // Boxed, for it has 4 KiB and hyper's dispatcher moves it four times.
+        Box::pin(async move { Ok::<_, Infallible>(front.handle(request, peer, progress).await) }) as Answering
+    });
+    let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
+    let mut looks = interval_at(Instant::now() + overseer.interval(), overseer.interval());
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_shutting_down = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    log_unreadable(error.as_ref(), peer);
+                }
+                return;
+            }
+            _ = shutdown.changed(), if !is_shutting_down => {
+                is_shutting_down = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = looks.tick() => match overseer.look(Instant::now()) {
+                Verdict::Stay => {}
+                Verdict::Close => connection.as_mut().graceful_shutdown(),
+                Verdict::Drop => return,
+                Verdict::TooSlow => {
+                    tracing::info!(%peer, "a connection is ended, for its client takes too little");
+                    return;
+                }
+            },
+        }
+    }
+}
+
+fn builder(patience: &Patience, sizes: BufferSizes) -> auto::Builder<TokioExecutor> {
+    let window = u32::try_from(sizes.read_bytes.max(WINDOW_BYTES_MIN)).ok();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.first)
+        .max_buf_size(sizes.buffer_bytes)
+        .max_headers(HEADERS_MAX)
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_connection_window_size(window)
+        .initial_stream_window_size(window)
+        .max_send_buf_size(sizes.buffer_bytes)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(Some(20))
+        .keep_alive_interval(Some(patience.first))
+        .keep_alive_timeout(patience.first);
+    builder
+}
+
+/// Logs what hyper refused by itself. All else that ends a connection is the peer's business, and its request
+/// has its own record.
+fn log_unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), peer: SocketAddr) {
+    if let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
+        tracing::info!(
+            %peer,
+            %error,
+            "a request could not be read as HTTP: its answer has no request id and no XML, and it has no \
+             access record"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_connections_hold_little_together_and_few_have_large_reads() {
+        assert_eq!(BufferSizes::of(1).read_bytes, READ_BYTES_MAX - 1);
+        assert_eq!(BufferSizes::of(LARGE_READS_MAX).read_bytes, READ_BYTES_MAX - 1);
+        assert_eq!(BufferSizes::of(usize::MAX).read_bytes, READ_BYTES_MIN - 1);
+        let all: usize = (1..=1000).map(|open| BufferSizes::of(open).read_bytes).sum();
+        assert!(all <= 64 << 20, "{all}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Who may open how many connections: each address so many at one time (P55). \[log lines\]
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::Edge,
+    limits::{Counts, HeldCount, Sender},
+};
+
+/// Refusals are logged at most so often.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Counts the connections of each address; those of the trusted edge stand for many and are not counted.
+pub(super) struct Door {
+    counts: Arc<Counts<Sender>>,
+    per_address_max: Option<u64>,
+    edge: Edge,
+    refused: u64,
+    logged_at: Option<Instant>,
+}
+
+/// A connection that may stay; none is counted for the edge.
+pub(super) struct Admitted {
+    _held: Option<HeldCount<Sender>>,
+}
+
+impl Door {
+    pub(super) fn new(per_address_max: Option<u64>, edge: Edge) -> Self {
+        Self { counts: Counts::new(), per_address_max, edge, refused: 0, logged_at: None }
+    }
+
+    /// Admits a connection from `peer`, unless it has as many as it may.
+    pub(super) fn admit(&mut self, peer: IpAddr, now: Instant) -> Option<Admitted> {
+        let Some(max) = self.per_address_max.filter(|_| !self.edge.trusts(peer)) else {
+            return Some(Admitted { _held: None });
+        };
+        let held = self.counts.try_add(Sender::at(peer), 1, max);
+        if held.is_none() {
+            self.refused = self.refused.saturating_add(1);
+            let is_due = self.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= LOG_INTERVAL);
+            if is_due {
+                self.logged_at = Some(now);
+                let refused = std::mem::take(&mut self.refused);
+                tracing::warn!(%peer, max, refused, "limits.address.connections_max is reached");
+            }
+        }
+        held.map(|held| Admitted { _held: Some(held) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p55_an_address_has_so_many_connections_and_the_edge_as_many_as_it_likes() {
+        let edge = Edge { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Edge::default() };
+        let mut door = Door::new(Some(2), edge);
+        let now = Instant::now();
+        let mut admit = |peer: &str| door.admit(peer.parse().unwrap(), now);
+        let held = [admit("2001:db8::1").unwrap(), admit("2001:db8::2").unwrap()];
+        assert!(admit("2001:db8::3").is_none());
+        let _others: Vec<_> = ["2001:db8:0:1::1", "192.0.2.1", "::ffff:192.0.2.1"].map(&mut admit).into();
+        assert!(admit("192.0.2.1").is_none());
+        let edge: Vec<_> = (0..10).map(|_| admit("10.1.2.3")).collect();
+        assert!(edge.iter().all(Option::is_some));
+        drop(held);
+        assert!(admit("2001:db8::3").is_some());
+        assert!(Door::new(None, Edge::default()).admit([192, 0, 2, 1].into(), now).is_some());
+    }
+}
