@@ -52,7 +52,7 @@ impl<K: Copy + Eq + Hash> Schedule<K> {
     }
 
     #[cfg(test)]
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
