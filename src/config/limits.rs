@@ -2,7 +2,10 @@
 
 use std::{fmt, num::NonZeroU32};
 
-use super::section::{Bound, Section};
+use super::{
+    section::{Bound, Section},
+    shared_limits::SharedLimits,
+};
 use crate::chain::{AccountId, Role};
 
 /// What bounds every request and every party.
@@ -22,6 +25,8 @@ pub struct Limits {
     pub server: PartyLimits,
     /// Other bounds for some accounts.
     pub overrides: Vec<Override>,
+    /// Where replicas count together; none where each counts by itself.
+    pub shared: Option<SharedLimits>,
 }
 
 /// Sizes of objects and paces of bodies.
@@ -295,8 +300,11 @@ impl Limits {
                 overrides.push(other);
             }
         }
+        let is_shared = section.rest_has("shared");
+        let shared = section.section("shared");
+        let shared = is_shared.then(|| SharedLimits::read(shared)).flatten();
         section.finish();
-        Self { bodies, principal, address, miner, validator, server, overrides }
+        Self { bodies, principal, address, miner, validator, server, overrides, shared }
     }
 }
 

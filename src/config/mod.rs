@@ -7,6 +7,7 @@ mod limits;
 mod secrets;
 mod section;
 mod server;
+mod shared_limits;
 mod store;
 
 use std::{collections::BTreeMap, path::Path};
@@ -18,6 +19,7 @@ pub use secrets::SessionKey;
 pub use section::ConfigErrors;
 use section::Section;
 pub use server::{Edge, Server};
+pub use shared_limits::{OnOutage, Share, SharedAddress, SharedLimits};
 pub use store::{CredentialSource, Store, StoreAddressing, StoreChecks, Trailers};
 
 use crate::{

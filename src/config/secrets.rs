@@ -57,13 +57,19 @@ impl SessionKey {
     }
 }
 
-fn read_file(path: &Path) -> Result<Secret, String> {
+/// The text of a file that nobody else can read.
+pub(super) fn read_private_file(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(format!("{shown} can be read by others; chmod 600 it"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))
+}
+
+fn read_file(path: &Path) -> Result<Secret, String> {
+    let text = read_private_file(path)?;
+    let shown = path.display();
     hex_secret(&text, KEY_BYTES_MIN)
         .ok_or_else(|| format!("{shown} does not hold 64 or more hex characters (openssl rand -hex 32)"))
 }
