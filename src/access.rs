@@ -5,16 +5,18 @@
 //! snapshot that is too old decides nothing (P38).
 
 use std::{
+    cell::Cell,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use crate::{
-    auth::{Head, Verified, Verifier},
+    auth::{Head, Verified, VerifiedForm, Verifier, sigv4::post_policy::PostForm},
     chain::{AccountId, Registry, Snapshot, ValidatorRule},
     config::{Chain, UploadsAfterLoss},
     error::{Code, Error, Result},
     exchange::Exchange,
+    limits::{Limits, Sender},
     policy::{Caller, Policy},
     site::{self, Site},
     time::UnixTime,
@@ -31,13 +33,20 @@ pub(crate) struct Access {
     stale_seconds_max: u64,
     uploads_after_loss: UploadsAfterLoss,
     policy: Policy,
+    limits: Arc<Limits>,
 }
 
 impl Access {
     /// Decides by these.
-    pub(crate) fn new(verifier: Verifier, registry: Registry, chain: Chain, policy: Policy) -> Self {
+    pub(crate) fn new(
+        verifier: Verifier,
+        registry: Registry,
+        chain: Chain,
+        policy: Policy,
+        limits: Arc<Limits>,
+    ) -> Self {
         let Chain { validator: validator_rule, stale_seconds_max, uploads_after_loss, .. } = chain;
-        Self { verifier, registry, validator_rule, stale_seconds_max, uploads_after_loss, policy }
+        Self { verifier, registry, validator_rule, stale_seconds_max, uploads_after_loss, policy, limits }
     }
 
     /// Verifies signatures and issues sessions.
@@ -68,9 +77,10 @@ impl Access {
     /// Verifies the signature of a request over the wire's own bytes.
     ///
     /// # Errors
-    /// Those of [`site::host`] and [`Verifier::verify`].
-    pub(crate) fn verify(&self, site: &Site, exchange: &Exchange) -> Result<Verified> {
-        let Exchange { head, peer, now, .. } = exchange;
+    /// Those of [`site::host`], [`Verifier::verify`] and [`Self::may_verify`].
+    pub(crate) fn verify(&self, site: &Site, exchange: &mut Exchange) -> Result<Verified> {
+        let gate = Gate::new(self, exchange);
+        let Exchange { head, peer, now, .. } = &*exchange;
         let hosts = site.signable_hosts(site::host(head)?, *peer);
         let accept_encodings = site.signable_accept_encodings(*peer);
         let is_own_host = |host: &str| site.is_own_host(host);
@@ -82,8 +92,34 @@ impl Access {
             hosts: &hosts,
             accept_encodings: &accept_encodings,
             is_own_host: &is_own_host,
+            may_verify: &|claimed| gate.ask(*claimed),
         };
-        self.verifier.verify(&head, *now)
+        let result = self.verifier.verify(&head, *now);
+        gate.close(&result, exchange);
+        result
+    }
+
+    /// Verifies the signature of a form.
+    ///
+    /// # Errors
+    /// Those of [`Verifier::verify_form`] and [`Self::may_verify`].
+    pub(crate) fn verify_form(&self, form: &PostForm<'_>, exchange: &mut Exchange) -> Result<VerifiedForm> {
+        let gate = Gate::new(self, exchange);
+        let result = self.verifier.verify_form(form, exchange.now, &|claimed| gate.ask(*claimed));
+        gate.close(&result, exchange);
+        result
+    }
+
+    /// Whether the signature of a hotkey that a request claims may be checked: the registry is asked first,
+    /// for hotkeys are public, and an address that had too many false ones is refused (P59, P17).
+    ///
+    /// # Errors
+    /// Those of [`Self::identify`]; `SlowDown`.
+    pub(crate) fn may_verify(&self, claimed: AccountId, exchange: &mut Exchange) -> Result<()> {
+        let gate = Gate::new(self, exchange);
+        let result = gate.ask(claimed);
+        gate.close(&result, exchange);
+        result
     }
 
     /// Says who a hotkey is that has proven itself, by the one snapshot of this request, and writes it down
@@ -157,6 +193,45 @@ impl Access {
                 }
                 Ok(_) | Err(_) => {}
             }
+        }
+    }
+}
+
+/// Stands before the checks of hotkeys' own signatures of one request.
+struct Gate<'a> {
+    access: &'a Access,
+    sender: Sender,
+    arrived_at: SystemTime,
+    now: UnixTime,
+    /// The block at which was decided whether the hotkey is registered.
+    block: Cell<Option<u64>>,
+    /// How many checks were let through.
+    checks: Cell<u32>,
+}
+
+impl<'a> Gate<'a> {
+    fn new(access: &'a Access, exchange: &Exchange) -> Self {
+        let Exchange { sender, arrived_at, now, .. } = *exchange;
+        Self { access, sender, arrived_at, now, block: Cell::default(), checks: Cell::default() }
+    }
+
+    fn ask(&self, claimed: AccountId) -> Result<()> {
+        let snapshot = self.access.registry.snapshot(self.arrived_at);
+        self.block.set(snapshot.block());
+        self.access.caller(claimed, &snapshot, self.now).map_err(|error| {
+            let detail = error.detail.clone().map_or_else(String::new, |detail| format!("{detail}; "));
+            error.detail(format_args!("{detail}the hotkey {claimed} is claimed, its signature unchecked"))
+        })?;
+        self.access.limits.check_signatures(self.sender)?;
+        self.checks.set(self.checks.get().saturating_add(1));
+        Ok(())
+    }
+
+    /// Charges the sender where the signature was checked and is false.
+    fn close<T>(&self, result: &Result<T>, exchange: &mut Exchange) {
+        exchange.record.block = self.block.get();
+        if result.as_ref().is_err_and(|error| error.code == Code::SignatureDoesNotMatch) {
+            (0..self.checks.get()).for_each(|_| self.access.limits.charge_signature(self.sender));
         }
     }
 }

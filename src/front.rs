@@ -14,9 +14,11 @@ use crate::{
     body::bounded::drain,
     config::Config,
     endpoint::Endpoint,
-    endpoints::Endpoints,
+    endpoints::{self, Endpoints},
     exchange::{Answer, AnswerBody, Exchange, RequestBody},
+    limits::{Exceeded, Limits},
     proxy::{self, Proxy},
+    s3::Operation,
     site::{self, Site},
     store::Store,
 };
@@ -35,31 +37,34 @@ pub(crate) struct Front {
     proxy: Proxy,
     endpoints: Endpoints,
     cors: Cors,
+    limits: Arc<Limits>,
     /// How long the store may be silent in the middle of an answer.
     store_idle: Duration,
 }
 
 impl Front {
     /// A front before `store`, by the rest of the configuration that `access` was not made of.
-    pub(crate) fn new(config: &Config, access: Access, store: Store) -> Self {
-        let Config { server, bucket, store: store_settings, session, limits, endpoints, .. } = config;
+    pub(crate) fn new(config: &Config, access: Access, store: Store, limits: Arc<Limits>) -> Self {
+        let Config { server, bucket, store: store_settings, limits: bounds, endpoints, .. } = config;
         let store_idle = store.idle_timeout();
         let (access, store) = (Arc::new(access), Arc::new(store));
         let site = Arc::new(Site::new(server, bucket));
-        let pace = proxy::pace(&limits.bodies);
+        let pace = proxy::pace(&bounds.bodies);
         Self {
             proxy: Proxy::new(
                 Arc::clone(&access),
                 Arc::clone(&site),
                 Arc::clone(&store),
-                limits.bodies,
+                Arc::clone(&limits),
+                bounds.bodies,
                 store_settings,
                 endpoints,
             ),
-            endpoints: Endpoints::new(&access, &site, &store, endpoints, session, limits.bodies, pace),
+            endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace),
             cors: Cors::new(&server.cors_origins),
             access,
             site,
+            limits,
             store_idle,
         }
     }
@@ -81,13 +86,17 @@ impl Front {
         let from_edge = self.site.trusts(peer);
         let endpoint = site::host(&head).map(|host| self.site.public_endpoint(&head, from_edge, host));
         let mut exchange = Exchange::begin(head, peer, client, from_edge, endpoint.unwrap_or_default());
-        let (body, unread) = RequestBody::new(body);
-        let answer = self.answer(&mut exchange, body).await;
+        let (body, unread) = RequestBody::new(body, &exchange);
+        let answer = match self.limits.check_requests(exchange.sender) {
+            Ok(()) => self.answer_charged(&mut exchange, body).await,
+            Err(exceeded) => self.refuse(exceeded, &mut exchange),
+        };
 
+        let ticket = exchange.ticket().cloned();
         let Exchange { head, mut record, .. } = exchange;
         record.received_bytes = unread.received_bytes();
         let is_untouched = record.received_bytes == 0;
-        let mut response = answer.into_response(record, self.store_idle);
+        let mut response = answer.into_response(record, ticket, self.store_idle);
         self.cors.write(&head.headers, response.headers_mut());
         if let Some(rest) = unread.take() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -102,6 +111,30 @@ impl Front {
             response.headers_mut().remove(header::CONNECTION);
         }
         response
+    }
+
+    /// Answers a request of an address that may ask; its sender is charged unless it was admitted.
+    async fn answer_charged(&self, exchange: &mut Exchange, body: RequestBody) -> Answer {
+        let charge = ChargeOnDrop { limits: &self.limits, exchange };
+        let answer = self.answer(charge.exchange, body).await;
+        // Only an answer of which nothing has been done yet can be taken back.
+        let is_download = charge.exchange.record.operation == Some(Operation::GetObject);
+        let held = match (charge.exchange.ticket(), answer.bytes()) {
+            (Some(ticket), Some(bytes)) if is_download && answer.is_success() => ticket.hold_bytes(bytes),
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        };
+        match held {
+            Ok(()) => answer,
+            Err(exceeded) => self.refuse(exceeded, charge.exchange),
+        }
+    }
+
+    /// The refusal by a limit, in the form of what was asked.
+    fn refuse(&self, exceeded: Exceeded, exchange: &mut Exchange) -> Answer {
+        match Endpoint::at(exchange.path()) {
+            Some(_) => endpoints::refuse_limit(exceeded, &mut exchange.record),
+            None => Answer::refusal(exceeded.into(), exchange),
+        }
     }
 
     async fn answer(&self, exchange: &mut Exchange, body: RequestBody) -> Answer {
@@ -131,6 +164,20 @@ impl Front {
             && head.headers.get_all(header::ACCEPT).iter().any(names_html)
             && proxy::check_head(head).is_ok()
             && site::host(head).is_ok_and(|host| self.site.host_bucket(host).is_none())
+    }
+}
+
+/// Charges the sender of a request that was not admitted, also where the client does not wait for its answer.
+struct ChargeOnDrop<'a> {
+    limits: &'a Limits,
+    exchange: &'a mut Exchange,
+}
+
+impl Drop for ChargeOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.exchange.ticket().is_none() {
+            self.limits.charge_request(self.exchange.sender);
+        }
     }
 }
 

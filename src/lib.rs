@@ -7,8 +7,8 @@
 //! # The road of a request
 //!
 //! ```text
-//! accept ─ claim ─ verify ─ who is that ─ parse ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer
-//! serve    auth    auth     access        s3      policy      proxy   proxy     store     body     exchange
+//! accept ─ claim ─ verify ─ who is that ─ parse ─ admit ─ authorise ─ rewrite ─ re-sign ─ stream ─ answer
+//! serve    auth    auth     access        s3      limits  policy      proxy     store     body     exchange
 //! ```
 //!
 //! It reads top to bottom in `proxy::Proxy::road`. Each step makes the value that the next one needs, and
@@ -43,7 +43,8 @@
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
 //! | 1 | [`secret`], [`time`] | secrets that cannot be printed; points in time |
 //!
-//! `auth`, `policy`, `s3`, `body` and `site` decide and do no I/O: time, snapshot and bytes are arguments.
+//! `auth`, `policy`, `s3`, `body`, `limits` and `site` decide and do no I/O: time, snapshot and bytes are
+//! arguments.
 //!
 //! # Invariants
 //!
@@ -76,7 +77,6 @@ mod endpoints;
 pub mod error;
 mod exchange;
 mod front;
-#[allow(dead_code, unused_imports, reason = "it is built before it is used; the road takes it next")]
 mod limits;
 pub mod policy;
 mod proxy;

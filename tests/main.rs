@@ -24,6 +24,7 @@ mod docs;
 mod doctor;
 mod endpoints;
 mod house;
+mod limits;
 #[cfg(feature = "dev-store")]
 mod model;
 mod road;

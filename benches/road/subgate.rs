@@ -28,6 +28,21 @@ const REGION: &str = "us-east-1";
 const MINER_SEED: [u8; 32] = [7; 32];
 const COLDKEY_SEED: [u8; 32] = [8; 32];
 
+/// A bench asks more than any miner may.
+const LIMITS: &str = "
+[limits.miner]
+reads_per_second = 1000000
+reads_burst = 1000000
+writes_per_second = 1000000
+writes_burst = 1000000
+requests_under_way_max = 1000000
+requests_per_day_max = 1000000000000
+[limits.server]
+requests_under_way_max = 1000000
+[limits.address]
+connections_max = 1000000
+";
+
 /// Bodies are so many times this piece and a shorter one.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -78,7 +93,12 @@ source = ["x", "reddit"]
 job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
 "#
     );
-    fs::write(&config, content).unwrap();
+    // Limits are counted and never reached. A program from before there were any runs without.
+    fs::write(&config, format!("{content}{LIMITS}")).unwrap();
+    let check = Command::new(program).arg("check").arg("--config").arg(&config).output().unwrap();
+    if !check.status.success() {
+        fs::write(&config, content).unwrap();
+    }
     let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(config);
     Process::start(command, Some(&dir.join(format!("subgate-{port}.log")))).listening_on(port)

@@ -60,7 +60,14 @@ impl Verifier {
     /// `AccessDenied` starting `Anonymous: ` for a form without a policy; `InvalidArgument` for missing or
     /// doubled fields; those of [`Claim::check_scope`], [`Claim::check_expiry`] and of sessions;
     /// `InvalidPolicyDocument`.
-    pub(crate) fn verify_form(&self, form: &PostForm<'_>, now: UnixTime) -> Result<VerifiedForm> {
+    /// And those of `may_verify`, which is asked before the signature of the hotkey that is claimed is
+    /// checked (P59).
+    pub(crate) fn verify_form(
+        &self,
+        form: &PostForm<'_>,
+        now: UnixTime,
+        may_verify: &dyn Fn(&AccountId) -> Result<()>,
+    ) -> Result<VerifiedForm> {
         for (index, (name, _)) in form.fields.iter().enumerate() {
             if form.fields.iter().skip(index.saturating_add(1)).any(|(other, _)| other == name) {
                 form.field(name)?;
@@ -112,7 +119,7 @@ impl Verifier {
                     })?;
                 session.hotkey
             }
-            Scheme::Sr25519 => prove_hotkey(form, &claim, policy)?,
+            Scheme::Sr25519 => prove_hotkey(form, &claim, policy, may_verify)?,
         };
         let policy = PostPolicy::parse(policy)?;
         match scheme {
@@ -129,7 +136,12 @@ impl Verifier {
 }
 
 /// Verifies the signature of the hotkey itself over a policy in base64.
-fn prove_hotkey(form: &PostForm<'_>, claim: &Claim<'_>, policy: &str) -> Result<AccountId> {
+fn prove_hotkey(
+    form: &PostForm<'_>,
+    claim: &Claim<'_>,
+    policy: &str,
+    may_verify: &dyn Fn(&AccountId) -> Result<()>,
+) -> Result<AccountId> {
     let hotkey = claim.hotkey()?;
     if claim.token.is_some() {
         return Err(Error::new(
@@ -140,7 +152,9 @@ fn prove_hotkey(form: &PostForm<'_>, claim: &Claim<'_>, policy: &str) -> Result<
     if !form.is_own_host {
         return Err(not_for_this_host());
     }
-    if sr25519::verify(&hotkey, policy.as_bytes(), &claim.sr25519_signature()?) {
+    let signature = claim.sr25519_signature()?;
+    may_verify(&hotkey)?;
+    if sr25519::verify(&hotkey, policy.as_bytes(), &signature) {
         Ok(hotkey)
     } else {
         Err(signature_mismatch())

@@ -24,6 +24,7 @@ pub use bittensor::{
     btauth::{Audience, BtauthError},
     evidence::Evidence,
 };
+pub(crate) use form::VerifiedForm;
 pub use request::Head;
 pub use session::{SessionCredentials, SessionKey, SessionKeys, SessionKeysError};
 pub use sigv4::payload::{ChunkSeed, Declared, Payload};

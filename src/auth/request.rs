@@ -43,6 +43,9 @@ pub struct Head<'a> {
     /// Whether a host is one of this server's own names (`server.hosts`): the only thing that binds a
     /// signature of the hotkey itself to this deployment.
     pub is_own_host: &'a dyn Fn(&str) -> bool,
+    /// Whether the signature of the hotkey that is claimed may be checked; asked before each such check,
+    /// which is what costs most (P59). Nothing is proven of that hotkey yet.
+    pub may_verify: &'a dyn Fn(&AccountId) -> Result<()>,
 }
 
 /// What is known once the signature of a request was verified.
@@ -120,6 +123,7 @@ impl<'a> ClaimedRequest<'a, '_> {
             ));
         }
         let signature = self.claim.claim.sr25519_signature()?;
+        (self.head.may_verify)(&hotkey)?;
         let host = self
             .find_signed_host(own_hosts(), |string_to_sign| {
                 sr25519::verify(&hotkey, string_to_sign.as_bytes(), &signature)

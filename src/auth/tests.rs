@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     chain::AccountId,
-    error::Result,
+    error::{Error, Result},
     s3::uri::{self, Query},
     secret::Secret,
     time::UnixTime,
@@ -105,6 +105,7 @@ fn arrive_by(
         hosts,
         accept_encodings,
         is_own_host: &|host| host == HOST,
+        may_verify: &|_| Ok(()),
     };
     verifier.verify(&head, now)
 }
@@ -253,6 +254,7 @@ fn a_presigned_request_is_handed_out_with_its_headers_in_place_and_its_list_narr
             hosts: &[HOST],
             accept_encodings: &[],
             is_own_host: &|_| true,
+            may_verify: &|_| Ok(()),
         };
         verifier
             .verify(&head, NOW)
@@ -290,6 +292,39 @@ fn p12_a_hotkey_that_signs_itself_carries_no_token_and_is_a_hotkey() {
     let other = authorization.replace(&keypair.account().to_ss58(), &server().to_ss58());
     let other = signed.clone().header("authorization", &other).unwrap();
     refused(arrive(&verifier, &other, NOW), Code::SignatureDoesNotMatch, "");
+}
+
+#[test]
+fn p59_before_a_hotkeys_own_signature_is_checked_it_is_asked_whether_it_may_be() {
+    let verifier = verifier();
+    let session = session(&verifier);
+    let keypair = keypair();
+    for (credentials, is_asked) in
+        [(Credentials::Session(&session), false), (Credentials::Hotkey(&keypair), true)]
+    {
+        let mut signed = request(Method::GET, "/bucket/key", "");
+        Signer { credentials, region: REGION, now: NOW }.sign(&mut signed, &Declared::Unsigned).unwrap();
+        let result = verifier.verify(
+            &Head {
+                method: &signed.method,
+                path: "/bucket/key",
+                query: None,
+                headers: &signed.headers,
+                hosts: &[HOST],
+                accept_encodings: &[],
+                is_own_host: &|host| host == HOST,
+                may_verify: &|claimed| {
+                    assert_eq!(*claimed, keypair.account());
+                    Err(Error::new(Code::SlowDown, "not now"))
+                },
+            },
+            NOW,
+        );
+        match is_asked {
+            true => refused(result, Code::SlowDown, "not now"),
+            false => drop(result.unwrap()),
+        }
+    }
 }
 
 #[test]
@@ -399,6 +434,7 @@ fn p20_a_target_that_cannot_be_read_is_refused_first() {
             hosts: &[HOST],
             accept_encodings: &[],
             is_own_host: &|_| true,
+            may_verify: &|_| Ok(()),
         };
         refused(verifier.verify(&head, NOW), Code::InvalidURI, "");
     }
@@ -430,6 +466,7 @@ fn the_vectors_of_a_subclass_of_botocore_are_verified() {
             hosts: &[host],
             accept_encodings: &[],
             is_own_host: &|host| host == "127.0.0.1:8014",
+            may_verify: &|_| Ok(()),
         };
         let verified = verifier.verify(&head, NOW).unwrap();
         assert_eq!(verified.hotkey().to_ss58(), vectors["ss58"].as_str().unwrap());

@@ -18,7 +18,24 @@ use crate::{
 /// # Errors
 /// `MaxMessageLengthExceeded`, `RequestTimeout`, `IncompleteBody`: as for a client's body, whoever the peer
 /// is.
-pub(crate) async fn collect_bounded<B>(mut body: B, bytes_max: usize, pace: Pace) -> Result<Bytes>
+pub(crate) async fn collect_bounded<B>(body: B, bytes_max: usize, pace: Pace) -> Result<Bytes>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    collect_reserved(body, bytes_max, pace, |_| Ok(())).await
+}
+
+/// As [`collect_bounded`]; `reserve` is asked for the bytes of each piece before they are kept.
+///
+/// # Errors
+/// Those of [`collect_bounded`], and of `reserve`.
+pub(crate) async fn collect_reserved<B>(
+    mut body: B,
+    bytes_max: usize,
+    pace: Pace,
+    mut reserve: impl FnMut(usize) -> Result<()>,
+) -> Result<Bytes>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -34,6 +51,7 @@ where
                 format!("Your request was too big: its body may have {bytes_max} bytes."),
             ));
         }
+        reserve(data.len())?;
         if whole.is_empty() && body.is_end_stream() {
             return Ok(data);
         }
@@ -88,6 +106,22 @@ mod tests {
         assert_eq!(collect(&["ab", "", "cd"], 4).unwrap(), "abcd");
         assert_eq!(collect(&["ab", "cd"], 3).unwrap_err().code, Code::MaxMessageLengthExceeded);
         assert_eq!(collect(&["abcd"], 3).unwrap_err().code, Code::MaxMessageLengthExceeded);
+    }
+
+    #[test]
+    fn p54_a_piece_that_has_no_room_is_not_kept() {
+        let mut room = 3_usize;
+        let mut reserve = |bytes: usize| match room.checked_sub(bytes) {
+            Some(left) => {
+                room = left;
+                Ok(())
+            }
+            None => Err(Error::new(Code::SlowDown, "full")),
+        };
+        let collected = block_on(collect_reserved(Peer::of(&["ab", "c"]), 9, PACE, &mut reserve));
+        assert_eq!(collected.unwrap(), "abc");
+        let error = block_on(collect_reserved(Peer::of(&["d"]), 9, PACE, reserve)).unwrap_err();
+        assert_eq!(error.code, Code::SlowDown);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     error::{Code, Error},
     exchange::{AccessRecord, Answer},
+    limits::{Exceeded, LimitName, Period},
 };
 
 /// Seconds after which a client should try again what failed here.
@@ -17,11 +18,15 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) detail: String,
+    /// After how many seconds to try again, where that is known.
+    pub(super) retry_after_seconds: Option<u64>,
+    /// The limit that refuses; for the log.
+    pub(super) limit: Option<LimitName>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), retry_after_seconds: None, limit: None }
     }
 
     /// The refusal of a request that cannot be right.
@@ -38,7 +43,24 @@ impl From<Error> for Refusal {
             Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self::new(status, error.message.into_owned())
+        Self {
+            retry_after_seconds: error.retry_after_seconds,
+            ..Self::new(status, error.message.into_owned())
+        }
+    }
+}
+
+/// A day that is used up is a 429, as the vending server answered it; all else is to be tried again soon.
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        let Exceeded { limit, max, period, retry_after_seconds } = exceeded;
+        let refusal = match period {
+            Period::Day => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, format!("Daily limit of {max} exceeded."))
+            }
+            Period::Moments => Error::from(exceeded).into(),
+        };
+        Self { limit: Some(limit), retry_after_seconds: Some(retry_after_seconds), ..refusal }
     }
 }
 
@@ -51,9 +73,10 @@ pub(super) fn answer(status: StatusCode, body: &Value) -> Answer {
 /// A refusal in JSON: `{"detail": "…"}`.
 pub(super) fn refuse(refusal: &Refusal) -> Answer {
     let answer = answer(refusal.status, &json!({ "detail": refusal.detail }));
-    match refusal.status {
-        StatusCode::SERVICE_UNAVAILABLE => answer.header(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
-        _ => answer,
+    match (refusal.retry_after_seconds, refusal.status) {
+        (Some(seconds), _) => answer.header(header::RETRY_AFTER, HeaderValue::from(seconds)),
+        (None, StatusCode::SERVICE_UNAVAILABLE) => answer.header(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
+        (None, _) => answer,
     }
 }
 
@@ -66,11 +89,16 @@ pub(super) fn respond(result: Result<impl Serialize, Refusal>, record: &mut Acce
     match body {
         Ok(body) => answer(StatusCode::OK, &body),
         Err(refusal) => {
-            let code = match refusal.status.is_server_error() {
-                true => Code::ServiceUnavailable,
-                false => Code::AccessDenied,
+            let code = match (refusal.limit, refusal.status.is_server_error()) {
+                (Some(_), _) => Code::SlowDown,
+                (None, true) => Code::ServiceUnavailable,
+                (None, false) => Code::AccessDenied,
             };
-            record.error = Some(Error::new(code, refusal.detail.clone()).detail(&refusal.detail));
+            let error = Error::new(code, refusal.detail.clone());
+            record.error = Some(match refusal.limit {
+                Some(limit) => error.detail(format_args!("{limit} is reached: {}", refusal.detail)),
+                None => error.detail(&refusal.detail),
+            });
             refuse(&refusal)
         }
     }

@@ -1,12 +1,12 @@
 //! The endpoints that are not S3's ([`Endpoint`]): they answer in JSON (the documentation in HTML), and come
 //! before the road.
 
-mod attempts;
 mod discovery;
 mod docs;
 mod health;
 mod json;
 pub(crate) mod openapi;
+mod request_body;
 mod session;
 mod structure;
 mod vended;
@@ -16,19 +16,25 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode, header};
 
 use self::{
-    attempts::Attempts, discovery::Discovery, health::HealthEndpoints, json::Refusal,
+    discovery::Discovery, health::HealthEndpoints, json::Refusal, request_body::RequestBodies,
     session::SessionEndpoint, structure::StructureInfo, vended::VendedEndpoints,
 };
 use crate::{
     access::Access,
     auth::Audience,
     body::pace::Pace,
-    config::{self, BodyBounds},
+    config::{BodyBounds, Config},
     endpoint::Endpoint,
-    exchange::{Answer, Exchange, RequestBody},
+    exchange::{AccessRecord, Answer, Exchange, RequestBody},
+    limits::{Exceeded, Limits},
     site::Site,
     store::Store,
 };
+
+/// The refusal of a request to an endpoint by a limit.
+pub(crate) fn refuse_limit(exceeded: Exceeded, record: &mut AccessRecord) -> Answer {
+    json::respond(Err::<(), _>(Refusal::from(exceeded)), record)
+}
 
 /// The endpoints that are not S3's.
 pub(crate) struct Endpoints {
@@ -45,12 +51,13 @@ impl Endpoints {
         access: &Arc<Access>,
         site: &Arc<Site>,
         store: &Arc<Store>,
-        settings: &config::Endpoints,
-        session: &config::SessionSettings,
-        body_bounds: BodyBounds,
+        limits: &Arc<Limits>,
+        config: &Config,
         pace: Pace,
     ) -> Self {
-        let attempts = Arc::new(Attempts::new());
+        let Config { session, endpoints: settings, limits: bounds, .. } = config;
+        let body_bounds = bounds.bodies;
+        let bodies = Arc::new(RequestBodies::new(Arc::clone(limits), pace));
         let audience = Audience { receiver: session.receiver, allow_none: session.allow_no_receiver };
         let (access, site, store) = (Arc::clone(access), Arc::clone(site), Arc::clone(store));
         let discovery = Discovery::new(Arc::clone(&access), Arc::clone(&site), Arc::clone(&store), settings);
@@ -59,17 +66,17 @@ impl Endpoints {
             session: SessionEndpoint::new(
                 Arc::clone(&access),
                 Arc::clone(&site),
-                Arc::clone(&attempts),
+                Arc::clone(&bodies),
+                Arc::clone(limits),
                 audience,
-                pace,
             ),
             vended: VendedEndpoints::new(
                 Arc::clone(&access),
                 Arc::clone(&site),
-                attempts,
+                bodies,
+                Arc::clone(limits),
                 discovery,
                 body_bounds,
-                pace,
                 session,
             ),
             health: HealthEndpoints::new(Arc::clone(&access), site, store, settings.discovery_seconds_max),

@@ -88,10 +88,12 @@ fn reference(name: &str) -> Value {
 /// A status that is not 200: what it means, and the detail of an example.
 struct RefusalDoc(u16, &'static str, &'static str);
 
-const TOO_MANY_ATTEMPTS: RefusalDoc = RefusalDoc(
+const DAILY_LIMIT: RefusalDoc =
+    RefusalDoc(429, "The hotkey's requests of this day are used up", "Daily limit of 2000 exceeded.");
+const SLOW_DOWN: RefusalDoc = RefusalDoc(
     503,
-    "An outage, or too many attempts of one address; to be retried",
-    "Too many requests from this address; please retry",
+    "An outage, or a limit of the hotkey or of its address; to be retried",
+    "Please reduce your request rate: limits.miner.controls_per_second is reached. Try again in 1 s.",
 );
 const NOT_REGISTERED: RefusalDoc = RefusalDoc(
     403,
@@ -102,7 +104,8 @@ const MINERS: &[RefusalDoc] = &[
     RefusalDoc(400, "The request cannot be right", "Invalid timestamp"),
     RefusalDoc(401, "The signature is not the hotkey's", "Invalid signature"),
     NOT_REGISTERED,
-    TOO_MANY_ATTEMPTS,
+    DAILY_LIMIT,
+    SLOW_DOWN,
 ];
 const VALIDATORS: &[RefusalDoc] = &[
     RefusalDoc(400, "The request cannot be right", "Invalid timestamp"),
@@ -112,9 +115,11 @@ const VALIDATORS: &[RefusalDoc] = &[
         "You are not validator",
     ),
     NOT_REGISTERED,
+    DAILY_LIMIT,
     RefusalDoc(
         503,
-        "An outage, a list that could not be completed, or too many attempts of one address; to be retried",
+        "An outage, a list that could not be completed, or a limit of the hotkey or of its address; to be \
+         retried",
         "The list of miners could not be completed: The store behind this server cannot be reached or did \
          not \
          answer; nothing can be said about your object. Please retry. Nothing is shown of it.",
@@ -128,7 +133,8 @@ const SESSION: &[RefusalDoc] = &[
         "Not registered, or addressed to another server",
         "X-Bittensor-Receiver is not this server",
     ),
-    TOO_MANY_ATTEMPTS,
+    DAILY_LIMIT,
+    SLOW_DOWN,
 ];
 const STALE: &[RefusalDoc] = &[RefusalDoc(
     503,

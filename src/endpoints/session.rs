@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{attempts::Attempts, json::Refusal};
+use super::{json::Refusal, request_body::RequestBodies};
 use crate::{
     access::Access,
     auth::{Audience, BtauthError, bittensor::SpentNonces, bittensor::btauth},
-    body::pace::Pace,
+    endpoint::Endpoint,
     exchange::{Exchange, RequestBody},
+    limits::Limits,
     site::{self, Site},
 };
 
@@ -23,10 +23,10 @@ const BODY_BYTES_MAX: usize = 4096;
 pub(super) struct SessionEndpoint {
     access: Arc<Access>,
     site: Arc<Site>,
-    attempts: Arc<Attempts>,
+    bodies: Arc<RequestBodies>,
+    limits: Arc<Limits>,
     audience: Audience,
     nonces: SpentNonces,
-    pace: Pace,
 }
 
 /// What a client may ask for.
@@ -41,33 +41,35 @@ impl SessionEndpoint {
     pub(super) fn new(
         access: Arc<Access>,
         site: Arc<Site>,
-        attempts: Arc<Attempts>,
+        bodies: Arc<RequestBodies>,
+        limits: Arc<Limits>,
         audience: Audience,
-        pace: Pace,
     ) -> Self {
-        Self { access, site, attempts, audience, nonces: SpentNonces::default(), pace }
+        Self { access, site, bodies, limits, audience, nonces: SpentNonces::default() }
     }
 
     /// Issues session credentials to the registered hotkey that has signed for them.
     pub(super) async fn open(&self, exchange: &mut Exchange, body: RequestBody) -> Result<Value, Refusal> {
-        if !self.attempts.admit(exchange.record.client()) {
-            return Err(Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Too many session requests from this address; please retry",
-            ));
-        }
-        let body = body.collect(BODY_BYTES_MAX, self.pace).await?;
-        exchange.body_arrived();
+        // Before a byte is read: who says to ask, whether that is anybody, and whether the address may try.
+        let claimed = btauth::claimed_sender(&exchange.head.headers, &self.audience, exchange.now)?;
+        self.access.may_verify(claimed, exchange)?;
+        let (body, _buffered) = self.bodies.read(exchange, body, BODY_BYTES_MAX).await?;
         let now = exchange.now;
         let head = &exchange.head;
         let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let method = head.method.as_str();
-        let evidence = btauth::verify(&head.headers, method, target, &body, &self.audience, now)?;
+        let evidence = btauth::verify(&head.headers, method, target, &body, &self.audience, now);
+        if matches!(evidence, Err(BtauthError::Signature)) {
+            self.limits.charge_signature(exchange.sender);
+        }
+        let evidence = evidence?;
         exchange.record.hotkey = Some(evidence.hotkey());
         let request = parse(&body)?;
         let (caller, _) = self.access.identify(evidence.hotkey(), exchange)?;
         // Only now: a stranger's nonces are not remembered.
         self.nonces.spend(&evidence, now)?;
+        // And only then: whoever repeats what another sent charges nobody.
+        exchange.admitted(self.limits.admit_to(&caller, Endpoint::Session, now).await?);
         let session = self.access.verifier().issue(&evidence, request.ttl_seconds, now)?;
         let host = site::host(&exchange.head).unwrap_or_default();
         Ok(json!({

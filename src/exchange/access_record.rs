@@ -67,11 +67,6 @@ impl AccessRecord {
         }
     }
 
-    /// The client's address.
-    pub(crate) fn client(&self) -> IpAddr {
-        self.client
-    }
-
     /// Writes the line.
     pub(crate) fn end(self, status: StatusCode, sent_bytes: u64, end: &AnswerEnd) {
         let outcome = match end {

@@ -23,6 +23,7 @@ use crate::{
         pace::Pace,
     },
     error::{Error, Result},
+    limits::Ticket,
     s3::xml,
 };
 
@@ -33,7 +34,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// The body of an answer; its end writes the access record.
-pub(crate) type AnswerBody = AnswerStream<Content, Box<dyn FnOnce(u64, AnswerEnd) + Send>>;
+pub(crate) type AnswerBody = AnswerStream<Charged, Box<dyn FnOnce(u64, AnswerEnd) + Send>>;
 
 /// What takes the place of an `<Error>` in a 200: given the store's, gives this server's.
 pub(crate) type ReplaceError = Box<dyn FnOnce(Bytes) -> Bytes + Send>;
@@ -115,6 +116,37 @@ impl Body for Content {
     }
 }
 
+/// The content of an answer on its way out, and the ticket to which it is charged.
+pub(crate) struct Charged {
+    content: Content,
+    ticket: Option<Ticket>,
+}
+
+impl Body for Charged {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { content, ticket } = self.get_mut();
+        let polled = Pin::new(content).poll_frame(context);
+        if let (Poll::Ready(Some(Ok(frame))), Some(ticket)) = (&polled, ticket) {
+            ticket.count_bytes(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
+
 impl Answer {
     /// An answer that is there as a whole. One without a body has no content type.
     pub(crate) fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
@@ -179,7 +211,8 @@ impl Answer {
         };
         let mut answer = Self::whole(error.code.status(), "application/xml", document);
         if error.code.status() == StatusCode::SERVICE_UNAVAILABLE {
-            answer.headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+            let seconds = error.retry_after_seconds.map_or(RETRY_AFTER_SECONDS, HeaderValue::from);
+            answer.headers.insert(header::RETRY_AFTER, seconds);
         }
         exchange.record.error = Some(error);
         answer
@@ -231,9 +264,19 @@ impl Answer {
         self.late_error.as_ref().is_some_and(|late_error| late_error.get().is_some())
     }
 
-    /// Sends it on its way; `record` is written when its body has ended. A body from the store may be silent
-    /// for `idle`.
-    pub(crate) fn into_response(self, record: AccessRecord, idle: Duration) -> Response<AnswerBody> {
+    /// The bytes that its body will have, where that is known.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        self.content.size_hint().exact()
+    }
+
+    /// Sends it on its way; `record` is written when its body has ended, and `ticket` held until then. A body
+    /// from the store may be silent for `idle`.
+    pub(crate) fn into_response(
+        self,
+        record: AccessRecord,
+        ticket: Option<Ticket>,
+        idle: Duration,
+    ) -> Response<AnswerBody> {
         let Self { status, mut headers, content, late_error } = self;
         if !headers.contains_key(&REQUEST_ID)
             && let Ok(id) = HeaderValue::from_str(&record.request_id)
@@ -248,7 +291,7 @@ impl Answer {
             record.end(status, sent_bytes, &end);
         };
         let finish = Box::new(finish) as Box<dyn FnOnce(u64, AnswerEnd) + Send>;
-        let mut response = Response::new(AnswerStream::new(content, idle, finish));
+        let mut response = Response::new(AnswerStream::new(Charged { content, ticket }, idle, finish));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

@@ -5,14 +5,18 @@ mod access_record;
 mod answer;
 mod request_body;
 
-use std::{fmt, net::IpAddr, time::SystemTime};
+use std::{fmt, net::IpAddr, sync::Arc, time::SystemTime};
 
 pub(crate) use access_record::AccessRecord;
 pub(crate) use answer::{Answer, AnswerBody, REQUEST_ID, ReplaceError};
 use http::{Method, request::Parts};
 pub(crate) use request_body::RequestBody;
 
-use crate::time::UnixTime;
+use self::request_body::Passage;
+use crate::{
+    limits::{Sender, Ticket},
+    time::UnixTime,
+};
 
 /// One request on its way through.
 pub(crate) struct Exchange {
@@ -20,6 +24,8 @@ pub(crate) struct Exchange {
     pub head: Parts,
     /// The address of the connection: the client's, or that of a proxy in front.
     pub peer: IpAddr,
+    /// Who sends it, as far as the connection tells: whom limits count before anybody is known.
+    pub sender: Sender,
     /// Whether it came through a proxy that is believed.
     pub from_edge: bool,
     /// The URL under which the client reached this server, without a path; empty where it named no host.
@@ -30,6 +36,8 @@ pub(crate) struct Exchange {
     pub now: UnixTime,
     /// What the log will say of it.
     pub record: AccessRecord,
+    /// What its body and this have in common.
+    passage: Arc<Passage>,
 }
 
 impl Exchange {
@@ -43,7 +51,23 @@ impl Exchange {
     ) -> Self {
         let arrived_at = SystemTime::now();
         let record = AccessRecord::begin(client, &head.method);
-        Self { head, peer, from_edge, endpoint, arrived_at, now: UnixTime::from(arrived_at), record }
+        // The edge itself is the client where it does not say who is.
+        let sender = match from_edge && client == peer {
+            true => Sender::Edge,
+            false => Sender::at(client),
+        };
+        let (now, passage) = (UnixTime::from(arrived_at), Arc::default());
+        Self { head, peer, sender, from_edge, endpoint, arrived_at, now, record, passage }
+    }
+
+    /// Admits it: the ticket lives until the body and the answer have ended, and counts their bytes.
+    pub(crate) fn admitted(&self, ticket: Ticket) {
+        self.passage.admit(ticket);
+    }
+
+    /// The ticket it was admitted with.
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        self.passage.ticket()
     }
 
     /// Reads the clock anew once the whole body is there: a client takes as long as it likes to send one, and

@@ -7,19 +7,22 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::Exchange;
 use crate::{
-    body::{bounded::collect_bounded, pace::Pace},
+    body::{bounded::collect_reserved, failure::too_slow, pace::Pace},
     error::Result,
+    limits::{Buffered, Ticket},
 };
 
 /// The body of a client's request.
@@ -27,33 +30,57 @@ use crate::{
 pub(crate) struct RequestBody {
     /// None once it has been left behind.
     body: Option<Incoming>,
-    shared: Arc<Shared>,
+    passage: Arc<Passage>,
 }
 
 /// What became of a [`RequestBody`] that was handed on.
 #[derive(Debug)]
-pub(crate) struct UnreadBody(Arc<Shared>);
+pub(crate) struct UnreadBody(Arc<Passage>);
 
+/// What a request and its body have in common.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Passage {
     received_bytes: AtomicU64,
     rest: Mutex<Option<Incoming>>,
+    /// Set once the request is admitted.
+    ticket: OnceLock<Ticket>,
+}
+
+impl Passage {
+    /// Hands over the ticket. What came of the body before is charged as well.
+    pub(super) fn admit(&self, ticket: Ticket) {
+        ticket.count_bytes(self.received_bytes.load(Ordering::Relaxed));
+        let _ = self.ticket.set(ticket);
+    }
+
+    pub(super) fn ticket(&self) -> Option<&Ticket> {
+        self.ticket.get()
+    }
 }
 
 impl RequestBody {
-    /// A body of which nothing has been read.
-    pub(crate) fn new(body: Incoming) -> (Self, UnreadBody) {
-        let shared = Arc::<Shared>::default();
-        (Self { body: Some(body), shared: Arc::clone(&shared) }, UnreadBody(shared))
+    /// The body of a request, of which nothing has been read.
+    pub(crate) fn new(body: Incoming, exchange: &Exchange) -> (Self, UnreadBody) {
+        let passage = &exchange.passage;
+        (Self { body: Some(body), passage: Arc::clone(passage) }, UnreadBody(Arc::clone(passage)))
     }
 
-    /// Reads it as a whole.
+    /// Reads it as a whole, within `time_max`. What has come counts in `buffered`, which is to be held for as
+    /// long as the bytes are.
     ///
     /// # Errors
-    /// `MaxMessageLengthExceeded` above `bytes_max`; `RequestTimeout` for one slower than `pace`;
-    /// `IncompleteBody` for one that breaks off.
-    pub(crate) async fn collect(self, bytes_max: usize, pace: Pace) -> Result<Bytes> {
-        collect_bounded(self, bytes_max, pace).await
+    /// `MaxMessageLengthExceeded` above `bytes_max`; `RequestTimeout` for one slower than `pace` or
+    /// `time_max`; `IncompleteBody` for one that breaks off; `SlowDown` where too much is buffered.
+    pub(crate) async fn collect(
+        self,
+        bytes_max: usize,
+        pace: Pace,
+        time_max: Duration,
+        buffered: &mut Buffered,
+    ) -> Result<Bytes> {
+        let reserve = |bytes: usize| Ok(buffered.grow(bytes as u64)?);
+        let body = collect_reserved(self, bytes_max, pace, reserve);
+        tokio::time::timeout(time_max, body).await.map_err(|_| too_slow())?
     }
 }
 
@@ -83,8 +110,11 @@ impl Body for RequestBody {
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let frame_bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
             // One reader: a load and a store suffice.
-            let received_bytes = this.shared.received_bytes.load(Ordering::Relaxed);
-            this.shared.received_bytes.store(received_bytes.saturating_add(frame_bytes), Ordering::Relaxed);
+            let received_bytes = this.passage.received_bytes.load(Ordering::Relaxed);
+            this.passage.received_bytes.store(received_bytes.saturating_add(frame_bytes), Ordering::Relaxed);
+            if let Some(ticket) = this.passage.ticket() {
+                ticket.count_bytes(frame_bytes);
+            }
         }
         if matches!(polled, Poll::Ready(None)) {
             // Hyper's `is_end_stream` never becomes true for a body in HTTP chunks: its end is told once,
@@ -106,7 +136,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            *self.shared.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+            *self.passage.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
         }
     }
 }

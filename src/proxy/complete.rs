@@ -54,9 +54,8 @@ impl Proxy {
         exchange: &Exchange,
         permit: CompletePermit<'_>,
         mut headers: ForwardedHeaders,
-        body: &[u8],
+        mut parts: Vec<CompletedPart>,
     ) -> Result<Answer> {
-        let mut parts = xml::parse_complete(body)?;
         // A part's checksum was checked when the part came.
         for part in &mut parts {
             let is_known =

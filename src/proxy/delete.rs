@@ -24,9 +24,9 @@ impl Proxy {
         exchange: &Exchange,
         permit: DeletePermit<'_>,
         mut headers: ForwardedHeaders,
-        body: &[u8],
+        delete: Delete,
     ) -> Result<Answer> {
-        let (delete, refused) = permit.divide(Delete::parse(body)?);
+        let (delete, refused) = permit.divide(delete);
         let refused: String =
             refused.iter().map(|(object, error)| xml::delete_error(object, error)).collect();
         if delete.objects.is_empty() {

@@ -1,7 +1,7 @@
 //! The road of a request, told once, top to bottom, in [`Proxy::road`].
 //!
 //! ```text
-//! claim ─ verify ─ who is that ─ parse ─ authorise ─ admit ─ rewrite ─ re-sign ─ stream ─ answer
+//! claim ─ verify ─ who is that ─ parse ─ admit ─ authorise ─ rewrite ─ re-sign ─ stream ─ answer
 //! ```
 //!
 //! A form (POST to the bucket) brings its signature in its own fields and takes the same road from there, in
@@ -31,7 +31,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, header, request::Parts};
 pub(crate) use post_form::is_form;
 
-use self::request_xml::XmlBodies;
+use self::request_xml::{XmlBodies, XmlBody};
 use crate::{
     access::Access,
     auth::{Payload, Verified},
@@ -39,8 +39,13 @@ use crate::{
     config::{BodyBounds, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
-    policy::Permitted,
-    s3::{Addressing, ForwardedHeaders, Operation, Request, uri::Query},
+    limits::Limits,
+    policy::{Caller, Permitted},
+    s3::{
+        Addressing, ForwardedHeaders, Operation, Request,
+        uri::Query,
+        xml::{self, Delete},
+    },
     site::Site,
     store::{Store, StoreBody},
 };
@@ -56,6 +61,7 @@ pub(crate) struct Proxy {
     access: Arc<Access>,
     site: Arc<Site>,
     store: Arc<Store>,
+    limits: Arc<Limits>,
     /// Sizes of objects.
     body_bounds: BodyBounds,
     /// What becomes of a checksum in a trailer.
@@ -79,6 +85,7 @@ impl Proxy {
         access: Arc<Access>,
         site: Arc<Site>,
         store: Arc<Store>,
+        limits: Arc<Limits>,
         body_bounds: BodyBounds,
         settings: &StoreSettings,
         endpoints: &Endpoints,
@@ -95,7 +102,8 @@ impl Proxy {
             checksums_of_store: settings.checksums.clone(),
             redirect_hosts: endpoints.redirect_hosts.clone(),
             pace,
-            xml_bodies: XmlBodies::new(pace),
+            xml_bodies: XmlBodies::new(pace, Arc::clone(&limits)),
+            limits,
         }
     }
 
@@ -118,6 +126,9 @@ impl Proxy {
         let (query, headers) = verified.query_and_headers(&head.method, &head.headers)?;
         let request = self.parse(exchange, &verified, query, &headers)?;
         let operation = request.operation;
+
+        // Admit: within the limits of who that is. The ticket lives until body and answer have ended.
+        self.admit(exchange, &caller, operation).await?;
         exchange.record.operation = Some(operation);
         exchange.record.key = request.key_opt().map(str::to_owned);
         let mut forwarded = match operation.is_answered_here() {
@@ -132,7 +143,7 @@ impl Proxy {
         check_payload(operation, payload)?;
         storage_class::check(&self.storage_classes, &forwarded)?;
 
-        // Admit, rewrite, re-sign, stream: by the way in which the permitted request is served.
+        // Rewrite, re-sign, stream: by the way in which the permitted request is served.
         match permit.permitted() {
             Permitted::Bucket(question) => bucket_answers::answer(self.site.bucket(), &permit, question),
             Permitted::Folders(prefixes) => {
@@ -154,15 +165,30 @@ impl Proxy {
             Permitted::Copy(permit) => self.copy(exchange, permit, forwarded).await,
             Permitted::Complete(permit) => {
                 let checksums = ChecksumHeaders::OfObject;
-                let body = self.xml_bodies.read(body, payload, &headers, checksums).await?;
-                self.complete(exchange, permit, forwarded, &body).await
+                let parse = |body: &[u8]| xml::parse_complete(body);
+                let read = self.xml_bodies.read(exchange, body, payload, &headers, checksums, parse);
+                let XmlBody { document, _buffered } = read.await?;
+                self.complete(exchange, permit, forwarded, document).await
             }
             Permitted::DeleteObjects(permit) => {
                 let checksums = ChecksumHeaders::OfBody;
-                let body = self.xml_bodies.read(body, payload, &headers, checksums).await?;
-                self.delete_objects(exchange, permit, forwarded, &body).await
+                let parse = |body: &[u8]| Delete::parse(body);
+                let read = self.xml_bodies.read(exchange, body, payload, &headers, checksums, parse);
+                let XmlBody { document, _buffered } = read.await?;
+                self.delete_objects(exchange, permit, forwarded, document).await
             }
         }
+    }
+
+    /// Admits a request whose signature was verified, and charges it to its principal alone (P17).
+    ///
+    /// # Errors
+    /// `SlowDown` with the name of the limit that is reached.
+    async fn admit(&self, exchange: &Exchange, caller: &Caller, operation: Operation) -> Result<()> {
+        let ticket = self.limits.admit(caller, operation, exchange.now).await?;
+        ticket.hold_bytes(sizes::declared_body_bytes(&exchange.head.headers))?;
+        exchange.admitted(ticket);
+        Ok(())
     }
 
     /// Understands the verified request as S3's.

@@ -4,6 +4,8 @@
 //! be the last part and the form ends with its last boundary and a line end, for the file's length is told to
 //! the store before its first byte; and a redirect leads to the hosts of `endpoints.redirect_hosts` alone.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
 use super::{
@@ -15,6 +17,7 @@ use crate::{
     auth::{Payload, sigv4::post_policy::PostForm},
     body::{
         client_body::ClientBody,
+        failure::too_slow,
         form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, read_head},
         plan::{Framing, Plan},
     },
@@ -28,6 +31,9 @@ use crate::{
     },
     site,
 };
+
+/// How long all that stands before the file may take: it is a few kilobytes of whom nobody knows.
+const FORM_HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The variable of a key for which the client's file name stands in.
 const FILENAME: &str = "${filename}";
@@ -93,15 +99,21 @@ impl Proxy {
         let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
         // The fields, within bounds, and the beginning of the file.
-        let (form_head, file) = read_head(body, &boundary, form_bytes, self.pace).await?;
+        let mut buffered = self.limits.buffer_of_sender(exchange.sender)?;
+        buffered.grow(FORM_HEAD_BYTES_MAX as u64)?;
+        let head = read_head(body, &boundary, form_bytes, self.pace);
+        let (form_head, file) =
+            tokio::time::timeout(FORM_HEAD_TIME_MAX, head).await.map_err(|_| too_slow())??;
         let file_bytes = file.bytes();
         let is_own_host = self.site.is_own_host(&host);
         let form = PostForm { fields: &form_head.fields, host: &host, is_own_host };
 
         // Verify, and look up, as on the road.
-        let verified = self.access.verifier().verify_form(&form, now)?;
+        let verified = self.access.verify_form(&form, exchange)?;
         let (caller, _) = self.access.identify(verified.hotkey(), exchange)?;
         exchange.record.operation = Some(Operation::PutObject);
+        self.admit(exchange, &caller, Operation::PutObject).await?;
+        drop(buffered);
 
         // The policy's conditions on this form, then what this server lets the caller do.
         let key = key(&form, &form_head)?;

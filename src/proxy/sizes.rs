@@ -41,6 +41,11 @@ fn too_large(bounds: &BodyBounds, bytes: u64) -> Error {
     .element("MaxSizeAllowed", bounds.object_bytes_max.to_string())
 }
 
+/// The length of the body that a request declares; 0 where it declares none.
+pub(super) fn declared_body_bytes(headers: &HeaderMap) -> u64 {
+    number(headers, header::CONTENT_LENGTH.as_str()).ok().flatten().unwrap_or_default()
+}
+
 /// The decoded length that a body declares: `x-amz-decoded-content-length` for chunked ones, else
 /// `Content-Length` (P42). Without either there is no length, and no upload.
 pub(super) fn declared_bytes(payload: &Payload, headers: &HeaderMap) -> Result<u64> {

@@ -28,6 +28,7 @@ use crate::{
     chain::{ChainWatcher, Registry, RegistryFile},
     config::{self, ChainSource, Config},
     front::Front,
+    limits::Limits,
     store::Store,
     time::UnixTime,
 };
@@ -113,8 +114,10 @@ impl Server {
         };
         let store = Store::new(&config.store, &config.bucket.name).await?;
         let verifier = verifier(&config)?;
-        let access = Access::new(verifier, registry, config.chain.clone(), config.policy.clone());
-        let front = Arc::new(Front::new(&config, access, store));
+        let limits = Arc::new(Limits::new(&config.limits));
+        let (chain, policy) = (config.chain.clone(), config.policy.clone());
+        let access = Access::new(verifier, registry, chain, policy, Arc::clone(&limits));
+        let front = Arc::new(Front::new(&config, access, store, limits));
         Ok(Self { front, listener, admin, settings })
     }
 

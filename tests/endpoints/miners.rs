@@ -146,7 +146,8 @@ async fn windows_and_shapes_are_the_seeds() {
 
 #[tokio::test]
 async fn p17_attempts_are_bounded_before_a_signature_costs_anything() {
-    let server = TestServer::start().await;
+    let limits = "[limits.address]\nrequests_per_second = 20\nrequests_burst = 200".to_owned();
+    let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
     let mut busy = false;
     for _ in 0..400 {
         let answer = server.post_json(PATH, &json!({})).await;

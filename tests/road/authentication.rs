@@ -1,7 +1,7 @@
 //! P1 to P3, P9 to P18, P24 to P28: who signed, and what exactly.
 
 use crate::harness::{
-    client::{Answer, Call, Key, Payload},
+    client::{Answer, Call, Connection, Key, Payload},
     server::{ALICE, BOB, STRANGER, Setup, TestServer, bytes},
 };
 
@@ -315,8 +315,10 @@ async fn p15_forwarded_headers_count_from_the_trusted_edge_alone() {
 #[tokio::test]
 async fn p15_p17_attempts_count_by_the_address_that_is_believed() {
     let trusted = "networks = [\"127.0.0.1\"]".to_owned();
-    let trusted = TestServer::with(Setup { edge: trusted, ..Setup::default() }).await;
-    let untrusted = TestServer::start().await;
+    let limits = "[limits.address]\nrequests_per_second = 20\nrequests_burst = 200".to_owned();
+    let untrusted = Setup { limits, ..Setup::default() };
+    let trusted = TestServer::with(Setup { edge: trusted, ..untrusted.clone() }).await;
+    let untrusted = TestServer::with(untrusted).await;
     for (server, believed) in [(&trusted, true), (&untrusted, false)] {
         let mut connection = server.connect().await;
         let mut limited = 0;
@@ -337,9 +339,12 @@ async fn p15_p17_attempts_count_by_the_address_that_is_believed() {
         }
         assert_eq!(limited == 0, believed, "{limited} limited");
     }
-    // S3 calls of those who prove themselves are not touched by it.
+    // Another address is not touched by it.
     untrusted.store.put(&ALICE.file("f"), "x");
-    untrusted.send(&ALICE.hotkey(), &Call::get(&ALICE.file("f"))).await.ok();
+    let signed = untrusted.sign(&ALICE.hotkey(), &Call::get(&ALICE.file("f")));
+    let mut connection = Connection::connect_from("127.0.0.9", untrusted.address).await;
+    connection.send_call(&signed).await;
+    connection.answer("GET").await.ok();
 }
 
 #[tokio::test]

@@ -29,7 +29,9 @@ fn keys(answer: &Answer) -> Vec<String> {
 }
 
 async fn filled() -> TestServer {
-    let server = TestServer::start().await;
+    // Some tests ask for hundreds of lists, one right after the other.
+    let limits = "[limits.miner]\nlists_per_second = \"none\"".to_owned();
+    let server = TestServer::with(Setup { limits, ..Setup::default() }).await;
     for person in [&*ALICE, &*BOB, &*VALIDATOR] {
         for name in ["a", "b/1", "b/2", "c d+ü"] {
             server.store.put(&person.file(name), "x");

@@ -189,6 +189,61 @@ pub fn sign(
     headers
 }
 
+/// What the headers of a request claim. Nothing in it is proven.
+struct Claimed {
+    sender: AccountId,
+    nonce_nanos: u64,
+    receiver: Option<AccountId>,
+    signature: [u8; SIGNATURE_BYTES],
+}
+
+impl Claimed {
+    /// Reads the headers, and checks all that can be checked without body and signature.
+    fn read(headers: &HeaderMap, audience: &Audience, now: UnixTime) -> Result<Self, BtauthError> {
+        let required = |name| header(headers, name)?.ok_or(BtauthError::Missing(name));
+        if required(VERSION_HEADER)? != "1" {
+            return Err(BtauthError::Version);
+        }
+        if header(headers, CRYPTO_HEADER)?.is_some_and(|crypto| crypto != CRYPTO) {
+            return Err(BtauthError::Crypto);
+        }
+        let account = |name, text: &str| text.parse::<AccountId>().map_err(|_| BtauthError::Malformed(name));
+        let sender = account(HOTKEY_HEADER, required(HOTKEY_HEADER)?)?;
+        let nonce_nanos = nonce(required(NONCE_HEADER)?).ok_or(BtauthError::Malformed(NONCE_HEADER))?;
+        let mut signature = [0; SIGNATURE_BYTES];
+        required(SIGNATURE_HEADER)?
+            .strip_prefix("0x")
+            .and_then(|digits| hex::decode_to_slice(digits, &mut signature).ok())
+            .ok_or(BtauthError::Malformed(SIGNATURE_HEADER))?;
+        let receiver = match header(headers, RECEIVER_HEADER)? {
+            None | Some("-") => None,
+            Some(text) => Some(account(RECEIVER_HEADER, text)?),
+        };
+        let signed_nanos = u128::from(nonce_nanos);
+        if signed_nanos < now.nanos().saturating_sub(PAST_NANOS_MAX)
+            || signed_nanos > now.nanos() + FUTURE_NANOS_MAX
+        {
+            return Err(BtauthError::Stale);
+        }
+        if !audience.takes(receiver.as_ref()) {
+            return Err(BtauthError::Receiver);
+        }
+        Ok(Self { sender, nonce_nanos, receiver, signature })
+    }
+}
+
+/// Who says to have signed a request whose body is still to come; nothing is proven. Costs no signature.
+///
+/// # Errors
+/// Any [`BtauthError`] but `Signature`, `Replayed` and `Full`.
+pub(crate) fn claimed_sender(
+    headers: &HeaderMap,
+    audience: &Audience,
+    now: UnixTime,
+) -> Result<AccountId, BtauthError> {
+    Claimed::read(headers, audience, now).map(|claimed| claimed.sender)
+}
+
 /// Verifies a request of btauth/1; `target` is the path with its query as sent. Costs at most two sr25519
 /// verifications. The nonce is not spent yet, see `SpentNonces`.
 ///
@@ -202,34 +257,7 @@ pub fn verify(
     audience: &Audience,
     now: UnixTime,
 ) -> Result<Evidence, BtauthError> {
-    let required = |name| header(headers, name)?.ok_or(BtauthError::Missing(name));
-    if required(VERSION_HEADER)? != "1" {
-        return Err(BtauthError::Version);
-    }
-    if header(headers, CRYPTO_HEADER)?.is_some_and(|crypto| crypto != CRYPTO) {
-        return Err(BtauthError::Crypto);
-    }
-    let account = |name, text: &str| text.parse::<AccountId>().map_err(|_| BtauthError::Malformed(name));
-    let sender = account(HOTKEY_HEADER, required(HOTKEY_HEADER)?)?;
-    let nonce_nanos = nonce(required(NONCE_HEADER)?).ok_or(BtauthError::Malformed(NONCE_HEADER))?;
-    let mut signature = [0; SIGNATURE_BYTES];
-    required(SIGNATURE_HEADER)?
-        .strip_prefix("0x")
-        .and_then(|digits| hex::decode_to_slice(digits, &mut signature).ok())
-        .ok_or(BtauthError::Malformed(SIGNATURE_HEADER))?;
-    let receiver = match header(headers, RECEIVER_HEADER)? {
-        None | Some("-") => None,
-        Some(text) => Some(account(RECEIVER_HEADER, text)?),
-    };
-    let signed_nanos = u128::from(nonce_nanos);
-    if signed_nanos < now.nanos().saturating_sub(PAST_NANOS_MAX)
-        || signed_nanos > now.nanos() + FUTURE_NANOS_MAX
-    {
-        return Err(BtauthError::Stale);
-    }
-    if !audience.takes(receiver.as_ref()) {
-        return Err(BtauthError::Receiver);
-    }
+    let Claimed { sender, nonce_nanos, receiver, signature } = Claimed::read(headers, audience, now)?;
     let text = evidence_text(method, target, body, nonce_nanos, &sender, receiver.as_ref());
     let wrapped = signed_wrapped(&sender, &text, &signature).ok_or(BtauthError::Signature)?;
     Ok(Evidence { hotkey: sender, nonce_nanos, text, wrapped, signature })

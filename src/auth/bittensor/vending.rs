@@ -15,7 +15,7 @@ use super::{
     evidence::{Evidence, signed_wrapped},
     sr25519::SIGNATURE_BYTES,
 };
-use crate::{chain::AccountId, time::UnixTime};
+use crate::{chain::AccountId, endpoint::Endpoint, time::UnixTime};
 
 /// How old a string may be, in seconds.
 pub(crate) const PAST_SECONDS_MAX: u64 = 300;
@@ -78,6 +78,17 @@ impl<'a> VendingRequest<'a> {
             Self::Miner(miner) => format!("s3:validator:miner:{miner}:{timestamp}"),
             Self::Folders(hotkey) => format!("s3:validator:folders:{hotkey}:{timestamp}"),
             Self::Files { miner, hotkey } => format!("s3:validator:files:{miner}:{hotkey}:{timestamp}"),
+        }
+    }
+
+    /// The endpoint that takes it.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Source { .. } | Self::Folder { .. } => Endpoint::FolderAccess,
+            Self::Everything => Endpoint::ValidatorAccess,
+            Self::Miner(_) => Endpoint::MinerAccess,
+            Self::Folders(_) => Endpoint::FolderUrls,
+            Self::Files { .. } => Endpoint::FileUrls,
         }
     }
 

@@ -19,8 +19,9 @@ use crate::{
 /// Keys of one request.
 const FILE_KEYS_MAX: usize = 500;
 
-/// 500 keys of 1024 bytes, escaped.
-const BODY_BYTES_MAX: usize = 2 << 20;
+/// 500 keys of 1024 bytes, with what frames them and the rest of the request. Of keys that a client escapes,
+/// fewer fit.
+const BODY_BYTES_MAX: usize = 640 * 1024;
 
 /// Longest life of a download, in hours.
 const EXPIRY_HOURS_MAX: u64 = 24;
@@ -77,7 +78,7 @@ impl VendedEndpoints {
         exchange: &mut Exchange,
         body: RequestBody,
     ) -> Result<FileUrls, Refusal> {
-        let request: FilesRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
+        let (request, _buffered): (FilesRequest, _) = self.read(exchange, body, BODY_BYTES_MAX).await?;
         if request.file_keys.len() > FILE_KEYS_MAX {
             return Err(Refusal::bad_request(format!("At most {FILE_KEYS_MAX} file_keys in one request")));
         }
@@ -87,7 +88,7 @@ impl VendedEndpoints {
         let miner = account("miner_hotkey", &request.miner_hotkey)?;
         let hotkey = account("hotkey", &request.validator.hotkey)?;
         let ask = VendingRequest::Files { miner, hotkey };
-        let verified = self.verify_validator(&ask, &request.validator.signed_fields(), exchange)?;
+        let verified = self.verify_validator(&ask, &request.validator.signed_fields(), exchange).await?;
         let owner = registered_miner(&verified, miner)?;
         let expires_at = exchange.now.plus_seconds(request.expiry_hours.saturating_mul(3600));
         let links = self.links(exchange, &verified, expires_at)?;

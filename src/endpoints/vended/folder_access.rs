@@ -55,7 +55,8 @@ impl VendedEndpoints {
         exchange: &mut Exchange,
         body: RequestBody,
     ) -> Result<FolderAccess, Refusal> {
-        let request: FolderAccessRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
+        let (request, _buffered): (FolderAccessRequest, _) =
+            self.read(exchange, body, BODY_BYTES_MAX).await?;
         let coldkey = account("coldkey", &request.coldkey)?;
         let source = request.source.as_deref().filter(|source| !source.is_empty());
         let ask = match source {
@@ -69,7 +70,7 @@ impl VendedEndpoints {
             signature: &request.signature,
             expiry: request.expiry,
         };
-        let verified = self.verify(&ask, &fields, exchange)?;
+        let verified = self.verify(&ask, &fields, exchange).await?;
         // Whose the folder is says the chain, never the request.
         let owner = &verified.caller.owner;
         if owner.coldkey() != request.coldkey {

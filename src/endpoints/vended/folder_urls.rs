@@ -56,10 +56,10 @@ impl VendedEndpoints {
         exchange: &mut Exchange,
         body: RequestBody,
     ) -> Result<(FolderUrls, SemaphorePermit<'_>), Refusal> {
-        let request: ValidatorRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
+        let (request, _buffered): (ValidatorRequest, _) = self.read(exchange, body, BODY_BYTES_MAX).await?;
         let hotkey = account("hotkey", &request.hotkey)?;
         let fields = request.signed_fields();
-        let verified = self.verify_validator(&VendingRequest::Folders(hotkey), &fields, exchange)?;
+        let verified = self.verify_validator(&VendingRequest::Folders(hotkey), &fields, exchange).await?;
         let found = self
             .discovery
             .folders(&verified.caller, &verified.snapshot, Depth::Whole, exchange.now)

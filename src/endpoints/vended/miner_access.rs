@@ -39,10 +39,10 @@ impl VendedEndpoints {
         exchange: &mut Exchange,
         body: RequestBody,
     ) -> Result<MinerAccess, Refusal> {
-        let request: MinerRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
+        let (request, _buffered): (MinerRequest, _) = self.read(exchange, body, BODY_BYTES_MAX).await?;
         let miner = account("miner_hotkey", &request.miner_hotkey)?;
         let fields = request.validator.signed_fields();
-        let verified = self.verify_validator(&VendingRequest::Miner(miner), &fields, exchange)?;
+        let verified = self.verify_validator(&VendingRequest::Miner(miner), &fields, exchange).await?;
         let owner = registered_miner(&verified, miner)?;
         let source = request.source.as_deref().filter(|source| !source.is_empty());
         let templates = self.access.policy().templates().iter();

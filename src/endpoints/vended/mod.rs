@@ -1,8 +1,9 @@
 //! The endpoints of the vending server, for clients that were written for it: who asks, by which string,
 //! until when.
 //!
-//! Order (P17): attempts by address, the size of the body, the window, one string, at most two sr25519
-//! verifications, the registry. A string sent again within its window gives the same answer again; see
+//! Order (P54, P59, P17): the setting, the declared size of the body, the bytes that may be buffered, the
+//! registry, the address's false signatures, the window, one string, at most two sr25519 verifications, the
+//! limits of the hotkey. A string sent again within its window gives the same answer again; see
 //! [`crate::auth::bittensor::vending`].
 
 pub(super) mod file_urls;
@@ -19,18 +20,18 @@ use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use self::links::{Links, Place};
-use super::{attempts::Attempts, discovery::Discovery, json::Refusal};
+use super::{discovery::Discovery, json::Refusal, request_body::RequestBodies};
 use crate::{
     access::Access,
     auth::{
         Evidence,
         bittensor::vending::{self, VendingError, VendingRequest},
     },
-    body::pace::Pace,
     chain::{AccountId, Owner, Role, Snapshot},
     config::BodyBounds,
     error::{Code, Error},
     exchange::{Exchange, RequestBody},
+    limits::{Buffered, Limits},
     policy::Caller,
     site::{self, Site},
     time::UnixTime,
@@ -46,10 +47,10 @@ const BODY_BYTES_MAX: usize = 4096;
 pub(super) struct VendedEndpoints {
     access: Arc<Access>,
     site: Arc<Site>,
-    attempts: Arc<Attempts>,
+    bodies: Arc<RequestBodies>,
+    limits: Arc<Limits>,
     discovery: Discovery,
     body_bounds: BodyBounds,
-    pace: Pace,
     /// Whether what is addressed to nobody is taken; none of these requests is addressed to anybody.
     allow_no_receiver: bool,
     session_seconds_max: u64,
@@ -107,56 +108,55 @@ impl VendedEndpoints {
     pub(super) fn new(
         access: Arc<Access>,
         site: Arc<Site>,
-        attempts: Arc<Attempts>,
+        bodies: Arc<RequestBodies>,
+        limits: Arc<Limits>,
         discovery: Discovery,
         body_bounds: BodyBounds,
-        pace: Pace,
         session: &crate::config::SessionSettings,
     ) -> Self {
         let (allow_no_receiver, session_seconds_max) = (session.allow_no_receiver, session.ttl_seconds_max);
-        Self { access, site, attempts, discovery, body_bounds, pace, allow_no_receiver, session_seconds_max }
+        Self { access, site, bodies, limits, discovery, body_bounds, allow_no_receiver, session_seconds_max }
     }
 
-    /// Reads a request in JSON, of an address that may still try.
+    /// Reads a request in JSON, with the bytes that are held for it.
     async fn read<T: DeserializeOwned>(
         &self,
         exchange: &mut Exchange,
         body: RequestBody,
         bytes_max: usize,
-    ) -> Result<T, Refusal> {
-        if !self.attempts.admit(exchange.record.client()) {
-            return Err(Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Too many requests from this address; please retry",
-            ));
-        }
-        let body = body.collect(bytes_max, self.pace).await?;
-        exchange.body_arrived();
-        serde_json::from_slice(&body)
-            .map_err(|error| Refusal::bad_request(format!("Invalid request: {error}")))
-    }
-
-    /// Verifies that a registered hotkey asks for that.
-    fn verify(
-        &self,
-        ask: &VendingRequest<'_>,
-        fields: &SignedFields<'_>,
-        exchange: &mut Exchange,
-    ) -> Result<VerifiedRequest, Refusal> {
-        let now = exchange.now;
+    ) -> Result<(T, Buffered), Refusal> {
         if !self.allow_no_receiver {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "This server takes requests that are addressed to it only: use POST /v1/session",
             ));
         }
+        let (body, buffered) = self.bodies.read(exchange, body, bytes_max).await?;
+        let request = serde_json::from_slice(&body)
+            .map_err(|error| Refusal::bad_request(format!("Invalid request: {error}")))?;
+        Ok((request, buffered))
+    }
+
+    /// Verifies that a registered hotkey asks for that, and admits it.
+    async fn verify(
+        &self,
+        ask: &VendingRequest<'_>,
+        fields: &SignedFields<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<VerifiedRequest, Refusal> {
+        let now = exchange.now;
         let hotkey = account("hotkey", fields.hotkey)?;
+        self.access.may_verify(hotkey, exchange)?;
         let evidence = vending::verify(ask, hotkey, fields.signature, fields.timestamp, fields.expiry, now)
             .map_err(|error| match error {
             VendingError::Timestamp => Refusal::bad_request(error.to_string()),
-            VendingError::Signature => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string()),
+            VendingError::Signature => {
+                self.limits.charge_signature(exchange.sender);
+                Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
+            }
         })?;
         let (caller, snapshot) = self.access.identify(hotkey, exchange)?;
+        exchange.admitted(self.limits.admit_to(&caller, ask.endpoint(), now).await?);
         let wished = fields.expiry.unwrap_or_else(|| fields.timestamp.saturating_add(EXPIRY_SECONDS));
         let latest = fields.timestamp.saturating_add(self.session_seconds_max);
         Ok(VerifiedRequest {
@@ -170,13 +170,13 @@ impl VendedEndpoints {
     }
 
     /// As [`Self::verify`], for validators.
-    fn verify_validator(
+    async fn verify_validator(
         &self,
         ask: &VendingRequest<'_>,
         fields: &SignedFields<'_>,
         exchange: &mut Exchange,
     ) -> Result<VerifiedRequest, Refusal> {
-        let verified = self.verify(ask, fields, exchange)?;
+        let verified = self.verify(ask, fields, exchange).await?;
         match verified.caller.role {
             Role::Validator => Ok(verified),
             Role::Miner => Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")),

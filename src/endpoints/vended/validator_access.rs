@@ -82,9 +82,9 @@ impl VendedEndpoints {
         exchange: &mut Exchange,
         body: RequestBody,
     ) -> Result<ValidatorAccess, Refusal> {
-        let request: ValidatorRequest = self.read(exchange, body, BODY_BYTES_MAX).await?;
+        let (request, _buffered): (ValidatorRequest, _) = self.read(exchange, body, BODY_BYTES_MAX).await?;
         let verified =
-            self.verify_validator(&VendingRequest::Everything, &request.signed_fields(), exchange)?;
+            self.verify_validator(&VendingRequest::Everything, &request.signed_fields(), exchange).await?;
         let policy = self.access.policy();
         let roots = policy.roots();
         let Some(first) = roots.first().filter(|_| roots.iter().all(|root| !root.is_empty())) else {

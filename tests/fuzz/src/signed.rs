@@ -97,6 +97,7 @@ fn verify(input: &Input) -> Option<Verified> {
         hosts: &[host],
         accept_encodings: &[],
         is_own_host: &|host| host == HOST,
+        may_verify: &|_| Ok(()),
     };
     VERIFIER.verify(&head, NOW).ok()
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use subgate::s3::xml::Element;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -21,6 +21,15 @@ pub struct Connection {
 impl Connection {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// A connection from another address of this host.
+    pub async fn connect_from(from: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let stream = timeout(PATIENCE, socket.connect(address)).await.unwrap().unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }
     }
@@ -80,8 +89,13 @@ impl Connection {
 
     /// Whether nothing comes for a little while.
     pub async fn silent(&mut self) -> bool {
+        self.silent_for(Duration::from_millis(150)).await
+    }
+
+    /// Whether nothing comes for that long.
+    pub async fn silent_for(&mut self, time: Duration) -> bool {
         let mut piece = [0; 1];
-        timeout(Duration::from_millis(150), self.stream.peek(&mut piece)).await.is_err()
+        timeout(time, self.stream.peek(&mut piece)).await.is_err()
     }
 
     /// The next answer to a request of that method.
