@@ -5,6 +5,7 @@ mod discovery;
 mod docs;
 mod health;
 mod json;
+mod nonces;
 pub(crate) mod openapi;
 mod request_body;
 mod session;

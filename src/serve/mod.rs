@@ -28,7 +28,7 @@ use crate::{
     chain::{ChainWatcher, Registry, RegistryFile},
     config::{self, ChainSource, Config},
     front::Front,
-    limits::Limits,
+    limits::{Limits, SharedLimitsError},
     store::Store,
     time::UnixTime,
 };
@@ -83,6 +83,9 @@ pub enum ServeError {
     /// The store's client cannot be made.
     #[error("{0}")]
     Store(#[from] crate::store::StoreClientError),
+    /// What replicas share cannot be set up.
+    #[error("{0}")]
+    SharedLimits(#[from] SharedLimitsError),
     /// The session keys do not fit together.
     #[error("session.keys: {0}")]
     SessionKeys(#[from] auth::SessionKeysError),
@@ -91,6 +94,7 @@ pub enum ServeError {
 /// A server that has its ports and is ready to run.
 pub struct Server {
     front: Arc<Front>,
+    limits: Arc<Limits>,
     listener: TcpListener,
     admin: Option<TcpListener>,
     settings: config::Server,
@@ -114,11 +118,11 @@ impl Server {
         };
         let store = Store::new(&config.store, &config.bucket.name).await?;
         let verifier = verifier(&config)?;
-        let limits = Arc::new(Limits::new(&config.limits));
+        let limits = Arc::new(Limits::start(&config.limits).await?);
         let (chain, policy) = (config.chain.clone(), config.policy.clone());
         let access = Access::new(verifier, registry, chain, policy, Arc::clone(&limits));
-        let front = Arc::new(Front::new(&config, access, store, limits));
-        Ok(Self { front, listener, admin, settings })
+        let front = Arc::new(Front::new(&config, access, store, Arc::clone(&limits)));
+        Ok(Self { front, limits, listener, admin, settings })
     }
 
     /// Where clients come in.
@@ -134,7 +138,7 @@ impl Server {
     /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { front, listener, admin, settings } = self;
+        let Self { front, limits, listener, admin, settings } = self;
         let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&front))));
         let connections = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(settings.connections_max));
@@ -168,6 +172,7 @@ impl Server {
         if drained.is_err() {
             tracing::warn!("requests that did not end within server.drain_seconds are cut off");
         }
+        limits.settle(SystemTime::now().into()).await;
         if let Some(admin) = admin {
             admin.abort();
         }

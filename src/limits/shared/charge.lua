@@ -1,11 +1,11 @@
 -- Takes one request of two rates (GCRA) and of two days, all of it or nothing.
 --
 -- KEYS  1, 2: the rate of the principal and of the server; 3, 4: their days
--- ARGV  1, 2 and 3, 4: microseconds for each request, 0 for no bound, and the burst, of the principal and of the
---       server; 5: the field of the day in which it counts, empty for none; 6, 7 and 8, 9: requests in that field
---       and bytes in one day, -1 for no bound, of the principal and of the server
--- gives what refuses and how long it does: 0 nothing; 1, 2 a rate, in microseconds; 3, 4 a day's requests and 5, 6 its
---       bytes, in seconds
+-- ARGV  1, 2 and 3, 4: microseconds for each request, 0 for no bound, and the burst, of the principal and of
+--       the server; 5: the field of the day in which it counts, empty for none; 6, 7 and 8, 9: requests in that
+--       field and bytes in one day, -1 for no bound, of the principal and of the server
+-- gives what refuses and for how long: 0 nothing; 1, 2 a rate, in microseconds; 3, 4 a day's requests and 5, 6
+--       its bytes, in seconds
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
 -- Counted from 2023, so that a double holds hundredths of a microsecond.

@@ -46,7 +46,7 @@ const REPORT_MAX: usize = 256;
 /// The settings of `[limits.shared]` cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("limits.shared: {0}")]
-pub(crate) struct SharedLimitsError(#[from] redis::RedisError);
+pub struct SharedLimitsError(#[from] redis::RedisError);
 
 /// The ledger of all replicas.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::auth::bittensor::SpentNonces;
+use crate::auth::bittensor::{SpentNonces, nonce_life};
 
 const NONCE: u64 = 1_752_076_800_000_000_000;
 const TARGET: &str = "/v1/session?a=1";
@@ -198,4 +198,18 @@ fn a_nonce_is_spent_once_within_the_window_and_the_store_is_bounded() {
     let later = UnixTime::from_nanos(NONCE + 12_000_000_000);
     assert_eq!(store.spend_bounded(&evidence(NONCE + 12_000_000_000), later, 2), Ok(()));
     assert_eq!(store.spend_bounded(&first, now(), 2), Err(BtauthError::Stale));
+}
+
+#[test]
+fn p9_a_process_takes_no_nonce_that_is_older_than_its_start() {
+    let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), NONCE));
+    let evidence = verify(&headers, "POST", TARGET, BODY, &audience(), now()).unwrap();
+    let started_after = SpentNonces::since(UnixTime::from_nanos(NONCE + 1));
+    assert_eq!(started_after.spend(&evidence, now()), Err(BtauthError::Stale));
+    let started_before = SpentNonces::since(UnixTime::from_nanos(NONCE));
+    assert_eq!(started_before.spend(&evidence, now()), Ok(()));
+    // Those that replicas share are remembered until no replica takes them, however their clocks differ.
+    let life = |now_nanos| nonce_life(&evidence, UnixTime::from_nanos(now_nanos)).as_secs();
+    assert_eq!((life(NONCE), life(NONCE + 4_000_000_000), life(NONCE - 2_000_000_000)), (40, 36, 42));
+    assert_eq!(life(NONCE + 60_000_000_000), 30);
 }
