@@ -14,7 +14,7 @@ use super::{charge::Charge, daily::DayUsage, exceeded::Exceeded, local::LocalLed
 #[derive(Debug)]
 pub(super) enum Ledger<C: Clock> {
     /// In this process.
-    Local(LocalLedger<C>),
+    Local(Box<LocalLedger<C>>),
     /// For all replicas together.
     Shared(Box<SharedLedger<C>>),
 }

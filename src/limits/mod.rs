@@ -88,7 +88,7 @@ impl<C: Clock + Clone> Limits<C> {
     fn with_clock(limits: &config::Limits, clock: &C) -> Result<Self, SharedLimitsError> {
         let parties = Parties::new(limits);
         let ledger = match &limits.shared {
-            None => Ledger::Local(LocalLedger::new(&parties, clock, Arc::default())),
+            None => Ledger::Local(Box::new(LocalLedger::new(&parties, clock, Arc::default()))),
             Some(shared) => Ledger::Shared(Box::new(SharedLedger::start(limits, shared, clock)?)),
         };
         Ok(Self {

@@ -60,8 +60,15 @@ pub(super) struct SharedLedger<C: Clock> {
 /// What holds while Redis does not answer.
 #[derive(Debug)]
 enum Outage<C: Clock> {
-    Local { parties: Parties, ledger: LocalLedger<C> },
+    Local(Box<Alone<C>>),
     Refuse,
+}
+
+/// A share of the limits, and who has spent what of it.
+#[derive(Debug)]
+struct Alone<C: Clock> {
+    parties: Parties,
+    ledger: LocalLedger<C>,
 }
 
 /// Reports what was counted here.
@@ -106,7 +113,7 @@ impl<C: Clock + Clone> SharedLedger<C> {
             OnOutage::Local(share) => {
                 let parties = Parties::with_share(limits, share);
                 let ledger = LocalLedger::new(&parties, clock, Arc::clone(&daily));
-                Outage::Local { parties, ledger }
+                Outage::Local(Box::new(Alone { parties, ledger }))
             }
             OnOutage::Refuse => Outage::Refuse,
         };
@@ -149,7 +156,10 @@ impl<C: Clock> SharedLedger<C> {
 
     fn charge_alone(&self, charge: &Charge<'_>) -> Result<[Arc<DayUsage>; 2], Exceeded> {
         let own = match &self.outage {
-            Outage::Local { parties, ledger } => parties.at(charge.party.index).map(|party| (party, ledger)),
+            Outage::Local(alone) => {
+                let party = alone.parties.at(charge.party.index);
+                party.map(|party| (party, &alone.ledger))
+            }
             Outage::Refuse => None,
         };
         match own {
