@@ -1,8 +1,8 @@
 //! What each principal has used of the UTC day: requests and bytes.
 //!
 //! Invariants: a day's counters are those of that day alone; memory is bounded by the principals that there
-//! are, and by [`PRINCIPALS_MAX`]. The counters live in this process: a restart begins the day anew, unless they
-//! are reported to what replicas share.
+//! are, and by [`PRINCIPALS_MAX`]. The counters live in this process: a restart begins the day anew, unless
+//! they are reported to what replicas share.
 
 use std::{
     collections::HashMap,

@@ -9,8 +9,8 @@
 //!
 //! Invariants: a refusal by a limit is one to be tried again, and names its setting; nothing is charged for
 //! what somebody else sent; memory is bounded however many keys there are; no lock is held while anything is
-//! waited for; deciding does no I/O, and its clock is an argument. What replicas share is the one exception, in a
-//! room of its own ([`shared`]).
+//! waited for; deciding does no I/O, and its clock is an argument. What replicas share is the one exception,
+//! in a room of its own ([`shared`]).
 
 mod address;
 mod budget;

@@ -21,17 +21,17 @@ const NONCES_MAX: usize = 60_000;
 /// How far apart the clocks of replicas may be: so long one of them may take what is over for another.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(30);
 
-/// How long replicas that share their nonces have to remember that of `evidence`: until it is too old for each
-/// of them.
+/// How long replicas that share their nonces have to remember that of `evidence`: until it is too old for
+/// each of them.
 pub(crate) fn nonce_life(evidence: &Evidence, now: UnixTime) -> Duration {
     let until = u128::from(evidence.nonce_nanos).saturating_add(PAST_NANOS_MAX);
     let rest = u64::try_from(until.saturating_sub(now.nanos())).unwrap_or(u64::MAX);
     Duration::from_nanos(rest).saturating_add(CLOCKS_APART_MAX)
 }
 
-/// The nonces spent within the window, exactly. One per process: replicas that do not share them could each be
-/// asked once with a request that somebody captured within its window, which yields one more session of the
-/// same hotkey.
+/// The nonces spent within the window, exactly. One per process: replicas that do not share them could each
+/// be asked once with a request that somebody captured within its window, which yields one more session of
+/// the same hotkey.
 #[derive(Debug, Default)]
 pub(crate) struct SpentNonces(Mutex<Nonces>);
 

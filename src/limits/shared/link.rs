@@ -227,7 +227,10 @@ async fn keep(inner: Arc<Inner>, mut losses: mpsc::Receiver<String>, tried: watc
         };
         if away_since.is_none() {
             away_since = Some(Instant::now());
-            tracing::warn!(%why, "limits.shared cannot be reached: limits.shared.on_outage holds until it can");
+            tracing::warn!(
+                %why,
+                "limits.shared cannot be reached: limits.shared.on_outage holds until it can"
+            );
         }
         tried.send_replace(true);
         sleep(pause).await;

@@ -1,11 +1,11 @@
 //! What several replicas count together, in Redis or Valkey: rates, days and nonces. \[IO\]
 //!
-//! <https://redis.io/docs/latest/develop/programmability/eval-intro/>, <https://valkey.io/topics/eval-intro/>.
-//! A request is one script ([`script`]) that takes all of a charge or nothing, by Redis's own clock. Bytes are
-//! counted here as they flow and reported each second, so that a day may be exceeded by what all replicas pass
-//! on within a second, and by what is under way when it is used up; what was reported into an outage is lost.
-//! While Redis does not answer ([`link`]), limits are counted here, at a share; what was granted by then is
-//! reported when it answers again.
+//! Scripts: <https://redis.io/docs/latest/develop/programmability/eval-intro/>,
+//! <https://valkey.io/topics/eval-intro/>. A request is one script ([`script`]) that takes all of a charge or
+//! nothing, by Redis's own clock. Bytes are counted here as they flow and reported each second, so that a day
+//! may be exceeded by what all replicas pass on within a second, and by what is under way when it is used up;
+//! what was reported into an outage is lost. While Redis does not answer ([`link`]), limits are counted here,
+//! at a share; what was granted by then is reported when it answers again.
 //!
 //! Invariants: a nonce is spent here or not at all, for a process cannot know what the others have seen; no
 //! request waits longer than it is configured.
