@@ -137,6 +137,8 @@ impl Access {
         let snapshot = self.registry.snapshot(exchange.arrived_at);
         record.block = snapshot.block();
         let caller = self.caller(hotkey, &snapshot, exchange.now)?;
+        exchange.counts_until =
+            UnixTime::from_seconds(snapshot.taken_at.saturating_add(self.stale_seconds_max));
         record.role = Some(caller.role);
         record.owner = Some(Arc::clone(&caller.owner));
         Ok((caller, snapshot))

@@ -56,7 +56,7 @@ impl Front {
                 Arc::clone(&site),
                 Arc::clone(&store),
                 Arc::clone(&limits),
-                bounds.bodies,
+                bounds.bodies.clone(),
                 store_settings,
                 endpoints,
             ),

@@ -29,7 +29,7 @@
 //! | 10 | `proxy` | the road, and a file for each family of S3 operations |
 //! | 10 | `endpoints` | sessions, the vending server's endpoints, health, the API's description |
 //! | 9 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
-//! | 9 | `store` | the pooled client, its credentials, its signature |
+//! | 9 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
 //! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
 //! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
@@ -41,7 +41,8 @@
 //! | 2 | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, the registry file |
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
-//! | 1 | [`secret`], [`time`] | secrets that cannot be printed; points in time |
+//! | 1 | `file_access` | who else may read or write a file |
+//! | 1 | [`secret`], [`time`], [`tls`] | secrets that cannot be printed; points in time; TLS of clients |
 //!
 //! `auth`, `policy`, `s3`, `body`, `limits` and `site` decide and do no I/O: time, snapshot and bytes are
 //! arguments.
@@ -76,6 +77,7 @@ mod endpoint;
 mod endpoints;
 pub mod error;
 mod exchange;
+mod file_access;
 mod front;
 mod limits;
 pub mod policy;
@@ -86,3 +88,4 @@ pub mod serve;
 mod site;
 mod store;
 pub mod time;
+pub mod tls;

@@ -65,11 +65,40 @@ fn every_fault_of_a_configuration_is_a_line_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("proxy.toml");
     std::fs::write(&file, "[server]\nlisten = 1\nbogus = 2\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let output = subgate(&["check", "--config", file.to_str().unwrap()]);
     let lines = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64), "{lines}");
     assert!(lines.contains("server.listen") && lines.contains("server.bogus"), "{lines}");
     assert!(lines.lines().count() > 2, "{lines}");
+}
+
+#[test]
+fn a_warning_of_a_configuration_is_one_line_and_no_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str, mode| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        file
+    };
+    write("session.key", &"0f".repeat(32), 0o600);
+    let text = |folder: &str| {
+        format!(
+            "bucket.name = \"data-universe\"\nstore.endpoint = \"http://127.0.0.1:9000\"\n\
+             chain.file = \"registry.json\"\nsession.issue_with = \"a\"\n\
+             session.allow_no_receiver = true\nsession.keys = [{{ id = \"a\", file = \"session.key\" }}]\n\
+             policy.folders = [\"{folder}\"]\npolicy.variables.job_id = {{ pattern = \"[a-z]+\" }}\n"
+        )
+    };
+    for (folder, warnings) in [("data/{coldkey}/{job_id}/", 0), ("data/{job_id}/{coldkey}/", 1)] {
+        let file = write("proxy.toml", &text(folder), 0o644);
+        let output = subgate(&["check", "--config", file.to_str().unwrap()]);
+        let lines = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), lines.lines().count()), (Some(0), warnings), "{lines}");
+        assert!(warnings == 0 || lines.contains("warning: policy.folders: "), "{lines}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains("no faults"));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The documents are held true: their links lead somewhere, and what they name exists.
 //!
 //! Read are `README.md`, `CONTRIBUTING.md`, `CHANGELOG.md`, `SECURITY.md`, the pages of `docs/`, and the
-//! README files of `certs/` and `tests/interop/`.
+//! README files of `certs/`, `tests/interop/` and `tests/attack/`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -109,7 +109,9 @@ fn documents() -> Vec<Document> {
     for name in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "certs/README.md"] {
         paths.push(root().join(name));
     }
-    paths.push(root().join("tests").join("interop").join("README.md"));
+    for folder in ["interop", "attack"] {
+        paths.push(root().join("tests").join(folder).join("README.md"));
+    }
     paths.into_iter().map(Document::read).collect()
 }
 
@@ -255,7 +257,10 @@ fn configurations_that_are_shown_hold_known_settings() {
 fn call(command: &str) -> Option<Vec<&str>> {
     let ends = ["|", "&&", "#", ">", ";", "2>&1"];
     let mut words = command.split_whitespace();
-    if command.contains("cargo run") {
+    if command.contains("--example") {
+        // Another program.
+        return None;
+    } else if command.contains("cargo run") {
         words.by_ref().find(|word| *word == "--")?;
     } else {
         words.by_ref().find(|word| matches!(*word, "subgate" | "\"$(subgate" | "$(subgate"))?;
@@ -276,6 +281,7 @@ fn calls_of_subgate_are_read_as_they_are_written() {
     assert_eq!(call("eval \"$(subgate credentials --no-cache | jq"), Some(vec!["credentials", "--no-cache"]));
     assert_eq!(call("cargo run --release"), None);
     assert_eq!(call("cargo test"), None);
+    assert_eq!(call("cargo run --example attack -- --list"), None);
 }
 
 #[test]

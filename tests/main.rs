@@ -18,11 +18,13 @@
 
 mod harness;
 
+mod attack;
 mod chain;
 mod cli;
 mod docs;
 mod doctor;
 mod endpoints;
+mod faults;
 mod house;
 mod limits;
 #[cfg(feature = "dev-store")]

@@ -68,7 +68,7 @@ pub(crate) fn start(program: &Path, dir: &Path, store: u16) -> Listening {
     private("store.json", r#"{"access_key": "AKIDEXAMPLE", "secret_key": "secret"}"#);
     private("session.key", &"5".repeat(64));
     let port = free_port();
-    let config = dir.join(format!("subgate-{port}.toml"));
+    let config = format!("subgate-{port}.toml");
     let content = format!(
         r#"
 [server]
@@ -94,13 +94,13 @@ job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
 "#
     );
     // Limits are counted and never reached. A program from before there were any runs without.
-    fs::write(&config, format!("{content}{LIMITS}")).unwrap();
-    let check = Command::new(program).arg("check").arg("--config").arg(&config).output().unwrap();
+    private(&config, &format!("{content}{LIMITS}"));
+    let check = Command::new(program).arg("check").arg("--config").arg(dir.join(&config)).output().unwrap();
     if !check.status.success() {
-        fs::write(&config, content).unwrap();
+        private(&config, &content);
     }
     let mut command = Command::new(program);
-    command.arg("serve").arg("--config").arg(config);
+    command.arg("serve").arg("--config").arg(dir.join(config));
     Process::start(command, Some(&dir.join(format!("subgate-{port}.log")))).listening_on(port)
 }
 

@@ -104,9 +104,9 @@ pub(crate) fn check_whole(
         ChecksumHeaders::OfBody => ExpectedDigests::of(payload, headers)?,
         ChecksumHeaders::OfObject => ExpectedDigests::without_checksum_headers(payload, headers)?,
     };
-    let mut check = ContentCheck::new(expected, None);
+    let mut check = ContentCheck::new(expected, None, None);
     check.update(content);
-    check.verify(None)
+    check.verify(None).map(drop)
 }
 
 /// The digests of one body on its way, and what they must be at its end.
@@ -120,11 +120,17 @@ pub(super) struct ContentCheck {
 }
 
 impl ContentCheck {
-    /// Starts the digests that are needed.
-    pub(super) fn new(expected: ExpectedDigests, trailer: Option<ChecksumAlgorithm>) -> Self {
+    /// Starts the digests that are needed: to check what was promised, the trailer that is to come, and
+    /// `added`, with which the content goes on.
+    pub(super) fn new(
+        expected: ExpectedDigests,
+        trailer: Option<ChecksumAlgorithm>,
+        added: Option<ChecksumAlgorithm>,
+    ) -> Self {
         let needed = (expected.sha256.map(|_| ChecksumAlgorithm::Sha256).into_iter())
             .chain(expected.checksums.iter().map(|(algorithm, _)| *algorithm))
-            .chain(trailer);
+            .chain(trailer)
+            .chain(added);
         let mut checksums: Vec<(ChecksumAlgorithm, RunningDigest)> = Vec::new();
         for algorithm in needed {
             if !checksums.iter().any(|(started, _)| *started == algorithm) {
@@ -145,14 +151,13 @@ impl ContentCheck {
         }
     }
 
-    /// Whether the content is what was promised, given the value of the trailer where one came.
-    pub(super) fn verify(self, trailer: Option<&str>) -> Result<()> {
-        let digests: Vec<(ChecksumAlgorithm, Vec<u8>)> =
-            self.checksums.into_iter().map(|(algorithm, running)| (algorithm, running.finish())).collect();
-        let digest_of = |algorithm: ChecksumAlgorithm| {
-            let computed = digests.iter().find(|(computed, _)| *computed == algorithm);
-            computed.map(|(_, digest)| digest.as_slice()).unwrap_or_default()
-        };
+    /// Whether the content is what was promised, given the value of the trailer where one came; gives the
+    /// digests that were computed.
+    pub(super) fn verify(self, trailer: Option<&str>) -> Result<Digests> {
+        let digests = Digests(
+            self.checksums.into_iter().map(|(algorithm, running)| (algorithm, running.finish())).collect(),
+        );
+        let digest_of = |algorithm| digests.of(algorithm).unwrap_or_default();
 
         if let Some(signed) = &self.expected.sha256 {
             let computed = digest_of(ChecksumAlgorithm::Sha256);
@@ -182,7 +187,21 @@ impl ContentCheck {
                 return Err(checksum_mismatch(algorithm));
             }
         }
-        Ok(())
+        Ok(digests)
+    }
+}
+
+/// The digests of content that is what was promised.
+pub(super) struct Digests(Vec<(ChecksumAlgorithm, Vec<u8>)>);
+
+impl Digests {
+    fn of(&self, algorithm: ChecksumAlgorithm) -> Option<&[u8]> {
+        self.0.iter().find(|(computed, _)| *computed == algorithm).map(|(_, digest)| digest.as_slice())
+    }
+
+    /// The value of the header or trailer of that algorithm; none where it was not computed.
+    pub(super) fn value(&self, algorithm: ChecksumAlgorithm) -> Option<String> {
+        self.of(algorithm).map(digest::to_base64)
     }
 }
 
@@ -289,9 +308,10 @@ mod tests {
     #[test]
     fn p6_a_trailer_that_did_not_come_is_a_failed_check() {
         let verify = |trailer| {
-            let mut check = ContentCheck::new(ExpectedDigests::default(), Some(ChecksumAlgorithm::Crc32));
+            let mut check =
+                ContentCheck::new(ExpectedDigests::default(), Some(ChecksumAlgorithm::Crc32), None);
             check.update(b"hello");
-            check.verify(trailer).map_err(|error| error.code)
+            check.verify(trailer).map(drop).map_err(|error| error.code)
         };
         assert_eq!(verify(Some(CRC32_OF_HELLO)), Ok(()));
         assert_eq!(verify(Some(OTHER_CRC32)), Err(Code::BadDigest));

@@ -29,6 +29,7 @@ pub mod digest;
 pub mod failure;
 pub mod form;
 pub(crate) mod late_error;
+pub(crate) mod made;
 pub(crate) mod output;
 pub mod pace;
 pub mod plan;

@@ -19,7 +19,7 @@ const CRLF_BYTES: u64 = 2;
 pub(crate) enum Output {
     /// As it is.
     Plain,
-    /// In `aws-chunked` as `STREAMING-UNSIGNED-PAYLOAD-TRAILER`, with the client's own checksum as trailer.
+    /// In `aws-chunked` as `STREAMING-UNSIGNED-PAYLOAD-TRAILER`, with a checksum of the content as trailer.
     UnsignedTrailer {
         /// The algorithm of that checksum.
         trailer: ChecksumAlgorithm,
@@ -30,6 +30,14 @@ pub(crate) enum Output {
 }
 
 impl Output {
+    /// The checksum that follows the content on its way out.
+    pub(super) fn trailer(self) -> Option<ChecksumAlgorithm> {
+        match self {
+            Self::Plain => None,
+            Self::UnsignedTrailer { trailer, .. } => Some(trailer),
+        }
+    }
+
     /// The length of `decoded_bytes` of content in this form: the `Content-Length` towards the store.
     pub(super) fn outbound_bytes(self, decoded_bytes: u64) -> u64 {
         let (trailer, chunk_bytes) = match self {
@@ -96,7 +104,7 @@ impl OutputEncoder {
         self.pending = content;
     }
 
-    /// All content was fed. The client's verified trailer follows where the form has one.
+    /// All content was fed. The checksum of the verified content follows where the form has one.
     pub(super) fn finish(&mut self, trailer: Option<&str>) {
         if let (Some(chunks), Some(value)) = (&self.chunks, trailer) {
             let close = if chunks.opened { "\r\n" } else { "" };

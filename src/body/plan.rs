@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - A trailer is known by its algorithm, and it is known exactly where the framing has one.
-//! - A body leaves with a trailer only where it arrived with one, and then with the same.
+//! - A body leaves with one trailer at most: the one with which it arrived, or a checksum of this server's
+//!   own where the store would be told of none.
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -97,21 +98,38 @@ pub struct Plan {
     /// The exact length of the content.
     pub(super) decoded_bytes: u64,
     pub(super) expected: ExpectedDigests,
-    /// Content of each chunk towards a store that takes trailers; none: the store is sent plain bodies.
-    trailer_chunk_bytes: Option<u64>,
+    departure: Departure,
+}
+
+/// How a body leaves. A chunk is one of `aws-chunked`, and its size counts content alone.
+#[derive(Debug, Clone, Copy)]
+enum Departure {
+    /// As it is.
+    Plain,
+    /// With the trailer with which it arrived; as it is where it arrived with none.
+    ClientsTrailer { chunk_bytes: u64 },
+    /// With a checksum that is made here.
+    OwnTrailer { algorithm: ChecksumAlgorithm, chunk_bytes: u64 },
 }
 
 impl Plan {
     /// A body that arrives in `framing` with `decoded_bytes` of content and leaves as it is.
     pub fn new(framing: Framing, decoded_bytes: u64, expected: ExpectedDigests) -> Self {
-        Self { framing, decoded_bytes, expected, trailer_chunk_bytes: None }
+        Self { framing, decoded_bytes, expected, departure: Departure::Plain }
     }
 
     /// Where the body arrives with a trailer, it leaves with it as well: in chunks of `chunk_bytes`, at least
     /// 8 KiB. A body without one leaves as it is all the same.
     #[must_use]
     pub fn forward_trailer(self, chunk_bytes: u64) -> Self {
-        Self { trailer_chunk_bytes: Some(chunk_bytes), ..self }
+        Self { departure: Departure::ClientsTrailer { chunk_bytes }, ..self }
+    }
+
+    /// The body leaves with a checksum by `algorithm` that is made here, whether or not it arrived with one:
+    /// in chunks of `chunk_bytes`, at least 8 KiB.
+    #[must_use]
+    pub fn add_trailer(self, algorithm: ChecksumAlgorithm, chunk_bytes: u64) -> Self {
+        Self { departure: Departure::OwnTrailer { algorithm, chunk_bytes }, ..self }
     }
 
     /// The exact length of the content.
@@ -126,9 +144,14 @@ impl Plan {
 
     /// How the body leaves for the store.
     pub(crate) fn output(&self) -> Output {
-        match (self.trailer(), self.trailer_chunk_bytes) {
-            (Some(trailer), Some(chunk_bytes)) => Output::UnsignedTrailer { trailer, chunk_bytes },
-            (None, _) | (_, None) => Output::Plain,
+        match (self.departure, self.trailer()) {
+            (Departure::ClientsTrailer { chunk_bytes }, Some(trailer)) => {
+                Output::UnsignedTrailer { trailer, chunk_bytes }
+            }
+            (Departure::OwnTrailer { algorithm, chunk_bytes }, Some(_) | None) => {
+                Output::UnsignedTrailer { trailer: algorithm, chunk_bytes }
+            }
+            (Departure::ClientsTrailer { .. }, None) | (Departure::Plain, Some(_) | None) => Output::Plain,
         }
     }
 
@@ -180,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_body_with_a_trailer_leaves_with_one() {
+    fn a_body_leaves_with_its_own_trailer_or_with_one_that_is_added() {
         let output =
             |framing| Plan::new(framing, 5, ExpectedDigests::default()).forward_trailer(9000).output();
         assert_eq!(output(Framing::Plain), Output::Plain);
@@ -189,5 +212,14 @@ mod tests {
         let forwarded = Output::UnsignedTrailer { trailer, chunk_bytes: 9000 };
         assert_eq!(output(Framing::Chunked(Mode::UnsignedTrailer(trailer))), forwarded);
         assert_eq!(output(Framing::Chunked(Mode::SignedChunksTrailer(seed(""), trailer))), forwarded);
+        let own = Output::UnsignedTrailer { trailer: ChecksumAlgorithm::Crc32, chunk_bytes: 9000 };
+        for framing in [
+            Framing::Plain,
+            Framing::Chunked(Mode::SignedChunks(seed(""))),
+            Framing::Chunked(Mode::UnsignedTrailer(ChecksumAlgorithm::XxHash3)),
+        ] {
+            let plan = Plan::new(framing, 5, ExpectedDigests::default());
+            assert_eq!(plan.add_trailer(ChecksumAlgorithm::Crc32, 9000).output(), own);
+        }
     }
 }

@@ -57,7 +57,7 @@ enum State {
     /// The body is being read. The frame that completes its content is held until the rest of the body is
     /// verified.
     Reading { check: Box<ContentCheck>, held: Bytes },
-    /// Every check held, and these bytes may go.
+    /// Every check held, and these bytes may go, and then the value of the trailer of the outgoing form.
     Verified { content: Bytes, trailer: Option<String> },
     /// The body will never be completed.
     Failed(Error),
@@ -71,7 +71,7 @@ where
     /// Reads `source` by `plan`, no slower than `pace` allows. Nothing is read yet.
     pub fn new(source: B, plan: Plan, pace: Pace) -> Self {
         let output = plan.output();
-        let check = Box::new(ContentCheck::new(plan.expected, plan.framing.trailer()));
+        let check = Box::new(ContentCheck::new(plan.expected, plan.framing.trailer(), output.trailer()));
         Self {
             source: Some(source),
             input: Bytes::new(),
@@ -200,7 +200,8 @@ where
         };
         match std::mem::replace(&mut self.state, State::Failed(incomplete())) {
             State::Reading { check, held } if self.decoded_bytes == self.declared_bytes => {
-                check.verify(trailer.as_deref())?;
+                let digests = check.verify(trailer.as_deref())?;
+                let trailer = self.output.trailer().and_then(|algorithm| digests.value(algorithm));
                 self.state = State::Verified { content: held, trailer };
                 self.report.set_verified();
                 Ok(())
@@ -209,7 +210,7 @@ where
         }
     }
 
-    /// The value of the client's trailer, once [`Self::poll_content`] has come to its end.
+    /// The value of the trailer with which the body leaves, once [`Self::poll_content`] has come to its end.
     pub(super) fn trailer(&self) -> Option<&str> {
         match &self.state {
             State::Verified { trailer, .. } => trailer.as_deref(),

@@ -17,6 +17,7 @@ use super::{
     node::{Block, BlockHash, ExpectedGenesis},
     scale::NEURONS_MAX,
 };
+use crate::file_access::check_writers;
 
 /// 4096 neurons are 700 KB.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -125,6 +126,8 @@ pub(crate) fn load(
 ) -> Result<Snapshot, SnapshotFileError> {
     let unreadable = |source| SnapshotFileError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    check_writers(&metadata).map_err(|what| content(path, what))?;
     let mut text = String::new();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
     parse(&text, netuid, expected, now).map_err(|what| content(path, what))
@@ -178,6 +181,8 @@ fn checksum(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
     use super::*;
 
     const GENESIS: BlockHash = BlockHash([9; 32]);
@@ -224,6 +229,10 @@ mod tests {
         assert!(error(14, ExpectedGenesis::Any, 1500).contains("of subnet 13"));
         assert!(error(13, ExpectedGenesis::Hash(BlockHash([1; 32])), 1500).contains("genesis 0x0909"));
         assert!(error(13, ExpectedGenesis::Any, 900).contains("future"));
+        let mode = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        mode(0o664);
+        assert!(error(13, ExpectedGenesis::Any, 1500).contains("chmod go-w"));
+        mode(0o644);
         let text = std::fs::read_to_string(&path).unwrap();
         for damaged in ["", "x", text.split_at(text.len() / 2).0, &text.replace("true", "false")] {
             std::fs::write(&path, damaged).unwrap();

@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use serde::Deserialize;
 
 use super::{AccountId, Neuron, Snapshot, unix_seconds};
+use crate::file_access::check_writers;
 
 /// A registry of 65,536 identities is about 15 MB; nothing honest is larger than this.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -205,7 +206,9 @@ fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFileE
     let content = |what: String| RegistryFileError::Content { path: path.to_owned(), what };
     let file = File::open(path).map_err(unreadable)?;
     // The stamp is taken before the content: a change in between shows at the next look.
-    let stamp = Stamp::of(&file.metadata().map_err(unreadable)?, now);
+    let metadata = file.metadata().map_err(unreadable)?;
+    check_writers(&metadata).map_err(content)?;
+    let stamp = Stamp::of(&metadata, now);
     let mut text = String::new();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
     parse(&text, unix_seconds(now)).map(|snapshot| (snapshot, stamp)).map_err(content)
@@ -223,6 +226,15 @@ fn parse(text: &str, taken_at: u64) -> Result<Snapshot, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file keeps the mode of its first writing, whatever the umask is.
+    fn write(path: &Path, text: impl AsRef<[u8]>) {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(0o644).open(path).unwrap();
+        file.set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::io::Write::write_all(&mut file, text.as_ref()).unwrap();
+    }
 
     fn ss58(id: u8) -> String {
         AccountId::from_bytes([id; 32]).unwrap().to_ss58()
@@ -244,15 +256,15 @@ mod tests {
     fn p38_an_edit_counts_at_the_next_look() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("registry.json");
-        std::fs::write(&path, registry(&[1, 2])).unwrap();
+        write(&path, registry(&[1, 2]));
         let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
         assert!(knows(&file, 1) && knows(&file, 2));
         // Same size, within the same tick of the file system's clock.
-        std::fs::write(&path, registry(&[1, 3])).unwrap();
+        write(&path, registry(&[1, 3]));
         assert!(knows(&file, 3) && !knows(&file, 2));
         std::thread::sleep(STAMP_GRAIN * 2);
         assert!(knows(&file, 3));
-        std::fs::write(&path, registry(&[2])).unwrap();
+        write(&path, registry(&[2]));
         assert!(knows(&file, 2) && !knows(&file, 1));
     }
 
@@ -260,16 +272,16 @@ mod tests {
     fn p38_a_invalid_file_keeps_the_last_snapshot_and_its_age() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("registry.json");
-        std::fs::write(&path, registry(&[1])).unwrap();
+        write(&path, registry(&[1]));
         let start = SystemTime::now();
         let file = RegistryFile::open(&path, start).unwrap();
-        std::fs::write(&path, "{").unwrap();
+        write(&path, "{");
         let later = file.snapshot(start + Duration::from_secs(100));
         assert!(knows(&file, 1));
         assert_eq!(later.age_seconds(unix_seconds(start) + 100), 100);
         std::fs::remove_file(&path).unwrap();
         assert!(knows(&file, 1));
-        std::fs::write(&path, registry(&[2])).unwrap();
+        write(&path, registry(&[2]));
         assert!(knows(&file, 2) && !knows(&file, 1));
     }
 
@@ -277,16 +289,16 @@ mod tests {
     fn p38_a_invalid_file_is_parsed_once_for_each_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("registry.json");
-        std::fs::write(&path, registry(&[1])).unwrap();
+        write(&path, registry(&[1]));
         let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
-        std::fs::write(&path, "{").unwrap();
+        write(&path, "{");
         std::thread::sleep(STAMP_GRAIN * 2);
         let now = SystemTime::now();
         assert!(file.refresh(now).is_err());
         // Had it been parsed again, it would be an error again.
         assert!(file.refresh(now).is_ok());
         assert!(file.snapshot(now + Duration::from_secs(100)).age_seconds(unix_seconds(now) + 100) >= 100);
-        std::fs::write(&path, registry(&[2])).unwrap();
+        write(&path, registry(&[2]));
         assert!(knows(&file, 2) && !knows(&file, 1));
     }
 
@@ -294,7 +306,7 @@ mod tests {
     fn an_unchanged_file_stays_fresh() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("registry.json");
-        std::fs::write(&path, registry(&[1])).unwrap();
+        write(&path, registry(&[1]));
         std::thread::sleep(STAMP_GRAIN * 2);
         let start = SystemTime::now();
         let file = RegistryFile::open(&path, start).unwrap();
@@ -315,5 +327,18 @@ mod tests {
             let error = parse(text, 0).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn p65_a_registry_that_others_can_write_leaves_the_last_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.json");
+        write(&path, registry(&[1]));
+        let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
+        write(&path, registry(&[2]));
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        assert!(knows(&file, 1) && !knows(&file, 2));
+        let error = RegistryFile::open(&path, SystemTime::now()).err().unwrap().to_string();
+        assert!(error.ends_with("can be written by its group or by others; chmod go-w it"), "{error}");
     }
 }

@@ -60,6 +60,14 @@ impl Registry {
         }
     }
 
+    /// Whether there has been a reading, by this process or by an earlier one that stored it.
+    pub(crate) fn has_reading(&self, now: SystemTime) -> bool {
+        match self {
+            Self::File(_) => true,
+            Self::Subtensor(_) => self.snapshot(now).origin.is_some(),
+        }
+    }
+
     /// How often each result of a refresh has occurred, by name.
     pub(crate) fn counters(&self) -> BTreeMap<&'static str, u64> {
         match self {

@@ -83,6 +83,8 @@ impl Neuron {
 pub enum Role {
     /// Registered, and not a validator by the rule.
     Miner,
+    /// Registered, with a permit and a stake that is not known: a miner or a validator, and nobody can say.
+    Undecided,
     /// Registered, with a permit and enough stake.
     Validator,
 }
@@ -92,6 +94,7 @@ impl Role {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Miner => "miner",
+            Self::Undecided => "undecided",
             Self::Validator => "validator",
         }
     }
@@ -160,7 +163,16 @@ impl ValidatorRule {
     pub fn role(&self, neuron: &Neuron) -> Role {
         match self.refuses(neuron) {
             None => Role::Validator,
-            Some(_) => Role::Miner,
+            // Without a permit it may be any miner of a rule that asks for none.
+            Some(NotValidator::StakeUnknown) if neuron.validator_permit => Role::Undecided,
+            Some(
+                NotValidator::Denied
+                | NotValidator::NotAllowed
+                | NotValidator::NoPermit
+                | NotValidator::Stake
+                | NotValidator::StakeUnknown
+                | NotValidator::Another,
+            ) => Role::Miner,
         }
     }
 
@@ -317,7 +329,10 @@ mod tests {
         assert_eq!(rule.role(&neuron(1, true, 10_000.0)), Role::Validator);
         assert_eq!(rule.role(&neuron(1, true, 9_999.9)), Role::Miner);
         assert_eq!(rule.role(&neuron(1, false, 1e9)), Role::Miner);
-        assert_eq!(rule.role(&neuron(1, true, f64::NAN)), Role::Miner);
+        assert_eq!(rule.role(&neuron(1, true, f64::NAN)), Role::Undecided);
+        assert_eq!(rule.role(&neuron(1, false, f64::NAN)), Role::Miner);
+        let without_permit = ValidatorRule { permit: false, ..rule };
+        assert_eq!(without_permit.role(&neuron(1, false, f64::NAN)), Role::Miner);
     }
 
     #[test]

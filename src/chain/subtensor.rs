@@ -18,9 +18,10 @@ use super::{
     Snapshot, ValidatorRule, disk,
     judge::{self, HeldCollapse, InvalidReading},
     node::{Block, ExpectedGenesis, Node, ReadError, with_jitter},
-    rpc::{self, ChainEndpoint, Client, RpcError},
+    rpc::{ChainEndpoint, Client, RpcError},
     unix_seconds,
 };
+use crate::tls::{self, TlsError};
 
 /// With other endpoints at hand, one whose head stands still for so long is left for the next. Blocks come
 /// every 12 s.
@@ -56,6 +57,8 @@ pub struct SubtensorSettings {
     pub netuid: u16,
     /// The chain that is expected.
     pub genesis: ExpectedGenesis,
+    /// Further certificate authorities of the nodes' TLS, as PEM.
+    pub ca_file: Option<PathBuf>,
     /// Seconds between two refreshes.
     pub refresh_seconds: u64,
     /// File in which the snapshot is kept, if any.
@@ -115,7 +118,7 @@ impl Drop for ChainWatcher {
 impl ChainWatcher {
     /// Takes the snapshot from disk and begins to renew it. Without one that is recent enough, waits a little
     /// for the chain.
-    pub async fn start(settings: SubtensorSettings) -> Result<Self, rustls::Error> {
+    pub async fn start(settings: SubtensorSettings) -> Result<Self, TlsError> {
         let now = unix_seconds(SystemTime::now());
         let stale_seconds_max = settings.stale_seconds_max;
         let snapshot = settings.snapshot_file.as_deref().and_then(|path| {
@@ -176,28 +179,63 @@ impl ChainWatcher {
     }
 }
 
+/// How much a reading is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// The snapshot still decides.
+    Usual,
+    /// It is too old: nothing is decided until there is another one.
+    Urgent,
+}
+
+/// The rest of an endpoint that failed.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    since: Instant,
+    /// By how often it failed.
+    by_failures: Duration,
+    /// As long as it asked for itself.
+    asked_for: Duration,
+}
+
+impl Rest {
+    /// Its end. What decides nothing any more is asked for at each refresh, however often it failed; what an
+    /// endpoint asks for itself is kept in any case, for it would only take longer otherwise.
+    fn end(&self, need: Need, refresh: Duration) -> Instant {
+        let by_failures = match need {
+            Need::Usual => self.by_failures,
+            Need::Urgent => self.by_failures.min(refresh),
+        };
+        self.since + by_failures.max(self.asked_for)
+    }
+}
+
 /// An endpoint and how it has behaved lately.
 struct TrackedEndpoint {
     node: Node,
     failures: u32,
-    rests_until: Option<Instant>,
+    rest: Option<Rest>,
 }
 
 impl TrackedEndpoint {
     fn failed(&mut self, retry_after: Option<Duration>) {
-        let rest = (REST_FIRST * 2_u32.saturating_pow(self.failures.min(8))).min(REST_MAX);
-        let rest = rest.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
+        let by_failures = (REST_FIRST * 2_u32.saturating_pow(self.failures.min(8))).min(REST_MAX);
+        let asked_for = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
         self.failures = self.failures.saturating_add(1);
-        self.rests_until = Some(Instant::now() + with_jitter(rest));
+        self.rest = Some(Rest {
+            since: Instant::now(),
+            by_failures: with_jitter(by_failures),
+            asked_for: with_jitter(asked_for),
+        });
     }
 
     fn behaved(&mut self) {
         self.failures = 0;
-        self.rests_until = None;
+        self.rest = None;
     }
 
-    fn rests(&self) -> bool {
-        self.rests_until.is_some_and(|until| until > Instant::now())
+    fn rests(&self, need: Need, refresh: Duration) -> bool {
+        self.rest.is_some_and(|rest| rest.end(need, refresh) > Instant::now())
     }
 }
 
@@ -213,8 +251,8 @@ struct Refresher {
 }
 
 impl Refresher {
-    fn new(settings: SubtensorSettings, shared: Arc<Shared>) -> Result<Self, rustls::Error> {
-        let tls = rpc::tls()?;
+    fn new(settings: SubtensorSettings, shared: Arc<Shared>) -> Result<Self, TlsError> {
+        let tls = Arc::new(tls::client_config(settings.ca_file.as_deref())?);
         let tracked = |endpoint: &ChainEndpoint| TrackedEndpoint {
             node: Node::new(
                 Client::new(endpoint.clone(), Arc::clone(&tls)),
@@ -222,7 +260,7 @@ impl Refresher {
                 settings.genesis,
             ),
             failures: 0,
-            rests_until: None,
+            rest: None,
         };
         let endpoints = settings.endpoints.iter().map(tracked).collect();
         Ok(Self { endpoints, settings, shared, first: 0, held: None, moved: Instant::now() })
@@ -243,22 +281,45 @@ impl Refresher {
         }
     }
 
+    fn refresh_time(&self) -> Duration {
+        Duration::from_secs(self.settings.refresh_seconds)
+    }
+
+    /// For how long the snapshot still decides; none where it is too old.
+    fn freshness(&self) -> Option<Duration> {
+        let age_seconds = self.shared.snapshot.load().age_seconds(unix_seconds(SystemTime::now()));
+        self.settings.stale_seconds_max.checked_sub(age_seconds).map(Duration::from_secs)
+    }
+
+    fn need(&self) -> Need {
+        match self.freshness() {
+            Some(_) => Need::Usual,
+            None => Need::Urgent,
+        }
+    }
+
     fn pause(&self, refreshed: Refreshed) -> Duration {
-        let refresh = Duration::from_secs(self.settings.refresh_seconds);
-        if refreshed != Refreshed::Failed {
-            return with_jitter(refresh);
+        let refresh = self.refresh_time();
+        match refreshed {
+            Refreshed::Taken | Refreshed::Unchanged | Refreshed::Held => return with_jitter(refresh),
+            Refreshed::Failed => {}
         }
         // As soon as the first endpoint has rested; they rest with jitter.
         let now = Instant::now();
-        let rests = self.endpoints.iter().filter_map(|endpoint| endpoint.rests_until);
-        rests.map(|until| until.saturating_duration_since(now)).min().unwrap_or(refresh).max(REST_FIRST / 4)
+        let need = self.need();
+        let rests = self.endpoints.iter().filter_map(|endpoint| endpoint.rest);
+        let ends = rests.map(|rest| rest.end(need, refresh).saturating_duration_since(now));
+        let pause = ends.min().unwrap_or(refresh).max(REST_FIRST / 4);
+        // The snapshot may become too old in the meantime, and the rests shorter.
+        self.freshness().map_or(pause, |left| pause.min(left + refresh))
     }
 
     async fn refresh(&mut self) -> Refreshed {
         let (count, first) = (self.endpoints.len(), self.first);
+        let (need, refresh) = (self.need(), self.refresh_time());
         let mut refreshed = Refreshed::Failed;
         for place in (0..count).map(|step| (first + step) % count) {
-            if self.endpoints.get(place).is_none_or(TrackedEndpoint::rests) {
+            if self.endpoints.get(place).is_none_or(|endpoint| endpoint.rests(need, refresh)) {
                 continue;
             }
             match self.refresh_from(place).await {
@@ -381,7 +442,8 @@ impl Refresher {
             if attempt > 0 {
                 tokio::time::sleep(with_jitter(WITNESS_WAIT)).await;
             }
-            let endpoint = self.endpoints.get_mut(place).filter(|endpoint| !endpoint.rests())?;
+            let (need, refresh) = (self.need(), self.refresh_time());
+            let endpoint = self.endpoints.get_mut(place).filter(|endpoint| !endpoint.rests(need, refresh))?;
             let read = tokio::time::timeout(READ_TIME_MAX, endpoint.node.read_at(block)).await;
             match read.unwrap_or(Err(ReadError::Rpc(RpcError::Silent))) {
                 Ok(neurons) => return judge::neurons(&neurons, last, last.taken_at).ok(),
@@ -436,7 +498,8 @@ impl Refresher {
 
 /// One reading for a person: the first endpoint that gives one, or what each of them said.
 pub async fn read_once(settings: &SubtensorSettings) -> Result<Snapshot, Vec<String>> {
-    let tls = rpc::tls().map_err(|error| vec![error.to_string()])?;
+    let tls = tls::client_config(settings.ca_file.as_deref());
+    let tls = Arc::new(tls.map_err(|error| vec![format!("chain.ca_file: {error}")])?);
     let mut errors = Vec::new();
     for endpoint in &settings.endpoints {
         let client = Client::new(endpoint.clone(), Arc::clone(&tls));
@@ -458,4 +521,32 @@ pub async fn read_once(settings: &SubtensorSettings) -> Result<Snapshot, Vec<Str
 
 fn with_advice(error: &dyn std::fmt::Display, advice: &str) -> String {
     format!("{error}; {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p38_what_is_too_old_is_asked_for_at_each_refresh_but_a_throttle_is_kept() {
+        let since = Instant::now();
+        let seconds = Duration::from_secs;
+        let rest = |by_failures, asked_for| Rest {
+            since,
+            by_failures: seconds(by_failures),
+            asked_for: seconds(asked_for),
+        };
+        for (rest, need, waits) in [
+            (rest(60, 0), Need::Usual, 60),
+            (rest(60, 0), Need::Urgent, 24),
+            (rest(2, 0), Need::Usual, 2),
+            (rest(2, 0), Need::Urgent, 2),
+            (rest(60, 30), Need::Usual, 60),
+            (rest(60, 30), Need::Urgent, 30),
+            (rest(2, 300), Need::Usual, 300),
+            (rest(2, 300), Need::Urgent, 300),
+        ] {
+            assert_eq!(rest.end(need, seconds(24)), since + seconds(waits), "{rest:?} {need:?}");
+        }
+    }
 }

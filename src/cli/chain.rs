@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{client_options::parse_address, exit::CommandError, runtime, serve, terminal};
 use crate::{
     chain::{
-        AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, Neuron, RegistryFile, Snapshot,
+        AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, Neuron, RegistryFile, Role, Snapshot,
         SubtensorSettings, ValidatorRule, read_once, stored_snapshot,
     },
     config::{self, ChainSource},
@@ -212,7 +212,11 @@ fn why(neuron: &Neuron, rule: &ValidatorRule) -> String {
                 false => neuron.stake.to_string(),
             };
             let why = refusal.as_str();
-            format!("a miner, not a validator: {why} (stake {stake}, required {})", rule.stake_min)
+            let role = match rule.role(neuron) {
+                Role::Undecided => "a miner or a validator, which nobody can say",
+                Role::Miner | Role::Validator => "a miner, not a validator",
+            };
+            format!("{role}: {why} (stake {stake}, required {})", rule.stake_min)
         }
     }
 }
@@ -299,6 +303,7 @@ fn settings_of(options: &ChainOptions) -> Result<SubtensorSettings, CommandError
         endpoints: texts.iter().map(endpoint).collect::<Result<_, _>>()?,
         netuid,
         genesis,
+        ca_file: None,
         refresh_seconds: 24,
         snapshot_file: None,
         quorum: 1,

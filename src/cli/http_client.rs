@@ -1,6 +1,6 @@
 //! The HTTP client of the commands that call a Subgate server: pooled connections, TLS, no redirects. \[IO\]
 
-use std::{fmt::Display, path::Path, sync::Arc};
+use std::path::Path;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,12 +9,9 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
 
 use super::exit::CommandError;
+use crate::tls::{self, TlsError};
 
 /// A client over TLS or plain HTTP/1.1. Which URLs it may call is checked by
 /// [`super::server_url::ServerUrl`].
@@ -22,30 +19,12 @@ pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A client that trusts the system's certificates and those of `ca_file`, a PEM file.
 pub(crate) fn new(ca_file: Option<&Path>) -> Result<HttpClient, CommandError> {
-    let tls = tls_config(ca_file)?;
+    let tls = tls::client_config(ca_file).map_err(|error| match error {
+        TlsError::CaFile { .. } => CommandError::no_input(format!("--ca-file (AWS_CA_BUNDLE) {error}")),
+        TlsError::Provider(error) => CommandError::software(format!("TLS: {error}")),
+    })?;
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     Ok(Client::builder(TokioExecutor::new()).build(connector))
-}
-
-fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, CommandError> {
-    let mut roots = RootCertStore::empty();
-    // A certificate of the system that cannot be read is left out; one of --ca-file is an error.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let unusable = |reason: &dyn Display| {
-            CommandError::no_input(format!("--ca-file (AWS_CA_BUNDLE) {}: {reason}", path.display()))
-        };
-        let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
-            .map_err(|error| unusable(&format_args!("PEM certificates are expected: {error}")))?;
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(unusable(&"the file contains no certificate"));
-        }
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| CommandError::software(format!("TLS: {error}")))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The innermost cause of an error: "connection refused" rather than "client error (Connect)".

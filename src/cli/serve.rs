@@ -36,7 +36,8 @@ pub(crate) struct ServeOptions {
 Examples:
   subgate check --config proxy.toml
 
-Each fault is one line with the name of the setting and what it should be. Nothing is started.")]
+Each fault is one line with the name of the setting and what it should be. A warning is no fault and leaves
+the exit code at 0. Nothing is started.")]
 pub(crate) struct CheckOptions {
     /// The configuration file
     #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
@@ -46,6 +47,9 @@ pub(crate) struct CheckOptions {
 /// Runs `subgate serve` until a signal stops it.
 pub(crate) fn serve(options: &ServeOptions) -> Result<(), CommandError> {
     let config = load(&options.config)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     runtime::multi_thread()?.block_on(async {
         let server = bind(config).await?;
         tracing::info!(address = %server.address(), "accepting connections");
@@ -56,7 +60,9 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), CommandError> {
 
 /// Runs `subgate check`.
 pub(crate) fn check(options: &CheckOptions) -> Result<(), CommandError> {
-    load(&options.config)?;
+    for warning in load(&options.config)?.warnings() {
+        terminal::print_remark(format_args!("warning: {warning}"));
+    }
     terminal::print_line(format_args!("{}: no faults", options.config.display()));
     Ok(())
 }

@@ -3,9 +3,12 @@
 use std::{collections::HashSet, path::PathBuf};
 
 use super::section::Section;
-use crate::chain::{
-    AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, FINNEY_GENESIS, SubtensorSettings,
-    ValidatorRule,
+use crate::{
+    chain::{
+        AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, FINNEY_GENESIS, SubtensorSettings,
+        ValidatorRule,
+    },
+    file_access::check_writers,
 };
 
 /// Who is registered, and who of them is a validator.
@@ -50,6 +53,11 @@ impl Chain {
         let source =
             section.word("source", &[("file", Source::File), ("subtensor", Source::Subtensor)], Source::File);
         let file = section.path("file", "the path of a registry file");
+        // One that is not there yet is the start's to tell.
+        let metadata = file.as_deref().filter(|_| source == Source::File).map(std::fs::metadata);
+        if let Some(Err(what)) = metadata.and_then(Result::ok).map(|metadata| check_writers(&metadata)) {
+            section.error("file", what);
+        }
         if source == Source::File && file.is_none() {
             section.error(
                 "file",
@@ -111,6 +119,7 @@ fn read_subtensor(
     let genesis = section
         .parsed("genesis", expected, |text| text.parse().ok())
         .unwrap_or(ExpectedGenesis::Hash(FINNEY_GENESIS));
+    let ca_file = section.path("ca_file", "the path of a PEM file");
     let refresh_seconds = section.number("refresh_seconds", 24, 1..=300);
     let snapshot_file = section.path("snapshot_file", "the path of a file that may be written");
     let snapshot_file = snapshot_file.unwrap_or_else(|| section.resolve("chain-snapshot.json"));
@@ -132,6 +141,7 @@ fn read_subtensor(
         endpoints,
         netuid: netuid.unwrap_or_default(),
         genesis,
+        ca_file,
         refresh_seconds,
         snapshot_file: Some(snapshot_file),
         quorum,

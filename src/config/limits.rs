@@ -5,8 +5,15 @@ use std::{fmt, num::NonZeroU32};
 use super::{
     section::{Bound, Section},
     shared_limits::SharedLimits,
+    small_files::SmallFiles,
 };
-use crate::chain::{AccountId, Role};
+use crate::{
+    chain::{AccountId, Role},
+    file_access::SecretReaders,
+};
+
+/// S3's own bound on a single object: 5 TiB. On a single PUT it is 5 GiB.
+pub(super) const OBJECT_BYTES: u64 = 5 << 40;
 
 /// What bounds every request and every party.
 #[derive(Debug, Clone)]
@@ -30,12 +37,14 @@ pub struct Limits {
 }
 
 /// Sizes of objects and paces of bodies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyBounds {
     /// Smallest size of an object in bytes.
     pub object_bytes_min: u64,
     /// Largest size of an object in bytes.
     pub object_bytes_max: u64,
+    /// Files with a smallest size of their own.
+    pub small_files: SmallFiles,
     /// Seconds after which a body that brings nothing is cut off.
     pub body_idle_seconds: u64,
     /// A body slower than this, on average, is cut off; 0 for no bound.
@@ -117,7 +126,7 @@ impl Override {
     /// The bounds in that role.
     pub fn of(&self, role: Role) -> &PartyLimits {
         match role {
-            Role::Miner => &self.miner,
+            Role::Miner | Role::Undecided => &self.miner,
             Role::Validator => &self.validator,
         }
     }
@@ -274,7 +283,7 @@ fn read_bound(
 }
 
 impl Limits {
-    pub(super) fn read(mut section: Section) -> Self {
+    pub(super) fn read(mut section: Section, readers: SecretReaders) -> Self {
         let bodies = BodyBounds::read(&mut section);
         let words = [("hotkey", PrincipalKey::Hotkey), ("coldkey", PrincipalKey::Coldkey)];
         let principal = section.word("principal", &words, PrincipalKey::Hotkey);
@@ -302,7 +311,7 @@ impl Limits {
         }
         let is_shared = section.rest_has("shared");
         let shared = section.section("shared");
-        let shared = is_shared.then(|| SharedLimits::read(shared)).flatten();
+        let shared = is_shared.then(|| SharedLimits::read(shared, readers)).flatten();
         section.finish();
         Self { bodies, principal, address, miner, validator, server, overrides, shared }
     }
@@ -310,11 +319,11 @@ impl Limits {
 
 impl BodyBounds {
     fn read(section: &mut Section) -> Self {
-        /// S3's own bound on a single object is 5 TiB; on a single PUT 5 GiB.
-        const OBJECT_BYTES: u64 = 5 << 40;
+        let object_bytes_min = section.number("object_bytes_min", 1024, 0..=OBJECT_BYTES);
         let bounds = Self {
-            object_bytes_min: section.number("object_bytes_min", 1024, 0..=OBJECT_BYTES),
+            object_bytes_min,
             object_bytes_max: section.number("object_bytes_max", 5 << 30, 1..=OBJECT_BYTES),
+            small_files: SmallFiles::read(section.section("small_files"), object_bytes_min),
             body_idle_seconds: section.number("body_idle_seconds", 30, 1..=3600),
             body_bytes_per_second_min: section.number("body_bytes_per_second_min", 1024, 0..=1 << 40),
         };
@@ -322,6 +331,22 @@ impl BodyBounds {
             section.error("object_bytes_min", "is above limits.object_bytes_max");
         }
         bounds
+    }
+
+    /// The smallest size in bytes of the object under `key`.
+    pub fn object_bytes_min_of(&self, key: &str) -> u64 {
+        match self.small_files.names.iter().any(|name| name.is_of(key)) {
+            true => self.small_files.object_bytes_min,
+            false => self.object_bytes_min,
+        }
+    }
+
+    /// The smallest size in bytes that any object may have.
+    pub fn object_bytes_min_of_all(&self) -> u64 {
+        match self.small_files.names.is_empty() {
+            true => self.object_bytes_min,
+            false => self.object_bytes_min.min(self.small_files.object_bytes_min),
+        }
     }
 }
 

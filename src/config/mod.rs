@@ -8,10 +8,12 @@ mod secrets;
 mod section;
 mod server;
 mod shared_limits;
+mod small_files;
 mod store;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub use crate::file_access::SecretReaders;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use endpoints::Endpoints;
 pub use limits::{AddressLimits, BodyBounds, Limits, Override, PartyLimits, PrincipalKey, RateLimit};
@@ -20,12 +22,16 @@ pub use section::ConfigErrors;
 use section::Section;
 pub use server::{Edge, Server};
 pub use shared_limits::{OnOutage, Share, SharedAddress, SharedLimits};
-pub use store::{CredentialSource, Store, StoreAddressing, StoreChecks, Trailers};
+pub use small_files::{FileName, SmallFiles};
+pub use store::{
+    BrokenUploads, CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers,
+};
 
 use crate::{
     chain::AccountId,
     endpoint::Endpoint,
-    policy::{Policy, RoleRights, Template, Values},
+    file_access::check_writers,
+    policy::{FolderMarkers, Policy, RoleRights, Template, Values},
     secret::Secret,
 };
 
@@ -77,8 +83,10 @@ pub struct SessionSettings {
 impl Config {
     /// Reads and checks a file, the key files it names included.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigErrors(vec![format!("{}: cannot be read: {error}", path.display())]))?;
+        let fault = |what: String| ConfigErrors(vec![format!("{}: {what}", path.display())]);
+        let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        check_writers(&std::fs::metadata(path).map_err(unreadable)?).map_err(fault)?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
     }
 
@@ -88,12 +96,13 @@ impl Config {
             text.parse().map_err(|error: toml::de::Error| ConfigErrors(vec![syntax_error(text, &error)]))?;
         let mut root = Section::root(table, base);
         let server = Server::read(root.section("server"));
+        let readers = server.as_ref().map_or(SecretReaders::Owner, |server| server.secret_readers);
         let bucket = Bucket::read(root.section("bucket"));
-        let store = Store::read(root.section("store"), &bucket);
-        let session = SessionSettings::read(root.section("session"));
+        let store = Store::read(root.section("store"), &bucket, readers);
+        let session = SessionSettings::read(root.section("session"), readers);
         let chain = Chain::read(root.section("chain"));
         let policy = read_policy(root.section("policy"));
-        let limits = Limits::read(root.section("limits"));
+        let limits = Limits::read(root.section("limits"), readers);
         let endpoints = Endpoints::read(root.section("endpoints"));
         let errors = root.errors();
         match (server, store, chain, policy) {
@@ -102,6 +111,20 @@ impl Config {
             }
             _ => Err(errors),
         }
+    }
+
+    /// What is no fault and should be changed all the same: each names its setting, and says what to do.
+    pub fn warnings(&self) -> Vec<String> {
+        let open = |template: &Template| {
+            let variable = template.open_variable_above()?;
+            Some(format!(
+                "policy.folders: {:?} has the open variable {{{variable}}} above the identity, so one miner \
+                 can make so many of these directories that validators' lists of miners stay incomplete; put \
+                 {{{variable}}} below {{hotkey}} or {{coldkey}}, or give it a list of values",
+                template.as_str()
+            ))
+        };
+        self.policy.templates().iter().filter_map(open).collect()
     }
 }
 
@@ -147,11 +170,12 @@ fn is_label(text: &str) -> bool {
 }
 
 impl SessionSettings {
-    fn read(mut section: Section) -> Self {
+    fn read(mut section: Section, readers: SecretReaders) -> Self {
         let issue_with: String = section.required("issue_with", "the id of one of the session.keys");
         let sections = section.sections("keys");
         let given = sections.len();
-        let keys: Vec<_> = sections.into_iter().filter_map(SessionKey::read).collect();
+        let keys: Vec<_> =
+            sections.into_iter().filter_map(|section| SessionKey::read(section, readers)).collect();
         if given == 0 {
             section.error(
                 "keys",
@@ -226,8 +250,10 @@ fn read_policy(mut section: Section) -> Option<Policy> {
     if folders.is_empty() {
         section.error("folders", format_args!("[] is not {expected}"));
     }
+    let words = [("answer", FolderMarkers::Answer), ("store", FolderMarkers::Store)];
+    let folder_markers = section.word("folder_markers", &words, FolderMarkers::default());
     section.finish();
-    Some(Policy::new(templates, rights))
+    Some(Policy::new(templates, rights).with_folder_markers(folder_markers))
 }
 
 /// Names with a list of values, or with `{ pattern = "…" }`.

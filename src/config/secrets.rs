@@ -1,9 +1,12 @@
 //! Session keys, from files or the environment.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::path::Path;
 
 use super::{hex_secret, section::Section};
-use crate::secret::Secret;
+use crate::{
+    file_access::{SecretReaders, check_secret},
+    secret::Secret,
+};
 
 /// A session key of less than this could be guessed.
 const KEY_BYTES_MIN: usize = 32;
@@ -20,7 +23,7 @@ pub struct SessionKey {
 }
 
 impl SessionKey {
-    pub(super) fn read(mut section: Section) -> Option<Self> {
+    pub(super) fn read(mut section: Section, readers: SecretReaders) -> Option<Self> {
         let id: String = section.required("id", "1 to 32 letters, digits, dots, hyphens and underscores");
         let fine = (1..=32).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
@@ -33,7 +36,7 @@ impl SessionKey {
         let file = section.path("file", "the path of a file with 64 or more hex characters");
         let variable: Option<String> = section.optional("env", "the name of an environment variable");
         let secret = match (file, variable) {
-            (Some(path), None) => read_file(&path).map_err(|what| section.error("file", what)).ok(),
+            (Some(path), None) => read_file(&path, readers).map_err(|what| section.error("file", what)).ok(),
             (None, Some(name)) => read_variable(&name).map_err(|what| section.error("env", what)).ok(),
             _ => {
                 section.error("file", "either file or env must say where the key is, and not both");
@@ -58,17 +61,15 @@ impl SessionKey {
 }
 
 /// The text of a file that nobody else can read.
-pub(super) fn read_private_file(path: &Path) -> Result<String, String> {
+pub(super) fn read_private_file(path: &Path, readers: SecretReaders) -> Result<String, String> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(format!("{shown} can be read by others; chmod 600 it"));
-    }
+    check_secret(&metadata, readers).map_err(|what| format!("{shown} {what}"))?;
     std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))
 }
 
-fn read_file(path: &Path) -> Result<Secret, String> {
-    let text = read_private_file(path)?;
+fn read_file(path: &Path, readers: SecretReaders) -> Result<Secret, String> {
+    let text = read_private_file(path, readers)?;
     let shown = path.display();
     hex_secret(&text, KEY_BYTES_MIN)
         .ok_or_else(|| format!("{shown} does not hold 64 or more hex characters (openssl rand -hex 32)"))

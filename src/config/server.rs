@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::section::Section;
+use crate::file_access::SecretReaders;
 
 /// Listeners and connections.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Server {
     pub cors_origins: Vec<String>,
     /// Trusted proxies in front of this server.
     pub edge: Edge,
+    /// Who may read the files of secrets that the configuration names.
+    pub secret_readers: SecretReaders,
     /// Most connections at one time.
     pub connections_max: usize,
     /// Seconds within which a request's head must have arrived.
@@ -106,6 +109,10 @@ impl Server {
             edge.or("accept_encodings", Vec::new(), "a list such as [\"identity\", \"gzip\"]");
         let rewrites_host = edge.or("rewrites_host", false, "true or false");
         edge.finish();
+        let secret_readers = match section.or("group_reads_secrets", false, "true or false") {
+            true => SecretReaders::OwnerAndGroup,
+            false => SecretReaders::Owner,
+        };
         let connections_max = section.number("connections_max", 4096, 1..=1_000_000);
         let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
         let write_idle_seconds = section.number("write_idle_seconds", 60, 1..=3600);
@@ -117,6 +124,7 @@ impl Server {
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             cors_origins,
             edge: Edge { networks: parsed, accept_encodings, rewrites_host },
+            secret_readers,
             connections_max: usize::try_from(connections_max).ok()?,
             head_seconds_max,
             write_idle_seconds,

@@ -5,7 +5,7 @@ use std::{num::NonZeroU16, path::PathBuf};
 use http::Uri;
 
 use super::{secrets::read_private_file, section::Section};
-use crate::secret::SecretText;
+use crate::{file_access::SecretReaders, secret::SecretText};
 
 /// Where replicas count together, and what holds while nothing answers there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ const URL_EXPECTED: &str =
 
 impl SharedLimits {
     /// Reads the section; none where there was none, or where it has faults.
-    pub(super) fn read(mut section: Section) -> Option<Self> {
+    pub(super) fn read(mut section: Section, readers: SecretReaders) -> Option<Self> {
         if !section.rest_has("url") {
             section.error("url", format_args!("is missing; it must be {URL_EXPECTED}"));
         }
@@ -91,7 +91,7 @@ impl SharedLimits {
         let url = section.optional::<String>("url", URL_EXPECTED);
         let address = url.and_then(|url| parse(&url).map_err(|what| section.error("url", what)).ok());
         let username: Option<String> = section.optional("username", "the name of a user of Redis");
-        let password = read_password(&mut section);
+        let password = read_password(&mut section, readers);
         if username.is_some() && password == Ok(None) {
             section.error("username", "stands without limits.shared.password_file or password_env");
         }
@@ -152,12 +152,12 @@ fn parse(url: &str) -> Result<(SharedAddress, u16), String> {
 }
 
 /// The password, if there is to be one; an error was noted otherwise.
-fn read_password(section: &mut Section) -> Result<Option<SecretText>, ()> {
+fn read_password(section: &mut Section, readers: SecretReaders) -> Result<Option<SecretText>, ()> {
     let file = section.path("password_file", "the path of a file with the password");
     let variable: Option<String> = section.optional("password_env", "the name of an environment variable");
     let (setting, text) = match (file, variable) {
         (None, None) => return Ok(None),
-        (Some(path), None) => ("password_file", read_private_file(&path)),
+        (Some(path), None) => ("password_file", read_private_file(&path, readers)),
         (None, Some(name)) => (
             "password_env",
             std::env::var(&name).map_err(|_| format!("the environment variable {name} is not set")),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use http::Uri;
 
 use super::{Bucket, is_bucket_name, section::Section};
-use crate::s3::headers::CHECKSUM_ALGORITHMS;
+use crate::{file_access::SecretReaders, s3::headers::CHECKSUM_ALGORITHMS};
 
 /// The S3-compatible store behind this server.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Store {
     pub credentials: CredentialSource,
     /// How checksums in trailers are handled.
     pub trailers: Trailers,
+    /// What the store does with an upload that breaks off.
+    pub broken_uploads: BrokenUploads,
     /// The checksum algorithms that the store knows, by their names in upper case.
     pub checksums: Vec<String>,
     /// What the store checks by itself.
@@ -40,6 +42,12 @@ pub struct Store {
     pub idle_seconds_max: u64,
     /// Most idle connections that are kept for later requests.
     pub idle_connections_max: usize,
+    /// Seconds for which a request that reads waits while the store is away; 0 where none waits.
+    pub outage_wait_seconds_max: u64,
+    /// Most requests that wait at one time.
+    pub outage_waiters_max: usize,
+    /// Failures in a row from which the store is left alone; 0 where it never is.
+    pub outage_failures_max: u32,
 }
 
 /// Where the bucket's name goes on the way to the store.
@@ -58,8 +66,17 @@ pub enum CredentialSource {
     Environment,
     /// The AWS default chain: environment, profile, web identity, container, instance.
     Aws,
-    /// A JSON file of mode 0600: `{"access_key", "secret_key", "session_token"}`.
-    File(PathBuf),
+    /// A JSON file: `{"access_key", "secret_key", "session_token"}`.
+    File(CredentialFile),
+}
+
+/// A file with the store's credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Who may read it.
+    pub readers: SecretReaders,
 }
 
 /// How checksums in trailers are handled (P6).
@@ -69,6 +86,15 @@ pub enum Trailers {
     Forward,
     /// The store does not: checked here, and the body is sent plain.
     Translate,
+}
+
+/// What the store does with an upload that breaks off before its declared length (P64).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenUploads {
+    /// It keeps nothing.
+    Refused,
+    /// It keeps what had arrived as an object.
+    Kept,
 }
 
 /// What the store checks by itself, so that they need not be checked here.
@@ -83,7 +109,7 @@ pub struct StoreChecks {
 }
 
 impl Store {
-    pub(super) fn read(mut section: Section, bucket: &Bucket) -> Option<Self> {
+    pub(super) fn read(mut section: Section, bucket: &Bucket, readers: SecretReaders) -> Option<Self> {
         let expected = "a URL without a path such as \"https://s3.us-east-1.amazonaws.com\"";
         if !section.rest_has("endpoint") {
             section.error("endpoint", format_args!("is missing; it must be {expected}"));
@@ -106,11 +132,16 @@ impl Store {
             &[("path", StoreAddressing::Path), ("virtual-host", StoreAddressing::VirtualHost)],
             StoreAddressing::Path,
         );
-        let credentials = read_credentials(&mut section);
+        let credentials = read_credentials(&mut section, readers);
         let trailers = section.word(
             "trailers",
             &[("forward", Trailers::Forward), ("translate", Trailers::Translate)],
             Trailers::Forward,
+        );
+        let broken_uploads = section.word(
+            "broken_uploads",
+            &[("refused", BrokenUploads::Refused), ("kept", BrokenUploads::Kept)],
+            BrokenUploads::Refused,
         );
         let checksums = read_checksums(&mut section);
         let verifies = read_checks(&mut section);
@@ -120,6 +151,9 @@ impl Store {
         let answer_seconds_max = section.number("answer_seconds_max", 300, 1..=7200);
         let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
         let idle_connections_max = section.number("idle_connections_max", 256, 0..=65_536);
+        let outage_wait_seconds_max = section.number("outage_wait_seconds_max", 5, 0..=5);
+        let outage_waiters_max = section.number("outage_waiters_max", 64, 0..=4096);
+        let outage_failures_max = section.number("outage_failures_max", 5, 0..=1000);
         section.finish();
         Some(Self {
             endpoint: endpoint?,
@@ -128,6 +162,7 @@ impl Store {
             addressing,
             credentials: credentials?,
             trailers,
+            broken_uploads,
             checksums,
             verifies,
             storage_classes,
@@ -136,18 +171,23 @@ impl Store {
             answer_seconds_max,
             idle_seconds_max,
             idle_connections_max: usize::try_from(idle_connections_max).ok()?,
+            outage_wait_seconds_max,
+            outage_waiters_max: usize::try_from(outage_waiters_max).ok()?,
+            outage_failures_max: u32::try_from(outage_failures_max).ok()?,
         })
     }
 }
 
-fn read_credentials(section: &mut Section) -> Option<CredentialSource> {
+fn read_credentials(section: &mut Section, readers: SecretReaders) -> Option<CredentialSource> {
     let expected = "\"environment\", \"aws\" or { file = \"store.json\" }";
     match section.optional::<toml::Value>("credentials", expected) {
         None => Some(CredentialSource::Aws),
         Some(toml::Value::String(word)) if word == "environment" => Some(CredentialSource::Environment),
         Some(toml::Value::String(word)) if word == "aws" => Some(CredentialSource::Aws),
         Some(toml::Value::Table(mut table)) if table.len() == 1 => match table.remove("file") {
-            Some(toml::Value::String(path)) => Some(CredentialSource::File(section.resolve(&path))),
+            Some(toml::Value::String(path)) => {
+                Some(CredentialSource::File(CredentialFile { path: section.resolve(&path), readers }))
+            }
             _ => {
                 section.error("credentials", format_args!("is not {expected}"));
                 None

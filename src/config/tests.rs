@@ -39,7 +39,10 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!((config.store.bucket.as_str(), config.store.region.as_str()), ("data-universe", "us-east-1"));
     assert_eq!(config.store.verifies, StoreChecks { sha256: false, content_md5: true, checksum: false });
     assert_eq!(config.store.storage_classes, ["STANDARD"]);
+    assert_eq!(config.store.broken_uploads, BrokenUploads::Refused);
     assert_eq!(config.store.checksums, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]);
+    assert_eq!((config.store.outage_wait_seconds_max, config.store.outage_waiters_max), (5, 64));
+    assert_eq!(config.store.outage_failures_max, 5);
     assert_eq!(config.policy.roots(), ["data/"]);
     let registry = place.0.path().join("registry.json");
     assert!(matches!(&config.chain.source, ChainSource::File(file) if *file == registry));
@@ -173,10 +176,14 @@ fn every_error_is_reported_at_once_with_its_setting() {
             [store]
             endpoint = "ftp://store/path"
             trailers = "drop"
+            broken_uploads = "mended"
             verifies = ["crc"]
             storage_classes = ["STANDARD", "DEEP ARCHIVE"]
             checksums = ["crc32"]
             credentials = { path = "x" }
+            outage_wait_seconds_max = 6
+            outage_waiters_max = -1
+            outage_failures_max = "many"
             [session]
             issue_with = "b"
             keys = [{ id = "a", file = "missing.key" }, { id = "b", env = "SUBGATE_TEST_UNSET" }]
@@ -193,9 +200,11 @@ fn every_error_is_reported_at_once_with_its_setting() {
             folders = ["data/{nobody}/", "data/{coldkey}"]
             variables = { source = [], hotkey = ["x"], job = { pattern = "(" } }
             roles = { king = {} }
+            folder_markers = "keep"
             [limits]
             object_bytes_min = -1
             object_bytes_max = 0
+            small_files = { names = ["_SUCCESS", "*.crc", "a/b"], object_bytes_min = 2000, name = "x" }
             "#,
         )
         .unwrap_err()
@@ -211,10 +220,14 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "bucket.name: \"docs\" is the name of an endpoint",
         "store.endpoint: \"ftp://store/path\" is not a URL",
         "store.trailers: \"drop\" is not \"forward\" or \"translate\"",
+        "store.broken_uploads: \"mended\" is not \"refused\" or \"kept\"",
         "store.verifies: \"crc\" is not in",
         "store.storage_classes: \"DEEP ARCHIVE\" is not a storage class",
         "store.checksums: \"crc32\" is not in a list of CRC32, CRC32C",
         "store.credentials: is not \"environment\"",
+        "store.outage_wait_seconds_max: 6 is not a whole number",
+        "store.outage_waiters_max: -1 is not a whole number",
+        "store.outage_failures_max: \"many\" is not a whole number",
         "session.keys[0].file: ",
         "session.keys[1].env: the environment variable SUBGATE_TEST_UNSET is not set",
         "session.receiver: is missing",
@@ -235,9 +248,26 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "policy.roles: ",
         "limits.object_bytes_min: -1 is not a whole number",
         "limits.object_bytes_max: 0 is not a whole number",
+        "policy.folder_markers: \"keep\" is not \"answer\" or \"store\"",
+        "limits.small_files.names: \"*.crc\" is not in a list of file names",
+        "limits.small_files.names: \"a/b\" is not in a list of file names",
+        "limits.small_files.object_bytes_min: 2000 is above limits.object_bytes_min",
+        "limits.small_files.name: no such setting; known here: names, object_bytes_min",
     ] {
         assert!(errors.iter().any(|error| error.starts_with(says)), "{says}\n---\n{}", errors.join("\n"));
     }
+}
+
+#[test]
+fn small_files_are_none_unless_they_are_named() {
+    let place = Place::new();
+    let limits = |more: &str| place.parse(&format!("{LEAST}\n{more}")).unwrap().limits.bodies;
+    let plain = limits("");
+    assert_eq!(plain.small_files, SmallFiles::default());
+    assert_eq!((plain.object_bytes_min_of("a/_SUCCESS"), plain.object_bytes_min_of_all()), (1024, 1024));
+    let named = limits("limits.small_files = { names = [\"_SUCCESS\", \"_delta_log/*\"] }");
+    let sizes = ["a/_SUCCESS", "a/_delta_log/0.json", "a/f"].map(|key| named.object_bytes_min_of(key));
+    assert_eq!((sizes, named.object_bytes_min_of_all()), ([0, 0, 1024], 0));
 }
 
 #[test]
@@ -253,6 +283,38 @@ fn p51_a_key_that_others_can_read_is_an_error_and_never_shown() {
     assert!(errors.contains("64 or more hex") && !errors.contains("abcdef"), "{errors}");
     std::fs::write(&key, KEY).unwrap();
     assert!(!format!("{:?}", place.parse(LEAST).unwrap()).contains(KEY));
+}
+
+#[test]
+fn p51_a_key_that_its_group_reads_needs_a_setting() {
+    let place = Place::new();
+    let key = place.0.path().join("session.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o440)).unwrap();
+    let errors = place.parse(LEAST).unwrap_err().to_string();
+    assert!(errors.contains("server.group_reads_secrets"), "{errors}");
+    place.parse(&format!("server.group_reads_secrets = true\n{LEAST}")).unwrap();
+}
+
+#[test]
+fn p65_what_others_can_write_decides_nothing() {
+    let place = Place::new();
+    let write = |name: &str, text: &str, mode| {
+        let path = place.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    write("registry.json", "{}", 0o664);
+    let errors = place.parse(LEAST).unwrap_err().to_string();
+    assert_eq!(errors, "chain.file: can be written by its group or by others; chmod go-w it");
+    write("registry.json", "{}", 0o644);
+    let config = write("proxy.toml", LEAST, 0o646);
+    let errors = Config::load(&config).unwrap_err().to_string();
+    assert_eq!(
+        errors,
+        format!("{}: can be written by its group or by others; chmod go-w it", config.display())
+    );
+    Config::load(&write("proxy.toml", LEAST, 0o644)).unwrap();
 }
 
 #[test]
@@ -290,4 +352,17 @@ fn p15_only_configured_networks_are_trusted() {
     assert!(
         !edge.trusts("11.0.0.1".parse().unwrap()) && !Edge::default().trusts("127.0.0.1".parse().unwrap())
     );
+}
+
+#[test]
+fn an_open_variable_above_the_identity_is_a_warning_and_no_fault() {
+    let place = Place::new();
+    assert_eq!(place.parse(LEAST).unwrap().warnings(), Vec::<String>::new());
+    let open = "policy.folders = [\"data/{job}/{coldkey}/\", \"own/{hotkey}/{job}/\"]\n\
+                policy.variables.job = { pattern = \"[a-z]+\" }\n";
+    let warnings = place.parse(&format!("{LEAST}{open}")).unwrap().warnings();
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    for words in ["policy.folders", "data/{job}/{coldkey}/", "put {job} below"] {
+        assert!(warning.contains(words), "{warning}");
+    }
 }

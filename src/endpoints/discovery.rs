@@ -2,44 +2,38 @@
 //! with the registry, kept for seconds.
 //!
 //! Invariants: what is listed is what a validator's permit allows; a list that could not be completed is an
-//! error and never a short list, save below a miner's folder, where each miner has its share and what is left
-//! out is told; one discovery runs at a time, whoever asks.
+//! error and never a short list, save that each miner has its share of folders and of pages, that the
+//! directories above the identity have theirs ([`sweep`]), and that what is left out is told; one discovery
+//! of a kind runs at a time, whoever asks.
+
+mod lists;
+mod paths;
+mod sweep;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use http::{HeaderMap, Method};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub(super) use self::paths::Truncated;
+use self::{
+    lists::{Asker, LISTS_AT_ONCE, Lists, Share},
+    paths::{Path, Registered, Rest, Shares, leave, registered},
+    sweep::{Budget, Sweep, Swept},
+};
 use crate::{
     access::Access,
-    body::{bounded::collect_bounded, pace::Pace},
     chain::Snapshot,
     config,
     error::{Code, Error, Result},
-    policy::{Bound, Caller, Outbound, Permit, Template},
-    s3::{
-        Addressing, Request,
-        uri::{Query, decode_path},
-        xml::Element,
-    },
+    exchange::Moment,
+    policy::{Caller, Template},
     site::Site,
-    store::{Store, StoreBody},
-    time::UnixTime,
+    store::Store,
 };
-
-/// Lists under way at one time.
-const LISTS_AT_ONCE: usize = 16;
-
-/// Pages of one list: a million folders side by side.
-const PAGES_MAX: usize = 1000;
 
 /// Folders of one discovery; beyond that an operator has another layout in mind.
 const FOLDERS_MAX: usize = 1_000_000;
@@ -52,11 +46,15 @@ const FOLDERS_PER_MINER_MAX: usize = 10_000;
 /// one for each folder.
 const PAGES_PER_MINER_MAX: usize = 1000;
 
-/// Answers of all folders built at one time: each may hold a URL for each of [`FOLDERS_MAX`].
-const ANSWERS_AT_ONCE: usize = 2;
+/// Pages read in one discovery above the folders of miners, where a variable is open there.
+const PAGES_ABOVE_MAX: usize = 10_000;
 
-/// One page: 1000 prefixes of 1024 bytes, encoded threefold, and what frames them.
-const PAGE_BYTES_MAX: usize = 8 << 20;
+/// Folders that are kept between two discoveries of such a layout.
+const FOLDERS_SWEPT_MAX: usize = 250_000;
+
+/// Folders of miners that [`Depth::Miners`] has in such a layout, of one miner and in all: an answer with all
+/// of them is one document.
+const FOLDERS_SHOWN_MAX: (usize, usize) = (100, 20_000);
 
 /// A folder that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +70,12 @@ pub(super) struct Folder {
 }
 
 /// What was found.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
+    /// Sorted by miner; of one miner as they were found.
     pub(super) folders: Vec<Folder>,
-    /// Folders of miners below which not all was taken, with their miners.
-    pub(super) truncated: BTreeMap<String, String>,
+    /// Miners of whose folders not all were taken, with the prefixes below which the rest is.
+    pub(super) truncated: Truncated,
 }
 
 /// How deep is looked.
@@ -91,81 +90,27 @@ pub(super) enum Depth {
 /// A failure is kept as well: asking again at once must not walk the store anew.
 type Kept = tokio::sync::Mutex<Option<(Instant, Result<Arc<Found>>)>>;
 
+/// What sweeps left, by the number of the template and the prefix.
+type KeptSweeps = Mutex<BTreeMap<(usize, String), Arc<Swept>>>;
+
 /// Finds the folders of miners at the store, and keeps the lists of the last seconds.
 pub(super) struct Discovery {
-    access: Arc<Access>,
-    site: Arc<Site>,
-    store: Arc<Store>,
+    lists: Lists,
     cache: Duration,
     time_max: Duration,
     miners: Kept,
     whole: Kept,
-    /// For building an answer of all folders.
-    answers: Semaphore,
+    sweeps: KeptSweeps,
 }
 
-/// The registered accounts, with the pages that were read below their folders.
-type Registered = BTreeMap<String, AtomicUsize>;
-
-/// A path that may become a folder.
-#[derive(Debug, Clone, Default)]
-struct Path {
-    prefix: String,
-    miner: String,
-    values: Vec<String>,
-}
-
-impl Path {
-    fn on(&self, text: &str, bound: Bound, registered: &Registered) -> Option<Self> {
-        let mut next = Self { prefix: format!("{}{text}/", self.prefix), ..self.clone() };
-        match bound {
-            Bound::Literal => {}
-            Bound::Hotkey(account) | Bound::Coldkey(account) => {
-                next.miner = account.to_ss58();
-                if !registered.contains_key(&next.miner) {
-                    return None;
-                }
-            }
-            Bound::Named(value) => next.values.push(value),
-        }
-        Some(next)
-    }
-}
-
-/// Paths below the folders of miners, so many of each miner.
-struct Shares<'a> {
-    paths: Vec<Path>,
-    of: BTreeMap<String, usize>,
-    miners: usize,
-    each: usize,
-    owned_depth: usize,
-    truncated: &'a mut BTreeMap<String, String>,
-}
-
-impl Shares<'_> {
-    fn take(&mut self, path: Path) {
-        let of = self.of.entry(path.miner.clone()).or_default();
-        if *of >= self.each {
-            leave(self.truncated, &path, self.owned_depth);
-            return;
-        }
-        *of = of.saturating_add(1);
-        self.paths.push(path);
-        if self.paths.len() > FOLDERS_MAX {
-            // Many miners have many: equal shares, which fit.
-            self.each = FOLDERS_MAX.checked_div(self.miners).unwrap_or(FOLDERS_MAX).min(self.each);
-            self.of.clear();
-            for path in std::mem::take(&mut self.paths) {
-                self.take(path);
-            }
-        }
-    }
-}
-
-/// Remembers that not all was taken below the miner's folder that `path` lies in.
-fn leave(truncated: &mut BTreeMap<String, String>, path: &Path, owned_depth: usize) {
-    let folder: String = path.prefix.split_inclusive('/').take(owned_depth).collect();
-    truncated.entry(folder).or_insert_with(|| path.miner.clone());
+/// One walk through the store.
+struct Walk<'a> {
+    asker: Asker<'a>,
+    snapshot: &'a Snapshot,
+    registered: Registered,
+    depth: Depth,
+    /// When the part above the folders of miners has to end.
+    sweep_until: Instant,
 }
 
 impl Discovery {
@@ -176,20 +121,13 @@ impl Discovery {
         settings: &config::Endpoints,
     ) -> Self {
         Self {
-            access,
-            site,
-            store,
+            lists: Lists::new(access, site, store),
             cache: Duration::from_secs(settings.discovery_cache_seconds),
             time_max: Duration::from_secs(settings.discovery_seconds_max),
             miners: Kept::default(),
             whole: Kept::default(),
-            answers: Semaphore::new(ANSWERS_AT_ONCE),
+            sweeps: KeptSweeps::default(),
         }
-    }
-
-    /// A turn to build an answer of all folders; none where others take too long.
-    pub(super) async fn turn_to_answer(&self) -> Option<SemaphorePermit<'_>> {
-        tokio::time::timeout(self.time_max, self.answers.acquire()).await.ok()?.ok()
     }
 
     /// The folders of all registered miners that have some; for `caller`, who must be allowed to list them.
@@ -198,11 +136,11 @@ impl Discovery {
         caller: &Caller,
         snapshot: &Snapshot,
         depth: Depth,
-        now: UnixTime,
+        moment: Moment,
     ) -> Result<Arc<Found>> {
         // Kept or not: the one who asks has to be allowed the lists.
-        for root in self.access.policy().roots() {
-            self.permitted_list(caller, root)?;
+        for root in self.lists.policy().roots() {
+            self.lists.check(caller, root)?;
         }
         let kept = match depth {
             Depth::Miners => &self.miners,
@@ -216,9 +154,20 @@ impl Discovery {
         {
             return result.clone();
         }
-        let walk = self.discover(caller, snapshot, depth, now);
-        let result = match tokio::time::timeout(self.time_max, walk).await {
-            Ok(result) => result.map(Arc::new),
+        let walk = Walk {
+            asker: Asker { caller, moment },
+            snapshot,
+            registered: registered(snapshot),
+            depth,
+            sweep_until: Instant::now(),
+        };
+        let result = match tokio::time::timeout(self.time_max, self.discover(walk)).await {
+            // Answers that are still being read hold what they were made of: the same is there but once.
+            Ok(Ok(found)) => match kept.take() {
+                Some((_, Ok(same))) if *same == found => Ok(same),
+                Some(_) | None => Ok(Arc::new(found)),
+            },
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(late()),
         };
         // What one caller may not is no answer to the next.
@@ -227,32 +176,37 @@ impl Discovery {
         result
     }
 
-    async fn discover(
-        &self,
-        caller: &Caller,
-        snapshot: &Snapshot,
-        depth: Depth,
-        now: UnixTime,
-    ) -> Result<Found> {
-        let mut registered = Registered::new();
-        for neuron in snapshot.neurons() {
-            registered.insert(neuron.owner.hotkey().to_owned(), AtomicUsize::new(0));
-            registered.insert(neuron.owner.coldkey().to_owned(), AtomicUsize::new(0));
-        }
+    async fn discover(&self, mut walk: Walk<'_>) -> Result<Found> {
+        let templates = self.lists.policy().templates();
+        let open = templates.iter().filter(|template| template.open_variable_above().is_some()).count();
+        // Half of the time is for what is above the folders of miners, and equal parts of it.
+        let part = open.checked_mul(2).and_then(|parts| u32::try_from(parts).ok());
+        let part = part.and_then(|parts| self.time_max.checked_div(parts)).unwrap_or(self.time_max);
         let mut all = Found::default();
-        for (index, template) in self.access.policy().templates().iter().enumerate() {
-            let levels = match depth {
+        for (index, template) in templates.iter().enumerate() {
+            let levels = match walk.depth {
                 Depth::Miners => template.owned_depth(),
                 Depth::Whole => template.depth(),
             };
+            let identified = template.identified_depth();
             let mut paths = vec![Path::default()];
-            for level in 0..levels {
-                paths = if level < template.owned_depth() {
-                    self.descend(caller, template, level, paths, &registered, now).await?
-                } else {
-                    let truncated = &mut all.truncated;
-                    self.descend_below(caller, template, level, paths, &registered, truncated, now).await?
+            let mut level = 0;
+            if template.open_variable_above().is_some() {
+                while level < identified && template.known(level).is_some() {
+                    paths = self.descend(&walk, template, level, paths).await?;
+                    level = level.saturating_add(1);
+                }
+                let now = Instant::now();
+                walk.sweep_until = now.checked_add(part).unwrap_or(now);
+                paths = self.sweep(&walk, index, level, paths, &mut all.truncated).await?;
+                level = identified;
+            }
+            while level < levels {
+                paths = match level < identified {
+                    true => self.descend(&walk, template, level, paths).await?,
+                    false => self.descend_below(&walk, template, level, paths, &mut all.truncated).await?,
                 };
+                level = level.saturating_add(1);
             }
             let found = paths.into_iter().map(|path| Folder {
                 prefix: path.prefix,
@@ -262,31 +216,95 @@ impl Discovery {
             });
             all.folders.extend(found);
         }
+        all.folders.sort_by(|a, b| a.miner.cmp(&b.miner));
         Ok(all)
+    }
+
+    /// The folders of miners below `trunks`, which have `level` segments and are followed by an open
+    /// variable.
+    async fn sweep(
+        &self,
+        walk: &Walk<'_>,
+        index: usize,
+        level: usize,
+        trunks: Vec<Path>,
+        truncated: &mut Truncated,
+    ) -> Result<Vec<Path>> {
+        let Some(template) = self.lists.policy().templates().get(index) else { return Ok(Vec::new()) };
+        let count = trunks.len();
+        let among_trunks = |total: usize| total.checked_div(count).unwrap_or(total);
+        let budget = Budget { pages_max: among_trunks(PAGES_ABOVE_MAX), until: walk.sweep_until };
+        // All at once, so that none waits until the others have spent the time.
+        let sweeps = trunks.into_iter().map(|trunk| async move {
+            let prefix = Sweep::prefix(&trunk, template, level);
+            let before = self.kept_sweep(index, &prefix);
+            let mut truncated = Truncated::new();
+            let shares = Shares::new(
+                FOLDERS_PER_MINER_MAX,
+                among_trunks(FOLDERS_SWEPT_MAX),
+                Rest::Above(&prefix),
+                &mut truncated,
+            );
+            let (lists, registered) = (&self.lists, &walk.registered);
+            let sweep = Sweep::new(lists, walk.asker, template, registered, trunk, level, budget);
+            let swept = Arc::new(sweep.run(&before, shares).await?);
+            self.keep_sweep(index, prefix.clone(), Arc::clone(&swept));
+            Ok::<_, Error>((prefix, swept, truncated))
+        });
+        let sweeps = futures_util::future::try_join_all(sweeps).await?;
+        let root = template.root();
+        let mut paths = Vec::new();
+        for (prefix, swept, left) in sweeps {
+            for (miner, prefixes) in &left {
+                prefixes.iter().for_each(|prefix| leave(truncated, miner, prefix, &root));
+            }
+            if !swept.is_whole {
+                // Whose folders the unseen directories hold is not known: any miner's.
+                for neuron in walk.snapshot.neurons() {
+                    leave(truncated, template.name_of(&neuron.owner), &prefix, &root);
+                }
+            }
+            let (each, in_all) = match walk.depth {
+                Depth::Miners => FOLDERS_SHOWN_MAX,
+                Depth::Whole => (FOLDERS_PER_MINER_MAX, FOLDERS_MAX),
+            };
+            let rest = Rest::Above(&prefix);
+            let mut shares = Shares::new(each, among_trunks(in_all), rest, truncated);
+            swept.paths.iter().for_each(|path| shares.take(path.clone()));
+            paths.extend(shares.into_paths());
+        }
+        Ok(paths)
+    }
+
+    fn kept_sweep(&self, template: usize, prefix: &str) -> Arc<Swept> {
+        let sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
+        sweeps.get(&(template, prefix.to_owned())).cloned().unwrap_or_default()
+    }
+
+    fn keep_sweep(&self, template: usize, prefix: String, swept: Arc<Swept>) {
+        let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
+        sweeps.insert((template, prefix), swept);
     }
 
     /// One level further down, by the template where it says all, else by the store.
     async fn descend(
         &self,
-        caller: &Caller,
+        walk: &Walk<'_>,
         template: &Template,
         level: usize,
         paths: Vec<Path>,
-        registered: &Registered,
-        now: UnixTime,
     ) -> Result<Vec<Path>> {
         if let Some(known) = template.known(level) {
             let on = |path: &Path| -> Vec<Path> {
-                known.iter().filter_map(|(text, bound)| path.on(text, bound.clone(), registered)).collect()
+                let on = known.iter().map(|(text, bound)| path.on(text, bound.clone(), &walk.registered));
+                on.flatten().collect()
             };
             return Ok(paths.iter().flat_map(on).collect());
         }
         let lists = paths.into_iter().map(|path| async move {
-            let (prefixes, _) = self.common_prefixes(caller, &path.prefix, None, now).await?;
-            let on = |prefix: &String| {
-                let text = prefix.strip_prefix(path.prefix.as_str())?.strip_suffix('/')?;
-                path.on(text, template.read(level, text)?, registered)
-            };
+            let prefix = format!("{}{}", path.prefix, template.literal_start(level));
+            let (prefixes, _) = self.lists.common_prefixes(walk.asker, &prefix, None).await?;
+            let on = |prefix: &String| path.on_prefix(prefix, template, level, &walk.registered);
             Ok::<_, Error>(prefixes.iter().filter_map(on).collect::<Vec<_>>())
         });
         let mut lists = futures_util::stream::iter(lists).buffered(LISTS_AT_ONCE);
@@ -300,178 +318,42 @@ impl Discovery {
         Ok(found)
     }
 
-    /// As [`Self::descend`], below the folders of miners: each has its share of folders and of pages.
-    #[expect(clippy::too_many_arguments, reason = "one level of one walk")]
+    /// As [`Self::descend`], below an identity: each miner has its share of folders and of pages.
     async fn descend_below(
         &self,
-        caller: &Caller,
+        walk: &Walk<'_>,
         template: &Template,
         level: usize,
         paths: Vec<Path>,
-        registered: &Registered,
-        truncated: &mut BTreeMap<String, String>,
-        now: UnixTime,
+        truncated: &mut Truncated,
     ) -> Result<Vec<Path>> {
-        let mut shares = Shares {
-            miners: paths.iter().map(|path| &path.miner).collect::<BTreeSet<_>>().len(),
-            paths: Vec::new(),
-            of: BTreeMap::new(),
-            each: FOLDERS_PER_MINER_MAX,
-            owned_depth: template.owned_depth(),
-            truncated,
-        };
+        let mut shares = Shares::new(FOLDERS_PER_MINER_MAX, FOLDERS_MAX, Rest::Owned(template), truncated);
         if let Some(known) = template.known(level) {
             for path in &paths {
-                let on = known.iter().filter_map(|(text, bound)| path.on(text, bound.clone(), registered));
-                on.for_each(|path| shares.take(path));
+                let on = known.iter().map(|(text, bound)| path.on(text, bound.clone(), &walk.registered));
+                on.flatten().for_each(|path| shares.take(path));
             }
-            return Ok(shares.paths);
+            return Ok(shares.into_paths());
         }
         let lists = paths.into_iter().map(|path| async move {
-            let pages = registered.get(&path.miner);
-            let (prefixes, is_whole) = self.common_prefixes(caller, &path.prefix, pages, now).await?;
-            let on = |prefix: &String| {
-                let text = prefix.strip_prefix(path.prefix.as_str())?.strip_suffix('/')?;
-                path.on(text, template.read(level, text)?, registered)
-            };
+            let prefix = format!("{}{}", path.prefix, template.literal_start(level));
+            let share = walk.registered.get(&path.miner).map(|pages| Share {
+                names_max: FOLDERS_PER_MINER_MAX,
+                pages,
+                pages_max: PAGES_PER_MINER_MAX,
+            });
+            let (prefixes, is_whole) = self.lists.common_prefixes(walk.asker, &prefix, share).await?;
+            let on = |prefix: &String| path.on_prefix(prefix, template, level, &walk.registered);
             let found: Vec<Path> = prefixes.iter().filter_map(on).collect();
             Ok::<_, Error>((found, (!is_whole).then_some(path)))
         });
         let mut lists = futures_util::stream::iter(lists).buffered(LISTS_AT_ONCE);
         while let Some((found, broken_off)) = lists.try_next().await? {
             if let Some(path) = broken_off {
-                leave(shares.truncated, &path, shares.owned_depth);
+                shares.leave(&path);
             }
             found.into_iter().for_each(|path| shares.take(path));
         }
-        Ok(shares.paths)
-    }
-
-    /// Leave to list the store under `prefix`. A list that is answered here, or that is of another prefix, is
-    /// refused.
-    fn permitted_list<'a>(&'a self, caller: &'a Caller, prefix: &str) -> Result<Permit<'a>> {
-        let permit = self.access.policy().authorise(caller, self.list_request(prefix)?)?;
-        if permit.as_list().is_some_and(|list| list.prefix() == prefix) {
-            return Ok(permit);
-        }
-        Err(Error::new(
-            Code::AccessDenied,
-            format!(
-                "FolderDenied: a {} may not list all that lies under {prefix} here.",
-                caller.role.as_str()
-            ),
-        ))
-    }
-
-    fn list_request(&self, prefix: &str) -> Result<Request> {
-        let mut query = Query::default();
-        query.push("list-type", "2")?;
-        query.push("prefix", prefix)?;
-        query.push("delimiter", "/")?;
-        query.push("encoding-type", "url")?;
-        let path = format!("/{}", self.site.bucket().name);
-        Request::parse(&Method::GET, Addressing::Path, &path, query, &HeaderMap::new())
-    }
-
-    /// The common prefixes under a prefix, page by page, and whether these are all. Where `read` counts the
-    /// pages of a miner, they may be fewer; else it is all or an error.
-    async fn common_prefixes(
-        &self,
-        caller: &Caller,
-        prefix: &str,
-        read: Option<&AtomicUsize>,
-        now: UnixTime,
-    ) -> Result<(Vec<String>, bool)> {
-        let permit = self.permitted_list(caller, prefix)?;
-        let list = permit.as_list().ok_or_else(|| Error::internal("a permitted list is none"))?;
-        let mut prefixes = Vec::new();
-        let mut token: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            if let Some(read) = read {
-                let is_enough = prefixes.len() >= FOLDERS_PER_MINER_MAX;
-                if is_enough || read.fetch_add(1, Ordering::Relaxed) >= PAGES_PER_MINER_MAX {
-                    return Ok((prefixes, false));
-                }
-            }
-            let page = self.page(list.page(token.as_deref())?, now).await?;
-            prefixes.extend(page.prefixes);
-            match page.next {
-                None => return Ok((prefixes, true)),
-                next if next == token => break,
-                next => token = next,
-            }
-        }
-        Err(Error::store_unavailable("a list of the store did not come to its end"))
-    }
-
-    async fn page(&self, outbound: Outbound, now: UnixTime) -> Result<Page> {
-        let response = self.store.send(outbound, StoreBody::empty(), now).await?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(Error::store_unavailable(format!("the store answered {status} to a list")));
-        }
-        let pace = Pace::idle(self.store.idle_timeout());
-        let body = collect_bounded(response.into_body(), PAGE_BYTES_MAX, pace)
-            .await
-            .map_err(|error| Error::store_unavailable(format!("a page of a list broke off: {error}")))?;
-        Page::parse(&body).ok_or_else(|| Error::store_unavailable("a page of a list is not S3's"))
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Page {
-    prefixes: Vec<String>,
-    next: Option<String>,
-}
-
-impl Page {
-    /// Reads a page; none where it is not one, or says that it goes on and not where.
-    fn parse(body: &[u8]) -> Option<Self> {
-        let root = Element::parse(body).ok().filter(|root| root.name == "ListBucketResult")?;
-        let is_encoded = root.text_of("EncodingType").is_some_and(|text| text.trim() == "url");
-        let common = root.children.iter().filter(|child| child.name == "CommonPrefixes");
-        let prefixes = common
-            .map(|common| {
-                let prefix = common.text_of("Prefix")?;
-                if is_encoded { decode_path(prefix).ok() } else { Some(prefix.to_owned()) }
-            })
-            .collect::<Option<Vec<_>>>()?;
-        let next = match root.text_of("IsTruncated").map(str::trim)? {
-            "false" => None,
-            "true" => {
-                Some(root.text_of("NextContinuationToken").filter(|token| !token.is_empty())?.to_owned())
-            }
-            _ => return None,
-        };
-        Some(Self { prefixes, next })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page(inner: &str) -> Option<Page> {
-        Page::parse(format!("<ListBucketResult>{inner}</ListBucketResult>").as_bytes())
-    }
-
-    #[test]
-    fn a_page_says_all_or_is_none() {
-        let prefix = "<CommonPrefixes><Prefix>a%2Fb/</Prefix></CommonPrefixes>";
-        let read = page(&format!("<EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>{prefix}"));
-        assert_eq!(read, Some(Page { prefixes: vec!["a/b/".to_owned()], next: None }));
-        let read = page(&format!(
-            "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>{prefix}"
-        ));
-        assert_eq!(read, Some(Page { prefixes: vec!["a%2Fb/".to_owned()], next: Some("t".to_owned()) }));
-        for inner in [
-            "",
-            "<IsTruncated>true</IsTruncated>",
-            "<IsTruncated>maybe</IsTruncated>",
-            "<IsTruncated>false</IsTruncated><CommonPrefixes/>",
-        ] {
-            assert_eq!(page(inner), None, "{inner}");
-        }
-        assert_eq!(Page::parse(b"<Error/>"), None);
+        Ok(shares.into_paths())
     }
 }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::json::Refusal;
 use crate::{
     access::Access,
+    exchange::Moment,
     policy::Outbound,
     site::Site,
     store::{Store, StoreBody},
@@ -139,7 +140,7 @@ impl HealthEndpoints {
             return probe;
         }
         let probe = Outbound::health_probe(self.access.policy());
-        let sent = self.store.send(probe, StoreBody::empty(), now);
+        let sent = self.store.send(probe, StoreBody::empty(), Moment::without_waiting(now));
         let began = Instant::now();
         let answer = tokio::time::timeout(Duration::from_secs(PROBE_SECONDS_MAX), sent).await;
         let probe = Probe {

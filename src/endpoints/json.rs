@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
+    body::made::Pieces,
     error::{Code, Error},
     exchange::{AccessRecord, Answer},
     limits::{Exceeded, LimitName, Period},
@@ -67,6 +68,12 @@ impl From<Exceeded> for Refusal {
 /// An answer in JSON that is never cached.
 pub(super) fn answer(status: StatusCode, body: &Value) -> Answer {
     Answer::whole(status, "application/json", body.to_string())
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+/// An answer in JSON that is never cached, made piece by piece as the client reads it.
+pub(super) fn made(pieces: Pieces) -> Answer {
+    Answer::made(StatusCode::OK, "application/json", pieces)
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 

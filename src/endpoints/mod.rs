@@ -57,13 +57,13 @@ impl Endpoints {
         pace: Pace,
     ) -> Self {
         let Config { session, endpoints: settings, limits: bounds, .. } = config;
-        let body_bounds = bounds.bodies;
+        let body_bounds = bounds.bodies.clone();
         let bodies = Arc::new(RequestBodies::new(Arc::clone(limits), pace));
         let audience = Audience { receiver: session.receiver, allow_none: session.allow_no_receiver };
         let (access, site, store) = (Arc::clone(access), Arc::clone(site), Arc::clone(store));
         let discovery = Discovery::new(Arc::clone(&access), Arc::clone(&site), Arc::clone(&store), settings);
         Self {
-            body_bounds,
+            body_bounds: body_bounds.clone(),
             session: SessionEndpoint::new(
                 Arc::clone(&access),
                 Arc::clone(&site),
@@ -116,14 +116,10 @@ impl Endpoints {
                 let result = self.vended.miner_access(exchange, body).await;
                 json::respond(result, &mut exchange.record)
             }
-            Endpoint::FolderUrls => {
-                // The turn lasts until the answer is written.
-                let (result, _turn) = match self.vended.folder_urls(exchange, body).await {
-                    Ok((urls, turn)) => (Ok(urls), Some(turn)),
-                    Err(refusal) => (Err(refusal), None),
-                };
-                json::respond(result, &mut exchange.record)
-            }
+            Endpoint::FolderUrls => match self.vended.folder_urls(exchange, body).await {
+                Ok(pieces) => json::made(pieces),
+                Err(refusal) => json::respond(Err::<(), _>(refusal), &mut exchange.record),
+            },
             Endpoint::FileUrls => {
                 let result = self.vended.file_urls(exchange, body).await;
                 json::respond(result, &mut exchange.record)

@@ -44,6 +44,8 @@ pub(crate) struct AccessRecord {
     pub key: Option<String>,
     /// Bytes of the client's body.
     pub received_bytes: u64,
+    /// What became of the request, where its status does not say it.
+    pub note: Option<&'static str>,
     /// The refusal or failure, where there was one.
     pub error: Option<Error>,
 }
@@ -63,6 +65,7 @@ impl AccessRecord {
             operation: None,
             key: None,
             received_bytes: 0,
+            note: None,
             error: None,
         }
     }
@@ -95,6 +98,7 @@ impl AccessRecord {
             block = self.block,
             status = status.as_u16(),
             code = error.map(|error| error.code.as_str()),
+            note = self.note,
             detail = error.and_then(|error| error.detail.as_deref()),
             received_bytes = self.received_bytes,
             sent_bytes,

@@ -20,6 +20,7 @@ use crate::{
         bounded::collect_bounded,
         failure::BoxError,
         late_error::LateError,
+        made::{MadeBody, Pieces},
         pace::Pace,
     },
     error::{Error, Result},
@@ -47,6 +48,8 @@ pub(crate) struct Answer {
     content: Content,
     /// Set by a 200 that turned out to be an error.
     late_error: Option<Arc<OnceLock<Error>>>,
+    /// What the log says of it beside its status.
+    note: Option<&'static str>,
 }
 
 /// What an answer consists of.
@@ -59,6 +62,8 @@ pub(crate) enum Content {
     Xml(Box<AnswerXml<Incoming>>),
     /// The same, which may turn out to be an error.
     MayFail(Box<AnswerXml<LateError<Incoming, ReplaceError>>>),
+    /// Made here, piece by piece.
+    Made(MadeBody),
 }
 
 impl std::fmt::Debug for Content {
@@ -68,6 +73,7 @@ impl std::fmt::Debug for Content {
             Self::Store(_) => "Store",
             Self::Xml(_) => "Xml",
             Self::MayFail(_) => "MayFail",
+            Self::Made(_) => "Made",
         })
     }
 }
@@ -94,6 +100,7 @@ impl Body for Content {
             }
             Self::Xml(body) => Pin::new(body.as_mut()).poll_frame(context).map_err(Into::into),
             Self::MayFail(body) => Pin::new(body.as_mut()).poll_frame(context).map_err(Into::into),
+            Self::Made(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
         }
     }
 
@@ -103,6 +110,7 @@ impl Body for Content {
             Self::Store(body) => body.is_end_stream(),
             Self::Xml(body) => body.is_end_stream(),
             Self::MayFail(body) => body.is_end_stream(),
+            Self::Made(body) => body.is_end_stream(),
         }
     }
 
@@ -112,6 +120,7 @@ impl Body for Content {
             Self::Store(body) => body.size_hint(),
             Self::Xml(body) => body.size_hint(),
             Self::MayFail(body) => body.size_hint(),
+            Self::Made(body) => body.size_hint(),
         }
     }
 }
@@ -155,7 +164,14 @@ impl Answer {
         if body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        Self { status, headers, content: Content::Whole(body), late_error: None }
+        Self { status, headers, content: Content::Whole(body), late_error: None, note: None }
+    }
+
+    /// An answer whose body is made piece by piece, as the client reads it.
+    pub(crate) fn made(status: StatusCode, content_type: &'static str, pieces: Pieces) -> Self {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        let content = Content::Made(MadeBody::new(pieces));
+        Self { status, headers, content, late_error: None, note: None }
     }
 
     /// S3's XML, as this server says it.
@@ -165,7 +181,7 @@ impl Answer {
 
     /// The store's answer, streamed on as it is.
     pub(crate) fn from_store(status: StatusCode, headers: HeaderMap, body: Incoming) -> Self {
-        Self { status, headers, content: Content::Store(body), late_error: None }
+        Self { status, headers, content: Content::Store(body), late_error: None, note: None }
     }
 
     /// The store's XML, with these replacements.
@@ -178,7 +194,7 @@ impl Answer {
         // Public names are of another length.
         headers.remove(header::CONTENT_LENGTH);
         let content = Content::Xml(Box::new(AnswerXml::new(body, replacements)));
-        Self { status, headers, content, late_error: None }
+        Self { status, headers, content, late_error: None, note: None }
     }
 
     /// The store's 200, which may still turn out to be an error (P46); `replace` then gives what is sent in
@@ -194,7 +210,7 @@ impl Answer {
         // An error in its place is of another length.
         headers.remove(header::CONTENT_LENGTH);
         let content = Content::MayFail(Box::new(AnswerXml::new(LateError::new(body, replace), replacements)));
-        Self { status, headers, content, late_error: Some(late_error) }
+        Self { status, headers, content, late_error: Some(late_error), note: None }
     }
 
     /// The refusal of a request: for the client in XML, for the log in the record.
@@ -216,6 +232,12 @@ impl Answer {
         }
         exchange.record.error = Some(error);
         answer
+    }
+
+    /// Has the log say `note` of it.
+    #[must_use]
+    pub(crate) fn noted(self, note: &'static str) -> Self {
+        Self { note: Some(note), ..self }
     }
 
     /// Sets a header.
@@ -256,7 +278,7 @@ impl Answer {
         let body = collect_bounded(self.content, bytes_max, pace)
             .await
             .map_err(|error| Error::store_unavailable(format!("an answer to be read whole: {error}")))?;
-        Ok(Self { content: Content::Whole(Some(body)), ..self })
+        Ok(Self { content: Content::Whole(Some(body).filter(|body| !body.is_empty())), ..self })
     }
 
     /// Whether what has been read of a 200 turned out to be an error.
@@ -277,7 +299,7 @@ impl Answer {
         ticket: Option<Ticket>,
         idle: Duration,
     ) -> Response<AnswerBody> {
-        let Self { status, mut headers, content, late_error } = self;
+        let Self { status, mut headers, content, late_error, note } = self;
         if !headers.contains_key(&REQUEST_ID)
             && let Ok(id) = HeaderValue::from_str(&record.request_id)
         {
@@ -285,6 +307,7 @@ impl Answer {
         }
         let finish = move |sent_bytes: u64, end: AnswerEnd| {
             let mut record = record;
+            record.note = note;
             if let Some(error) = late_error.as_ref().and_then(|late_error| late_error.get()) {
                 record.error = Some(error.clone());
             }

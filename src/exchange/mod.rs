@@ -18,6 +18,22 @@ use crate::{
     time::UnixTime,
 };
 
+/// When a request was decided, and until when that decision counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// When it arrived; its signature for the store is of this time.
+    pub now: UnixTime,
+    /// When the snapshot that it was decided by becomes too old. Nothing is waited for beyond that.
+    pub counts_until: UnixTime,
+}
+
+impl Moment {
+    /// Of a request that this server sends for itself: it waits for nothing.
+    pub(crate) fn without_waiting(now: UnixTime) -> Self {
+        Self { now, counts_until: now }
+    }
+}
+
 /// One request on its way through.
 pub(crate) struct Exchange {
     /// Its head, as it arrived.
@@ -34,6 +50,8 @@ pub(crate) struct Exchange {
     pub arrived_at: SystemTime,
     /// The same, for signatures and ages.
     pub now: UnixTime,
+    /// Until when what was decided about it counts; its arrival, as long as nothing is decided.
+    pub counts_until: UnixTime,
     /// What the log will say of it.
     pub record: AccessRecord,
     /// What its body and this have in common.
@@ -57,7 +75,7 @@ impl Exchange {
             false => Sender::at(client),
         };
         let (now, passage) = (UnixTime::from(arrived_at), Arc::default());
-        Self { head, peer, sender, from_edge, endpoint, arrived_at, now, record, passage }
+        Self { head, peer, sender, from_edge, endpoint, arrived_at, now, counts_until: now, record, passage }
     }
 
     /// Admits it: the ticket lives until the body and the answer have ended, and counts their bytes.
@@ -75,6 +93,11 @@ impl Exchange {
     pub(crate) fn body_arrived(&mut self) {
         self.arrived_at = SystemTime::now();
         self.now = UnixTime::from(self.arrived_at);
+    }
+
+    /// When it was decided, and until when that counts.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { now: self.now, counts_until: self.counts_until }
     }
 
     /// Whether the answer has no body whatever it says.

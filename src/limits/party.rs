@@ -89,9 +89,10 @@ impl Parties {
             false => self.by_account.get(&caller.hotkey).or_else(|| self.by_account.get(&coldkey)),
         };
         let party = match (at.and_then(|at| self.overrides.get(*at)), caller.role) {
-            (Some([miner, _]), Role::Miner) => miner,
+            // Who may be a validator has a miner's limits until that is known.
+            (Some([miner, _]), Role::Miner | Role::Undecided) => miner,
             (Some([_, validator]), Role::Validator) => validator,
-            (None, Role::Miner) => &self.miner,
+            (None, Role::Miner | Role::Undecided) => &self.miner,
             (None, Role::Validator) => &self.validator,
         };
         (principal, party)

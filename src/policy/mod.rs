@@ -6,6 +6,7 @@
 //!   existence (P36);
 //! - a copy is two permissions: write here, read there (P30).
 
+mod folder_key;
 mod outbound;
 mod permit;
 mod rights;
@@ -13,11 +14,13 @@ mod template;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-pub use outbound::{Outbound, OutboundParts};
+pub use folder_key::FolderMarkers;
+use folder_key::Place;
+pub use outbound::{Outbound, OutboundParts, PageStart};
 use permit::Way;
 pub use permit::{
-    BucketOperation, CompletePermit, CopyPermit, DeletePermit, ForwardPermit, ListPermit, Permit, Permitted,
-    RootList, RootsPermit, UploadPermit,
+    BucketOperation, CompletePermit, CopyPermit, DeletePermit, FolderKey, FolderKeyPermit, ForwardPermit,
+    ListPermit, Permit, Permitted, RootList, RootsPermit, UploadPermit,
 };
 pub use rights::{Action, Rights, RoleRights};
 pub use template::{Bound, Standing, Template, Values};
@@ -27,8 +30,8 @@ use crate::{
     error::{Code, Error, Result},
     s3::{
         Operation, Request,
-        key::{check_key, check_prefix},
-        listing::{CONTINUATION_TOKEN, START_AFTER, is_continued},
+        key::{check_key, check_marker, check_prefix},
+        listing::{self, CONTINUATION_TOKEN, MARKERS, START_AFTER, is_continued},
     },
 };
 
@@ -51,6 +54,7 @@ pub struct Policy {
     /// reach.
     roots: Vec<String>,
     rights: RoleRights,
+    folder_markers: FolderMarkers,
 }
 
 impl Policy {
@@ -61,7 +65,13 @@ impl Policy {
         // `data/` covers `data/x/`: keep only roots that lie under no other.
         let all = roots.clone();
         roots.retain(|root| !all.iter().any(|other| other != root && root.starts_with(other.as_str())));
-        Self { templates, roots, rights }
+        Self { templates, roots, rights, folder_markers: FolderMarkers::default() }
+    }
+
+    /// The same policy with this rule for folder markers.
+    #[must_use]
+    pub fn with_folder_markers(self, folder_markers: FolderMarkers) -> Self {
+        Self { folder_markers, ..self }
     }
 
     /// What begins everything that validators see.
@@ -103,6 +113,9 @@ impl Policy {
                 self.check(caller, Action::List, request.key()?)?;
                 Way::Forward
             }
+            Operation::PutObject if request.key()?.ends_with('/') => {
+                Way::FolderKey(self.place_of_folder_key(caller, request.key()?)?)
+            }
             Operation::PutObject | Operation::UploadPart => {
                 self.check(caller, Action::Write, request.key()?)?;
                 Way::Upload
@@ -129,17 +142,64 @@ impl Policy {
         Ok(Permit::new(self, caller, request, way))
     }
 
+    /// Where a key that ends in `/` lies.
+    fn place_of_folder_key(&self, caller: &Caller, key: &str) -> Result<Place> {
+        match self.check(caller, Action::Write, key) {
+            Ok(()) => Ok(Place::InFolder),
+            Err(denied) => {
+                check_key(key)?;
+                let writes = self.rights.of(caller.role).own.contains(Action::Write);
+                let leads = |template: &Template| template.leads_to_a_folder(&caller.owner, key);
+                if writes && self.templates.iter().any(leads) { Ok(Place::AboveFolders) } else { Err(denied) }
+            }
+        }
+    }
+
     fn check(&self, caller: &Caller, action: Action, key: &str) -> Result<()> {
         check_key(key)?;
-        let rights = self.rights.of(caller.role);
+        let may = match caller.role {
+            Role::Miner | Role::Validator => self.may(caller, caller.role, action, key),
+            Role::Undecided => {
+                let may = self.may(caller, Role::Miner, action, key);
+                if may != self.may(caller, Role::Validator, action, key) {
+                    return Err(role_undecided());
+                }
+                may
+            }
+        };
+        if may { Ok(()) } else { Err(self.denied(caller, action)) }
+    }
+
+    fn may(&self, caller: &Caller, role: Role, action: Action, key: &str) -> bool {
+        let rights = self.rights.of(role);
         let own = rights.own.contains(action)
             && self.templates.iter().any(|template| template.owns(&caller.owner, key));
-        let all = rights.all.contains(action) && self.roots.iter().any(|root| key.starts_with(root.as_str()));
-        if own || all { Ok(()) } else { Err(self.denied(caller, action)) }
+        own || rights.all.contains(action) && self.roots.iter().any(|root| key.starts_with(root.as_str()))
     }
 
     /// Decides on a list, and writes into the request the prefix with which it may go on.
     fn authorise_list(&self, caller: &Caller, request: &mut Request) -> Result<Way> {
+        match caller.role {
+            Role::Miner | Role::Validator => self.list_way(caller, request),
+            // A miner's list of what is above its folders is whole and short: what both would see counts.
+            Role::Undecided => {
+                let as_role = |role| Caller { role, ..caller.clone() };
+                let mut of_validator = request.clone();
+                let validators = self.list_way(&as_role(Role::Validator), &mut of_validator);
+                match (self.list_way(&as_role(Role::Miner), request), validators) {
+                    (Ok(miners), Ok(validators))
+                        if miners == validators && request.query == of_validator.query =>
+                    {
+                        Ok(miners)
+                    }
+                    (Err(refusal), Err(_)) => Err(refusal),
+                    (Ok(_), Ok(_) | Err(_)) | (Err(_), Ok(_)) => Err(role_undecided()),
+                }
+            }
+        }
+    }
+
+    fn list_way(&self, caller: &Caller, request: &mut Request) -> Result<Way> {
         let query = |name| request.query.get(name).unwrap_or_default();
         let prefix = query("prefix");
         check_prefix(prefix)?;
@@ -161,14 +221,17 @@ impl Policy {
         let stays_inside =
             |marker: &str| prefix.starts_with(marker) || self.standing(caller, marker) == Standing::Inside;
         let is_continued = is_continued(&request.query);
-        for name in ["marker", START_AFTER, "key-marker"] {
+        for name in MARKERS {
             if name == START_AFTER && is_continued {
                 continue;
             }
-            let marker = query(name);
-            check_prefix(marker)?;
-            if !stays_inside(marker) && matches!(listed, Listed::ByStore(_)) {
-                return Err(self.denied(caller, Action::List));
+            let marker = listing::marker(&request.query, name);
+            check_marker(&marker)?;
+            if !stays_inside(&marker) {
+                check_prefix(&marker)?;
+                if matches!(listed, Listed::ByStore(_)) {
+                    return Err(self.denied(caller, Action::List));
+                }
             }
         }
         // Beside a token it is an echo at most: what would be refused without one is left out.
@@ -179,9 +242,16 @@ impl Policy {
             Listed::Here(prefixes) => Ok(Way::Folders(prefixes)),
             Listed::Roots(roots) => Ok(Way::Roots(roots)),
             Listed::ByStore(prefix) => {
-                let mut forwarded = std::mem::take(&mut request.query)
-                    // Whose account the objects are in is the store's business (P63).
-                    .without(|name| matches!(name, "prefix" | "fetch-owner"));
+                let query = std::mem::take(&mut request.query);
+                let given = MARKERS.into_iter().filter(|name| query.get(name).is_some());
+                let markers: Vec<_> =
+                    given.map(|name| (name, listing::marker(&query, name).into_owned())).collect();
+                // Whose account the objects are in is the store's business (P63).
+                let mut forwarded =
+                    query.without(|name| matches!(name, "prefix" | "fetch-owner") || MARKERS.contains(&name));
+                for (name, marker) in markers {
+                    forwarded.push(name, marker)?;
+                }
                 forwarded.push("prefix", prefix)?;
                 request.query = forwarded.without(|name| name == START_AFTER && drops_start_after);
                 Ok(Way::List)
@@ -245,6 +315,17 @@ impl Policy {
         };
         Error::new(Code::AccessDenied, message)
     }
+}
+
+/// The answer where miner and validator are told different things, and nobody can say which of them this is:
+/// an outage of what decides, and no refusal (P38).
+pub(crate) fn role_undecided() -> Error {
+    Error::new(
+        Code::ServiceUnavailable,
+        "Your hotkey has a validator permit, and its stake could not be read from the chain yet, so nobody \
+         can say what you may do here. Please retry later.",
+    )
+    .detail("the metagraph has not been read since the start; look at chain_events of /snapshot")
 }
 
 /// Who answers a permitted list.

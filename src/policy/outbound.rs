@@ -6,7 +6,11 @@
 use http::Method;
 
 use super::Policy;
-use crate::s3::{CopySource, ForwardedHeaders, Request, SDK_QUERY_NAME, listing::START_AFTER, uri::Query};
+use crate::s3::{
+    CopySource, ForwardedHeaders, Request, SDK_QUERY_NAME,
+    listing::{CONTINUATION_TOKEN, START_AFTER},
+    uri::Query,
+};
 
 /// A request for the store without its body.
 #[derive(Debug, Clone)]
@@ -31,6 +35,17 @@ pub struct OutboundParts {
     pub headers: ForwardedHeaders,
     /// The source of a copy, named as the client names it.
     pub copy_source: Option<CopySource>,
+}
+
+/// Where a page of a root begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageStart {
+    /// At its first key.
+    First,
+    /// Behind this key.
+    After(String),
+    /// Where this continuation token of the store leads.
+    Token(String),
 }
 
 impl Outbound {
@@ -85,15 +100,15 @@ impl Outbound {
         Self::bare(Method::GET, request.key_opt(), query)
     }
 
-    pub(super) fn root_page(root: &str, after: Option<&str>, keys_max: usize) -> Self {
+    pub(super) fn root_page(root: &str, start: &PageStart, keys_max: usize) -> Self {
         let keys_max = keys_max.to_string();
-        let first = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", &keys_max), ("prefix", root)];
-        let query = match after {
-            None => Query::of(first),
-            Some(after) => {
-                let [list_type, encoding, keys, prefix] = first;
-                Query::of([list_type, encoding, keys, prefix, (START_AFTER, after)])
-            }
+        let [list_type, encoding, keys, prefix] =
+            [("list-type", "2"), ("encoding-type", "url"), ("max-keys", &keys_max), ("prefix", root)];
+        let from = |name, value| Query::of([list_type, encoding, keys, prefix, (name, value)]);
+        let query = match start {
+            PageStart::First => Query::of([list_type, encoding, keys, prefix]),
+            PageStart::After(key) => from(START_AFTER, key),
+            PageStart::Token(token) => from(CONTINUATION_TOKEN, token),
         };
         Self::bare(Method::GET, None, query)
     }

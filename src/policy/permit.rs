@@ -3,9 +3,12 @@
 //! Invariants: [`super::Policy::authorise`] alone makes a [`Permit`]; each way of serving a request has a
 //! type of its own, which hands out the requests to the store that belong to it and no others.
 
-use super::{Action, Caller, Outbound, Policy};
+use super::{
+    Action, Caller, Outbound, PageStart, Policy,
+    folder_key::{self, Kind, Place},
+};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     s3::{
         CopySource, ForwardedHeaders, Operation, Request,
         xml::{Delete, DeleteObject},
@@ -22,7 +25,7 @@ pub struct Permit<'a> {
 }
 
 /// The way a permitted request is served, with what was decided about it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Bucket(BucketOperation),
     Folders(Vec<String>),
@@ -30,6 +33,7 @@ pub(super) enum Way {
     List,
     Forward,
     Upload,
+    FolderKey(Place),
     Copy(CopySource),
     Complete { upload_id: String },
     DeleteObjects,
@@ -61,6 +65,8 @@ pub enum Permitted<'p> {
     Forward(ForwardPermit<'p>),
     /// Brings an object, or a part of one.
     Upload(UploadPermit<'p>),
+    /// A PUT of a key that ends in `/`: a folder marker, or an object of that name.
+    FolderKey(FolderKeyPermit<'p>),
     /// Copies within the store; source and target are both permitted.
     Copy(CopyPermit<'p>),
     /// Completes a multipart upload.
@@ -91,6 +97,24 @@ pub struct ForwardPermit<'p>(&'p Permit<'p>);
 /// See [`Permitted::Upload`].
 #[derive(Debug, Clone, Copy)]
 pub struct UploadPermit<'p>(&'p Permit<'p>);
+
+/// See [`Permitted::FolderKey`].
+#[derive(Debug, Clone, Copy)]
+pub struct FolderKeyPermit<'p> {
+    permit: &'p Permit<'p>,
+    place: Place,
+}
+
+/// What a PUT of a key that ends in `/` is, by what its body declares.
+#[derive(Debug)]
+pub enum FolderKey<'p> {
+    /// A folder marker that is answered and not stored: nothing of it goes to the store.
+    Marker,
+    /// A folder marker that is stored, whatever the least size of an object is.
+    StoredMarker(UploadPermit<'p>),
+    /// An object like any other.
+    Object(UploadPermit<'p>),
+}
 
 /// See [`Permitted::Copy`].
 #[derive(Debug, Clone, Copy)]
@@ -139,6 +163,7 @@ impl<'a> Permit<'a> {
             Way::List => Permitted::List(ListPermit(self)),
             Way::Forward => Permitted::Forward(ForwardPermit(self)),
             Way::Upload => Permitted::Upload(UploadPermit(self)),
+            Way::FolderKey(place) => Permitted::FolderKey(FolderKeyPermit { permit: self, place: *place }),
             Way::Copy(source) => Permitted::Copy(CopyPermit { permit: self, source }),
             Way::Complete { upload_id } => Permitted::Complete(CompletePermit { permit: self, upload_id }),
             Way::DeleteObjects => Permitted::DeleteObjects(DeletePermit(self)),
@@ -152,9 +177,31 @@ impl Permit<'_> {
         matches!(self.way, Way::List).then_some(ListPermit(self))
     }
 
-    /// Leave to upload, where that is what is permitted.
-    pub fn as_upload(&self) -> Option<UploadPermit<'_>> {
-        matches!(self.way, Way::Upload).then_some(UploadPermit(self))
+    /// Leave to store an object, where an upload is what is permitted.
+    ///
+    /// # Errors
+    /// `AccessDenied` for a key that is permitted as a folder marker alone; `InternalError` where this is no
+    /// upload.
+    pub fn object_upload(&self) -> Result<UploadPermit<'_>> {
+        match &self.way {
+            Way::Upload | Way::FolderKey(Place::InFolder) => Ok(UploadPermit(self)),
+            Way::FolderKey(Place::AboveFolders) => Err(self.denied_above_folders()),
+            Way::Bucket(_)
+            | Way::Folders(_)
+            | Way::Roots(_)
+            | Way::List
+            | Way::Forward
+            | Way::Copy(_)
+            | Way::Complete { .. }
+            | Way::DeleteObjects => Err(Error::internal("a permit that is none to upload")),
+        }
+    }
+
+    fn denied_above_folders(&self) -> Error {
+        let denied = self.policy.denied(self.caller, Action::Write);
+        let message =
+            format!("{} Above them a folder marker of 0 bytes is all that is taken.", denied.message);
+        Error::new(denied.code, message)
     }
 }
 
@@ -176,9 +223,9 @@ impl<'p> RootList<'p> {
         self.0
     }
 
-    /// At most `keys_max` keys of the root, those behind `after`.
-    pub fn page(&self, after: Option<&str>, keys_max: usize) -> Outbound {
-        Outbound::root_page(self.0, after, keys_max)
+    /// At most `keys_max` keys of the root, those from `start`.
+    pub fn page(&self, start: &PageStart, keys_max: usize) -> Outbound {
+        Outbound::root_page(self.0, start, keys_max)
     }
 }
 
@@ -219,6 +266,11 @@ impl<'p> UploadPermit<'p> {
         self.0.request.operation == Operation::UploadPart
     }
 
+    /// The key of the object.
+    pub fn key(&self) -> &'p str {
+        self.0.request.key_opt().unwrap_or_default()
+    }
+
     /// Who uploads.
     pub fn caller(&self) -> &'p Caller {
         self.0.caller
@@ -230,10 +282,30 @@ impl<'p> UploadPermit<'p> {
     }
 }
 
+impl<'p> FolderKeyPermit<'p> {
+    /// What it is with a body of `body_bytes`.
+    ///
+    /// # Errors
+    /// `AccessDenied` for content above the caller's folders.
+    pub fn with_body(&self, body_bytes: u64) -> Result<FolderKey<'p>> {
+        match folder_key::kind(self.permit.policy.folder_markers, self.place, body_bytes) {
+            Kind::Marker => Ok(FolderKey::Marker),
+            Kind::StoredMarker => Ok(FolderKey::StoredMarker(UploadPermit(self.permit))),
+            Kind::Object => Ok(FolderKey::Object(UploadPermit(self.permit))),
+            Kind::Denied => Err(self.permit.denied_above_folders()),
+        }
+    }
+}
+
 impl<'p> CopyPermit<'p> {
     /// Whether the copy is one part of an object, and not a whole one.
     pub fn is_part(&self) -> bool {
         self.permit.request.operation == Operation::UploadPartCopy
+    }
+
+    /// The key of the copy.
+    pub fn key(&self) -> &'p str {
+        self.permit.request.key_opt().unwrap_or_default()
     }
 
     /// The object that is copied.
@@ -252,7 +324,12 @@ impl<'p> CopyPermit<'p> {
     }
 }
 
-impl CompletePermit<'_> {
+impl<'p> CompletePermit<'p> {
+    /// The key of the object.
+    pub fn key(&self) -> &'p str {
+        self.permit.request.key_opt().unwrap_or_default()
+    }
+
     /// The parts of the upload with numbers above `after`.
     pub fn parts_page(&self, after: Option<u32>) -> Outbound {
         Outbound::parts(&self.permit.request, self.upload_id, after)
@@ -277,7 +354,7 @@ impl CompletePermit<'_> {
 impl DeletePermit<'_> {
     /// Judges each key by itself (P31); gives the document of those that may go, and a refusal for each
     /// other.
-    pub fn divide(&self, mut delete: Delete) -> (Delete, Vec<(DeleteObject, crate::error::Error)>) {
+    pub fn divide(&self, mut delete: Delete) -> (Delete, Vec<(DeleteObject, Error)>) {
         let Permit { policy, caller, .. } = self.0;
         let mut refused = Vec::new();
         delete.objects = std::mem::take(&mut delete.objects)

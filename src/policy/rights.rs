@@ -73,10 +73,11 @@ impl Default for RoleRights {
 }
 
 impl RoleRights {
-    /// The rights of `role`.
+    /// The rights of `role`; those of a miner where it is undecided, which the policy asks beside the
+    /// validator's.
     pub fn of(&self, role: Role) -> &Rights {
         match role {
-            Role::Miner => &self.miner,
+            Role::Miner | Role::Undecided => &self.miner,
             Role::Validator => &self.validator,
         }
     }

@@ -201,6 +201,16 @@ impl Template {
         parts.next().is_some()
     }
 
+    /// Whether `path`, which ends in `/`, is on the way to a folder of this template that is `owner`'s.
+    pub fn leads_to_a_folder(&self, owner: &Owner, path: &str) -> bool {
+        let Some(path) = path.strip_suffix('/') else { return false };
+        let mut segments = self.segments.iter();
+        let is_on_the_way =
+            path.split('/').all(|part| segments.next().is_some_and(|segment| segment.matches(part, owner)));
+        // The folder itself is not on the way to it.
+        is_on_the_way && segments.next().is_some()
+    }
+
     /// Where `prefix` stands.
     pub fn standing(&self, owner: &Owner, prefix: &str) -> Standing {
         let (above, partial) = match prefix.rsplit_once('/') {
@@ -238,6 +248,34 @@ impl Template {
     /// How many segments lead to the owner's folder.
     pub fn owned_depth(&self) -> usize {
         self.owned_depth
+    }
+
+    /// How many segments it takes until the first identity variable is bound: what is above is no miner's.
+    pub fn identified_depth(&self) -> usize {
+        self.segments.iter().position(Segment::names_the_owner).map_or(self.owned_depth, |first| first + 1)
+    }
+
+    /// The first variable above the identity that a pattern leaves open: whoever may write makes as many of
+    /// these directories as it likes, and they are no miner's.
+    pub fn open_variable_above(&self) -> Option<&str> {
+        let above = self.segments.iter().take_while(|segment| !segment.names_the_owner());
+        above.into_iter().find_map(|segment| match &segment.variable {
+            Some(Variable::Named(name, Values::Pattern(_))) => Some(name.as_str()),
+            Some(Variable::Named(_, Values::List(_)) | Variable::Hotkey | Variable::Coldkey) | None => None,
+        })
+    }
+
+    /// The literal text that begins the segment at `depth`.
+    pub fn literal_start(&self, depth: usize) -> &str {
+        self.segments.get(depth).map_or("", |segment| segment.before.as_str())
+    }
+
+    /// The address of `owner` that names its folders, by the last identity variable.
+    pub fn name_of<'a>(&self, owner: &'a Owner) -> &'a str {
+        match self.segments.get(self.owned_depth.saturating_sub(1)).map(|segment| &segment.variable) {
+            Some(Some(Variable::Hotkey)) => owner.hotkey(),
+            Some(Some(Variable::Coldkey | Variable::Named(..)) | None) | None => owner.coldkey(),
+        }
     }
 
     /// How many segments there are.
@@ -400,6 +438,41 @@ mod tests {
     }
 
     #[test]
+    fn p22_the_way_to_a_folder_is_its_beginning_by_whole_segments() {
+        let (sources, jobs) = (template("data/{source}/{coldkey}/"), template("a/{hotkey}/job={job_id}/"));
+        let me = owner(1, 2);
+        let (hotkey, coldkey) = (me.hotkey().to_owned(), me.coldkey().to_owned());
+        for path in ["data/", "data/x/", "data/reddit/"] {
+            assert!(sources.leads_to_a_folder(&me, path), "{path}");
+        }
+        for path in [
+            "",
+            "/",
+            "data",
+            "dat/",
+            "Data/",
+            "data/x",
+            "data/web/",
+            "x/",
+            "data//",
+            "/data/",
+            "data/../",
+            "data/x/../",
+            "secrets/",
+        ] {
+            assert!(!sources.leads_to_a_folder(&me, path), "{path}");
+        }
+        // The folder itself, what is in it, and what lies beside it.
+        for path in [format!("data/x/{coldkey}/"), format!("data/x/{coldkey}/a/"), format!("data/{coldkey}/")]
+        {
+            assert!(!sources.leads_to_a_folder(&me, &path), "{path}");
+        }
+        assert!(jobs.leads_to_a_folder(&me, &format!("a/{hotkey}/")));
+        assert!(!jobs.leads_to_a_folder(&owner(3, 4), &format!("a/{hotkey}/")));
+        assert!(!jobs.leads_to_a_folder(&me, &format!("a/{hotkey}/job=a b/")));
+    }
+
+    #[test]
     fn variables_by_pattern_match_whole_segments() {
         let jobs = template("data/hotkey={hotkey}/job_id={job_id}/");
         let me = owner(1, 2);
@@ -486,6 +559,26 @@ mod tests {
                 .collides(&template("data/{source}/{coldkey}/"))
         );
         assert!(!any.collides(&any));
+    }
+
+    #[test]
+    fn open_variables_above_the_identity_are_told() {
+        for (text, open, identified, owned) in [
+            ("data/{source}/{coldkey}/", None, 3, 3),
+            ("data/{source}/{coldkey}/{job_id}/", None, 3, 3),
+            ("data/{job_id}/{coldkey}/", Some("job_id"), 3, 3),
+            ("data/{source}/j={job_id}/all/{hotkey}/", Some("job_id"), 5, 5),
+            ("{hotkey}/{job_id}/{coldkey}/", None, 1, 3),
+        ] {
+            let template = template(text);
+            let depths = (template.identified_depth(), template.owned_depth());
+            assert_eq!((template.open_variable_above(), depths), (open, (identified, owned)), "{text}");
+        }
+        let jobs = template("data/j={job_id}/{hotkey}/");
+        assert_eq!((jobs.literal_start(0), jobs.literal_start(1), jobs.literal_start(2)), ("data", "j=", ""));
+        let me = owner(1, 2);
+        assert_eq!(jobs.name_of(&me), me.hotkey());
+        assert_eq!(template("{hotkey}/{job_id}/{coldkey}/").name_of(&me), me.coldkey());
     }
 
     #[test]

@@ -138,6 +138,56 @@ fn p22_traversal_is_refused_before_it_is_asked_whose_it_is() {
     }
 }
 
+#[test]
+fn p22_a_key_that_ends_in_a_slash_has_a_permit_of_its_own() {
+    let (me, other) = (caller(1, Role::Miner), caller(2, Role::Miner));
+    let (mine, theirs) = (me.owner.coldkey(), other.owner.coldkey());
+    for markers in [FolderMarkers::Answer, FolderMarkers::Store] {
+        let policy = policy(&[SOURCES]).with_folder_markers(markers);
+        let is_stored = |key: &str, body_bytes| {
+            let permit = policy.authorise(&me, request("PUT", &format!("/b/{key}"), &[])).ok()?;
+            let Permitted::FolderKey(folder_key) = permit.permitted() else { panic!("{key}") };
+            match folder_key.with_body(body_bytes) {
+                Ok(FolderKey::Marker) => Some(false),
+                Ok(FolderKey::StoredMarker(upload)) => {
+                    assert!(body_bytes == 0 && upload.key() == key);
+                    Some(true)
+                }
+                Ok(FolderKey::Object(upload)) => {
+                    assert!(body_bytes > 0 && upload.key() == key);
+                    Some(true)
+                }
+                Err(error) => {
+                    assert_eq!(error.code, Code::AccessDenied);
+                    assert!(permit.object_upload().is_err());
+                    None
+                }
+            }
+        };
+        for inside in [format!("data/x/{mine}/"), format!("data/x/{mine}/a/b/")] {
+            assert_eq!(is_stored(&inside, 0), Some(markers == FolderMarkers::Store));
+            assert_eq!(is_stored(&inside, 1), Some(true));
+        }
+        for above in ["data/", "data/x/"] {
+            assert_eq!(is_stored(above, 0), Some(false));
+            assert_eq!(is_stored(above, 1), None);
+        }
+        for elsewhere in ["data/web/".to_owned(), "x/".to_owned(), format!("data/x/{theirs}/")] {
+            assert_eq!(is_stored(&elsewhere, 0), None, "{elsewhere}");
+        }
+    }
+}
+
+#[test]
+fn p22_who_may_not_write_puts_no_markers() {
+    let rights: RoleRights = toml::from_str("[miner]\nown = [\"list\", \"read\", \"delete\"]").unwrap();
+    let policy = Policy { rights, ..policy(&[SOURCES]) };
+    let me = caller(1, Role::Miner);
+    for key in ["data/".to_owned(), "data/x/".to_owned(), format!("data/x/{}/", me.owner.coldkey())] {
+        assert!(!allowed(&policy, &me, "PUT", &format!("/b/{key}")), "{key}");
+    }
+}
+
 /// How a permitted list is served.
 #[derive(Debug, PartialEq, Eq)]
 enum Served {
@@ -208,7 +258,7 @@ fn p32_markers_stay_inside_too() {
         };
         assert!(with("") && with(&format!("data/x/{mine}/a")) && with("data/x/"));
         assert!(!with(&format!("data/x/{theirs}/a")), "{name}");
-        assert!(!with(&format!("data/x/{mine}/../a")), "{name}");
+        assert!(with(&format!("data/x/{mine}/../a")) && with(&format!("data/x/{mine}/a//")), "{name}");
     }
 }
 
@@ -330,4 +380,34 @@ fn p31_each_key_of_a_batch_is_judged() {
     assert_eq!(permitted.objects.iter().map(|object| &object.key).collect::<Vec<_>>(), [&own]);
     let refused: Vec<_> = refused.iter().map(|(object, error)| (&object.key, error.code)).collect();
     assert_eq!(refused, [(&foreign, Code::AccessDenied), (&outside, Code::InvalidArgument)]);
+}
+
+#[test]
+fn p38_who_may_be_a_validator_or_not_is_refused_nothing_that_validators_may() {
+    let policy = policy(&["data/{source}/{coldkey}/"]);
+    let me = caller(1, Role::Undecided);
+    let decided = |method: &str, target: &str| {
+        let permit = policy.authorise(&me, request(method, target, &[]));
+        permit.map(|_| ()).map_err(|error| error.code)
+    };
+    let (own, other) = (account(101).to_ss58(), account(102).to_ss58());
+    // What both roles may, and what neither may.
+    for method in ["GET", "PUT", "DELETE"] {
+        assert_eq!(decided(method, &format!("/b/data/x/{own}/f")), Ok(()), "{method}");
+    }
+    assert_eq!(decided("GET", &format!("/b?list-type=2&prefix=data/x/{own}/")), Ok(()));
+    assert_eq!(decided("PUT", &format!("/b/data/x/{other}/f")), Err(Code::AccessDenied));
+    assert_eq!(decided("DELETE", &format!("/b/data/x/{other}/f")), Err(Code::AccessDenied));
+    assert_eq!(decided("GET", "/b/elsewhere/f"), Err(Code::AccessDenied));
+    assert_eq!(decided("GET", "/b?list-type=2&prefix=elsewhere/"), Err(Code::AccessDenied));
+    // What validators alone may, and what looks whole to a miner and is not to a validator.
+    for target in [
+        format!("/b/data/x/{other}/f"),
+        format!("/b?list-type=2&prefix=data/x/{other}/"),
+        "/b?list-type=2&prefix=data/&delimiter=/".to_owned(),
+        "/b?list-type=2&prefix=data/x/&delimiter=/".to_owned(),
+        "/b?list-type=2".to_owned(),
+    ] {
+        assert_eq!(decided("GET", &target), Err(Code::ServiceUnavailable), "{target}");
+    }
 }

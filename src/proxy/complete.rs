@@ -65,7 +65,7 @@ impl Proxy {
         let is_gone = match self.parts(exchange, permit).await? {
             Parts::There(there) => {
                 let sum = sum(&parts, &there)?;
-                if let Err(error) = sizes::check_object(&self.body_bounds, sum) {
+                if let Err(error) = sizes::check_object(&self.body_bounds, permit.key(), sum) {
                     self.abort(exchange, permit).await;
                     return Err(error);
                 }
@@ -99,12 +99,12 @@ impl Proxy {
         if answer.has_failed_late() {
             return Ok(answer);
         }
-        let head = self.store.send(permit.head(), StoreBody::empty(), exchange.now).await?;
+        let head = self.store.send(permit.head(), StoreBody::empty(), exchange.moment()).await?;
         match head.status() {
             // Deleted since.
             StatusCode::NOT_FOUND => {}
             status if status.is_success() => {
-                sizes::check_object(&self.body_bounds, sizes::of_answer(head.headers())?)?;
+                sizes::check_object(&self.body_bounds, permit.key(), sizes::of_answer(head.headers())?)?;
             }
             status => {
                 let detail = format!("the HEAD of a completed upload answered {status}");
@@ -136,7 +136,8 @@ impl Proxy {
         let mut there = HashMap::new();
         let mut after = None;
         for _ in 0..PARTS_PAGES_MAX {
-            let answer = self.store.send(permit.parts_page(after), StoreBody::empty(), exchange.now).await?;
+            let answer =
+                self.store.send(permit.parts_page(after), StoreBody::empty(), exchange.moment()).await?;
             if !answer.status().is_success() {
                 let operation = Operation::CompleteMultipartUpload;
                 let refused = relay::answer(&self.store, exchange, operation, answer).await?;
@@ -169,7 +170,7 @@ impl Proxy {
     /// Takes an upload back that may never be completed; a failure only leaves its parts to the store's own
     /// clean-up.
     async fn abort(&self, exchange: &Exchange, permit: CompletePermit<'_>) {
-        let sent = self.store.send(permit.abort(), StoreBody::empty(), exchange.now).await;
+        let sent = self.store.send(permit.abort(), StoreBody::empty(), exchange.moment()).await;
         let key = exchange.record.key.as_deref();
         match sent.map(|answer| answer.status()) {
             Ok(status) if status.is_success() || status == StatusCode::NOT_FOUND => {}
@@ -192,8 +193,8 @@ fn sum(parts: &[CompletedPart], there: &HashMap<u32, (u64, String)>) -> Result<u
             _ => {
                 return Err(Error::new(
                     Code::InvalidPart,
-                    "One or more of the specified parts could not be found. The part might not have been \
-                     uploaded, or the specified entity tag might not have matched the part's entity tag.",
+                    "One or more of the specified parts could not be found.  The part may not have been \
+                     uploaded, or the specified entity tag may not match the part's entity tag.",
                 )
                 .element("PartNumber", part.number.to_string()));
             }

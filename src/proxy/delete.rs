@@ -40,7 +40,7 @@ impl Proxy {
         let mut md5 = RunningDigest::md5();
         md5.update(&document);
         headers.set_content_md5(&md5.finish())?;
-        let sent = self.store.send(permit.outbound(headers), StoreBody::whole(document), exchange.now);
+        let sent = self.store.send(permit.outbound(headers), StoreBody::whole(document), exchange.moment());
         let answer = sent.await?;
         if refused.is_empty() || !answer.status().is_success() {
             return relay::answer(&self.store, exchange, Operation::DeleteObjects, answer).await;

@@ -2,17 +2,22 @@
 //! prefix, in order, and they are paged as one list. The empty prefix never goes to the store.
 //!
 //! The continuation token is the last key of the page, percent-encoded: roots lie apart, so a key says in
-//! which of them the list goes on.
+//! which of them the list goes on. A store may answer with a page that has no key and goes on (as behind many
+//! deleted keys): its own token is followed then, up to a bound.
 
-use super::{Proxy, list::KEYS_MAX, relay};
+use super::{
+    Proxy,
+    list::{is_url_encoded, keys_max},
+    relay,
+};
 use crate::{
     body::{bounded::collect_bounded, pace::Pace},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange},
-    policy::RootsPermit,
+    policy::{PageStart, RootsPermit},
     s3::{
         Operation, Request,
-        listing::{CONTINUATION_TOKEN, START_AFTER},
+        listing::{CONTINUATION_TOKEN, START_AFTER, marker},
         uri,
         xml::{self, Element},
     },
@@ -22,9 +27,13 @@ use crate::{
 /// A page of 1000 keys of 1024 bytes, percent-encoded, with what stands beside each.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
+/// Pages without a key that are followed for one request.
+const EMPTY_PAGES_MAX: usize = 32;
+
 impl Proxy {
     pub(super) async fn list_roots(&self, exchange: &Exchange, permit: RootsPermit<'_>) -> Result<Answer> {
         let mut page = Page::asked_for(permit.request())?;
+        let mut empty_pages = 0;
         for list in permit.lists() {
             let root = list.root();
             let goes_on_within = page.from.starts_with(root);
@@ -37,16 +46,32 @@ impl Proxy {
                 page.is_truncated = page.keys_max > 0;
                 break;
             }
-            let after = goes_on_within.then_some(page.from.as_str());
-            let response = self.store.send(list.page(after, left), StoreBody::empty(), exchange.now).await?;
-            if !response.status().is_success() {
-                return relay::answer(&self.store, exchange, Operation::ListObjectsV2, response).await;
+            let mut start = match goes_on_within {
+                true => PageStart::After(page.from.clone()),
+                false => PageStart::First,
+            };
+            loop {
+                let response =
+                    self.store.send(list.page(&start, left), StoreBody::empty(), exchange.moment()).await?;
+                if !response.status().is_success() {
+                    return relay::answer(&self.store, exchange, Operation::ListObjectsV2, response).await;
+                }
+                let pace = Pace::idle(self.store.idle_timeout());
+                let body =
+                    collect_bounded(response.into_body(), PAGE_BYTES_MAX, pace).await.map_err(|error| {
+                        Error::store_unavailable(format!("a page of a list broke off: {error}"))
+                    })?;
+                let taken = page
+                    .take(&body)
+                    .ok_or_else(|| Error::store_unavailable("a page of a list is not S3's"))?;
+                let Taken::GoesOn(token) = taken else { break };
+                empty_pages += 1;
+                let next = PageStart::Token(token);
+                if next == start || empty_pages > EMPTY_PAGES_MAX {
+                    return Err(Error::store_unavailable("a list goes on and comes to no key"));
+                }
+                start = next;
             }
-            let pace = Pace::idle(self.store.idle_timeout());
-            let body = collect_bounded(response.into_body(), PAGE_BYTES_MAX, pace)
-                .await
-                .map_err(|error| Error::store_unavailable(format!("a page of a list broke off: {error}")))?;
-            page.take(&body).ok_or_else(|| Error::store_unavailable("a page of a list is not S3's"))?;
             if page.is_truncated {
                 break;
             }
@@ -60,9 +85,19 @@ struct Page {
     /// The key after which it begins; empty at the beginning.
     from: String,
     keys_max: usize,
+    /// Whether names are percent-encoded on it.
+    is_url_encoded: bool,
     /// The decoded keys, each with the XML of what the store says beside it.
     entries: Vec<(String, String)>,
     is_truncated: bool,
+}
+
+/// What a page of the store brought.
+enum Taken {
+    /// Keys, or the end of its root.
+    Keys,
+    /// Nothing yet: the root goes on behind this token.
+    GoesOn(String),
 }
 
 impl Page {
@@ -73,14 +108,19 @@ impl Page {
             Some(token) => uri::decode_path(token).map_err(|_| {
                 Error::new(Code::InvalidArgument, "The continuation token provided is incorrect.")
             })?,
-            None => given(if v2 { START_AFTER } else { "marker" }).unwrap_or_default().to_owned(),
+            None => marker(&request.query, if v2 { START_AFTER } else { "marker" }).into_owned(),
         };
-        let keys_max = given("max-keys").and_then(|number| number.parse().ok()).unwrap_or(KEYS_MAX);
-        Ok(Self { from, keys_max: keys_max.min(KEYS_MAX), entries: Vec::new(), is_truncated: false })
+        Ok(Self {
+            from,
+            keys_max: keys_max(&request.query)?,
+            is_url_encoded: is_url_encoded(&request.query)?,
+            entries: Vec::new(),
+            is_truncated: false,
+        })
     }
 
     /// Adds the store's page of one root; none where it is not one.
-    fn take(&mut self, body: &[u8]) -> Option<()> {
+    fn take(&mut self, body: &[u8]) -> Option<Taken> {
         let root = Element::parse(body).ok().filter(|root| root.name == "ListBucketResult")?;
         let is_encoded = root.text_of("EncodingType").is_some_and(|text| text.trim() == "url");
         self.is_truncated = match root.text_of("IsTruncated").map(str::trim)? {
@@ -104,15 +144,17 @@ impl Page {
             }
             self.entries.push((key, beside));
         }
-        // A page that goes on and has nothing would be asked for for ever.
-        (!self.is_truncated || self.entries.len() > before).then_some(())
+        if !self.is_truncated || self.entries.len() > before {
+            return Some(Taken::Keys);
+        }
+        let token = root.text_of("NextContinuationToken").filter(|token| !token.is_empty())?;
+        Some(Taken::GoesOn(token.to_owned()))
     }
 
     fn to_xml(&self, bucket: &str, request: &Request) -> String {
         let query = &request.query;
         let v2 = request.operation == Operation::ListObjectsV2;
-        let url_encoded = query.get("encoding-type") == Some("url");
-        let name = |text: &str| match url_encoded {
+        let name = |text: &str| match self.is_url_encoded {
             true => uri::encode_path(text),
             false => text.to_owned(),
         };
@@ -120,16 +162,17 @@ impl Page {
         let mut head =
             vec![("Name", bucket.to_owned()), ("Prefix", name(query.get("prefix").unwrap_or_default()))];
         if v2 {
-            head.extend(query.get(START_AFTER).map(|after| ("StartAfter", name(after))));
+            let after = query.get(START_AFTER).map(|_| marker(query, START_AFTER));
+            head.extend(after.map(|after| ("StartAfter", name(&after))));
             head.extend(query.get(CONTINUATION_TOKEN).map(|token| ("ContinuationToken", token.to_owned())));
             head.push(("KeyCount", self.entries.len().to_string()));
             head.extend(last.map(|key| ("NextContinuationToken", uri::encode_component(key))));
         } else {
-            head.push(("Marker", name(query.get("marker").unwrap_or_default())));
+            head.push(("Marker", name(&marker(query, "marker"))));
             head.extend(last.map(|key| ("NextMarker", name(key))));
         }
         head.push(("MaxKeys", self.keys_max.to_string()));
-        if url_encoded {
+        if self.is_url_encoded {
             head.push(("EncodingType", "url".to_owned()));
         }
         head.push(("IsTruncated", self.is_truncated.to_string()));

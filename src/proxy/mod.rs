@@ -16,6 +16,7 @@ mod bucket_answers;
 mod complete;
 mod copy;
 mod delete;
+mod folder_marker;
 mod list;
 mod list_roots;
 mod post_form;
@@ -31,12 +32,15 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, header, request::Parts};
 pub(crate) use post_form::is_form;
 
-use self::request_xml::{XmlBodies, XmlBody};
+use self::{
+    put::SentBody,
+    request_xml::{XmlBodies, XmlBody},
+};
 use crate::{
     access::Access,
     auth::{Payload, Verified},
     body::{content_check::ChecksumHeaders, pace::Pace},
-    config::{BodyBounds, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
+    config::{BodyBounds, BrokenUploads, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     limits::Limits,
@@ -66,6 +70,8 @@ pub(crate) struct Proxy {
     body_bounds: BodyBounds,
     /// What becomes of a checksum in a trailer.
     trailers: Trailers,
+    /// What the store does with an upload that breaks off.
+    broken_uploads: BrokenUploads,
     /// What the store proves itself, so that it is not proven here.
     verified_by_store: StoreChecks,
     /// The storage classes that clients may ask for.
@@ -97,6 +103,7 @@ impl Proxy {
             store,
             body_bounds,
             trailers: settings.trailers,
+            broken_uploads: settings.broken_uploads,
             verified_by_store: settings.verifies,
             storage_classes: settings.storage_classes.clone(),
             checksums_of_store: settings.checksums.clone(),
@@ -147,7 +154,7 @@ impl Proxy {
         match permit.permitted() {
             Permitted::Bucket(question) => bucket_answers::answer(self.site.bucket(), &permit, question),
             Permitted::Folders(prefixes) => {
-                Ok(list::folders(&self.site.bucket().name, permit.request(), prefixes))
+                list::folders(&self.site.bucket().name, permit.request(), prefixes)
             }
             Permitted::Roots(permit) => self.list_roots(exchange, permit).await,
             Permitted::List(permit) => {
@@ -161,7 +168,14 @@ impl Proxy {
                 let outbound = permit.outbound(forwarded);
                 relay::forward(&self.store, exchange, operation, outbound, StoreBody::empty()).await
             }
-            Permitted::Upload(permit) => self.put(exchange, permit, forwarded, &headers, payload, body).await,
+            Permitted::Upload(permit) => {
+                let sent = SentBody { headers: &headers, payload, body };
+                self.put(exchange, permit, forwarded, sent).await
+            }
+            Permitted::FolderKey(permit) => {
+                let sent = SentBody { headers: &headers, payload, body };
+                self.put_folder_key(exchange, permit, forwarded, sent).await
+            }
             Permitted::Copy(permit) => self.copy(exchange, permit, forwarded).await,
             Permitted::Complete(permit) => {
                 let checksums = ChecksumHeaders::OfObject;

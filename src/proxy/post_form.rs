@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 
 use super::{
     Proxy, check_head,
-    put::{Planned, rewrite},
+    put::{ClientForm, Planned, rewrite},
     sizes, storage_class,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
     s3::{
-        Addressing, ForwardedHeaders, Operation, Request,
+        Addressing, ForwardedHeaders, Operation, Request, answer_headers,
         uri::{self, Query},
         xml,
     },
@@ -41,19 +41,6 @@ const FILENAME: &str = "${filename}";
 /// Fields that are headers of the object under the same name; `x-amz-*` are as well.
 const OBJECT_FIELDS: &[&str] =
     &["cache-control", "content-disposition", "content-encoding", "content-md5", "content-type", "expires"];
-
-/// Headers of the store's answer that a form's answer has as well.
-const ANSWER_HEADERS: &[&str] = &[
-    "etag",
-    "x-amz-request-id",
-    "x-amz-server-side-encryption",
-    "x-amz-version-id",
-    "x-amz-checksum-crc32",
-    "x-amz-checksum-crc32c",
-    "x-amz-checksum-crc64nvme",
-    "x-amz-checksum-sha1",
-    "x-amz-checksum-sha256",
-];
 
 /// Whether a request is a form for the bucket: a POST of `multipart/form-data`, without a query, not to an
 /// object.
@@ -94,7 +81,7 @@ impl Proxy {
         }
         let form_bytes = sizes::content_length(headers)?;
         if form_bytes > self.body_bounds.object_bytes_max.saturating_add(FORM_HEAD_BYTES_MAX as u64 + 128) {
-            sizes::check_object(&self.body_bounds, form_bytes)?;
+            sizes::check_part(&self.body_bounds, form_bytes)?;
         }
         let boundary = Boundary::of(content_type(&exchange.head).unwrap_or_default())?;
 
@@ -127,12 +114,12 @@ impl Proxy {
         let mut forwarded = ForwardedHeaders::of(Operation::PutObject, &fields)?;
         forwarded.keep_checksums(Operation::PutObject, &self.checksums_of_store)?;
         let permit = self.access.policy().authorise(&caller, request)?;
-        let permit = permit.as_upload().ok_or_else(|| Error::internal("a form that is no upload"))?;
+        let permit = permit.object_upload()?;
 
         // The bounds of the policy, and the server's own.
         storage_class::check(&self.storage_classes, &forwarded)?;
         verified.policy().check_length(file_bytes)?;
-        sizes::check_object(&self.body_bounds, file_bytes)?;
+        sizes::check_object(&self.body_bounds, &key, file_bytes)?;
 
         let answer = self.store_file(exchange, permit, forwarded, &fields, file).await?;
         if !answer.is_success() {
@@ -154,6 +141,7 @@ impl Proxy {
     ) -> Result<Answer> {
         let expected = self.expected_digests(&Payload::Unsigned, fields)?;
         let plan = Plan::new(Framing::Plain, file.bytes(), expected);
+        let plan = self.guard(plan, permit, &forwarded, ClientForm::Framed);
         let payload_hash = rewrite(&mut forwarded, &plan, &Payload::Unsigned)?;
         let body = ClientBody::FormFile(Box::new(file));
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
@@ -274,11 +262,6 @@ fn form_answer(
         }
     };
     let location = HeaderValue::from_str(&location).map_err(Error::internal)?;
-    let mut answer = Answer::whole(status, "application/xml", document).header(header::LOCATION, location);
-    for name in ANSWER_HEADERS {
-        if let Some(value) = stored.headers().get(*name) {
-            answer = answer.header(HeaderName::from_static(name), value.clone());
-        }
-    }
-    Ok(answer)
+    let answer = Answer::whole(status, "application/xml", document).header(header::LOCATION, location);
+    Ok(answer.headers_of(answer_headers::of_form(stored.headers())))
 }

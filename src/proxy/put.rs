@@ -17,7 +17,7 @@ use crate::{
         upload::Upload,
         verifying::VerifyingBody,
     },
-    config::Trailers,
+    config::{BrokenUploads, Trailers},
     error::Result,
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
@@ -35,6 +35,41 @@ const LETTING_GO_TIME_MAX: Duration = Duration::from_secs(1);
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
+/// The checksums that this server makes of its own, the one that every store with trailers knows first; all
+/// cost next to nothing.
+const OWN_CHECKSUMS: [ChecksumAlgorithm; 3] =
+    [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Crc32c];
+
+/// By what a store that got a body from its client would see where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientForm {
+    /// Its signed sha256, which goes on.
+    Signed,
+    /// The form in which it comes, which is taken off here: chunks, or a form's last boundary.
+    Framed,
+    /// Its declared length alone.
+    Bare,
+}
+
+impl ClientForm {
+    fn of(payload: &Payload) -> Self {
+        match payload {
+            Payload::Sha256(_) => Self::Signed,
+            Payload::SignedChunks(_) | Payload::SignedChunksTrailer(_) | Payload::UnsignedTrailer => {
+                Self::Framed
+            }
+            Payload::Unsigned => Self::Bare,
+        }
+    }
+}
+
+/// A body as its client sends it, with what the request says of it.
+pub(super) struct SentBody<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) payload: &'a Payload,
+    pub(super) body: RequestBody,
+}
+
 /// A body on its way through, before its first byte is read.
 pub(super) struct Planned {
     pub(super) plan: Plan,
@@ -48,18 +83,38 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         permit: UploadPermit<'_>,
-        mut forwarded: ForwardedHeaders,
-        headers: &HeaderMap,
-        payload: &Payload,
-        body: RequestBody,
+        forwarded: ForwardedHeaders,
+        sent: SentBody<'_>,
     ) -> Result<Answer> {
         // Declared too large, or too small, is refused before a byte is read.
-        let decoded_bytes = sizes::declared_bytes(payload, headers)?;
+        let decoded_bytes = declared_bytes(&sent)?;
         match permit.is_part() {
             true => sizes::check_part(&self.body_bounds, decoded_bytes)?,
-            false => sizes::check_object(&self.body_bounds, decoded_bytes)?,
+            false => sizes::check_object(&self.body_bounds, permit.key(), decoded_bytes)?,
         }
-        let plan = self.plan(payload, headers, decoded_bytes)?;
+        self.upload(exchange, permit, forwarded, sent, decoded_bytes).await
+    }
+
+    /// Sends a body of `decoded_bytes`, which was judged by its size, to the store.
+    pub(super) async fn upload(
+        &self,
+        exchange: &Exchange,
+        permit: UploadPermit<'_>,
+        mut forwarded: ForwardedHeaders,
+        sent: SentBody<'_>,
+        decoded_bytes: u64,
+    ) -> Result<Answer> {
+        let SentBody { headers, payload, body } = sent;
+        let framing = Framing::of(payload, headers)?;
+        let plan = Plan::new(framing, decoded_bytes, self.expected_digests(payload, headers)?);
+        let plan = match (self.trailers, plan.trailer()) {
+            (Trailers::Forward, Some(algorithm)) if self.does_store_know(algorithm) => {
+                plan.forward_trailer(STORE_CHUNK_BYTES)
+            }
+            (Trailers::Forward | Trailers::Translate, Some(_) | None) => {
+                self.guard(plan, permit, &forwarded, ClientForm::of(payload))
+            }
+        };
         let payload_hash = rewrite(&mut forwarded, &plan, payload)?;
         let body = ClientBody::Plain(body);
         self.stream(exchange, permit, forwarded, Planned { plan, payload_hash, body }).await
@@ -84,7 +139,7 @@ impl Proxy {
         };
         let (body, abort) = StoreBody::upload(upload, payload_hash);
         let answer = tokio::select! {
-            answer = self.store.send(permit.outbound(headers), body, exchange.now) => answer,
+            answer = self.store.send(permit.outbound(headers), body, exchange.moment()) => answer,
             // The store sees a broken transfer and keeps nothing; the body ends at once, not when hyper
             // notices that nobody waits for the answer.
             lost = self.access.registration_lost(permit.caller()) => {
@@ -109,15 +164,32 @@ impl Proxy {
         answer
     }
 
-    /// What the client promised of its body, and in which form it goes on.
-    fn plan(&self, payload: &Payload, headers: &HeaderMap, decoded_bytes: u64) -> Result<Plan> {
-        let framing = Framing::of(payload, headers)?;
-        let plan = Plan::new(framing, decoded_bytes, self.expected_digests(payload, headers)?);
-        let is_known = plan.trailer().is_some_and(|algorithm| self.does_store_know(algorithm));
-        Ok(match self.trailers {
-            Trailers::Forward if is_known => plan.forward_trailer(STORE_CHUNK_BYTES),
-            Trailers::Forward | Trailers::Translate => plan,
-        })
+    /// Adds a checksum of this server's own to an object by which its store could not tell a torn body from a
+    /// whole one (P64).
+    ///
+    /// Not to a part: some stores take no other checksum for it than that of which its upload was created
+    /// (MinIO, versitygw). A torn part has an ETag that no answer told its client.
+    pub(super) fn guard(
+        &self,
+        plan: Plan,
+        permit: UploadPermit<'_>,
+        forwarded: &ForwardedHeaders,
+        form: ClientForm,
+    ) -> Plan {
+        let is_guarded = match (form, self.broken_uploads, self.trailers) {
+            (ClientForm::Signed, _, _) | (_, _, Trailers::Translate) => false,
+            (ClientForm::Framed, BrokenUploads::Refused | BrokenUploads::Kept, Trailers::Forward) => true,
+            (ClientForm::Bare, BrokenUploads::Refused, Trailers::Forward) => false,
+            (ClientForm::Bare, BrokenUploads::Kept, Trailers::Forward) => true,
+        };
+        // Of nothing there is no part, and a digest in a header says it as well.
+        if !is_guarded || permit.is_part() || plan.decoded_bytes() == 0 || forwarded.has_digest() {
+            return plan;
+        }
+        match OWN_CHECKSUMS.into_iter().find(|algorithm| self.does_store_know(*algorithm)) {
+            Some(algorithm) => plan.add_trailer(algorithm, STORE_CHUNK_BYTES),
+            None => plan,
+        }
     }
 
     /// The digests in headers, except those that the store is trusted to check.
@@ -140,6 +212,14 @@ impl Proxy {
     }
 }
 
+/// The length of the content that a body declares.
+///
+/// # Errors
+/// Those of [`sizes::declared_bytes`].
+pub(super) fn declared_bytes(sent: &SentBody<'_>) -> Result<u64> {
+    sizes::declared_bytes(sent.payload, sent.headers)
+}
+
 /// Writes framing and length for the store; gives `x-amz-content-sha256`. A sha256 of the client's goes on,
 /// so that a store never keeps another content than the one that was signed, whoever fails on the way (P64).
 pub(super) fn rewrite(
@@ -150,6 +230,9 @@ pub(super) fn rewrite(
     headers.set_content_length(plan.outbound_bytes());
     match plan.output() {
         Output::UnsignedTrailer { trailer, .. } => {
+            if plan.trailer() != Some(trailer) {
+                headers.remove_announced_checksum();
+            }
             headers.set_aws_chunked(trailer.header(), plan.decoded_bytes())?;
             Ok(UNSIGNED_TRAILER.into())
         }

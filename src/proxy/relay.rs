@@ -1,7 +1,9 @@
 //! What the store answers, on its way back: the object as it is, S3's XML where it is a refusal.
 //!
 //! A success passes with the headers on the list of `s3::answer_headers`, and where its XML names the store's
-//! bucket, account or address, public names take their place (P63). All else is the store's, byte for byte.
+//! bucket, account or address, public names take their place (P63). All else is the store's, byte for byte. A
+//! small document whose length the store tells is told with its length; white space that keeps a connection
+//! alive goes on at once.
 //!
 //! A refusal by the store is rewritten (P51), as `refusal` decides.
 
@@ -24,6 +26,13 @@ use crate::{
 /// The largest error of the store that is read; those of S3 are under 2 KiB.
 const STORE_ERROR_BYTES_MAX: usize = 64 * 1024;
 
+/// The largest document of a success that is read whole before its client hears of it: those of copies and of
+/// multipart uploads are under 2 KiB.
+const SMALL_DOCUMENT_BYTES_MAX: u64 = 16 * 1024;
+
+/// The same with public names in it.
+const REWRITTEN_BYTES_MAX: usize = 128 * 1024;
+
 /// Seconds after which a client should try again what the store could not do.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
@@ -35,7 +44,7 @@ pub(super) async fn forward(
     outbound: Outbound,
     body: StoreBody,
 ) -> Result<Answer> {
-    let response = store.send(outbound, body, exchange.now).await?;
+    let response = store.send(outbound, body, exchange.moment()).await?;
     answer(store, exchange, operation, response).await
 }
 
@@ -49,7 +58,13 @@ pub(super) async fn answer(
     let (parts, body) = response.into_parts();
     if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
         let headers = answer_headers::of_success(parts.headers);
-        return Ok(success(store, exchange, operation, parts.status, headers, body));
+        let is_small = has_small_document(operation) && declared_bytes(&headers) <= SMALL_DOCUMENT_BYTES_MAX;
+        let answer = success(store, exchange, operation, parts.status, headers, body);
+        return match is_small {
+            // With public names it has another length, which its client is told as it was told the store's.
+            true => answer.read_whole(REWRITTEN_BYTES_MAX, Pace::idle(store.idle_timeout())).await,
+            false => Ok(answer),
+        };
     }
     let mut headers = answer_headers::of_refusal(parts.headers);
     let document = match exchange.is_head() {
@@ -67,10 +82,23 @@ pub(super) async fn answer(
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, id);
     }
-    if parts.status.is_server_error() && !headers.contains_key(header::RETRY_AFTER) {
+    // What the store does not implement, it will not implement in a second.
+    let is_passing = parts.status.is_server_error() && parts.status != StatusCode::NOT_IMPLEMENTED;
+    if is_passing && !headers.contains_key(header::RETRY_AFTER) {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     Ok(Answer::whole(parts.status, "application/xml", document).headers_of(headers))
+}
+
+/// Whether the success of an operation is a document of a few names, whose length a store can tell.
+fn has_small_document(operation: Operation) -> bool {
+    operation.fails_late() || operation == Operation::CreateMultipartUpload
+}
+
+/// The length that the store declares; without one it may still be at work, sending white space.
+fn declared_bytes(headers: &HeaderMap) -> u64 {
+    let bytes = headers.get(header::CONTENT_LENGTH).and_then(|bytes| bytes.to_str().ok()?.parse().ok());
+    bytes.unwrap_or(u64::MAX)
 }
 
 /// A success: streamed, with public names in the place of the store's.

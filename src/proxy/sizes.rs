@@ -8,21 +8,19 @@ use crate::{
     error::{Code, Error, Result},
 };
 
-/// Judges the size of a whole object: a PUT, the source of a copy, the sum of parts (S10).
-pub(super) fn check_object(bounds: &BodyBounds, bytes: u64) -> Result<()> {
+/// Judges the size of the whole object under `key`: a PUT, the source of a copy, the sum of parts (S10).
+pub(super) fn check_object(bounds: &BodyBounds, key: &str, bytes: u64) -> Result<()> {
     if bytes > bounds.object_bytes_max {
         return Err(too_large(bounds, bytes));
     }
-    if bytes < bounds.object_bytes_min {
+    let bytes_min = bounds.object_bytes_min_of(key);
+    if bytes < bytes_min {
         return Err(Error::new(
             Code::EntityTooSmall,
-            format!(
-                "Your proposed upload is smaller than this server's minimum of {} bytes.",
-                bounds.object_bytes_min
-            ),
+            format!("Your proposed upload is smaller than this server's minimum of {bytes_min} bytes."),
         )
         .element("ProposedSize", bytes.to_string())
-        .element("MinSizeAllowed", bounds.object_bytes_min.to_string()));
+        .element("MinSizeAllowed", bytes_min.to_string()));
     }
     Ok(())
 }
@@ -103,13 +101,20 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::config::{FileName, SmallFiles};
 
-    const BOUNDS: BodyBounds = BodyBounds {
-        object_bytes_min: 1024,
-        object_bytes_max: 5 << 30,
-        body_idle_seconds: 1,
-        body_bytes_per_second_min: 0,
-    };
+    fn bounds() -> BodyBounds {
+        BodyBounds {
+            object_bytes_min: 1024,
+            object_bytes_max: 5 << 30,
+            small_files: SmallFiles {
+                names: vec![FileName::Exact("_SUCCESS".to_owned())],
+                object_bytes_min: 4,
+            },
+            body_idle_seconds: 1,
+            body_bytes_per_second_min: 0,
+        }
+    }
 
     fn declared(
         payload: &Payload,
@@ -127,12 +132,24 @@ mod tests {
 
     #[test]
     fn s10_objects_are_1_kib_to_5_gib() {
-        let code = |bytes| check_object(&BOUNDS, bytes).map_err(|error| error.code);
+        let bounds = bounds();
+        let code = |bytes| check_object(&bounds, "data/x/5A/f", bytes).map_err(|error| error.code);
         assert_eq!(code(1023), Err(Code::EntityTooSmall));
         assert_eq!(code(1024), Ok(()));
         assert_eq!(code(5_368_709_120), Ok(()));
         assert_eq!(code(5_368_709_121), Err(Code::EntityTooLarge));
-        assert!(check_part(&BOUNDS, 0).is_ok() && check_part(&BOUNDS, 5_368_709_121).is_err());
+        assert!(check_part(&bounds, 0).is_ok() && check_part(&bounds, 5_368_709_121).is_err());
+    }
+
+    #[test]
+    fn s10_small_files_have_a_minimum_of_their_own() {
+        let bounds = bounds();
+        let check = |bytes| check_object(&bounds, "data/x/5A/t/_SUCCESS", bytes);
+        assert!(check(4).is_ok() && check(5 << 30).is_ok());
+        assert_eq!(check((5 << 30) + 1).unwrap_err().code, Code::EntityTooLarge);
+        let error = check(3).unwrap_err();
+        assert_eq!(error.code, Code::EntityTooSmall);
+        assert!(error.elements.contains(&("MinSizeAllowed", "4".to_owned())), "{:?}", error.elements);
     }
 
     #[test]

@@ -26,6 +26,7 @@ const REFUSING: &[&str] = &["allow", "retry-after"];
 
 /// `x-amz-*` headers that describe the object or name the request.
 const DESCRIBING: &[&str] = &[
+    "x-amz-archive-status",
     "x-amz-checksum-type",
     "x-amz-copy-source-version-id",
     "x-amz-delete-marker",
@@ -41,8 +42,11 @@ const DESCRIBING: &[&str] = &[
     "x-amz-version-id",
 ];
 
-/// Beginnings of headers that describe the object.
-const DESCRIBING_FAMILIES: &[&str] = &["x-amz-checksum-", "x-amz-meta-"];
+/// The beginning of the headers that are checksums, in whichever algorithm the store has.
+const CHECKSUMS: &str = "x-amz-checksum-";
+
+/// The beginning of a client's own metadata.
+const METADATA: &str = "x-amz-meta-";
 
 /// Headers of a success that describe its body, and so nothing of a refusal, whose body is made here.
 const OF_THE_BODY: &[&str] = &[
@@ -62,18 +66,25 @@ pub(crate) fn of_success(mut headers: HeaderMap) -> HeaderMap {
     keep(&headers, |name| {
         PLAIN.contains(&name)
             || DESCRIBING.contains(&name)
-            || DESCRIBING_FAMILIES.iter().any(|family| name.starts_with(family))
+            || name.starts_with(CHECKSUMS)
+            || name.starts_with(METADATA)
     })
+}
+
+/// What of the answer to a PUT the answer to a form has as well, whose body is made here.
+pub(crate) fn of_form(success: &HeaderMap) -> HeaderMap {
+    keep(success, |name| describes_the_object(name) || name.starts_with(CHECKSUMS))
 }
 
 /// What goes on of a refusal: what says something of the object, but not of the body, which is made here.
 pub(crate) fn of_refusal(mut headers: HeaderMap) -> HeaderMap {
     end_with_connection(&mut headers);
-    keep(&headers, |name| {
-        (PLAIN.contains(&name) && !OF_THE_BODY.contains(&name))
-            || REFUSING.contains(&name)
-            || DESCRIBING.contains(&name)
-    })
+    keep(&headers, |name| describes_the_object(name) || REFUSING.contains(&name))
+}
+
+/// Whether a header describes the object, and not the body of this very answer.
+fn describes_the_object(name: &str) -> bool {
+    (PLAIN.contains(&name) && !OF_THE_BODY.contains(&name)) || DESCRIBING.contains(&name)
 }
 
 fn keep(headers: &HeaderMap, is_kept: impl Fn(&str) -> bool) -> HeaderMap {
@@ -164,6 +175,7 @@ mod tests {
             ("x-amz-checksum-crc64nvme", "AAAAAAAAAAA="),
             ("x-amz-checksum-new", "x"),
             ("x-amz-checksum-type", "FULL_OBJECT"),
+            ("x-amz-archive-status", "ARCHIVE_ACCESS"),
             ("x-amz-delete-marker", "true"),
             ("x-amz-meta-a", "Kept  As   It Is"),
             ("x-amz-meta-a", "twice"),
@@ -178,6 +190,7 @@ mod tests {
             ("etag", "\"odd, etag\""),
             ("last-modified", "Tue, 03 Nov 2026 10:11:12 GMT"),
             ("x-amz-checksum-type", "FULL_OBJECT"),
+            ("x-amz-archive-status", "ARCHIVE_ACCESS"),
             ("x-amz-delete-marker", "true"),
             ("x-amz-mp-parts-count", "3"),
             ("x-amz-request-id", "ID"),
@@ -188,6 +201,47 @@ mod tests {
         let refusing = headers(&[("allow", "DELETE"), ("retry-after", "7")]);
         assert_eq!(of_refusal(refusing.clone()), refusing);
         assert_eq!(of_success(refusing), HeaderMap::new());
+    }
+
+    #[test]
+    fn p48_checksums_of_every_algorithm_pass_with_their_type() {
+        let checksums = headers(&[
+            ("x-amz-checksum-crc32", "a"),
+            ("x-amz-checksum-crc32c", "a"),
+            ("x-amz-checksum-crc64nvme", "a"),
+            ("x-amz-checksum-md5", "a"),
+            ("x-amz-checksum-sha1", "a"),
+            ("x-amz-checksum-sha256", "a"),
+            ("x-amz-checksum-sha512", "a"),
+            ("x-amz-checksum-type", "FULL_OBJECT"),
+            ("x-amz-checksum-xxhash128", "a"),
+            ("x-amz-checksum-xxhash3", "a"),
+            ("x-amz-checksum-xxhash64", "a"),
+        ]);
+        assert_eq!(of_success(checksums.clone()), checksums);
+        assert_eq!(of_form(&checksums), checksums);
+    }
+
+    #[test]
+    fn p63_a_forms_answer_says_of_the_object_what_a_puts_does_and_nothing_of_its_body() {
+        let told = headers(&[
+            ("etag", "e"),
+            ("x-amz-object-size", "5"),
+            ("x-amz-request-id", "ID"),
+            ("x-amz-server-side-encryption", "AES256"),
+            ("x-amz-storage-class", "STANDARD"),
+            ("x-amz-version-id", "v"),
+        ]);
+        let mut given = told.clone();
+        given.extend(headers(&[
+            ("accept-ranges", "bytes"),
+            ("content-length", "0"),
+            ("content-type", "text/plain"),
+            ("server", "MinIO"),
+            ("x-amz-id-2", "host"),
+            ("x-amz-meta-a", "1"),
+        ]));
+        assert_eq!(of_form(&given), told);
     }
 
     #[test]

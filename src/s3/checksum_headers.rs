@@ -56,7 +56,7 @@ pub(super) fn check(headers: &HeaderMap) -> Result<()> {
 }
 
 /// The algorithm whose value a header or trailer of that name carries.
-fn algorithm_of(name: &str) -> Option<&str> {
+pub(super) fn algorithm_of(name: &str) -> Option<&str> {
     let (beginning, algorithm) = name.split_at_checked(PREFIX.len())?;
     let carries = beginning.eq_ignore_ascii_case(PREFIX) && !WITHOUT_VALUE.contains(&algorithm);
     carries.then_some(algorithm)

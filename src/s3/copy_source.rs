@@ -1,6 +1,6 @@
 //! `x-amz-copy-source`: which object a copy reads.
 
-use super::uri;
+use super::{key::check_id, uri};
 use crate::error::{Code, Error, Result};
 
 /// The source of a copy, decoded once.
@@ -51,7 +51,10 @@ impl CopySource {
                 let query = uri::Query::parse(Some(query))?;
                 let mut pairs = query.iter();
                 match (pairs.next(), pairs.next()) {
-                    (Some(("versionId", version)), None) if !version.is_empty() => Some(version.to_owned()),
+                    (Some(("versionId", version)), None) if !version.is_empty() => {
+                        check_id("versionId", version)?;
+                        Some(version.to_owned())
+                    }
                     _ => return Err(invalid("Copy Source may have the query ?versionId=… and nothing else")),
                 }
             }
@@ -97,6 +100,8 @@ mod tests {
             "bucket/k?versionId=",
             "bucket/k?versionId=a&versionId=b",
             "bucket/k?other=1",
+            "bucket/k?versionId=..%2Fa",
+            "bucket/k?versionId=%00",
             "bucket/k%zz",
             "bucket/k%ff",
         ] {

@@ -260,6 +260,12 @@ impl ForwardedHeaders {
         Ok(())
     }
 
+    /// Whether a store can tell by these headers that a body is torn: by its `Content-MD5` or a checksum.
+    pub(crate) fn has_digest(&self) -> bool {
+        self.0.contains_key(CONTENT_MD5)
+            || self.0.keys().any(|name| checksum_headers::algorithm_of(name.as_str()).is_some())
+    }
+
     /// Removes the announcement of a checksum that would have come as a trailer, and no longer does.
     pub fn remove_announced_checksum(&mut self) {
         self.0.remove(SDK_CHECKSUM_ALGORITHM);

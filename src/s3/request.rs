@@ -4,10 +4,15 @@ use http::{HeaderMap, Method};
 
 use super::{
     copy_source::CopySource,
+    key::check_id,
+    listing::MARKERS,
     operation::{COPY_SOURCE, Operation},
     uri::Query,
 };
 use crate::error::{Code, Error, Result};
+
+/// Query names whose values are ids that the store has given.
+const IDS: &[&str] = &["uploadId", "upload-id-marker", "versionId"];
 
 /// Where the bucket's name stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +60,19 @@ impl Request {
         if bucket == Some("") {
             return Err(Error::new(Code::InvalidURI, "The request target has an empty bucket name."));
         }
-        // No value of S3's has one, and a store that copies `response-…` into its answer as it is could be
-        // made to answer the next request on that connection, which is another client's.
-        if let Some((name, _)) = query.iter().find(|(_, value)| value.chars().any(char::is_control)) {
+        // No value of S3's has one but a marker, with which keys are compared; and a store that copies
+        // `response-…` into its answer as it is could be made to answer the next request on that connection,
+        // which is another client's.
+        let is_refused =
+            |name: &str, value: &str| !MARKERS.contains(&name) && value.chars().any(char::is_control);
+        if let Some((name, _)) = query.iter().find(|(name, value)| is_refused(name, value)) {
             return Err(Error::new(
                 Code::InvalidArgument,
                 format!("The value of the query name {name:?} holds a control character."),
             ));
+        }
+        for (name, id) in query.iter().filter(|(name, _)| IDS.contains(name)) {
+            check_id(name, id)?;
         }
         let operation = Operation::parse(method, bucket, key, &query, headers)?;
         let copy_source = match operation {

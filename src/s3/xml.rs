@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use quick_xml::{Reader, escape::escape, events::Event};
 
-use super::xml_text::legal;
+use super::{key::check_id, xml_text::legal};
 use crate::error::{Code, Error, Result};
 
 /// The namespace which clients pin.
@@ -188,6 +188,9 @@ impl Delete {
                     child.only(&["Key", "VersionId", "ETag", "LastModifiedTime", "Size"])?;
                     let key =
                         child.text_of("Key").ok_or_else(|| malformed("holds an <Object> without a <Key>"))?;
+                    if let Some(version) = child.text_of("VersionId") {
+                        check_id("VersionId", version)?;
+                    }
                     let further = child.children.iter().filter(|element| element.name != "Key");
                     delete.objects.push(DeleteObject {
                         key: key.to_owned(),

@@ -48,6 +48,41 @@ pub(crate) fn legal(text: &str) -> Cow<'_, str> {
     Cow::Owned(legal)
 }
 
+/// The text of which [`legal`] made `spelled`; what is no such spelling stays.
+pub(crate) fn read_back(spelled: &str) -> Cow<'_, str> {
+    let Some((before, mut rest)) = spelled.split_once(MARK) else { return Cow::Borrowed(spelled) };
+    let mut text = String::from(before);
+    loop {
+        match spelled_character(rest) {
+            Some((character, behind)) => {
+                text.push(character);
+                rest = behind;
+            }
+            None => text.push(MARK),
+        }
+        let Some((before, behind)) = rest.split_once(MARK) else { break };
+        text.push_str(before);
+        rest = behind;
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
+}
+
+/// The character whose percent-encoded bytes stand at the beginning of `text`, and what follows them.
+fn spelled_character(text: &str) -> Option<(char, &str)> {
+    let mut bytes = Vec::with_capacity(4);
+    let mut rest = text;
+    while bytes.len() < 4 {
+        let digits = rest.strip_prefix('%')?.get(..2)?;
+        bytes.extend(hex::decode(digits).ok()?);
+        rest = rest.get(3..)?;
+        if let Ok(spelled) = std::str::from_utf8(&bytes) {
+            return spelled.chars().next().filter(|one| is_spelled_otherwise(*one)).map(|one| (one, rest));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +97,12 @@ mod tests {
             ("plain %00 \u{fffd} \u{7f} \u{85} \t\r\n \u{d7ff}\u{e000}\u{10ffff}", ""),
         ] {
             assert_eq!(legal(text), if spelled.is_empty() { text } else { spelled }, "{text:?}");
+            assert_eq!(read_back(&legal(text)), text);
+        }
+        for other in
+            ["\u{91}", "\u{91}%", "\u{91}%4", "\u{91}%41", "\u{91}%C3%A9", "\u{91}%F0%9F", "\u{91}%é1"]
+        {
+            assert_eq!(read_back(other), other, "{other:?}");
         }
     }
 }

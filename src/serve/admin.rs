@@ -45,11 +45,23 @@ fn answer(request: &Request<Incoming>, access: &Access) -> (StatusCode, Value) {
             let age = access.registry().snapshot(now).age_seconds(UnixTime::from(now).seconds());
             match age > access.stale_seconds_max() {
                 false => (StatusCode::OK, json!({ "status": "ready" })),
+                true if !access.registry().has_reading(now) => {
+                    (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "no registry read yet" }))
+                }
                 true => (
                     StatusCode::SERVICE_UNAVAILABLE,
                     json!({ "status": "registry too old", "registry_age_seconds": age }),
                 ),
             }
+        }
+        "/snapshot" if !access.registry().has_reading(now) => {
+            let body = json!({
+                "status": "nothing has been read from the chain yet, and nothing is stored on disk: S3 \
+                           requests are answered with 503 until the first reading",
+                "chain_events": access.registry().counters(),
+                "chain_fault": access.registry().last_error(),
+            });
+            (StatusCode::SERVICE_UNAVAILABLE, body)
         }
         "/snapshot" => {
             let snapshot = access.registry().snapshot(now);

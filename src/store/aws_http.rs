@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn client() -> AwsHttp {
-        AwsHttp::new(crate::store::tls(None).unwrap())
+        AwsHttp::new(crate::tls::client_config(None).unwrap())
     }
 
     fn get(uri: &str) -> HttpRequest {

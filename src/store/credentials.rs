@@ -1,8 +1,7 @@
 //! The server's own credentials: held as an AWS identity, read again when they change or run out.
 
 use std::{
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::MetadataExt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -15,9 +14,11 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use super::aws_http::AwsHttp;
 use crate::{
     auth::sigv4,
-    config::CredentialSource,
+    config::{CredentialFile, CredentialSource},
+    file_access::check_secret,
     secret::{Secret, SecretText},
     time::UnixTime,
+    tls,
 };
 
 /// How often a credential file is looked at.
@@ -83,7 +84,7 @@ pub(crate) struct Credentials {
 
 enum Source {
     Fixed,
-    File { path: PathBuf, looked: Mutex<(SystemTime, Option<Stamp>)> },
+    File { file: CredentialFile, looked: Mutex<(SystemTime, Option<Stamp>)> },
     Chain { chain: Box<DefaultCredentialsChain>, renewing: tokio::sync::Mutex<()> },
 }
 
@@ -94,10 +95,10 @@ impl Credentials {
     pub(crate) async fn new(source: &CredentialSource) -> Result<Self, CredentialError> {
         let (identity, source) = match source {
             CredentialSource::Environment => (from_environment()?, Source::Fixed),
-            CredentialSource::File(path) => {
-                let (identity, stamp) = from_file(path)?;
+            CredentialSource::File(file) => {
+                let (identity, stamp) = from_file(file)?;
                 let looked = Mutex::new((SystemTime::now(), Some(stamp)));
-                (identity, Source::File { path: path.clone(), looked })
+                (identity, Source::File { file: file.clone(), looked })
             }
             CredentialSource::Aws => {
                 let chain = Box::new(default_chain().await?);
@@ -114,7 +115,7 @@ impl Credentials {
         let now = SystemTime::now();
         match &self.source {
             Source::Fixed => {}
-            Source::File { path, looked } => self.look_at_file(path, looked, now),
+            Source::File { file, looked } => self.look_at_file(file, looked, now),
             Source::Chain { chain, renewing } => {
                 if self.current.load().runs_out_by(now + RENEW_BEFORE) {
                     let _one = renewing.lock().await;
@@ -136,16 +137,21 @@ impl Credentials {
         }
     }
 
-    fn look_at_file(&self, path: &Path, looked: &Mutex<(SystemTime, Option<Stamp>)>, now: SystemTime) {
+    fn look_at_file(
+        &self,
+        file: &CredentialFile,
+        looked: &Mutex<(SystemTime, Option<Stamp>)>,
+        now: SystemTime,
+    ) {
         let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
         if now.duration_since(looked.0).unwrap_or(FILE_LOOK) < FILE_LOOK {
             return;
         }
         looked.0 = now;
-        if std::fs::metadata(path).map(|metadata| stamp(&metadata)).ok() == looked.1 {
+        if std::fs::metadata(&file.path).map(|metadata| stamp(&metadata)).ok() == looked.1 {
             return;
         }
-        match from_file(path) {
+        match from_file(file) {
             Ok((identity, stamp)) => {
                 looked.1 = Some(stamp);
                 if let Some(fresh) = Current::new(identity) {
@@ -183,7 +189,7 @@ fn from_environment() -> Result<Identity, CredentialError> {
 
 /// The AWS default chain; STS, containers and instances are asked by this crate's own HTTP client.
 async fn default_chain() -> Result<DefaultCredentialsChain, CredentialError> {
-    let tls = super::tls(None).map_err(|error| CredentialError(error.to_string()))?;
+    let tls = tls::client_config(None).map_err(|error| CredentialError(error.to_string()))?;
     let config = ProviderConfig::default().with_http_client(AwsHttp::new(tls));
     Ok(DefaultCredentialsChain::builder().configure(config).build().await)
 }
@@ -203,37 +209,43 @@ fn stamp(metadata: &std::fs::Metadata) -> Stamp {
 }
 
 #[derive(serde::Deserialize)]
-struct CredentialFile {
+struct CredentialContent {
     access_key: String,
     secret_key: String,
     #[serde(default)]
     session_token: Option<String>,
 }
 
-fn from_file(path: &Path) -> Result<(Identity, Stamp), CredentialError> {
+fn from_file(file: &CredentialFile) -> Result<(Identity, Stamp), CredentialError> {
+    let CredentialFile { path, readers } = file;
     let shown = path.display();
     let fault = |what: &dyn std::fmt::Display| CredentialError(format!("{shown}: {what}"));
     let metadata = std::fs::metadata(path).map_err(|error| fault(&error))?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(fault(&"can be read by others; chmod 600 it"));
-    }
+    check_secret(&metadata, *readers).map_err(|what| fault(&what))?;
     if metadata.len() > FILE_BYTES_MAX {
         return Err(fault(&"is too large for a credential file"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
     // The parser's own message may quote the file.
-    let file: CredentialFile = serde_json::from_str(&text).map_err(|error| {
+    let content: CredentialContent = serde_json::from_str(&text).map_err(|error| {
         fault(&format_args!("line {}: not {{\"access_key\": …, \"secret_key\": …}}", error.line()))
     })?;
-    if file.access_key.is_empty() || file.secret_key.is_empty() {
+    if content.access_key.is_empty() || content.secret_key.is_empty() {
         return Err(fault(&"access_key and secret_key must not be empty"));
     }
-    Ok((identity(file.access_key, file.secret_key, file.session_token), stamp(&metadata)))
+    Ok((identity(content.access_key, content.secret_key, content.session_token), stamp(&metadata)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::fs::PermissionsExt, path::Path};
+
     use super::*;
+    use crate::file_access::SecretReaders;
+
+    fn file(path: &Path) -> CredentialFile {
+        CredentialFile { path: path.to_owned(), readers: SecretReaders::Owner }
+    }
 
     fn write(path: &Path, text: &str, mode: u32) {
         std::fs::write(path, text).unwrap();
@@ -245,7 +257,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.json");
         write(&path, r#"{"access_key": "one", "secret_key": "s"}"#, 0o600);
-        let credentials = Credentials::new(&CredentialSource::File(path.clone())).await.unwrap();
+        let credentials = Credentials::new(&CredentialSource::File(file(&path))).await.unwrap();
         assert_eq!(credentials.current().await.unwrap().access_key(), "one");
         write(&path, r#"{"access_key": "another", "secret_key": "s", "session_token": "t"}"#, 0o600);
         std::thread::sleep(FILE_LOOK);
@@ -267,7 +279,7 @@ mod tests {
             (r#"{"access_key": "", "secret_key": "hunter2"}"#, 0o600, "must not be empty"),
         ] {
             write(&path, text, mode);
-            let fault = from_file(&path).map(|_| ()).unwrap_err().to_string();
+            let fault = from_file(&file(&path)).map(|_| ()).unwrap_err().to_string();
             assert!(fault.contains(says) && !fault.contains("hunter2"), "{fault}");
         }
     }

@@ -5,37 +5,51 @@
 
 mod aws_http;
 mod body;
+mod breaker;
+mod connect;
 mod connection;
 mod credentials;
+mod outage;
 mod sign;
 
-use std::{sync::Arc, time::Duration};
+use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, Response, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
         Client,
-        connect::{HttpConnector, capture_connection},
+        connect::{CaptureConnection, HttpConnector, capture_connection},
     },
     rt::{TokioExecutor, TokioTimer},
 };
 
-use self::connection::{Watch, WatchedConnector};
+use self::{
+    breaker::Outcome,
+    connect::PatientConnector,
+    connection::{Watch, WatchedConnector},
+    outage::{Asked, Outages},
+};
 pub(crate) use body::StoreBody;
 pub(crate) use credentials::{CredentialError, Credentials};
 
 use crate::{
     config::{self, StoreAddressing},
-    error::{Error, Result},
+    error::{Code, Error, Result},
+    exchange::Moment,
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
     time::UnixTime,
+    tls::{self, TlsError},
 };
 
 /// Read buffer of a connection to the store; also the size of the pieces in which bodies travel.
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest request target that is sent: keys have 1 KiB and lists two of them, each byte escaped in
+/// three, and few stores take more.
+const TARGET_BYTES_MAX: usize = 32 * 1024;
 
 /// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so
 /// that a request rarely meets a connection that the store is just closing.
@@ -46,7 +60,10 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 pub enum StoreClientError {
     /// A certificate authority file that cannot be used.
     #[error("store.ca_file: {0}")]
-    CaFile(String),
+    CaFile(#[from] TlsError),
+    /// An address that makes no host.
+    #[error("store.endpoint: {0}")]
+    Endpoint(String),
     /// Credentials that cannot be had.
     #[error("store.credentials: {0}")]
     Credentials(#[from] CredentialError),
@@ -54,7 +71,8 @@ pub enum StoreClientError {
 
 /// The store.
 pub(crate) struct Store {
-    client: Client<WatchedConnector<HttpsConnector<HttpConnector>>, StoreBody>,
+    client: Client<WatchedConnector<PatientConnector<HttpsConnector<HttpConnector>>>, StoreBody>,
+    outages: Outages,
     credentials: Credentials,
     scheme: &'static str,
     authority: Authority,
@@ -79,17 +97,19 @@ impl Store {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        http.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds_max)));
+        let connect_time_max = Duration::from_secs(config.connect_seconds_max);
+        http.set_connect_timeout(Some(connect_time_max));
         // A store that stops reading in the middle of an upload: neither the client's pace nor the time for
         // an answer runs then, and hyper does not close what it cannot flush. The kernel does.
         #[cfg(target_os = "linux")]
         http.set_tcp_user_timeout(Some(Duration::from_secs(config.idle_seconds_max)));
-        let tls = tls(config.ca_file.as_deref())?;
+        let tls = tls::client_config(config.ca_file.as_deref())?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
+        let connector = PatientConnector { connector, time_max: connect_time_max };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
@@ -99,21 +119,22 @@ impl Store {
             .build(WatchedConnector(connector));
         let endpoint = config.endpoint.authority().cloned();
         let (authority, base) = match (config.addressing, endpoint) {
-            (_, None) => return Err(StoreClientError::CaFile("store.endpoint has no host".to_owned())),
+            (_, None) => return Err(StoreClientError::Endpoint("it has no host".to_owned())),
             (StoreAddressing::Path, Some(authority)) => (authority, format!("/{}", config.bucket)),
             (StoreAddressing::VirtualHost, Some(authority)) => {
                 let host = format!("{}.{authority}", config.bucket);
                 (
-                    host.parse().map_err(|_| StoreClientError::CaFile(format!("{host} is not a host")))?,
+                    host.parse().map_err(|_| StoreClientError::Endpoint(format!("{host} is not a host")))?,
                     String::new(),
                 )
             }
         };
         let scheme = if config.endpoint.scheme_str() == Some("https") { "https" } else { "http" };
         let host = HeaderValue::from_str(&host_header(scheme, &authority))
-            .map_err(|_| StoreClientError::CaFile(format!("{authority} is not a host")))?;
+            .map_err(|_| StoreClientError::Endpoint(format!("{authority} is not a host")))?;
         Ok(Self {
             client,
+            outages: Outages::new(config),
             credentials,
             scheme,
             host,
@@ -150,21 +171,80 @@ impl Store {
     /// a success of that kind is a failure (P60). The answer's head must begin in time once the body is all
     /// there; a body still on its way is bounded by its own pace.
     ///
+    /// A request that reads and has no body waits while the store is away, for a short time that does not go
+    /// beyond `moment`; all others fail at once (see [`outage`]).
+    ///
     /// # Errors
     /// `ServiceUnavailable` where the store cannot be reached, or does not answer in time or in turn.
     pub(crate) async fn send(
         &self,
         outbound: Outbound,
         body: StoreBody,
-        now: UnixTime,
+        moment: Moment,
     ) -> Result<Response<Incoming>> {
-        // A request that reads may be sent twice: a connection kept too long dies without having heard of it.
+        let until = self.outages.patience(moment);
+        let asked = self.outages.ask().ok_or(Failure::LeftAlone).map_err(Failure::into_error)?;
+        // A request that reads may be sent twice.
         let again = (body.is_empty() && is_safe(outbound.method())).then(|| outbound.clone());
-        match (self.send_once(outbound, body, now).await, again) {
-            (Err(Failure::Died(_)), Some(again)) => self.send_once(again, StoreBody::empty(), now).await,
+        match (self.attempt(asked, outbound, body, moment, None).await, again) {
+            (Err(failure), Some(again)) => self.send_again(again, moment, until, failure).await,
             (sent, _) => sent,
         }
         .map_err(Failure::into_error)
+    }
+
+    /// Sends a request that reads once more after a failure, and again as long as it may wait.
+    async fn send_again(
+        &self,
+        outbound: Outbound,
+        moment: Moment,
+        until: Instant,
+        mut failure: Failure,
+    ) -> std::result::Result<Response<Incoming>, Failure> {
+        // A connection kept too long dies without having heard of the request.
+        if matches!(failure, Failure::Died(_))
+            && let Some(asked) = self.outages.ask()
+        {
+            match self.attempt(asked, outbound.clone(), StoreBody::empty(), moment, None).await {
+                Ok(answer) => return Ok(answer),
+                Err(other) => failure = other,
+            }
+        }
+        if !failure.is_outage() {
+            return Err(failure);
+        }
+        let Some(_place) = self.outages.place() else { return Err(failure) };
+        let mut attempts = 0;
+        while failure.is_outage() && self.outages.pause(attempts, until).await {
+            attempts += 1;
+            let Some(asked) = self.outages.ask() else { continue };
+            match self.attempt(asked, outbound.clone(), StoreBody::empty(), moment, Some(until)).await {
+                Ok(answer) => return Ok(answer),
+                Err(other) => failure = other,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Sends once and tells the breaker what became of it.
+    async fn attempt(
+        &self,
+        asked: Asked<'_>,
+        outbound: Outbound,
+        body: StoreBody,
+        moment: Moment,
+        connected_by: Option<Instant>,
+    ) -> std::result::Result<Response<Incoming>, Failure> {
+        let is_upload = body.sent_whole().is_some();
+        let sent = self.send_once(outbound, body, moment.now, connected_by).await;
+        asked.tell(match &sent {
+            Ok(_) | Err(Failure::Early | Failure::Ambiguous) => Outcome::Answered,
+            // An upload may have ended by what its client did, or left undone.
+            Err(Failure::Died(_)) if is_upload => Outcome::Undecided,
+            Err(Failure::Unreached(_) | Failure::Died(_) | Failure::Silent) => Outcome::Failed,
+            Err(Failure::LeftAlone | Failure::Credentials(_) | Failure::Fault(_)) => Outcome::Undecided,
+        });
+        sent
     }
 
     async fn send_once(
@@ -172,6 +252,7 @@ impl Store {
         outbound: Outbound,
         body: StoreBody,
         now: UnixTime,
+        connected_by: Option<Instant>,
     ) -> std::result::Result<Response<Incoming>, Failure> {
         let OutboundParts { method, key, query, mut headers, copy_source } = outbound.into_parts();
         let credentials = self.credentials.current().await.map_err(Failure::Credentials)?;
@@ -199,7 +280,13 @@ impl Store {
         let answer = self.client.request(request);
         tokio::pin!(answer);
         let answer = match sent_whole {
-            None => tokio::time::timeout(self.answer_timeout, answer).await,
+            None => {
+                let in_time = connected_in_time(connection.clone(), connected_by);
+                tokio::select! {
+                    answer = tokio::time::timeout(self.answer_timeout, &mut answer) => answer,
+                    () = in_time => return Err(Failure::Unreached(None)),
+                }
+            }
             Some(sent_whole) => tokio::select! {
                 answer = &mut answer => Ok(answer),
                 () = sent_whole => tokio::time::timeout(self.answer_timeout, answer).await,
@@ -213,7 +300,10 @@ impl Store {
         match answer {
             // It says yes to what it has not read yet, or it answers to something else.
             Ok(Ok(answer)) if answered_early && answer.status().is_success() => Err(Failure::Early),
+            // hyper reads no length where there is no body, and it would go on to a client as it is.
+            Ok(Ok(answer)) if !has_one_length(answer.headers()) => Err(Failure::Ambiguous),
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.is_connect() => Err(Failure::Unreached(Some(error))),
             Ok(Err(error)) => Err(Failure::Died(error)),
             Err(_) => Err(Failure::Silent),
         }
@@ -224,6 +314,13 @@ impl Store {
         if !query.is_empty() {
             target.push('?');
             target.push_str(&query.canonical());
+        }
+        if target.len() > TARGET_BYTES_MAX {
+            return Err(Error::new(
+                Code::InvalidURI,
+                "The request target is too long for the store once it is percent-encoded.",
+            )
+            .element("MaxSizeAllowed", TARGET_BYTES_MAX.to_string()));
         }
         Uri::builder()
             .scheme(self.scheme)
@@ -240,14 +337,29 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// Ends when `by` comes and there is no connection yet; never where there is one in time.
+async fn connected_in_time(mut connection: CaptureConnection, by: Option<Instant>) {
+    let Some(by) = by else { return std::future::pending().await };
+    let connected = async { drop(connection.wait_for_connection_metadata().await) };
+    if tokio::time::timeout_at(by.into(), connected).await.is_ok() {
+        std::future::pending().await
+    }
+}
+
 /// Why no answer came.
 enum Failure {
-    /// The connection failed, or broke before an answer.
+    /// The breaker is open: nobody was asked.
+    LeftAlone,
+    /// There was no connection, with what was wrong, or there was none in time.
+    Unreached(Option<hyper_util::client::legacy::Error>),
+    /// The connection broke before an answer.
     Died(hyper_util::client::legacy::Error),
     /// Nothing came in time.
     Silent,
     /// A success came before the request was all sent.
     Early,
+    /// The answer has several lengths, or one that is no number.
+    Ambiguous,
     /// There is nothing to sign with.
     Credentials(CredentialError),
     /// A request that cannot be built.
@@ -255,19 +367,44 @@ enum Failure {
 }
 
 impl Failure {
+    /// Whether the store was away, as far as one request can tell.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::LeftAlone | Self::Unreached(_) | Self::Died(_) => true,
+            Self::Silent | Self::Early | Self::Ambiguous | Self::Credentials(_) | Self::Fault(_) => false,
+        }
+    }
+
     fn into_error(self) -> Error {
         match self {
-            Self::Died(error) => {
+            Self::LeftAlone => Error::store_unavailable(
+                "the store has not answered for a while and is left alone (store.outage_failures_max)",
+            ),
+            Self::Unreached(None) => {
+                Error::store_unavailable("no connection within store.outage_wait_seconds_max")
+            }
+            Self::Unreached(Some(error)) | Self::Died(error) => {
                 let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
                 let chain: Vec<String> = causes.map(ToString::to_string).collect();
                 Error::store_unavailable(format!("{error}: {}", chain.join(": ")))
             }
             Self::Silent => Error::store_unavailable("no answer within store.answer_seconds_max"),
             Self::Early => Error::store_unavailable("the store said yes to a request before it was all sent"),
+            Self::Ambiguous => Error::store_unavailable("the length of the store's answer cannot be told"),
             Self::Credentials(fault) => Error::store_unavailable(format!("store.credentials: {fault}")),
             Self::Fault(error) => error,
         }
     }
+}
+
+/// Whether a body's length is told at most once, and as a number (P45).
+fn has_one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_number = |length: &HeaderValue| {
+        let is_digits = length.as_bytes().iter().all(u8::is_ascii_digit);
+        is_digits && length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok())
+    };
+    lengths.next().is_none_or(is_number) && lengths.next().is_none()
 }
 
 fn is_safe(method: &Method) -> bool {
@@ -280,28 +417,4 @@ fn host_header(scheme: &str, authority: &Authority) -> String {
         ("http", Some(80)) | ("https", Some(443)) => authority.host().to_owned(),
         _ => authority.to_string(),
     }
-}
-
-fn tls(ca_file: Option<&std::path::Path>) -> std::result::Result<rustls::ClientConfig, StoreClientError> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        use rustls::pki_types::{CertificateDer, pem::PemObject};
-        let fault = |what: String| StoreClientError::CaFile(format!("{}: {what}", path.display()));
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))?;
-        let mut added = 0;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-            roots.add(certificate).map_err(|error| fault(error.to_string()))?;
-            added += 1;
-        }
-        if added == 0 {
-            return Err(fault("holds no certificate".to_owned()));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| StoreClientError::CaFile(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -2,7 +2,7 @@
 //! not.
 
 mod cli;
-mod serving;
+pub(crate) mod serving;
 
 use std::{
     path::Path,
@@ -17,6 +17,7 @@ use subgate::chain::{
 use crate::harness::{
     client::PATIENCE,
     node::{self, GENESIS, Manner, NETUID, Neuron, Node},
+    tls,
 };
 
 fn settings(endpoints: &[String]) -> SubtensorSettings {
@@ -24,6 +25,7 @@ fn settings(endpoints: &[String]) -> SubtensorSettings {
         endpoints: endpoints.iter().map(|text| text.parse().unwrap()).collect(),
         netuid: NETUID,
         genesis: ExpectedGenesis::Hash(BlockHash(GENESIS)),
+        ca_file: None,
         refresh_seconds: 1,
         snapshot_file: None,
         quorum: 1,
@@ -144,7 +146,7 @@ async fn a_runtime_upgrade_in_mid_run_changes_nothing_or_falls_back_to_the_stora
     let now = live.snapshot();
     assert_eq!((now.permits(), now.len()), (65, 256));
     assert_eq!(now.validators(&ValidatorRule::default()), 64);
-    assert_eq!(role(&now, [9; 32]), Some(Role::Miner));
+    assert_eq!(role(&now, [9; 32]), Some(Role::Undecided));
 }
 
 /// After `spoil` the snapshot stays as it is, that is counted as `kind`, and afterwards the chain counts
@@ -255,6 +257,45 @@ async fn a_rate_limit_is_respected_and_waited_out() {
     let calls = node.calls("chain_getFinalizedHead");
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(node.calls("chain_getFinalizedHead"), calls);
+}
+
+#[tokio::test]
+async fn p38_endpoints_are_asked_at_each_refresh_while_the_snapshot_is_too_old() {
+    let node = Node::start().await;
+    let settings = SubtensorSettings { stale_seconds_max: 1, ..settings(&[node.http()]) };
+    let live = ChainWatcher::start(settings).await.unwrap();
+    node.script().manner = Manner::Drop;
+    // By their failures alone they would be asked after 2, 4, 8 and 16 s.
+    let begun = std::time::Instant::now();
+    until_counted(&live, "unreachable", 8).await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    {
+        let mut script = node.script();
+        (script.manner, script.block) = (Manner::Answer, 101);
+    }
+    let back = std::time::Instant::now();
+    until_block(&live, 101).await;
+    assert!(back.elapsed() < Duration::from_secs(4), "{:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn nodes_over_tls_are_known_by_the_system_or_by_a_file() {
+    let node = Node::start().await;
+    let tls = tls::before(node.address).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.crt");
+    std::fs::write(&path, tls::CERTIFICATE).unwrap();
+    for scheme in ["https", "wss"] {
+        let strict = settings(&[format!("{scheme}://{tls}")]);
+        let fault = read_once(&strict).await.unwrap_err().join("\n");
+        assert!(fault.contains("certificate"), "{fault}");
+        let trusting = SubtensorSettings { ca_file: Some(path.clone()), ..strict };
+        assert_eq!(read_once(&trusting).await.unwrap().len(), 256);
+        let missing = SubtensorSettings { ca_file: Some(dir.path().join("none")), ..trusting };
+        let fault = read_once(&missing).await.unwrap_err().join("\n");
+        assert!(fault.starts_with("chain.ca_file: "), "{fault}");
+        assert!(ChainWatcher::start(missing).await.is_err());
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use subgate::{
         sigv4::signer::{ClientRequest, Credentials, Signer},
     },
     config::Config,
+    s3::uri::Query,
     serve::Server,
 };
 use tokio::{
@@ -27,7 +28,7 @@ use tokio::{
 use super::{PATIENCE, until};
 use crate::harness::{
     logs,
-    node::{Manner, Neuron, Node},
+    node::{Manner, Neuron, Node, Script},
 };
 
 /// A line of the log has all of these.
@@ -85,10 +86,16 @@ struct Place {
 
 /// The server, with a miner of ours among the recorded neurons.
 async fn place(more: &str) -> Place {
+    place_after(more, |_| {}).await
+}
+
+/// The same, after `begin` has told the node what to do.
+async fn place_after(more: &str, begin: impl FnOnce(&mut Script)) -> Place {
     logs::set_up();
     let node = Node::start().await;
     let keypair = Keypair::from_mini_secret(&[42; 32]).unwrap();
     node.script().neurons[255] = miner(&keypair);
+    begin(&mut node.script());
     let dir = tempfile::tempdir().unwrap();
     let config = configuration(dir.path(), &[node.http()], more);
     let server = Server::bind(Config::load(Path::new(&config)).unwrap()).await.unwrap();
@@ -104,7 +111,9 @@ fn miner(keypair: &Keypair) -> Neuron {
 /// The head of a request, signed by the hotkey.
 fn head(place: &Place, method: Method, path: &str, length: usize) -> String {
     let host = place.address.to_string();
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut request = ClientRequest::new(method, &host, path).unwrap();
+    request.query = Query::parse(Some(query).filter(|query| !query.is_empty())).unwrap();
     let credentials = Credentials::Hotkey(&place.keypair);
     let signer = Signer { credentials, region: "us-east-1", now: SystemTime::now().into() };
     signer.sign(&mut request, &Declared::Unsigned).unwrap();
@@ -276,4 +285,60 @@ async fn p38_an_upload_under_way_is_cut_where_that_is_configured() {
     let (answer, came) = upload_over_a_loss("uploads_after_loss = \"cut\"").await;
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("NotRegistered"), "{answer}");
     assert!(came < UPLOAD_BYTES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p38_a_permit_whose_stake_is_unknown_is_no_refusal() {
+    // A cold start on the storage, which has no stake.
+    let place = place_after("", |script| {
+        script.refuses_metagraph = true;
+        script.neurons[255].permit = true;
+        script.neurons[255].stake_rao = 20_000_000_000_000;
+    })
+    .await;
+    let ask =
+        async |method: Method, path: &str| exchange(place.address, &head(&place, method, path, 0)).await;
+    let other = super::account(place.node.script().neurons[3].coldkey).to_ss58();
+    let read = format!("/data-universe/data/x/{other}/a.parquet");
+    let list = format!("/data-universe?list-type=2&prefix=data%2Fx%2F{other}%2F");
+    // What a validator may and a miner may not; and a list of which a miner would see a part, as if it were
+    // all.
+    for path in [&read, &list, "/data-universe?delimiter=%2F&list-type=2&prefix=data%2Fx%2F"] {
+        let answer = ask(Method::GET, path).await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after"), "{answer}");
+        assert!(answer.contains("validator permit"), "{answer}");
+    }
+    // What neither may is a refusal, and what both may is judged as ever: the store is away here.
+    let answer = ask(Method::DELETE, &read).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let own = format!("/data-universe/data/x/{}/a.parquet", super::account([8; 32]).to_ss58());
+    let answer = ask(Method::DELETE, &own).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("The store behind"), "{answer}");
+    // The call is back: a validator.
+    {
+        let mut script = place.node.script();
+        (script.refuses_metagraph, script.block) = (false, 101);
+    }
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while !ask(Method::GET, &read).await.contains("The store behind") {
+        assert!(tokio::time::Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_first_reading_the_snapshot_says_that_there_is_none() {
+    let place = place_after("", |script| script.manner = Manner::Drop).await;
+    let (status, snapshot) = look(&place, "/snapshot").await;
+    assert_eq!(status, 503);
+    assert!(snapshot["status"].as_str().unwrap().contains("nothing has been read"), "{snapshot}");
+    assert!(snapshot["chain_fault"].as_str().unwrap().contains("connection"), "{snapshot}");
+    assert_eq!(snapshot.get("source"), None);
+    assert_eq!(look(&place, "/readyz").await, (503, serde_json::json!({ "status": "no registry read yet" })));
+    place.node.script().manner = Manner::Answer;
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while look(&place, "/snapshot").await.0 != 200 {
+        assert!(tokio::time::Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

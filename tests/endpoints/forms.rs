@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use subgate::time::UnixTime;
 
 use crate::harness::{
-    client::{Answer, Key},
+    client::{Answer, Call, Key},
     server::{ALICE, BOB, BUCKET, Person, REGION, STRANGER, Setup, TestServer, VALIDATOR, bytes},
     sigv4,
+    store::Reply,
 };
 
 /// A form before it is signed and framed.
@@ -133,6 +134,31 @@ async fn signed(server: &TestServer, person: &Person, change: impl FnOnce(Form) 
 }
 
 #[tokio::test]
+async fn p64_a_form_that_breaks_off_leaves_no_torn_object() {
+    let server = TestServer::start().await;
+    server.store.keep_torn_uploads();
+    let form = Form::new(&ALICE.file("f"), bytes(3_000_000));
+    let form = form.sign(&server.session(&ALICE).await, &server.host());
+    let body = form.body();
+    let head = format!(
+        "POST /{BUCKET} HTTP/1.1\r\nhost: {}\r\n\
+         content-type: multipart/form-data; boundary=XX\r\ncontent-length: {}\r\n\r\n",
+        server.host(),
+        body.len()
+    );
+    let mut connection = server.connect().await;
+    connection.send(&[head.as_bytes(), &body[..body.len() / 2]].concat()).await;
+    server.store.wait(|seen| !seen.is_empty()).await;
+    drop(connection);
+    server.store.wait(|seen| seen.iter().any(|seen| seen.torn)).await;
+    assert_eq!(server.store.keys(), Vec::<String>::new());
+    // And a whole one arrives, with the checksum by which the store can tell it.
+    assert_eq!(form.send(&server).await.status, 204);
+    assert_eq!(server.store.last().header("x-amz-trailer"), Some("x-amz-checksum-crc32"));
+    assert!(server.store.object(&ALICE.file("f")).unwrap().data == bytes(3_000_000));
+}
+
+#[tokio::test]
 async fn a_form_is_stored_by_either_signature_and_answered_as_s3_does() {
     let server = TestServer::start().await;
     for key in server.both(&ALICE).await {
@@ -157,7 +183,8 @@ async fn a_form_is_stored_by_either_signature_and_answered_as_s3_does() {
             );
             let seen = server.store.last();
             assert_eq!(seen.method, "PUT");
-            assert_eq!(seen.header("content-length"), Some(size.to_string().as_str()));
+            assert_eq!(seen.header("x-amz-decoded-content-length"), Some(size.to_string().as_str()));
+            assert_eq!(seen.header("content-length"), Some(seen.body.len().to_string().as_str()));
             assert_eq!(seen.header("content-type"), Some("application/x-parquet"));
             assert_eq!(seen.header("x-amz-meta-job"), Some("j1"));
             assert_eq!(seen.header("x-amz-storage-class"), Some("STANDARD"));
@@ -302,6 +329,64 @@ async fn p14_conditions_and_bounds_hold() {
     .await;
     form.send(&server).await.refused(400, "EntityTooLarge");
     server.store.saw_nothing();
+}
+
+#[tokio::test]
+async fn p63_a_form_is_told_of_its_object_what_a_put_is() {
+    let server = TestServer::start().await;
+    let told = [
+        ("x-amz-checksum-sha512", "c2hhNTEy"),
+        ("x-amz-checksum-md5", "bWQ1"),
+        ("x-amz-checksum-xxhash64", "eHhoYXNoNjQ="),
+        ("x-amz-checksum-xxhash3", "eHhoYXNoMw=="),
+        ("x-amz-checksum-xxhash128", "eHhoYXNoMTI4"),
+        ("x-amz-checksum-type", "FULL_OBJECT"),
+        ("x-amz-version-id", "v1"),
+        ("etag", "\"e\""),
+    ];
+    let reply = told.into_iter().fold(Reply::new(200), |reply, (name, value)| reply.header(name, value));
+    let own = [("x-amz-id-2", "host"), ("server", "MinIO"), ("content-length", "0")];
+    server.store.always(own.into_iter().fold(reply, |reply, (name, value)| reply.header(name, value)));
+    let key = server.session(&ALICE).await;
+    let by_form = signed(&server, &ALICE, |form| form.field("success_action_status", "201")).await;
+    let by_form = by_form.send(&server).await;
+    let by_put = server.send(&key, &Call::put(&ALICE.file("f"), bytes(3000))).await;
+    assert_eq!((by_form.status, by_put.status), (201, 200), "{}", by_form.text());
+    for answer in [&by_form, &by_put] {
+        for (name, value) in told {
+            assert_eq!(answer.get(name), Some(value), "{name}");
+        }
+        assert_eq!((answer.get("x-amz-id-2"), answer.get("server")), (None, None));
+        assert_eq!(answer.get("content-length"), Some(answer.body.len().to_string().as_str()));
+    }
+}
+
+#[tokio::test]
+async fn s10_p22_a_form_has_the_sizes_of_a_put_and_puts_no_marker() {
+    let small = "[limits.small_files]\nnames = [\"_SUCCESS\"]\nobject_bytes_min = 2".to_owned();
+    let server = TestServer::with(Setup { limits: small, ..Setup::default() }).await;
+    for key in server.both(&ALICE).await {
+        let form = |name: &str, length: usize| Form::new(name, bytes(length)).sign(&key, &server.host());
+        for (name, length) in [
+            (ALICE.file("_SUCCESS"), 1),
+            (ALICE.file("f"), 1023),
+            (ALICE.file("dir/"), 0),
+            (ALICE.file(""), 0),
+        ] {
+            form(&name, length).send(&server).await.refused(400, "EntityTooSmall");
+        }
+        for above in ["data/", "data/x/"] {
+            for length in [0, 2000] {
+                form(above, length).send(&server).await.refused(403, "AccessDenied");
+            }
+        }
+        server.store.saw_nothing();
+        for (name, length) in [(ALICE.file("_SUCCESS"), 2), (ALICE.file("dir/"), 1024)] {
+            assert_eq!(form(&name, length).send(&server).await.status, 204);
+            assert_eq!(server.store.object(&name).unwrap().data, bytes(length));
+        }
+        server.store.forget();
+    }
 }
 
 #[tokio::test]

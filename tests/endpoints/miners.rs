@@ -43,6 +43,19 @@ async fn upload(
 }
 
 #[tokio::test]
+async fn s10_small_files_fit_through_a_form_that_is_handed_out() {
+    let small = "[limits.small_files]\nnames = [\"_SUCCESS\"]".to_owned();
+    let server = TestServer::with(Setup { limits: small, ..Setup::default() }).await;
+    let access = ok(&server.post_json(PATH, &folder_request(&ALICE, Some("x"))).await);
+    let name = ALICE.file("_SUCCESS");
+    assert_eq!(upload(&server, &access, &name, b"").await.status, 204);
+    assert_eq!(server.store.object(&name).unwrap().data, b"");
+    server.store.forget();
+    upload(&server, &access, &ALICE.file("f"), &bytes(1023)).await.refused(400, "EntityTooSmall");
+    server.store.saw_nothing();
+}
+
+#[tokio::test]
 async fn both_eras_get_a_form_and_a_list_that_lead_through_the_gate() {
     let server = TestServer::start().await;
     for (source, folder, name) in [

@@ -1,5 +1,6 @@
 //! The endpoints beside S3, forms, and presigned lists that page.
 
+mod discoveries;
 mod forms;
 mod lists;
 mod miners;

@@ -7,4 +7,5 @@ pub mod node;
 pub mod server;
 pub mod sigv4;
 pub mod store;
+pub mod tls;
 pub mod vending;

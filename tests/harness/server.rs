@@ -97,7 +97,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    fn text(&self, endpoint: &str) -> String {
+    /// The configuration, with the store at that address.
+    pub fn text(&self, endpoint: &str) -> String {
         let Self { server, edge, store, session, keys, chain, policy, limits, .. } = self;
         let default = |given: &str, default: &str| {
             if given.is_empty() { default.to_owned() } else { given.to_owned() }
@@ -146,11 +147,7 @@ impl TestServer {
         let credentials =
             format!(r#"{{"access_key": "{}", "secret_key": "{}"}}"#, store::ACCESS_KEY, store::SECRET_KEY);
         private(&dir.path().join("store.json"), &credentials);
-        std::fs::write(
-            dir.path().join("registry.json"),
-            registry(&[&ALICE, &ALICE_SECOND, &BOB], &[&VALIDATOR]),
-        )
-        .unwrap();
+        private(&dir.path().join("registry.json"), &registry(&[&ALICE, &ALICE_SECOND, &BOB], &[&VALIDATOR]));
         let endpoint = setup.endpoint.clone().unwrap_or_else(|| format!("http://{}", store.address));
         let config = Config::parse(&setup.text(&endpoint), dir.path()).unwrap();
         let server = Server::bind(config).await.unwrap();

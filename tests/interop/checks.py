@@ -37,6 +37,7 @@ def registry_changed(target: Target, change: Callable[[dict], dict]) -> Iterator
 def write_registry(target: Target, registry: dict) -> None:
     beside = target.registry.with_suffix(".new")
     beside.write_text(json.dumps(registry))
+    beside.chmod(0o600)
     os.replace(beside, target.registry)
 
 

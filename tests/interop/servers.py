@@ -306,15 +306,22 @@ source = ["x", "reddit"]
 """
 
 
-def serve_target(data: Path, host: str | None = None) -> Target:
-    """`subgate serve` in front of MinIO, with identities that a short run of `subgate dev` made."""
+def serve_target(
+    data: Path, host: str | None = None, change: Callable[[str], str] = lambda text: text
+) -> Target:
+    """`subgate serve` in front of MinIO, with identities that a short run of `subgate dev` made.
+
+    `change` gives another configuration for the usual one.
+    """
     dev_server, dev = start_dev(data)
     dev_server.stop()
     _, store = start_minio(data)
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     config = data / "serve.toml"
-    config.write_text(serve_config(port, store, data, [host] if host else []))
+    config.write_text(change(serve_config(port, store, data, [host] if host else [])))
+    # Whatever the umask is: the server believes no configuration that others can write.
+    config.chmod(0o600)
     environment = bare_environment(data) | {
         "AWS_ACCESS_KEY_ID": store.access_key,
         "AWS_SECRET_ACCESS_KEY": store.secret_key,

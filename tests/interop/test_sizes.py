@@ -38,9 +38,9 @@ def test_just_large_enough(target: Target, accounts: Accounts, key: str, size: i
     assert target.store.read(key) == pattern(size)
 
 
-def test_folder_marker_is_too_small(target: Target, accounts: Accounts, key: str) -> None:
+def test_content_under_a_folders_name_is_too_small(target: Target, accounts: Accounts, key: str) -> None:
     s3 = accounts.miner.boto3()
-    refused("EntityTooSmall", 400, s3.put_object, Bucket=target.bucket, Key=f"{key}/", Body=b"")
+    refused("EntityTooSmall", 400, s3.put_object, Bucket=target.bucket, Key=f"{key}/", Body=b"x")
     assert target.store.keys(key) == []
 
 

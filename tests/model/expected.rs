@@ -22,7 +22,7 @@ pub type Expected<T> = Result<T, Refused>;
 
 const DENIED: Refused = Refused(403, &["AccessDenied"]);
 const NO_SUCH_KEY: Refused = Refused(404, &["NoSuchKey"]);
-pub const NO_SUCH_UPLOAD: Refused = Refused(404, &["NoSuchUpload"]);
+const NO_SUCH_UPLOAD: Refused = Refused(404, &["NoSuchUpload"]);
 const TOO_SMALL: Refused = Refused(400, &["EntityTooSmall"]);
 const PRECONDITION_FAILED: Refused = Refused(412, &["PreconditionFailed"]);
 /// Two things are wrong at once, and either may be seen first.
@@ -150,6 +150,18 @@ impl<'a> Model<'a> {
         check_body(sent)
     }
 
+    /// A PUT of a key that ends in `/`; whether it becomes an object.
+    pub fn put_folder_key(&self, who: Who, key: &str, content: Content, sent: Sent) -> Expected<bool> {
+        if content.bytes > 0 {
+            return self.put(who, key, content, sent).map(|()| true);
+        }
+        let leads_to_own = self.people.own(who).iter().any(|folder| folder.starts_with(key));
+        if !leads_to_own {
+            self.may(who, Action::Write, key)?;
+        }
+        check_body(sent).map(|()| false)
+    }
+
     pub fn put_if(&self, who: Who, key: &str, content: Content, condition: WriteCondition) -> Expected<()> {
         self.put(who, key, content, Sent::Sha256)?;
         let is_there = self.objects.contains_key(key);
@@ -198,6 +210,15 @@ impl<'a> Model<'a> {
         Ok(parts.map(|(number, part)| (*number, part.etag.clone(), part.content.len())).collect())
     }
 
+    /// An abort; what is not there is what is asked for.
+    pub fn abort(&mut self, who: Who, slot: usize, key: &str) -> Expected<()> {
+        self.may(who, Action::Write, key)?;
+        if self.upload(slot, key).is_ok() {
+            self.uploads[slot].is_open = false;
+        }
+        Ok(())
+    }
+
     /// A completion; gives the content of the new object. An upload whose sum is no object is given up.
     pub fn complete(&mut self, who: Who, slot: usize, key: &str, named: &[NamedPart]) -> Expected<Vec<u8>> {
         self.may(who, Action::Write, key)?;
@@ -205,7 +226,7 @@ impl<'a> Model<'a> {
             return Err(Refused(400, &["MalformedXML"]));
         }
         if !named.is_sorted_by(|part, next| part.number < next.number) {
-            return Err(Refused(400, &["InvalidPartOrder", "InvalidRequest"]));
+            return Err(Refused(400, &["InvalidPartOrder"]));
         }
         let upload = self.upload(slot, key)?;
         let mut parts = Vec::new();

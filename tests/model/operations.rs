@@ -144,6 +144,8 @@ pub struct List {
 pub enum Operation {
     Put(Key, Content, Sent),
     PutIf(Key, Content, WriteCondition),
+    /// Of a key that ends in `/`.
+    PutFolderKey(Prefix, Content, Sent),
     /// From, to.
     Copy(Key, Key),
     CreateUpload(Key),
@@ -201,6 +203,36 @@ fn sent() -> impl Strategy<Value = Sent> {
             Sent::FalseSha256,
             Sent::FalseTrailer,
             Sent::CutOff,
+        ][..],
+    )
+}
+
+/// Keys that end in `/`, in folders and above them.
+fn folder_key() -> impl Strategy<Value = Prefix> {
+    prop_oneof![
+        1 => select(&["data/", "data/x/", "data/reddit/", "data/y/", "dat/", "elsewhere/"][..])
+            .prop_map(Prefix::Above),
+        2 => (folder(), select(&["", "a/", "a/b/", "z/", "../"][..]))
+            .prop_map(|(folder, rest)| Prefix::Inside(folder, rest)),
+    ]
+}
+
+/// Nothing, mostly.
+fn folder_content() -> impl Strategy<Value = Content> {
+    let bytes = prop_oneof![4 => Just(0), 1 => select(&[1, 2000][..])];
+    (bytes, 0..4_u8).prop_map(|(bytes, seed)| Content { bytes, seed })
+}
+
+/// What goes wrong with nothing: there is no half of it, and the other CRC-32 is its own.
+fn folder_sent() -> impl Strategy<Value = Sent> {
+    select(
+        &[
+            Sent::Sha256,
+            Sent::Unsigned,
+            Sent::SignedChunks,
+            Sent::Trailer,
+            Sent::Presigned,
+            Sent::FalseSha256,
         ][..],
     )
 }
@@ -275,6 +307,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (key(), content(), sent()).prop_map(|(key, content, sent)| Operation::Put(key, content, sent)),
         2 => (key(), content(), writing).prop_map(|(key, content, condition)| {
             Operation::PutIf(key, content, condition)
+        }),
+        3 => (folder_key(), folder_content(), folder_sent()).prop_map(|(key, content, sent)| {
+            Operation::PutFolderKey(key, content, sent)
         }),
         3 => (key(), key()).prop_map(|(from, to)| Operation::Copy(from, to)),
         4 => key().prop_map(Operation::CreateUpload),

@@ -11,9 +11,7 @@ use subgate::{
 };
 
 use super::{
-    expected::{
-        ANY_REFUSAL, Action, Expected, Listed, Model, NO_SUCH_UPLOAD, Object, OpenUpload, People, Refused,
-    },
+    expected::{ANY_REFUSAL, Action, Expected, Listed, Model, Object, OpenUpload, People, Refused},
     operations::{
         Content, Key, List, NamedPart, Operation, Prefix, ReadCondition, Sent, Step, Upload, Who,
         WriteCondition,
@@ -33,6 +31,9 @@ pub type Difference = String;
 
 /// An ETag that no object has.
 const OTHER_ETAG: &str = "\"00000000000000000000000000000000\"";
+
+/// The ETag of a folder marker.
+const ETAG_OF_NOTHING: &str = "\"d41d8cd98f00b204e9800998ecf8427e\"";
 
 /// What certainly fits into the buffers between Subgate and the store.
 const SMALL_BODY_BYTES: usize = 16 << 10;
@@ -211,6 +212,9 @@ impl Running<'_, '_, '_> {
             Operation::PutIf(key, content, condition) => {
                 self.put_if(&key_of(*key), *content, *condition).await
             }
+            Operation::PutFolderKey(key, content, sent) => {
+                self.put_folder_key(&self.model.people.prefix(*key), *content, *sent).await
+            }
             Operation::Copy(from, to) => self.copy(&key_of(*from), &key_of(*to)).await,
             Operation::CreateUpload(key) => self.create_upload(&key_of(*key)).await,
             Operation::UploadPart(upload, number, content, sent) => {
@@ -268,6 +272,16 @@ impl Running<'_, '_, '_> {
             self.keep(key, content.make(), etag_of(&answer)?)?;
         }
         Ok(())
+    }
+
+    async fn put_folder_key(&mut self, key: &str, content: Content, sent: Sent) -> Result<(), Difference> {
+        let expected = self.model.put_folder_key(self.who, key, content, sent);
+        let answer = self.upload(Call::object("PUT", key), content, sent).await.unwrap();
+        match agreed(&expected, &answer, 200)? {
+            Some(true) => self.keep(key, content.make(), etag_of(&answer)?),
+            Some(false) => same("the ETag of nothing", &ETAG_OF_NOTHING.to_owned(), &etag_of(&answer)?),
+            None => Ok(()),
+        }
     }
 
     /// An object that was made of one body.
@@ -418,17 +432,9 @@ impl Running<'_, '_, '_> {
 
     async fn abort(&mut self, upload: Upload) -> Result<(), Difference> {
         let (key, id) = self.called(upload);
-        let expected = self.model.may(self.who, Action::Write, &key);
-        let expected = expected.and_then(|()| self.model.upload(upload.slot, &key).map(|_| ()));
+        let expected = self.model.abort(self.who, upload.slot, &key);
         let answer = self.send(&Call::delete(&key).query("uploadId", &id)).await;
-        // Nothing is left to be aborted: both answers are true.
-        if expected == Err(NO_SUCH_UPLOAD) && answer.status == 204 {
-            return Ok(());
-        }
-        if agreed(&expected, &answer, 204)?.is_some() {
-            self.model.uploads[upload.slot].is_open = false;
-        }
-        Ok(())
+        agreed(&expected, &answer, 204).map(|_| ())
     }
 
     async fn delete(&mut self, key: &str) -> Result<(), Difference> {

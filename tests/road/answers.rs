@@ -210,6 +210,68 @@ async fn p63_the_answers_of_an_upload_name_this_server() {
 }
 
 #[tokio::test]
+async fn p46_p63_small_documents_keep_a_length_where_the_store_tells_one() {
+    let server = TestServer::start().await;
+    let (name, source) = (ALICE.file("f"), ALICE.file("source"));
+    server.store.put(&source, bytes(2000));
+    let copied = format!("/data-universe/{source}");
+    let copy = Call::put(&name, "").header("x-amz-copy-source", &copied);
+    let parts = "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber>\
+                 <ETag>e</ETag><Size>2000</Size></Part></ListPartsResult>";
+    let complete = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part>\
+                    </CompleteMultipartUpload>";
+    let result = "<?xml version=\"1.0\"?>\n<Result><Location>http://store:9000/store-bucket/k</Location>\
+                  <Bucket>store-bucket</Bucket><ETag>e</ETag></Result>";
+    for key in server.both(&ALICE).await {
+        for call in [
+            copy.clone(),
+            copy.clone().query("partNumber", "1").query("uploadId", "u"),
+            Call::post(&name, complete).query("uploadId", "u"),
+            Call::post(&name, "").query("uploads", ""),
+        ] {
+            let script = |reply: Reply| {
+                server.store.unscript();
+                server.store.script(move |seen| match seen.method.as_str() {
+                    "HEAD" => None,
+                    "GET" => Some(Reply::new(200).body(parts)),
+                    _ => Some(reply.clone()),
+                });
+            };
+            // The names in it are others, and so is its length.
+            script(Reply::new(200).header("content-type", "application/xml").body(result));
+            let answer = server.send(&key, &call).await;
+            let length = answer.body.len().to_string();
+            assert_eq!(answer.ok().get("content-length"), Some(length.as_str()));
+            assert_eq!(answer.get("transfer-encoding"), None);
+            assert_eq!(answer.xml().text_of("ETag"), Some("e"));
+            // A failure of the store in the middle of it is no success.
+            script(Reply::new(200).header("content-length", "500").piece(0, result).broken());
+            server.send(&key, &call).await.refused(503, "ServiceUnavailable");
+            script(Reply::new(200).header("content-length", "0"));
+            assert_eq!(server.send(&key, &call).await.ok().get("content-length"), Some("0"));
+            // One without a length is sent on as it comes, and so is a large one.
+            script(Reply::new(200).piece(0, "<?xml version=\"1.0\"?>").piece(5, " ").piece(5, "<Result/>"));
+            let answer = server.send(&key, &call).await;
+            assert_eq!(answer.ok().get("content-length"), None);
+            assert!(answer.text().ends_with(" <Result/>"), "{}", answer.text());
+            script(Reply::new(200).body(format!("<Result>{}</Result>", " ".repeat(20_000))));
+            let answer = server.send(&key, &call).await;
+            assert_eq!((answer.ok().get("content-length"), answer.body.len()), (None, 20_017));
+        }
+        // An error in a 200 is told with its own length.
+        server.store.unscript();
+        server.store.script(|seen| {
+            (seen.method != "HEAD").then(|| Reply { status: 200, ..Reply::error(500, "InternalError", "m") })
+        });
+        let answer = server.send(&key, &copy).await;
+        let length = answer.body.len().to_string();
+        assert_eq!((answer.status, answer.get("content-length")), (200, Some(length.as_str())));
+        assert_eq!(answer.xml().text_of("Code"), Some("InternalError"), "{}", answer.text());
+        server.store.unscript();
+    }
+}
+
+#[tokio::test]
 async fn p48_ranges_and_conditions_pass() {
     let server = TestServer::start().await;
     let data = bytes(10_000);
@@ -322,6 +384,7 @@ async fn p51_the_stores_words_about_itself_never_reach_a_client() {
         ] {
             let answer = server.send(&key, &call).await;
             answer.refused(told, told_code);
+            assert_eq!(answer.get("retry-after").is_some(), matches!(told, 500 | 503), "{told} {told_code}");
             let all = format!("{:?} {}", answer.headers, answer.text());
             for hidden in [
                 store::ACCESS_KEY,

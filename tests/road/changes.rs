@@ -1,5 +1,7 @@
 //! P30, P31, S10: copies, batch deletes and multipart uploads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::harness::{
     client::{Call, Payload},
     server::{ALICE, BOB, Setup, TestServer, VALIDATOR, bytes},
@@ -163,6 +165,60 @@ async fn p48_conditions_on_a_copys_source_are_judged_before_it_is_pinned() {
         server.send(&key, &call).await.ok();
         assert_eq!(server.store.last().header("x-amz-copy-source-if-unmodified-since"), Some(AFTER));
         server.store.forget();
+    }
+}
+
+/// Puts another object in the place of a copy's source, each time that the store is asked to copy it, until
+/// `times` are over.
+fn overwrites(server: &TestServer, times: usize, length: usize) {
+    let (store, left) = (server.store.clone(), AtomicUsize::new(times));
+    server.store.script(move |seen| {
+        let copies = seen.header("x-amz-copy-source").is_some();
+        let one_less = |left: usize| left.checked_sub(1);
+        if copies && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+            let mut data = bytes(length);
+            data[0] = left.load(Ordering::Relaxed) as u8 + 100;
+            store.put(&ALICE.file("f"), data);
+        }
+        None
+    });
+}
+
+#[tokio::test]
+async fn p48_a_copy_whose_source_is_overwritten_meanwhile_is_of_the_new_one() {
+    let server = TestServer::start().await;
+    let call = copy(&ALICE.file("c"), &source(&ALICE.file("f")));
+    let (head, put) = (format!("HEAD {}", ALICE.file("f")), format!("PUT {}", ALICE.file("c")));
+    for key in server.both(&ALICE).await {
+        let begin = |times, length| {
+            server.store.unscript();
+            server.store.put(&ALICE.file("f"), bytes(3000));
+            overwrites(&server, times, length);
+            server.store.forget();
+        };
+        begin(1, 4000);
+        server.send(&key, &call).await.ok();
+        assert_eq!(seen(&server), [&head, &put, &head, &put].map(String::clone)[..]);
+        assert_eq!(server.store.object(&ALICE.file("c")).unwrap().data.len(), 4000);
+        // Again and again: to be tried again, and no condition of the client's failed.
+        begin(9, 4000);
+        server.send(&key, &call).await.refused(503, "SlowDown");
+        assert!(seen(&server).len() < 8);
+        // The new one is judged as the old one was.
+        begin(1, 1023);
+        server.send(&key, &call).await.refused(400, "EntityTooSmall");
+        begin(1, 4000);
+        let etag = format!("\"{}\"", store::md5_hex(&bytes(3000)));
+        let held = call.clone().header("x-amz-copy-source-if-match", &etag);
+        server.send(&key, &held).await.refused(412, "PreconditionFailed");
+        // A condition on the target that fails is the client's own.
+        begin(0, 0);
+        server.store.script(|seen| {
+            let copies = seen.header("x-amz-copy-source").is_some();
+            copies.then(|| Reply::error(412, "PreconditionFailed", "the target is there"))
+        });
+        server.send(&key, &call).await.refused(412, "PreconditionFailed");
+        assert_eq!(seen(&server), [&head, &put, &head].map(String::clone)[..]);
     }
 }
 

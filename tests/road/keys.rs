@@ -3,6 +3,7 @@
 use crate::harness::{
     client::{Answer, Call, Payload},
     server::{ALICE, ALICE_SECOND, BOB, Setup, TestServer, VALIDATOR, bytes},
+    sigv4::encode,
 };
 
 #[tokio::test]
@@ -462,6 +463,53 @@ async fn p36_nobody_learns_what_exists_elsewhere() {
     }
     let reader = server.session(&VALIDATOR).await;
     server.send(&reader, &Call::get(&BOB.file("missing"))).await.refused(404, "NoSuchKey");
+}
+
+#[tokio::test]
+async fn p37_an_id_is_no_way_into_anothers_folder() {
+    let server = TestServer::start().await;
+    server.store.put(&BOB.file("f"), "x");
+    let own = ALICE.file("f");
+    let complete = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part>\
+                    </CompleteMultipartUpload>";
+    for key in server.both(&ALICE).await {
+        for id in [
+            "..".to_owned(),
+            format!("../../../{}", BOB.file("")),
+            // Base64 of `a.../../../bucket/x`, of which MinIO makes a path.
+            "YS4uLi8uLi8uLi9idWNrZXQveA".to_owned(),
+        ] {
+            let version =
+                format!("<Delete><Object><Key>{own}</Key><VersionId>{id}</VersionId></Object></Delete>");
+            let copy = |call: Call| {
+                call.header(
+                    "x-amz-copy-source",
+                    format!("data-universe/{own}?versionId={}", encode(id.as_bytes(), false)),
+                )
+            };
+            let part = |call: Call| call.query("partNumber", "1").query("uploadId", &id);
+            for call in [
+                part(Call::put(&own, bytes(2000))),
+                part(copy(Call::put(&own, ""))),
+                copy(Call::put(&own, "")),
+                Call::get(&own).query("uploadId", &id),
+                Call::post(&own, complete).query("uploadId", &id),
+                Call::delete(&own).query("uploadId", &id),
+                Call::get("").query("uploads", "").query("prefix", &own).query("upload-id-marker", &id),
+                Call::get(&own).query("versionId", &id),
+                Call::get(&own).query("attributes", "").query("versionId", &id),
+                Call::delete(&own).query("versionId", &id),
+                Call::post("", version.as_str()).query("delete", ""),
+            ] {
+                server.send(&key, &call).await.refused(400, "InvalidArgument");
+            }
+            server
+                .send(&key, &Call::get(&own).query("versionId", &id).presigned())
+                .await
+                .refused(400, "InvalidArgument");
+        }
+    }
+    server.store.saw_nothing();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::harness::{
     client::{Answer, Call},
     server::{ALICE, BOB, Setup, TestServer, VALIDATOR},
-    store::Reply,
+    store::{Reply, Seen},
 };
 
 fn list(prefix: &str) -> Call {
@@ -196,10 +196,18 @@ async fn p32_markers_and_uploads_stay_inside_as_well() {
         }
         for bad in [ALICE.file("../"), ALICE.file("a//"), ALICE.file("a\nb"), "/".to_owned()] {
             server.send(&key, &list(&bad)).await.refused(400, "InvalidArgument");
+        }
+        for outside in ["/".to_owned(), BOB.file("../"), BOB.file("a//"), BOB.file("a\nb")] {
             server
-                .send(&key, &list(&ALICE.file("")).query("start-after", &bad))
+                .send(&key, &list(&ALICE.file("")).query("start-after", &outside))
                 .await
                 .refused(400, "InvalidArgument");
+        }
+        let long = ALICE.file(&"a".repeat(1024));
+        for name in ["start-after", "marker"] {
+            let call = if name == "marker" { Call::get("") } else { Call::get("").query("list-type", "2") };
+            let call = call.query("prefix", &ALICE.file("")).query(name, &long);
+            server.send(&key, &call).await.refused(400, "KeyTooLongError");
         }
         server
             .send(&key, &Call::get("").query("versions", "").query("prefix", &ALICE.file("")))
@@ -257,12 +265,136 @@ async fn p52_one_key_makes_no_list_unreadable() {
             Call::put(name, "").header("x-amz-copy-source", format!("/data-universe/{}", ALICE.file("a"))),
             Call::get(name),
             list(name),
-            list(&ALICE.file("")).query("start-after", name),
         ] {
             server.send(&own, &call).await.refused(400, "InvalidArgument");
         }
     }
     server.store.saw_nothing();
+}
+
+#[tokio::test]
+async fn p32_a_list_goes_on_behind_a_key_that_no_client_could_have_stored() {
+    let policy = "folders = [\"a/{hotkey}/\", \"b/{hotkey}/\"]".to_owned();
+    let server = TestServer::with(Setup { policy, ..Setup::default() }).await;
+    let own = |root: &str, name: &str| format!("{root}/{}/{name}", ALICE.ss58());
+    let mut all = Vec::new();
+    for root in ["a", "b"] {
+        for name in [
+            "../c",
+            "./c",
+            "/",
+            "//c",
+            "1",
+            "a/",
+            "a/../c",
+            "a/./c",
+            "a//c",
+            "n\u{1}",
+            "na",
+            "nz",
+            "n\u{91}%01",
+            "n\u{91}a",
+            "n\u{fffe}",
+            "n\u{ffff}o",
+            "\u{fffe}",
+        ] {
+            all.push(own(root, name));
+            server.store.put(&own(root, name), "x");
+        }
+    }
+    all.sort();
+    let (validator, miner) = (server.session(&VALIDATOR).await, server.session(&ALICE).await);
+    let begins = |prefix: &str| all.iter().filter(|name| name.starts_with(prefix)).cloned().collect();
+    for (key, prefix) in [(&validator, String::new()), (&validator, "a/".into()), (&miner, own("a", ""))] {
+        let expected: Vec<String> = begins(&prefix);
+        for (v2, url) in [(true, true), (true, false), (false, true), (false, false)] {
+            for max in [1, 3] {
+                let (mut seen, mut after) = (Vec::<String>::new(), None::<String>);
+                loop {
+                    let mut call = Call::get("").query("prefix", &prefix).query("max-keys", &max.to_string());
+                    call = if v2 { call.query("list-type", "2") } else { call };
+                    call = if url { call.query("encoding-type", "url") } else { call };
+                    // As clients of the first version do, and those that begin behind the last key they know.
+                    if let Some(after) = &after {
+                        call = call.query(if v2 { "start-after" } else { "marker" }, after);
+                    }
+                    let answer = server.send(key, &call).await;
+                    let page = keys(answer.ok()).into_iter().map(|name| match url {
+                        true => String::from_utf8(crate::harness::sigv4::decode(&name)).unwrap(),
+                        false => name,
+                    });
+                    let page: Vec<_> = page.collect();
+                    if page.is_empty() {
+                        break;
+                    }
+                    seen.extend(page);
+                    after = seen.last().cloned();
+                    assert!(seen.len() <= expected.len() + 3, "{prefix} {v2} {url}: {seen:?}");
+                }
+                let spelled = |name: &String| match url {
+                    true => name.clone(),
+                    false => name
+                        .replace('\u{91}', "\u{91}%C2%91")
+                        .replace('\u{1}', "\u{91}%01")
+                        .replace('\u{fffe}', "\u{91}%EF%BF%BE")
+                        .replace('\u{ffff}', "\u{91}%EF%BF%BF"),
+                };
+                assert_eq!(
+                    seen,
+                    expected.iter().map(spelled).collect::<Vec<_>>(),
+                    "{prefix} {v2} {url} {max}"
+                );
+            }
+        }
+    }
+}
+
+/// A page of no key that goes on behind `token`.
+fn empty_page(token: &str) -> Reply {
+    Reply::new(200).body(format!(
+        "<ListBucketResult><IsTruncated>true</IsTruncated>\
+         <NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
+    ))
+}
+
+#[tokio::test]
+async fn p32_the_list_of_the_roots_follows_pages_without_a_key() {
+    let policy = "folders = [\"a/{hotkey}/\", \"b/{hotkey}/\"]".to_owned();
+    let server = TestServer::with(Setup { policy, ..Setup::default() }).await;
+    let all = ["a/1", "a/2", "b/1"].map(str::to_owned);
+    for name in &all {
+        server.store.put(name, "x");
+    }
+    let key = server.session(&VALIDATOR).await;
+    server.store.script(|seen| match (seen.query("prefix"), seen.query("continuation-token")) {
+        (Some("a/"), None) => Some(empty_page("t 1/+=&amp;")),
+        (Some("a/"), Some("t 1/+=&")) => Some(empty_page("a/0")),
+        _ => None,
+    });
+    let answer = server.send(&key, &list("")).await;
+    assert_eq!(keys(answer.ok()), all);
+    let asked: Vec<_> = server.store.seen();
+    assert_eq!(asked.len(), 4);
+    assert!(asked.iter().all(|seen| seen.query("max-keys").is_some() && seen.query("start-after").is_none()));
+    // What comes to no end is an outage, and soon.
+    for script in [
+        |seen: &Seen| seen.query("prefix").map(|_| empty_page("same")),
+        |seen: &Seen| seen.query("prefix").map(|_| empty_page("")),
+        |seen: &Seen| {
+            let turn = seen.query("continuation-token").is_none_or(|token| token == "b");
+            Some(empty_page(if turn { "a" } else { "b" }))
+        },
+        |seen: &Seen| {
+            let token = seen.query("continuation-token").unwrap_or_default();
+            Some(empty_page(&format!("{token}x")))
+        },
+    ] {
+        server.store.unscript();
+        server.store.forget();
+        server.store.script(script);
+        server.send(&key, &list("")).await.refused(503, "ServiceUnavailable");
+        assert!(server.store.seen().len() < 40);
+    }
 }
 
 #[tokio::test]
@@ -360,6 +492,54 @@ async fn p32_a_validator_lists_the_roots_as_one_list() {
         (seen.query("prefix") == Some("b/")).then(|| Reply::error(500, "InternalError", "why"))
     });
     server.send(&key, &list("")).await.refused(500, "InternalError");
+}
+
+#[tokio::test]
+async fn p32_lists_that_are_answered_here_take_what_s3_takes() {
+    let server = filled().await;
+    let (miner, validator) = (server.session(&ALICE).await, server.session(&VALIDATOR).await);
+    for (key, list) in [(&miner, by_slash(list(""))), (&validator, list(""))] {
+        for (name, value) in [
+            ("max-keys", "-1"),
+            ("max-keys", "+1"),
+            ("max-keys", "abc"),
+            ("max-keys", "2147483648"),
+            ("encoding-type", "URL"),
+            ("encoding-type", "base64"),
+        ] {
+            let answer = server.send(key, &list.clone().query(name, value)).await;
+            answer.refused(400, "InvalidArgument");
+            assert_eq!(answer.element("ArgumentName").as_deref(), Some(name));
+            assert_eq!(answer.element("ArgumentValue").as_deref(), Some(value));
+        }
+        server.store.saw_nothing();
+        for (name, value) in [("max-keys", "2147483647"), ("max-keys", ""), ("encoding-type", "")] {
+            let answer = server.send(key, &list.clone().query(name, value)).await;
+            assert_eq!(answer.ok().xml().text_of("MaxKeys"), Some("1000"), "{name}={value}");
+        }
+        server.store.forget();
+    }
+}
+
+#[tokio::test]
+async fn p8_a_query_that_grows_past_every_bound_when_it_is_encoded_is_the_clients_fault() {
+    let server = filled().await;
+    let (miner, validator) = (server.session(&ALICE).await, server.session(&VALIDATOR).await);
+    let long = "(".repeat(20_000);
+    for (key, call, name) in [
+        (&miner, Call::get(&ALICE.file("a")), "versionId"),
+        (&miner, Call::get(&ALICE.file("a")), "uploadId"),
+        (&miner, list(&ALICE.file("")), "continuation-token"),
+        (&validator, list(""), "continuation-token"),
+    ] {
+        let mut query: Vec<String> =
+            call.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        query.push(format!("{name}=data/{long}"));
+        let mut call = call.query(name, &format!("data/{long}"));
+        call.wire_query = Some(query.join("&"));
+        server.send(key, &call).await.refused(400, "InvalidURI");
+    }
+    server.store.saw_nothing();
 }
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use md5::Digest as _;
+
 use crate::harness::{
     client::{Call, Key, Payload, Tamper},
-    server::{ALICE, Setup, TestServer, bytes},
+    server::{ALICE, BUCKET, Setup, TestServer, bytes},
     sigv4::sha256_hex,
-    store::{self, CHECKSUMS, checksum},
+    store::{self, CHECKSUMS, Reply, checksum},
 };
 
 const CRC: &str = "x-amz-checksum-crc32";
@@ -103,7 +106,8 @@ async fn p6_a_checksum_that_the_store_does_not_know_is_checked_here_and_not_sent
                 "{:?}",
                 seen.headers
             );
-            assert!(seen.header("x-amz-trailer").is_none());
+            // What came in chunks has a checksum of the server's own.
+            assert!(seen.header("x-amz-trailer").is_none_or(|trailer| trailer == CRC));
         };
         for name in &CHECKSUMS[5..] {
             let algorithm = name.rsplit('-').next().unwrap().to_uppercase();
@@ -115,6 +119,7 @@ async fn p6_a_checksum_that_the_store_does_not_know_is_checked_here_and_not_sent
                 server.send(&key, &put.clone().header(name, checksum(name, &data))).await.ok();
                 stored(&server, &ALICE.file("f"), &data);
                 says_nothing(server.store.last());
+                assert!(server.store.last().header("x-amz-trailer").is_none());
                 server
                     .send(&key, &put.clone().chunks(Payload::UnsignedTrailer, 65_536).trailer(name))
                     .await
@@ -200,18 +205,130 @@ async fn p64_a_sha256_of_the_clients_goes_on_signed() {
                     let seen = server.store.last();
                     assert_eq!(seen.header("x-amz-content-sha256"), Some(sha256_hex(&data).as_str()));
                 }
-                // Of these there is none.
-                let mut others = vec![put.clone().payload(Payload::Unsigned)];
-                if let Key::Session { .. } = key {
-                    others.push(put.clone().chunks(Payload::SignedChunks, 8192));
-                }
-                for call in others {
-                    server.send(&key, &call).await.ok();
-                    let seen = server.store.last();
-                    assert_eq!(seen.header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
+                // Of this there is none.
+                server.send(&key, &put.clone().payload(Payload::Unsigned)).await.ok();
+                let seen = server.store.last();
+                assert_eq!(seen.header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
+            }
+        }
+    }
+}
+
+/// Sends half of a body and goes away. Gives what the store made of it.
+async fn torn(server: &TestServer, key: &Key, call: &Call) -> Option<usize> {
+    let signed = server.sign(key, call);
+    let mut connection = server.connect().await;
+    connection.send(&signed.head()).await;
+    connection.send(&signed.body[..signed.body.len() / 2]).await;
+    server.store.wait(|seen| !seen.is_empty()).await;
+    drop(connection);
+    server.store.wait(|seen| seen.iter().any(|seen| seen.torn)).await;
+    assert!(server.store.seen().iter().all(|seen| !seen.whole));
+    server.store.forget();
+    server.store.object(&call.path[1 + BUCKET.len() + 1..]).map(|object| object.data.len())
+}
+
+#[tokio::test]
+async fn p64_no_torn_object_is_left_in_a_store_that_keeps_what_breaks_off() {
+    const UNKNOWN: &str = "x-amz-checksum-xxhash64";
+    for (store, keeps_bare) in
+        [("", true), ("broken_uploads = \"refused\"", true), ("broken_uploads = \"kept\"", false)]
+    {
+        let server = TestServer::with(Setup { store: store.to_owned(), ..Setup::default() }).await;
+        server.store.keep_torn_uploads();
+        let key = server.session(&ALICE).await;
+        let data = bytes(3_000_000);
+        let put = |name: &str| Call::put(&ALICE.file(name), data.clone());
+        for (name, call) in [
+            ("sha256", put("sha256")),
+            ("chunks", put("chunks").chunks(Payload::SignedChunks, 65_536)),
+            ("signed trailer", put("signed trailer").chunks(Payload::SignedTrailer, 65_536).trailer(CRC)),
+            ("signed unknown", put("signed unknown").chunks(Payload::SignedTrailer, 65_536).trailer(UNKNOWN)),
+            ("trailer", put("trailer").chunks(Payload::UnsignedTrailer, 65_536).trailer(CRC)),
+            ("unknown", put("unknown").chunks(Payload::UnsignedTrailer, 65_536).trailer(UNKNOWN)),
+            ("crc", put("crc").payload(Payload::Unsigned).header(CRC, store::checksum(CRC, &data))),
+        ] {
+            assert_eq!(torn(&server, &key, &call).await, None, "{store} {name}");
+        }
+        // Sent direct it tears as well, for nothing shows where it ends.
+        let bare = put("bare").payload(Payload::Unsigned);
+        for call in [bare.clone(), bare.presigned()] {
+            assert_eq!(torn(&server, &key, &call).await.is_some(), keeps_bare, "{store}");
+        }
+        // Whole ones arrive.
+        for call in [
+            put("chunks").chunks(Payload::SignedChunks, 65_536),
+            put("unknown").chunks(Payload::UnsignedTrailer, 65_536).trailer(UNKNOWN),
+            put("bare").payload(Payload::Unsigned),
+        ] {
+            server.send(&key, &call).await.ok();
+            stored(&server, &call.path[1 + BUCKET.len() + 1..], &data);
+        }
+    }
+}
+
+#[tokio::test]
+async fn p64_a_checksum_is_added_where_nothing_else_shows_the_end() {
+    const KEPT: &str = "broken_uploads = \"kept\"";
+    const SHA1: &str = "x-amz-checksum-sha1";
+    let nvme = "x-amz-checksum-crc64nvme";
+    for (settings, chunks, bare) in [
+        ("", Some(CRC), None),
+        (KEPT, Some(CRC), Some(CRC)),
+        ("broken_uploads = \"kept\"\nchecksums = [\"SHA1\", \"CRC64NVME\"]", Some(nvme), Some(nvme)),
+        ("broken_uploads = \"kept\"\nchecksums = [\"SHA1\"]", None, None),
+        ("broken_uploads = \"kept\"\ntrailers = \"translate\"", None, None),
+    ] {
+        let server = TestServer::with(Setup { store: settings.to_owned(), ..Setup::default() }).await;
+        let key = server.session(&ALICE).await;
+        // A store tells the checksum that it keeps, as S3 does of an object for which none was sent.
+        server.store.script(|seen| {
+            let trailer = seen.header("x-amz-trailer")?;
+            let reply = Reply::new(200).header("etag", "\"e\"").header(trailer, "its value");
+            Some(reply.header("x-amz-checksum-type", "FULL_OBJECT").body(""))
+        });
+        for length in LENGTHS {
+            let put = Call::put(&ALICE.file("f"), bytes(length));
+            let sent = put.clone().header("x-amz-sdk-checksum-algorithm", "SHA1");
+            for (call, trailer) in [
+                (put.clone().chunks(Payload::SignedChunks, 8192), chunks),
+                (sent.chunks(Payload::SignedChunks, 8192), chunks),
+                (put.clone().payload(Payload::Unsigned), bare),
+                (put.clone().presigned(), bare),
+                (put.clone(), None),
+                (put.clone().payload(Payload::Unsigned).header(SHA1, store::checksum(SHA1, &put.body)), None),
+                (
+                    put.clone()
+                        .chunks(Payload::SignedChunks, 8192)
+                        .header("content-md5", STANDARD.encode(md5::Md5::digest(&put.body))),
+                    None,
+                ),
+            ] {
+                let answer = server.send(&key, &call).await;
+                let seen = server.store.last();
+                assert_eq!(seen.header("x-amz-trailer"), trailer, "{settings}");
+                let sha256 = seen.header("x-amz-content-sha256").unwrap();
+                assert_eq!(sha256 == "STREAMING-UNSIGNED-PAYLOAD-TRAILER", trailer.is_some());
+                assert!(seen.whole);
+                if let Some(trailer) = trailer {
+                    assert!(seen.header("x-amz-sdk-checksum-algorithm").is_none());
+                    assert_eq!(seen.header("x-amz-decoded-content-length"), Some(&*length.to_string()));
+                    let end = format!("\r\n{trailer}:{}\r\n\r\n", store::checksum(trailer, &call.body));
+                    assert!(seen.body.ends_with(end.as_bytes()), "{settings}");
+                    assert_eq!(answer.ok().get(trailer), Some("its value"));
                 }
             }
         }
+        server.store.unscript();
+        // A part has the checksum of its upload, or none. And of nothing there is no part.
+        let answer = server.send(&key, &Call::post(&ALICE.file("m"), "").query("uploads", "")).await;
+        let id = answer.ok().xml().text_of("UploadId").unwrap().to_owned();
+        let part = Call::put(&ALICE.file("m"), bytes(6000)).query("partNumber", "1").query("uploadId", &id);
+        for call in [part.clone().chunks(Payload::SignedChunks, 8192), part.payload(Payload::Unsigned)] {
+            server.send(&key, &call).await.ok();
+            assert_eq!(server.store.last().header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
+        }
+        assert_eq!(server.store.violations(), Vec::<String>::new());
     }
 }
 
@@ -683,8 +800,8 @@ async fn s10_sizes_hold_on_every_way_in_and_before_a_byte_is_read() {
                 server.store.forget();
             }
         }
-        // A folder marker is an object of nothing, and subject to the same rule (P22).
-        server.send(&key, &Call::put(&ALICE.file("dir/"), "")).await.refused(400, "EntityTooSmall");
+        // A folder's name is subject to the same rule, but for a marker of nothing (P22).
+        server.send(&key, &Call::put(&ALICE.file("dir/"), bytes(1023))).await.refused(400, "EntityTooSmall");
         // Declared too large is refused at once: nothing of the body need be sent.
         let mut call = Call::put(&ALICE.file("f"), bytes(1)).payload(Payload::Unsigned);
         call.claimed_bytes = Some(100_001);

@@ -245,7 +245,7 @@ async fn p41_a_store_that_is_away_or_silent_is_an_outage() {
         bare_store("SSH-2.0-OpenSSH_9.6\r\n", Then::Close).await,
     ];
     for endpoint in endpoints {
-        let store = "answer_seconds_max = 1".to_owned();
+        let store = "answer_seconds_max = 1\noutage_wait_seconds_max = 1".to_owned();
         let server = TestServer::with(Setup { endpoint: Some(endpoint), store, ..Setup::default() }).await;
         let calls = [
             Call::get(&ALICE.file("f")),

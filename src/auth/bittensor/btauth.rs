@@ -73,6 +73,9 @@ pub enum BtauthError {
     /// The nonce is more than 10 s old or 2 s ahead.
     #[error("Nonce outside the window of 10 s past and 2 s future; check the clock")]
     Stale,
+    /// The nonce is older than this process, which cannot know whether it was spent before.
+    #[error("The server has started anew since this was signed; sign the request again")]
+    BeforeStart,
     /// Addressed to another server, or to nobody where that is not allowed.
     #[error("X-Bittensor-Receiver is not this server")]
     Receiver,
@@ -92,7 +95,9 @@ impl BtauthError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Duplicate(_) | Self::Malformed(_) | Self::Version | Self::Crypto => StatusCode::BAD_REQUEST,
-            Self::Missing(_) | Self::Stale | Self::Signature | Self::Replayed => StatusCode::UNAUTHORIZED,
+            Self::Missing(_) | Self::Stale | Self::BeforeStart | Self::Signature | Self::Replayed => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Receiver => StatusCode::FORBIDDEN,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
         }

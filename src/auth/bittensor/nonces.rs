@@ -1,7 +1,8 @@
 //! The nonces of btauth/1 that were used already.
 //!
-//! Invariants: a (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted;
-//! memory is bounded by [`NONCES_MAX`].
+//! Invariants: a (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted, nor
+//! what was signed before the process began, for nobody remembers what was spent then; memory is bounded by
+//! [`NONCES_MAX`].
 
 use std::{
     collections::BTreeSet,
@@ -32,8 +33,12 @@ pub(crate) fn nonce_life(evidence: &Evidence, now: UnixTime) -> Duration {
 /// The nonces spent within the window, exactly. One per process: replicas that do not share them could each
 /// be asked once with a request that somebody captured within its window, which yields one more session of
 /// the same hotkey.
-#[derive(Debug, Default)]
-pub(crate) struct SpentNonces(Mutex<Nonces>);
+#[derive(Debug)]
+pub(crate) struct SpentNonces {
+    /// Nonces below this may have been spent at the process before this one.
+    began_nanos: u64,
+    nonces: Mutex<Nonces>,
+}
 
 #[derive(Debug, Default)]
 struct Nonces {
@@ -43,17 +48,17 @@ struct Nonces {
 }
 
 impl SpentNonces {
-    /// Of a process that starts: what was signed before may have been spent before, and is not taken.
-    pub(crate) fn since(start: UnixTime) -> Self {
-        let forgotten_below_nanos = u64::try_from(start.nanos()).unwrap_or(u64::MAX);
-        Self(Mutex::new(Nonces { forgotten_below_nanos, ..Nonces::default() }))
+    /// None are spent, and none are accepted that were made before `began`.
+    pub(crate) fn since(began: UnixTime) -> Self {
+        let began_nanos = u64::try_from(began.nanos()).unwrap_or(u64::MAX);
+        Self { began_nanos, nonces: Mutex::default() }
     }
 
     /// Spends the nonce of verified evidence.
     ///
     /// # Errors
-    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `Full` where there are
-    /// too many within the window.
+    /// `Replayed` the second time, `Stale` where the nonce is older than the window, `BeforeStart` where it
+    /// is older than the process, `Full` where there are too many within the window.
     pub(crate) fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), BtauthError> {
         self.spend_bounded(evidence, now, NONCES_MAX)
     }
@@ -66,7 +71,7 @@ impl SpentNonces {
     ) -> Result<(), BtauthError> {
         let oldest_nanos = u64::try_from(now.nanos().saturating_sub(PAST_NANOS_MAX)).unwrap_or(u64::MAX);
         // A panic elsewhere cannot leave a set of plain values half-changed in a way that matters here.
-        let mut nonces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
         nonces.forgotten_below_nanos = nonces.forgotten_below_nanos.max(oldest_nanos);
         while nonces.spent.first().is_some_and(|(nanos, _)| *nanos < nonces.forgotten_below_nanos) {
             nonces.spent.pop_first();
@@ -74,6 +79,9 @@ impl SpentNonces {
         let entry = (evidence.nonce_nanos, evidence.hotkey);
         if entry.0 < nonces.forgotten_below_nanos {
             return Err(BtauthError::Stale);
+        }
+        if entry.0 < self.began_nanos {
+            return Err(BtauthError::BeforeStart);
         }
         if nonces.spent.contains(&entry) {
             return Err(BtauthError::Replayed);

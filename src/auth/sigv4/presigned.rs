@@ -8,12 +8,23 @@
 //! Invariants: what is added only narrows what was signed, never widens or replaces it; a header that stands
 //! in the query stands nowhere else.
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::{
     error::{Code, Error, Result},
     s3::{headers::CHECKSUM_ALGORITHMS, uri::Query},
 };
+
+/// Base64 as stores read it in a continuation token, with or without padding.
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const BASE64_LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const BASE64_URL_LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 const SIGNATURE: &str = "x-amz-signature";
 
@@ -65,9 +76,11 @@ pub(crate) fn split(method: &Method, query: &Query) -> Option<(Query, Query)> {
 /// The query that is authorised and forwarded: the signed one, narrowed by what was added.
 ///
 /// # Errors
-/// `AccessDenied` for a prefix or a start outside the signed prefix, or a prefix that goes past the signed
-/// delimiter; `InvalidArgument` for what is there twice and for a `max-keys` that is no number.
+/// `AccessDenied` for a prefix or a start outside the signed prefix, and for a prefix, a start or a
+/// continuation token that goes past the signed delimiter (P61); `InvalidArgument` for what is there twice
+/// and for a `max-keys` that is no number.
 pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
+    let signed_delimiter = signed.get("delimiter").unwrap_or_default().to_owned();
     let mut query = signed;
     for (name, value) in added.iter() {
         added.get_unique(name)?;
@@ -76,14 +89,20 @@ pub(crate) fn narrowed(signed: Query, added: &Query) -> Result<Query> {
         match Addition::named(name) {
             Some(Addition::Prefix) => match value.strip_prefix(prefix) {
                 None => return Err(outside(name, prefix)),
-                Some(more) if reaches_past(more, query.get("delimiter").unwrap_or_default()) => {
-                    return Err(past_delimiter(prefix));
+                Some(more) if reaches_past(more, &signed_delimiter) => {
+                    return Err(past_delimiter(name, prefix));
                 }
                 Some(_) => {}
             },
             // A start before the prefix is its beginning; one behind it lists nothing.
             Some(Addition::StartAfter) if !value.starts_with(prefix) && !prefix.starts_with(value) => {
                 return Err(outside(name, prefix));
+            }
+            Some(Addition::StartAfter) if begins_past(value.as_bytes(), prefix, &signed_delimiter) => {
+                return Err(past_delimiter(name, prefix));
+            }
+            Some(Addition::ContinuationToken) if names_key_past(value, prefix, &signed_delimiter) => {
+                return Err(past_delimiter(name, prefix));
             }
             Some(Addition::MaxKeys) => {
                 let wanted = whole_number(value).ok_or_else(no_number)?;
@@ -112,6 +131,32 @@ fn reaches_past(more: &str, delimiter: &str) -> bool {
     !delimiter.is_empty() && rests.any(|rest| rest.starts_with(delimiter) || delimiter.starts_with(rest))
 }
 
+/// Whether a list that begins after `key` begins among keys that the delimiter has rolled up, so that whether
+/// it still shows their common prefix tells which of them exist. A common prefix itself is where a page ends.
+fn begins_past(key: &[u8], prefix: &str, delimiter: &str) -> bool {
+    let Some(more) = key.strip_prefix(prefix.as_bytes()).filter(|_| !delimiter.is_empty()) else {
+        return false;
+    };
+    let behind = memchr::memmem::find(more, delimiter.as_bytes())
+        .and_then(|at| more.get(at.saturating_add(delimiter.len())..))
+        .unwrap_or_default();
+    // MinIO writes what it remembers of a list behind the key at which a page ended.
+    let is_note = behind.starts_with(b"[minio_cache:") && behind.ends_with(b"]");
+    !behind.is_empty() && !is_note
+}
+
+/// Whether a continuation token that spells a key begins past the delimiter. Tokens are the store's own, and
+/// anybody can write one for a store whose tokens are keys: as they are (Ceph RGW), in base64 (MinIO), or in
+/// base64 behind a mark (Garage).
+fn names_key_past(token: &str, prefix: &str, delimiter: &str) -> bool {
+    let marked = token.strip_prefix(['[', ']']).unwrap_or(token);
+    begins_past(token.as_bytes(), prefix, delimiter)
+        || [BASE64_LENIENT.decode(marked), BASE64_URL_LENIENT.decode(marked)]
+            .iter()
+            .flatten()
+            .any(|key| begins_past(key, prefix, delimiter))
+}
+
 /// A number of digits only: `parse` alone takes a sign.
 fn whole_number(text: &str) -> Option<u32> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
@@ -124,11 +169,11 @@ fn no_number() -> Error {
     )
 }
 
-fn past_delimiter(prefix: &str) -> Error {
+fn past_delimiter(name: &str, prefix: &str) -> Error {
     Error::new(
         Code::AccessDenied,
         format!(
-            "PrefixDenied: this presigned list was signed with a delimiter; a prefix that is added to it \
+            "PrefixDenied: this presigned list was signed with a delimiter; the {name} that is added to it \
              must not go past one behind {prefix:?}."
         ),
     )
@@ -286,6 +331,26 @@ mod tests {
     }
 
     #[test]
+    fn p61_a_delimited_list_goes_on_where_a_page_ended() {
+        let list = "list-type=2&prefix=a/&delimiter=/";
+        let minio = "YS9iL1ttaW5pb19jYWNoZTp2MixyZXR1cm46XQ%3D%3D";
+        for added in [
+            "start-after=a/b",
+            "start-after=a/b/",
+            "continuation-token=a/b/",
+            "continuation-token=YS9iLw%3D%3D",
+            &format!("continuation-token={minio}"),
+            "continuation-token=opaque",
+        ] {
+            assert!(run(list, added).is_ok(), "{added}");
+        }
+        assert!(
+            run("list-type=2&prefix=a/", "delimiter=/&start-after=a/b/c").is_ok(),
+            "nothing was rolled up"
+        );
+    }
+
+    #[test]
     fn a_signed_list_is_never_widened() {
         for (signed, added, code) in [
             ("prefix=a/b/", "prefix=a/", Code::AccessDenied),
@@ -301,6 +366,12 @@ mod tests {
             ("prefix=a/&delimiter=--", "prefix=a/b--c", Code::AccessDenied),
             // The keys behind it go on with the other half of the delimiter.
             ("prefix=a/&delimiter=--", "prefix=a/b-", Code::AccessDenied),
+            ("prefix=a/&delimiter=/", "start-after=a/b/c", Code::AccessDenied),
+            ("prefix=a/&delimiter=--", "start-after=a/b--c", Code::AccessDenied),
+            ("prefix=a/&delimiter=/", "continuation-token=a/b/c", Code::AccessDenied),
+            ("prefix=a/&delimiter=/", "continuation-token=YS9iL2M%3D", Code::AccessDenied),
+            ("prefix=a/&delimiter=/", "continuation-token=YS9iL2M", Code::AccessDenied),
+            ("prefix=a/&delimiter=/", "continuation-token=%5DYS9iL2M%3D", Code::AccessDenied),
             ("prefix=a/b/&max-keys=5", "max-keys=6", Code::InvalidArgument),
             ("prefix=a/b/&max-keys=5", "max-keys=4294967296", Code::InvalidArgument),
             ("prefix=a/b/&max-keys=5", "max-keys=-1", Code::InvalidArgument),

@@ -64,7 +64,7 @@ fn a_reading_without_stakes_keeps_the_last_known() {
     assert_eq!(next.neuron(&account(3)).unwrap().stake, 1.0);
     // Of a newcomer nothing is known, and that makes nobody a validator.
     assert!(next.neuron(&account(5)).unwrap().stake.is_nan());
-    assert_eq!(role(&next, 5), Some(Role::Miner));
+    assert_eq!(role(&next, 5), Some(Role::Undecided));
 }
 
 #[test]

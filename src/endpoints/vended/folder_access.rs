@@ -90,8 +90,11 @@ impl VendedEndpoints {
             return Err(Refusal::bad_request(format!("{what}; see /structure-info")));
         };
         let links = self.links(exchange, &verified, verified.expires_at)?;
-        let (url, fields) =
-            links.form(&folder, self.body_bounds.object_bytes_min, self.body_bounds.object_bytes_max)?;
+        let (url, fields) = links.form(
+            &folder,
+            self.body_bounds.object_bytes_min_of_all(),
+            self.body_bounds.object_bytes_max,
+        )?;
         Ok(FolderAccess {
             list_url: links.list(&folder, None)?,
             folder,

@@ -33,10 +33,10 @@ pub(super) struct Place {
 }
 
 /// Signs for one caller.
-pub(super) struct Links<'a> {
+pub(super) struct Links {
     place: Place,
     session: SessionCredentials,
-    bucket: &'a Bucket,
+    bucket: Bucket,
     now: UnixTime,
     seconds: u64,
 }
@@ -44,9 +44,9 @@ pub(super) struct Links<'a> {
 /// The signed form: where it is posted, and its fields.
 pub(super) type Form = (String, BTreeMap<String, String>);
 
-impl<'a> Links<'a> {
+impl Links {
     /// Signs with `session`, for a client that reaches this server at `place`.
-    pub(super) fn new(bucket: &'a Bucket, place: Place, session: SessionCredentials, now: UnixTime) -> Self {
+    pub(super) fn new(bucket: Bucket, place: Place, session: SessionCredentials, now: UnixTime) -> Self {
         let seconds = session.expires_at.seconds().saturating_sub(now.seconds());
         Self { place, session, bucket, now, seconds: seconds.clamp(1, PRESIGNED_SECONDS_MAX) }
     }

@@ -32,7 +32,7 @@ use crate::{
     error::{Code, Error},
     exchange::{Exchange, RequestBody},
     limits::{Buffered, Limits},
-    policy::Caller,
+    policy::{self, Caller},
     site::{self, Site},
     time::UnixTime,
 };
@@ -179,6 +179,7 @@ impl VendedEndpoints {
         let verified = self.verify(ask, fields, exchange).await?;
         match verified.caller.role {
             Role::Validator => Ok(verified),
+            Role::Undecided => Err(policy::role_undecided().into()),
             Role::Miner => Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")),
         }
     }
@@ -189,7 +190,7 @@ impl VendedEndpoints {
         exchange: &Exchange,
         verified: &VerifiedRequest,
         expires_at: UnixTime,
-    ) -> Result<Links<'_>, Refusal> {
+    ) -> Result<Links, Refusal> {
         let host = site::host(&exchange.head).unwrap_or_default();
         let place = Place {
             endpoint: self.site.public_endpoint(&exchange.head, exchange.from_edge, host),
@@ -197,7 +198,7 @@ impl VendedEndpoints {
             bucket_path: self.site.bucket_path(host),
         };
         let session = self.access.verifier().issue_until(&verified.evidence, expires_at, exchange.now)?;
-        Ok(Links::new(self.site.bucket(), place, session, exchange.now))
+        Ok(Links::new(self.site.bucket().clone(), place, session, exchange.now))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `POST /get-validator-access`: lists of everything, of each source and of each miner. Each URL is judged
 //! again when it is used, so a validator that loses its permit loses its URLs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;
 use serde::Serialize;
@@ -25,6 +25,9 @@ const NO_ROOT: &str = "There is no list of everything here: a template of policy
  variable. \
                        The operator can put a fixed folder before it.";
 
+/// Folders signed before others have their turn of the thread.
+const FOLDERS_PER_TURN: usize = 64;
+
 /// Lists of everything.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::endpoints) struct ValidatorAccess {
@@ -47,6 +50,15 @@ pub(in crate::endpoints) struct ValidatorUrls {
     /// By coldkey or hotkey, as the layout has it, then by source; `all` where the layout has none, and the
     /// layout itself where several of them have the same sources.
     miners: BTreeMap<String, BTreeMap<String, MinerUrls>>,
+    /// Miners that have, or may have, more folders than are shown; by prefix, which `rest_urls` lists. Only
+    /// where the layout has an open variable above the miner's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    truncated: BTreeMap<String, BTreeSet<String>>,
+    /// By prefix: a list of all that is there, which can be paged.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    rest_urls: BTreeMap<String, String>,
 }
 
 /// Everything.
@@ -92,7 +104,7 @@ impl VendedEndpoints {
         };
         let found = self
             .discovery
-            .folders(&verified.caller, &verified.snapshot, Depth::Miners, exchange.now)
+            .folders(&verified.caller, &verified.snapshot, Depth::Miners, exchange.moment())
             .await
             .map_err(incomplete_list)?;
         let links = self.links(exchange, &verified, verified.expires_at)?;
@@ -104,7 +116,10 @@ impl VendedEndpoints {
         }
         let hotkeys = hotkeys_by_account(&verified.snapshot);
         let mut miners: BTreeMap<String, BTreeMap<String, MinerUrls>> = BTreeMap::new();
-        for folder in &found.folders {
+        for (index, folder) in found.folders.iter().enumerate() {
+            if index % FOLDERS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
             let source = source_name(policy, folder);
             let urls = MinerUrls {
                 list_files: links.list(&folder.prefix, None)?,
@@ -115,6 +130,12 @@ impl VendedEndpoints {
             // Other variables may have the same values; the prefix is no other folder's.
             let name = if of_miner.contains_key(&source) { folder.prefix.clone() } else { source };
             of_miner.insert(name, urls);
+        }
+        let mut rest_urls = BTreeMap::new();
+        for prefix in found.truncated.values().flatten() {
+            if !rest_urls.contains_key(prefix) {
+                rest_urls.insert(prefix.clone(), links.list(prefix, None)?);
+            }
         }
         let list_all_data = links.list(first, None)?;
         let mut list_all_roots = BTreeMap::new();
@@ -129,7 +150,13 @@ impl VendedEndpoints {
             validator_hotkey: verified.caller.owner.hotkey().to_owned(),
             expiry: verified.expires_at.to_string(),
             expiry_seconds: links.seconds(),
-            urls: ValidatorUrls { global: GlobalUrls { list_all_data, list_all_roots }, sources, miners },
+            urls: ValidatorUrls {
+                global: GlobalUrls { list_all_data, list_all_roots },
+                sources,
+                miners,
+                truncated: found.truncated.clone(),
+                rest_urls,
+            },
             structure_info: StructureInfo::new(policy, &self.body_bounds),
         })
     }

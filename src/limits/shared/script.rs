@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::{
-    chain::{AccountId, Role},
+    chain::AccountId,
     config::{PartyLimits, RateLimit},
     limits::{
         charge::{Charge, day_bounds, rate_of, too_fast, used_up},
@@ -60,10 +60,7 @@ impl Keys {
             Scope::Override => "override-",
             Scope::Address | Scope::Role(_) | Scope::Server | Scope::Shared => "",
         };
-        let role = match party.role {
-            Role::Miner => "miner",
-            Role::Validator => "validator",
-        };
+        let role = party.role.as_str();
         format!("{}rate:{of}{role}:{}:{principal}", self.prefix, word(class))
     }
 

@@ -21,6 +21,16 @@ fn p31_a_delete_is_read_as_s3_defines_it() {
 }
 
 #[test]
+fn p37_a_version_of_which_a_store_makes_a_path_is_refused() {
+    let version =
+        |id: &str| format!("<Delete><Object><Key>a</Key><VersionId>{id}</VersionId></Object></Delete>");
+    assert!(Delete::parse(version("null").as_bytes()).is_ok());
+    for id in ["..", "../a", "a/../../b"] {
+        assert_eq!(code(&version(id)), Code::InvalidArgument, "{id}");
+    }
+}
+
+#[test]
 fn p31_entities_duplicates_and_excess_are_harmless() {
     for body in [
         "",

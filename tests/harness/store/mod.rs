@@ -48,6 +48,8 @@ pub struct Seen {
     pub body: Vec<u8>,
     /// Whether the body came to its proper end.
     pub whole: bool,
+    /// Whether the body broke off, and what becomes of it is decided.
+    pub torn: bool,
 }
 
 impl Seen {
@@ -178,6 +180,7 @@ struct State {
     scripts: Mutex<Vec<Script>>,
     violations: Mutex<Vec<String>>,
     parts_page: Mutex<usize>,
+    keeps_torn_uploads: Mutex<bool>,
 }
 
 #[derive(Default, Clone)]
@@ -287,6 +290,12 @@ impl Store {
         *self.state.parts_page.lock().unwrap() = parts;
     }
 
+    /// From now on an upload that breaks off is kept, unless one of its digests says that it is torn
+    /// (versitygw over files does so).
+    pub fn keep_torn_uploads(&self) {
+        *self.state.keeps_torn_uploads.lock().unwrap() = true;
+    }
+
     /// What was wrong with the requests of Subgate itself.
     pub fn violations(&self) -> Vec<String> {
         self.state.violations.lock().unwrap().clone()
@@ -339,6 +348,12 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         match frame {
             Ok(frame) => seen.body.extend_from_slice(&frame.into_data().unwrap_or_default()),
             Err(error) => {
+                if *state.keeps_torn_uploads.lock().unwrap()
+                    && let Ok(data) = check::content(&seen)
+                {
+                    s3::usual(&state, &seen, data);
+                }
+                seen.torn = true;
                 update(&seen);
                 return Err(std::io::Error::other(error));
             }

@@ -200,7 +200,8 @@ fn list(state: &State, seen: &Seen) -> Reply {
 
 fn list_parts(state: &State, seen: &Seen) -> Reply {
     let uploads = state.uploads.lock().unwrap();
-    let Some(upload) = seen.query("uploadId").and_then(|id| uploads.get(id)) else {
+    let named = seen.query("uploadId").and_then(|id| uploads.get(id));
+    let Some(upload) = named.filter(|upload| upload.key == seen.key) else {
         return Reply::error(404, "NoSuchUpload", "The specified upload does not exist.");
     };
     let marker: u32 = seen.query("part-number-marker").and_then(|marker| marker.parse().ok()).unwrap_or(0);
@@ -225,7 +226,8 @@ fn complete(state: &State, seen: &Seen, data: &[u8]) -> Reply {
     let id = seen.query("uploadId").unwrap();
     let completed =
         "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>".to_owned();
-    let Some(upload) = state.uploads.lock().unwrap().get(id).cloned() else {
+    let named = state.uploads.lock().unwrap().get(id).cloned();
+    let Some(upload) = named.filter(|upload| upload.key == seen.key) else {
         return match state.completed.lock().unwrap().get(id) {
             Some(key) if *key == seen.key => xml(200, completed),
             _ => Reply::error(404, "NoSuchUpload", "The specified upload does not exist."),

@@ -182,7 +182,7 @@ fn statements_go_round_and_nothing_else_is_one() {
 
 #[test]
 fn a_nonce_is_spent_once_within_the_window_and_the_store_is_bounded() {
-    let store = SpentNonces::default();
+    let store = SpentNonces::since(UnixTime::from_nanos(0));
     let evidence = |nonce_nanos| {
         let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), nonce_nanos));
         verify(&headers, "POST", TARGET, BODY, &audience(), UnixTime::from_nanos(nonce_nanos)).unwrap()
@@ -201,14 +201,21 @@ fn a_nonce_is_spent_once_within_the_window_and_the_store_is_bounded() {
 }
 
 #[test]
-fn p9_a_process_takes_no_nonce_that_is_older_than_its_start() {
+fn p9_a_nonce_from_before_the_start_is_not_taken() {
+    let evidence = |nonce_nanos| {
+        let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), nonce_nanos));
+        verify(&headers, "POST", TARGET, BODY, &audience(), UnixTime::from_nanos(nonce_nanos)).unwrap()
+    };
+    let store = SpentNonces::since(UnixTime::from_nanos(NONCE));
+    assert_eq!(store.spend(&evidence(NONCE - 1), now()), Err(BtauthError::BeforeStart));
+    assert_eq!(store.spend(&evidence(NONCE), now()), Ok(()));
+    assert_eq!(BtauthError::BeforeStart.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn p9_a_nonce_that_replicas_share_is_remembered_until_none_of_them_takes_it() {
     let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), NONCE));
     let evidence = verify(&headers, "POST", TARGET, BODY, &audience(), now()).unwrap();
-    let started_after = SpentNonces::since(UnixTime::from_nanos(NONCE + 1));
-    assert_eq!(started_after.spend(&evidence, now()), Err(BtauthError::Stale));
-    let started_before = SpentNonces::since(UnixTime::from_nanos(NONCE));
-    assert_eq!(started_before.spend(&evidence, now()), Ok(()));
-    // Those that replicas share are remembered until no replica takes them, however their clocks differ.
     let life = |now_nanos| nonce_life(&evidence, UnixTime::from_nanos(now_nanos)).as_secs();
     assert_eq!((life(NONCE), life(NONCE + 4_000_000_000), life(NONCE - 2_000_000_000)), (40, 36, 42));
     assert_eq!(life(NONCE + 60_000_000_000), 30);
