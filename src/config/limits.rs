@@ -5,15 +5,12 @@ use std::{fmt, num::NonZeroU32};
 use super::{
     section::{Bound, Section},
     shared_limits::SharedLimits,
-    small_files::SmallFiles,
+    small_files::{OBJECT_BYTES, SmallFiles},
 };
 use crate::{
     chain::{AccountId, Role},
     file_access::SecretReaders,
 };
-
-/// S3's own bound on a single object: 5 TiB. On a single PUT it is 5 GiB.
-pub(super) const OBJECT_BYTES: u64 = 5 << 40;
 
 /// What bounds every request and every party.
 #[derive(Debug, Clone)]

@@ -1,6 +1,9 @@
 //! `[limits.small_files]`: the names of files that are small by their nature, and their smallest size.
 
-use super::{limits::OBJECT_BYTES, section::Section};
+use super::section::Section;
+
+/// S3's own bound on a single object: 5 TiB. On a single PUT it is 5 GiB.
+pub(super) const OBJECT_BYTES: u64 = 5 << 40;
 
 /// Files that are small by their nature, such as the marks that writers of tables leave behind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

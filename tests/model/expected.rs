@@ -298,7 +298,11 @@ impl<'a> Model<'a> {
             true => AskedFor::Store("data/".to_owned()),
             false => self.listed_prefix(who, &prefix, delimiter == "/")?,
         };
-        if is_refused_name(&after) {
+        // A marker is only compared: inside what may be listed it may look as it likes.
+        let reach = self.people.reach(who, Action::List);
+        let is_inside =
+            prefix.starts_with(&after) || reach.iter().any(|folder| after.starts_with(folder.as_str()));
+        if !is_inside && is_refused_name(&after) {
             return Err(NAME_REFUSED);
         }
         let asked = match asked {
@@ -307,7 +311,6 @@ impl<'a> Model<'a> {
                 return Ok(prefixes.into_iter().filter(|name| *name > after).map(Listed::Prefix).collect());
             }
         };
-        let reach = self.people.reach(who, Action::List);
         let is_harmless =
             asked.starts_with(&after) || reach.iter().any(|folder| after.starts_with(folder.as_str()));
         if !is_harmless && !is_of_roots {

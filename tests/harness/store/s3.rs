@@ -105,7 +105,12 @@ fn write(state: &State, seen: &Seen, mut data: Vec<u8>) -> Reply {
         if ["content-type", "content-encoding", "cache-control"].contains(&name)
             || name.starts_with("x-amz-meta-")
         {
-            headers.push((name.to_owned(), value.to_str().unwrap_or_default().to_owned()));
+            let value = value.to_str().unwrap_or_default();
+            // The framing of the transfer is no coding of the object.
+            let value = value.trim_end_matches("aws-chunked").trim_end_matches(',');
+            if !value.is_empty() {
+                headers.push((name.to_owned(), value.to_owned()));
+            }
         }
     }
     let mut objects = state.objects.lock().unwrap();
