@@ -21,6 +21,7 @@ use crate::{
     s3::Operation,
     site::{self, Site},
     store::Store,
+    time::UnixTime,
 };
 
 /// What is read of a body whose request was refused, so that the client sees the answer and not a reset
@@ -44,7 +45,13 @@ pub(crate) struct Front {
 
 impl Front {
     /// A front before `store`, by the rest of the configuration that `access` was not made of.
-    pub(crate) fn new(config: &Config, access: Access, store: Store, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        access: Access,
+        store: Store,
+        limits: Arc<Limits>,
+        began: UnixTime,
+    ) -> Self {
         let Config { server, bucket, store: store_settings, limits: bounds, endpoints, .. } = config;
         let store_idle = store.idle_timeout();
         let (access, store) = (Arc::new(access), Arc::new(store));
@@ -61,7 +68,7 @@ impl Front {
                 endpoints,
                 Shaper::new(bounds),
             ),
-            endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace),
+            endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace, began),
             cors: Cors::new(&server.cors_origins),
             access,
             site,

@@ -194,7 +194,13 @@ fn reference() -> BTreeSet<String> {
 }
 
 /// Other forms of a setting, which the reference shows in its comments.
-const OTHER_FORMS: &[&str] = &["session.keys.env", "store.credentials.file"];
+const OTHER_FORMS: &[&str] = &[
+    "limits.shared.password_env",
+    "limits.shared.password_file",
+    "limits.shared.username",
+    "session.keys.env",
+    "store.credentials.file",
+];
 
 /// Whether a setting is in the reference. The variables of templates have names of the user's own.
 fn is_setting(name: &str, reference: &BTreeSet<String>) -> bool {

@@ -4,9 +4,13 @@ use std::{fmt, num::NonZeroU32};
 
 use super::{
     section::{Bound, Section},
+    shared_limits::SharedLimits,
     small_files::{OBJECT_BYTES, SmallFiles},
 };
-use crate::chain::{AccountId, Role};
+use crate::{
+    chain::{AccountId, Role},
+    file_access::SecretReaders,
+};
 
 /// What bounds every request and every party.
 #[derive(Debug, Clone)]
@@ -25,6 +29,8 @@ pub struct Limits {
     pub server: PartyLimits,
     /// Other bounds for some accounts.
     pub overrides: Vec<Override>,
+    /// Where replicas count together; none where each counts by itself.
+    pub shared: Option<SharedLimits>,
 }
 
 /// Sizes of objects and paces of bodies.
@@ -276,7 +282,7 @@ fn read_bound(
 }
 
 impl Limits {
-    pub(super) fn read(mut section: Section) -> Self {
+    pub(super) fn read(mut section: Section, readers: SecretReaders) -> Self {
         let bodies = BodyBounds::read(&mut section);
         let words = [("hotkey", PrincipalKey::Hotkey), ("coldkey", PrincipalKey::Coldkey)];
         let principal = section.word("principal", &words, PrincipalKey::Hotkey);
@@ -302,8 +308,11 @@ impl Limits {
                 overrides.push(other);
             }
         }
+        let is_shared = section.rest_has("shared");
+        let shared = section.section("shared");
+        let shared = is_shared.then(|| SharedLimits::read(shared, readers)).flatten();
         section.finish();
-        Self { bodies, principal, address, miner, validator, server, overrides }
+        Self { bodies, principal, address, miner, validator, server, overrides, shared }
     }
 }
 

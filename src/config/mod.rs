@@ -7,6 +7,7 @@ mod limits;
 mod secrets;
 mod section;
 mod server;
+mod shared_limits;
 mod small_files;
 mod store;
 
@@ -20,6 +21,7 @@ pub use secrets::SessionKey;
 pub use section::ConfigErrors;
 use section::Section;
 pub use server::{Edge, Server};
+pub use shared_limits::{OnOutage, Share, SharedAddress, SharedLimits};
 pub use small_files::{FileName, SmallFiles};
 pub use store::{
     BrokenUploads, CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers,
@@ -100,7 +102,7 @@ impl Config {
         let session = SessionSettings::read(root.section("session"), readers);
         let chain = Chain::read(root.section("chain"));
         let policy = read_policy(root.section("policy"));
-        let limits = Limits::read(root.section("limits"));
+        let limits = Limits::read(root.section("limits"), readers);
         let endpoints = Endpoints::read(root.section("endpoints"));
         let errors = root.errors();
         match (server, store, chain, policy) {

@@ -60,11 +60,17 @@ impl SessionKey {
     }
 }
 
-fn read_file(path: &Path, readers: SecretReaders) -> Result<Secret, String> {
+/// The text of a file that nobody else can read.
+pub(super) fn read_private_file(path: &Path, readers: SecretReaders) -> Result<String, String> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     check_secret(&metadata, readers).map_err(|what| format!("{shown} {what}"))?;
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))
+}
+
+fn read_file(path: &Path, readers: SecretReaders) -> Result<Secret, String> {
+    let text = read_private_file(path, readers)?;
+    let shown = path.display();
     hex_secret(&text, KEY_BYTES_MIN)
         .ok_or_else(|| format!("{shown} does not hold 64 or more hex characters (openssl rand -hex 32)"))
 }

@@ -59,7 +59,7 @@ impl From<Exceeded> for Refusal {
             Period::Day => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, format!("Daily limit of {max} exceeded."))
             }
-            Period::Moments => Error::from(exceeded).into(),
+            Period::Moments | Period::Outage => Error::from(exceeded).into(),
         };
         Self { limit: Some(limit), retry_after_seconds: Some(retry_after_seconds), ..refusal }
     }

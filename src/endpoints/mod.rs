@@ -5,6 +5,7 @@ mod discovery;
 mod docs;
 mod health;
 mod json;
+mod nonces;
 pub(crate) mod openapi;
 mod request_body;
 mod session;
@@ -29,6 +30,7 @@ use crate::{
     limits::{Exceeded, Limits},
     site::Site,
     store::Store,
+    time::UnixTime,
 };
 
 /// The refusal of a request to an endpoint by a limit.
@@ -54,6 +56,7 @@ impl Endpoints {
         limits: &Arc<Limits>,
         config: &Config,
         pace: Pace,
+        began: UnixTime,
     ) -> Self {
         let Config { session, endpoints: settings, limits: bounds, .. } = config;
         let body_bounds = bounds.bodies.clone();
@@ -69,6 +72,7 @@ impl Endpoints {
                 Arc::clone(&bodies),
                 Arc::clone(limits),
                 audience,
+                began,
             ),
             vended: VendedEndpoints::new(
                 Arc::clone(&access),

@@ -1,19 +1,20 @@
 //! `POST /v1/session`: a hotkey's signature in, session credentials out, in the form that
 //! `credential_process` reads.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{json::Refusal, request_body::RequestBodies};
+use super::{json::Refusal, nonces::Nonces, request_body::RequestBodies};
 use crate::{
     access::Access,
-    auth::{Audience, BtauthError, bittensor::SpentNonces, bittensor::btauth},
+    auth::{Audience, BtauthError, bittensor::btauth},
     endpoint::Endpoint,
     exchange::{Exchange, RequestBody},
     limits::Limits,
     site::{self, Site},
+    time::UnixTime,
 };
 
 /// `{"ttl_seconds": 86400}` and room for more.
@@ -26,7 +27,7 @@ pub(super) struct SessionEndpoint {
     bodies: Arc<RequestBodies>,
     limits: Arc<Limits>,
     audience: Audience,
-    nonces: SpentNonces,
+    nonces: Nonces,
 }
 
 /// What a client may ask for.
@@ -44,8 +45,9 @@ impl SessionEndpoint {
         bodies: Arc<RequestBodies>,
         limits: Arc<Limits>,
         audience: Audience,
+        began: UnixTime,
     ) -> Self {
-        let nonces = SpentNonces::since(SystemTime::now().into());
+        let nonces = Nonces::new(limits.shared_nonces(), began);
         Self { access, site, bodies, limits, audience, nonces }
     }
 
@@ -68,7 +70,7 @@ impl SessionEndpoint {
         let request = parse(&body)?;
         let (caller, _) = self.access.identify(evidence.hotkey(), exchange)?;
         // Only now: a stranger's nonces are not remembered.
-        self.nonces.spend(&evidence, now)?;
+        self.nonces.spend(&evidence, now).await?;
         // And only then: whoever repeats what another sent charges nobody.
         exchange.admitted(self.limits.admit_to(&caller, Endpoint::Session, now).await?);
         let session = self.access.verifier().issue(&evidence, request.ttl_seconds, now)?;

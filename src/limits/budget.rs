@@ -51,7 +51,7 @@ struct Bounds {
 impl Bounds {
     fn exceeded(&self, scope: Scope) -> Exceeded {
         let max = match scope {
-            Scope::Server => self.server_bytes_max,
+            Scope::Server | Scope::Shared => self.server_bytes_max,
             Scope::Address | Scope::Role(_) | Scope::Override => self.holder_bytes_max,
         };
         let limit = LimitName { scope, setting: "buffered_bytes_max" };

@@ -1,7 +1,8 @@
 //! What each principal has used of the UTC day: requests and bytes.
 //!
 //! Invariants: a day's counters are those of that day alone; memory is bounded by the principals that there
-//! are, and by [`PRINCIPALS_MAX`]. The counters live in this process: a restart begins the day anew.
+//! are, and by [`PRINCIPALS_MAX`]. The counters live in this process: a restart begins the day anew, unless
+//! they are reported to what replicas share.
 
 use std::{
     collections::HashMap,
@@ -35,6 +36,23 @@ pub(crate) struct DayUsage {
     requests: AtomicU64,
     vended_requests: AtomicU64,
     bytes: AtomicU64,
+    reported: Reported,
+}
+
+/// What replicas have been told already of the same counters.
+#[derive(Debug, Default)]
+struct Reported {
+    requests: AtomicU64,
+    vended_requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// How much was used since the last report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Unreported {
+    pub(super) requests: u64,
+    pub(super) vended_requests: u64,
+    pub(super) bytes: u64,
 }
 
 /// What one party may use in one day; `None` for no bound.
@@ -52,6 +70,20 @@ impl DayUsage {
     /// Counts bytes as they flow.
     pub(crate) fn count_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes what was used since the last time: it is reported once at most.
+    fn take_unreported(&self) -> Option<Unreported> {
+        let take = |count: &AtomicU64, reported: &AtomicU64| {
+            let count = count.load(Ordering::Relaxed);
+            count.saturating_sub(reported.fetch_max(count, Ordering::Relaxed))
+        };
+        let unreported = Unreported {
+            requests: take(&self.requests, &self.reported.requests),
+            vended_requests: take(&self.vended_requests, &self.reported.vended_requests),
+            bytes: take(&self.bytes, &self.reported.bytes),
+        };
+        (unreported != Unreported::default()).then_some(unreported)
     }
 
     /// Counts a request.
@@ -113,6 +145,22 @@ impl Daily {
     }
 }
 
+impl Daily {
+    /// Takes what principals, and all together (`None`), have used of the day of `now` since the last time.
+    /// What was not reported of a day that is over is of no use to anybody.
+    pub(super) fn take_unreported(&self, now: UnixTime) -> Vec<(Option<AccountId>, Unreported)> {
+        let day = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if day.number != now.seconds() / DAY_SECONDS {
+            return Vec::new();
+        }
+        let principals = day.principals.iter().map(|(principal, usage)| (Some(*principal), usage));
+        principals
+            .chain([(None, &day.all)])
+            .filter_map(|(principal, usage)| Some((principal, usage.take_unreported()?)))
+            .collect()
+    }
+}
+
 /// How long the day lasts, in seconds; at least 1.
 pub(super) fn seconds_left(now: UnixTime) -> u64 {
     DAY_SECONDS.saturating_sub(now.seconds() % DAY_SECONDS).max(1)
@@ -163,6 +211,26 @@ mod tests {
         usage.count_bytes(1);
         assert_eq!(usage.charge(DayCharge::Request, &BOUNDS), Err(("bytes_per_day_max", 100)));
         all.charge(DayCharge::Request, &BOUNDS).unwrap();
+    }
+
+    #[test]
+    fn s6_what_was_used_is_reported_once() {
+        let daily = Daily::default();
+        let [usage, all] = daily.usage(account(1), NOON);
+        daily.usage(account(2), NOON);
+        usage.count_bytes(10);
+        all.count_bytes(10);
+        usage.charge(DayCharge::Vended, &BOUNDS).unwrap();
+        let bytes = Unreported { bytes: 10, ..Unreported::default() };
+        let of_one = Unreported { vended_requests: 1, ..bytes };
+        assert_eq!(daily.take_unreported(NOON), [(Some(account(1)), of_one), (None, bytes)]);
+        assert_eq!(daily.take_unreported(NOON), []);
+        usage.count_bytes(1);
+        assert_eq!(daily.take_unreported(NOON.plus_seconds(seconds_left(NOON))), []);
+        assert_eq!(
+            daily.take_unreported(NOON),
+            [(Some(account(1)), Unreported { bytes: 1, ..Unreported::default() })]
+        );
     }
 
     #[test]

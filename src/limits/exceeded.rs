@@ -18,6 +18,8 @@ pub(crate) enum Scope {
     Override,
     /// All principals together.
     Server,
+    /// All replicas together, where what they share cannot be reached.
+    Shared,
 }
 
 /// A limit by the name of its setting; shown as `limits.miner.reads_per_second`.
@@ -36,6 +38,7 @@ impl fmt::Display for LimitName {
             Scope::Role(role) => role.as_str(),
             Scope::Override => "overrides",
             Scope::Server => "server",
+            Scope::Shared => "shared",
         };
         write!(f, "limits.{table}.{}", self.setting)
     }
@@ -48,6 +51,8 @@ pub(crate) enum Period {
     Moments,
     /// Until the UTC day is over.
     Day,
+    /// Until what replicas share can be reached again; nothing is known to be exceeded.
+    Outage,
 }
 
 /// A limit that is reached. It says nothing of rights or of objects: a refusal by it is always one to be
@@ -76,10 +81,17 @@ impl From<Exceeded> for Error {
                 "Daily limit of {max} exceeded: {limit}. The day ends in {retry_after_seconds} s, at \
                  midnight UTC."
             ),
+            Period::Outage => {
+                format!("Limits cannot be counted at the moment. Try again in {retry_after_seconds} s.")
+            }
+        };
+        let detail = match period {
+            Period::Moments | Period::Day => format!("{limit} of {max} is reached"),
+            Period::Outage => format!("{limit}: what replicas share cannot be reached"),
         };
         Self::new(Code::SlowDown, message)
             .element("Limit", limit.to_string())
-            .detail(format_args!("{limit} of {max} is reached"))
+            .detail(detail)
             .retry_after(retry_after_seconds)
     }
 }
@@ -103,7 +115,9 @@ mod tests {
         assert!(
             error.message.starts_with("Daily limit of 5 exceeded: limits.overrides.requests_per_day_max")
         );
-        for (scope, table) in [(Scope::Address, "address"), (Scope::Server, "server")] {
+        for (scope, table) in
+            [(Scope::Address, "address"), (Scope::Server, "server"), (Scope::Shared, "shared")]
+        {
             assert_eq!(LimitName { scope, setting: "x" }.to_string(), format!("limits.{table}.x"));
         }
     }

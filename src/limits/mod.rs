@@ -9,19 +9,23 @@
 //!
 //! Invariants: a refusal by a limit is one to be tried again, and names its setting; nothing is charged for
 //! what somebody else sent; memory is bounded however many keys there are; no lock is held while anything is
-//! waited for; deciding does no I/O, and its clock is an argument.
+//! waited for; deciding does no I/O, and its clock is an argument. What replicas share is the one exception,
+//! in a room of its own ([`shared`]).
 
 mod address;
 mod budget;
+mod charge;
 mod class;
 mod counts;
 mod daily;
 mod exceeded;
 mod ledger;
+mod local;
 mod party;
 mod rate;
 mod schedule;
 mod shaper;
+mod shared;
 mod store_places;
 mod ticket;
 mod turns;
@@ -34,6 +38,7 @@ pub(crate) use counts::{Counts, Held as HeldCount, Total};
 pub(crate) use exceeded::{Exceeded, LimitName, Period, Scope};
 use governor::clock::{Clock, DefaultClock};
 pub(crate) use shaper::{Shaper, Way};
+pub(crate) use shared::{NonceUse, SharedLimitsError, SharedNonces, Unreachable};
 pub(crate) use store_places::{StorePlace, StorePlaces};
 pub(crate) use ticket::Ticket;
 pub(crate) use turns::Turn;
@@ -41,10 +46,13 @@ pub(crate) use turns::Turn;
 use self::{
     address::Addresses,
     budget::Budget,
+    charge::Charge,
     class::{Class, of_endpoint, of_operation},
     daily::DayCharge,
-    ledger::{Charge, Ledger, LocalLedger},
+    ledger::Ledger,
+    local::LocalLedger,
     party::Parties,
+    shared::SharedLedger,
     ticket::BytesUnderWay,
     turns::Turns,
 };
@@ -66,19 +74,32 @@ pub(crate) struct Limits<C: Clock = DefaultClock> {
 }
 
 impl Limits {
-    /// The limits that are configured.
-    pub(crate) fn new(limits: &config::Limits) -> Self {
-        Self::with_clock(limits, &DefaultClock::default())
+    /// The limits that are configured. Those that replicas share are connected to first, for no longer than
+    /// a request would wait.
+    ///
+    /// # Errors
+    /// Where the settings of `[limits.shared]` cannot be used.
+    pub(crate) async fn start(limits: &config::Limits) -> Result<Self, SharedLimitsError> {
+        let limits = Self::with_clock(limits, &DefaultClock::default())?;
+        match &limits.ledger {
+            Ledger::Local(_) => {}
+            Ledger::Shared(ledger) => ledger.tried().await,
+        }
+        Ok(limits)
     }
 }
 
 impl<C: Clock + Clone> Limits<C> {
-    fn with_clock(limits: &config::Limits, clock: &C) -> Self {
+    fn with_clock(limits: &config::Limits, clock: &C) -> Result<Self, SharedLimitsError> {
         let parties = Parties::new(limits);
-        Self {
+        let ledger = match &limits.shared {
+            None => Ledger::Local(Box::new(LocalLedger::new(&parties, clock, Arc::default()))),
+            Some(shared) => Ledger::Shared(Box::new(SharedLedger::start(limits, shared, clock)?)),
+        };
+        Ok(Self {
             address: limits.address,
             addresses: Addresses::new(&limits.address, clock),
-            ledger: Ledger::Local(LocalLedger::new(&parties, clock)),
+            ledger,
             requests_of_principals: Counts::new(),
             requests_of_all: Arc::default(),
             bytes_of_principals: Counts::new(),
@@ -86,6 +107,22 @@ impl<C: Clock + Clone> Limits<C> {
             budget: Budget::new(limits.server.buffered_bytes_max),
             turns: Turns::new(),
             parties,
+        })
+    }
+
+    /// The nonces that replicas share; none where each remembers its own.
+    pub(crate) fn shared_nonces(&self) -> Option<SharedNonces> {
+        match &self.ledger {
+            Ledger::Local(_) => None,
+            Ledger::Shared(ledger) => Some(ledger.nonces()),
+        }
+    }
+
+    /// Reports what was not reported yet to the other replicas; for the end.
+    pub(crate) async fn settle(&self, now: UnixTime) {
+        match &self.ledger {
+            Ledger::Local(_) => {}
+            Ledger::Shared(ledger) => ledger.settle(now).await,
         }
     }
 

@@ -36,7 +36,7 @@ fn limits(text: &str) -> (Limits<FakeRelativeClock>, FakeRelativeClock) {
     );
     let config = Config::parse(&text, std::path::Path::new(".")).unwrap();
     let clock = FakeRelativeClock::default();
-    (Limits::with_clock(&config.limits, &clock), clock)
+    (Limits::with_clock(&config.limits, &clock).unwrap(), clock)
 }
 
 fn admit(

@@ -29,7 +29,7 @@ use crate::{
     chain::{ChainWatcher, Registry, RegistryFile},
     config::{self, ChainSource, Config},
     front::Front,
-    limits::{Limits, StorePlaces},
+    limits::{Limits, SharedLimitsError, StorePlaces},
     proxy,
     store::Store,
     time::UnixTime,
@@ -60,6 +60,9 @@ pub enum ServeError {
     /// The store's client cannot be made.
     #[error("{0}")]
     Store(#[from] crate::store::StoreClientError),
+    /// What replicas share cannot be set up.
+    #[error("{0}")]
+    SharedLimits(#[from] SharedLimitsError),
     /// The session keys do not fit together.
     #[error("session.keys: {0}")]
     SessionKeys(#[from] auth::SessionKeysError),
@@ -68,6 +71,7 @@ pub enum ServeError {
 /// A server that has its ports and is ready to run.
 pub struct Server {
     front: Arc<Front>,
+    limits: Arc<Limits>,
     listener: TcpListener,
     admin: Option<TcpListener>,
     settings: config::Server,
@@ -81,6 +85,8 @@ impl Server {
     /// Takes the ports and reads what the configuration names; nothing is answered yet.
     pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
         let mut settings = config.server.clone();
+        // Before anybody can reach this process: what is signed from now on is meant for it (P9).
+        let began = UnixTime::from(SystemTime::now());
         let listener = listen("server.listen", settings.listen).await?;
         let admin = match settings.admin {
             Some(address) => Some(listen("server.admin", address).await?),
@@ -101,12 +107,13 @@ impl Server {
         let places = StorePlaces::new(capacity.store_max, capacity.store_per_hotkey_max);
         let store = Store::new(&config.store, &config.bucket.name, places).await?;
         let verifier = verifier(&config)?;
-        let limits = Arc::new(Limits::new(&config.limits));
+        let limits = Arc::new(Limits::start(&config.limits).await?);
         let (chain, policy) = (config.chain.clone(), config.policy.clone());
         let access = Access::new(verifier, registry, chain, policy, Arc::clone(&limits));
-        let front = Arc::new(Front::new(&config, access, store, limits));
+        let front = Arc::new(Front::new(&config, access, store, Arc::clone(&limits), began));
         Ok(Self {
             front,
+            limits,
             listener,
             admin,
             settings,
@@ -129,8 +136,16 @@ impl Server {
     /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { front, listener, admin, settings, pace, connections_max, connections_per_address_max } =
-            self;
+        let Self {
+            front,
+            limits,
+            listener,
+            admin,
+            settings,
+            pace,
+            connections_max,
+            connections_per_address_max,
+        } = self;
         let mut door = Door::new(connections_per_address_max, settings.edge.clone());
         let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&front))));
         let terms = Arc::new(Terms::new(front, &settings, pace));
@@ -162,6 +177,7 @@ impl Server {
         if drained.is_err() {
             tracing::warn!("requests that did not end within server.drain_seconds are cut off");
         }
+        limits.settle(SystemTime::now().into()).await;
         if let Some(admin) = admin {
             admin.abort();
         }

@@ -28,6 +28,11 @@ impl Evidence {
         self.hotkey
     }
 
+    /// The nonce of btauth/1.
+    pub(crate) fn nonce_nanos(&self) -> u64 {
+        self.nonce_nanos
+    }
+
     /// When it was signed, by the signer's clock.
     pub(crate) fn time(&self) -> UnixTime {
         UnixTime::from_nanos(self.nonce_nanos)

@@ -7,4 +7,4 @@ mod nonces;
 pub mod sr25519;
 pub(crate) mod vending;
 
-pub(crate) use nonces::SpentNonces;
+pub(crate) use nonces::{SpentNonces, nonce_life};

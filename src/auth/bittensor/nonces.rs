@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use super::{
@@ -18,9 +19,20 @@ use crate::{chain::AccountId, time::UnixTime};
 /// Most nonces held at once: 5000 sessions a second over the window of 12 s, about 4 MiB.
 const NONCES_MAX: usize = 60_000;
 
-/// The nonces spent within the window, exactly. One per process: replicas that share session keys share no
-/// nonces, so a request captured within its window could be repeated at another replica, which yields one
-/// more session of the same hotkey.
+/// How far apart the clocks of replicas may be: so long one of them may take what is over for another.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(30);
+
+/// How long replicas that share their nonces have to remember that of `evidence`: until it is too old for
+/// each of them.
+pub(crate) fn nonce_life(evidence: &Evidence, now: UnixTime) -> Duration {
+    let until = u128::from(evidence.nonce_nanos).saturating_add(PAST_NANOS_MAX);
+    let rest = u64::try_from(until.saturating_sub(now.nanos())).unwrap_or(u64::MAX);
+    Duration::from_nanos(rest).saturating_add(CLOCKS_APART_MAX)
+}
+
+/// The nonces spent within the window, exactly. One per process: replicas that do not share them could each
+/// be asked once with a request that somebody captured within its window, which yields one more session of
+/// the same hotkey.
 #[derive(Debug)]
 pub(crate) struct SpentNonces {
     /// Nonces below this may have been spent at the process before this one.

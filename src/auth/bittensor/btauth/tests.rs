@@ -1,7 +1,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::auth::bittensor::SpentNonces;
+use crate::auth::bittensor::{SpentNonces, nonce_life};
 
 const NONCE: u64 = 1_752_076_800_000_000_000;
 const TARGET: &str = "/v1/session?a=1";
@@ -210,4 +210,13 @@ fn p9_a_nonce_from_before_the_start_is_not_taken() {
     assert_eq!(store.spend(&evidence(NONCE - 1), now()), Err(BtauthError::BeforeStart));
     assert_eq!(store.spend(&evidence(NONCE), now()), Ok(()));
     assert_eq!(BtauthError::BeforeStart.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn p9_a_nonce_that_replicas_share_is_remembered_until_none_of_them_takes_it() {
+    let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), NONCE));
+    let evidence = verify(&headers, "POST", TARGET, BODY, &audience(), now()).unwrap();
+    let life = |now_nanos| nonce_life(&evidence, UnixTime::from_nanos(now_nanos)).as_secs();
+    assert_eq!((life(NONCE), life(NONCE + 4_000_000_000), life(NONCE - 2_000_000_000)), (40, 36, 42));
+    assert_eq!(life(NONCE + 60_000_000_000), 30);
 }

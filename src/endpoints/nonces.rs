@@ -1,0 +1,51 @@
+//! Where nonces are spent: in this process, or for all replicas together.
+
+use http::StatusCode;
+
+use super::json::Refusal;
+use crate::{
+    auth::{
+        BtauthError, Evidence,
+        bittensor::{SpentNonces, nonce_life},
+    },
+    limits::{NonceUse, SharedNonces, Unreachable},
+    time::UnixTime,
+};
+
+/// Where nonces are spent.
+pub(super) enum Nonces {
+    /// Each process by itself.
+    Local(SpentNonces),
+    /// All replicas together.
+    Shared(SharedNonces),
+}
+
+impl Nonces {
+    /// Nonces that are shared, or those of a process that `began` then.
+    pub(super) fn new(shared: Option<SharedNonces>, began: UnixTime) -> Self {
+        match shared {
+            Some(shared) => Self::Shared(shared),
+            None => Self::Local(SpentNonces::since(began)),
+        }
+    }
+
+    /// Spends the nonce of verified evidence.
+    ///
+    /// # Errors
+    /// Those of [`SpentNonces::spend`]; a 503 where replicas share their nonces and cannot be asked.
+    pub(super) async fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), Refusal> {
+        let shared = match self {
+            Self::Local(nonces) => return Ok(nonces.spend(evidence, now)?),
+            Self::Shared(nonces) => nonces,
+        };
+        let life = nonce_life(evidence, now);
+        match shared.spend(&evidence.hotkey(), evidence.nonce_nanos(), life).await {
+            Ok(NonceUse::First) => Ok(()),
+            Ok(NonceUse::Again) => Err(BtauthError::Replayed.into()),
+            Err(Unreachable) => Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Nonces cannot be checked at the moment; please retry",
+            )),
+        }
+    }
+}
