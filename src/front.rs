@@ -16,7 +16,7 @@ use crate::{
     endpoint::Endpoint,
     endpoints::{self, Endpoints},
     exchange::{Answer, AnswerBody, Exchange, RequestBody},
-    limits::{Exceeded, Limits, Shaper},
+    limits::{Exceeded, Limits},
     proxy::{self, Proxy},
     s3::Operation,
     site::{self, Site},
@@ -52,7 +52,7 @@ impl Front {
         limits: Arc<Limits>,
         began: UnixTime,
     ) -> Self {
-        let Config { server, bucket, store: store_settings, limits: bounds, endpoints, .. } = config;
+        let Config { server, bucket, limits: bounds, .. } = config;
         let store_idle = store.idle_timeout();
         let (access, store) = (Arc::new(access), Arc::new(store));
         let site = Arc::new(Site::new(server, bucket));
@@ -63,10 +63,7 @@ impl Front {
                 Arc::clone(&site),
                 Arc::clone(&store),
                 Arc::clone(&limits),
-                bounds.bodies.clone(),
-                store_settings,
-                endpoints,
-                Shaper::new(bounds),
+                config,
             ),
             endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace, began),
             cors: Cors::new(&server.cors_origins),

@@ -40,7 +40,7 @@ use crate::{
     access::Access,
     auth::{Payload, Verified},
     body::{content_check::ChecksumHeaders, gate::Gate, pace::Pace},
-    config::{BodyBounds, BrokenUploads, Endpoints, Store as StoreSettings, StoreChecks, Trailers},
+    config::{BodyBounds, BrokenUploads, Config, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
     limits::{Limits, Shaper, Way},
@@ -88,23 +88,21 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// The road to `store`.
+    /// The road to `store`, by the rest of the configuration that the others were not made of.
     pub(crate) fn new(
         access: Arc<Access>,
         site: Arc<Site>,
         store: Arc<Store>,
         limits: Arc<Limits>,
-        body_bounds: BodyBounds,
-        settings: &StoreSettings,
-        endpoints: &Endpoints,
-        shaper: Shaper,
+        config: &Config,
     ) -> Self {
-        let pace = pace(&body_bounds);
+        let Config { store: settings, limits: bounds, endpoints, .. } = config;
+        let pace = pace(&bounds.bodies);
         Self {
             access,
             site,
             store,
-            body_bounds,
+            body_bounds: bounds.bodies.clone(),
             trailers: settings.trailers,
             broken_uploads: settings.broken_uploads,
             verified_by_store: settings.verifies,
@@ -114,7 +112,7 @@ impl Proxy {
             pace,
             xml_bodies: XmlBodies::new(pace, Arc::clone(&limits)),
             limits,
-            shaper,
+            shaper: Shaper::new(bounds),
         }
     }
 
