@@ -57,6 +57,24 @@ pub(crate) fn run(port: u16, shot: &Shot, connections: usize, duration: Duration
     Tally { requests, seconds: started.elapsed().as_secs_f64() }
 }
 
+/// How long each of the requests takes that are sent one after another for `duration`.
+pub(crate) fn latencies(port: u16, shot: &Shot, duration: Duration) -> Vec<Duration> {
+    let until = Instant::now() + duration;
+    runtime().block_on(async {
+        let mut stream = connect(port).await;
+        let mut input = Input::new();
+        let mut latencies = Vec::new();
+        while Instant::now() < until {
+            let began = Instant::now();
+            let head = send(&mut stream, &mut input, shot).await;
+            assert!(head.first_line.contains(" 200 "), "{}", failure(&mut stream, &mut input, &head).await);
+            input.swallow(&mut stream, head.content_bytes).await.unwrap();
+            latencies.push(began.elapsed());
+        }
+        latencies
+    })
+}
+
 /// Begins as many requests, moves a little of each every second for `duration`, and breaks them off.
 pub(crate) fn run_slowly(port: u16, shot: &Shot, connections: usize, duration: Duration) {
     let until = Instant::now() + duration;

@@ -7,6 +7,7 @@
 //! cargo bench --bench road -- --case get-64mib --proxy subgate --proxy haproxy --seconds 5
 //! cargo bench --bench road -- --memory           peak memory: 1,000 downloads of 64 MiB at once and as many
 //!                                                uploads, by slow clients and quick ones; 64 of 1 GiB
+//! cargo bench --bench road -- --neighbour        how long small downloads take beside a miner who takes all
 //! cargo bench --bench road -- --before FILE      beside another build, to see what a change is worth
 //! ```
 //!
@@ -76,6 +77,9 @@ struct Options {
     /// 64 uploads of 1 GiB at once, and 1,000 downloads and uploads of 64 MiB, for their memory
     #[arg(long)]
     memory: bool,
+    /// Small downloads by one miner while another takes all it can get, with a ceiling and without
+    #[arg(long)]
+    neighbour: bool,
     /// Only cases whose name contains this; may be given several times
     #[arg(long = "case", value_name = "TEXT")]
     cases: Vec<String>,
@@ -156,8 +160,11 @@ fn main() {
     }
     let dir = tempfile::tempdir().unwrap();
     let peer = Process::own(peer::ROLE).with_port();
-    let server = subgate::start(Path::new(env!("CARGO_BIN_EXE_subgate")), dir.path(), peer.port);
-    let client = Client::log_in(server.port);
+    if options.neighbour {
+        return beside_a_neighbour(dir.path(), peer.port, Duration::from_secs_f64(options.seconds));
+    }
+    let server = subgate::start(Path::new(env!("CARGO_BIN_EXE_subgate")), dir.path(), peer.port, "");
+    let client = Client::log_in(server.port, subgate::MINER);
     if options.memory {
         return memory(&server.process, &client);
     }
@@ -166,7 +173,7 @@ fn main() {
         Target { name: "subgate", port: server.port, process: Some(server.process) },
     ];
     if let Some(before) = &options.before {
-        let server = subgate::start(before, dir.path(), peer.port);
+        let server = subgate::start(before, dir.path(), peer.port, "");
         targets.push(Target { name: "before", port: server.port, process: Some(server.process) });
     }
     targets.extend(proxies::start_installed(dir.path(), peer.port));
@@ -227,6 +234,36 @@ fn measure(case: &Case, targets: &[Target], client: &Client, options: &Options) 
             );
         }
         println!();
+    }
+}
+
+/// How long the small downloads of one miner take, alone and beside another one who downloads large objects
+/// on many connections: where nothing is shaped, and under a ceiling that all share fairly.
+fn beside_a_neighbour(dir: &Path, store: u16, duration: Duration) {
+    let small = Case::new("get-1kib", Form::Get, KIB, 1);
+    let large = Case::new("get-64mib", Form::Get, 64 * MIB, 32);
+    println!("{:<24} {:>10} {:>10} {:>10}", "small downloads", "requests", "p50 ms", "p99 ms");
+    for (name, of_server) in [("no ceiling", ""), ("100 MB/s shared", "bytes_out_per_second = 100000000")] {
+        let server = subgate::start(Path::new(env!("CARGO_BIN_EXE_subgate")), dir, store, of_server);
+        let shot = Client::log_in(server.port, subgate::MINER).shot(&small);
+        let report = |what: &str| {
+            let mut latencies = load::latencies(server.port, &shot, duration);
+            latencies.sort_unstable();
+            let percentile = |hundredths: usize| {
+                let at = latencies.len().saturating_sub(1) * hundredths / 100;
+                latencies.get(at).map_or(0.0, Duration::as_secs_f64) * 1000.0
+            };
+            let (p50, p99) = (percentile(50), percentile(99));
+            println!("{:<24} {:>10} {p50:>10.2} {p99:>10.2}", format!("{name}, {what}"), latencies.len());
+        };
+        report("quiet");
+        let noise = Client::log_in(server.port, subgate::NEIGHBOUR).shot(&large);
+        std::thread::scope(|scope| {
+            let port = server.port;
+            scope.spawn(move || load::run(port, &noise, large.connections, duration * 2));
+            std::thread::sleep(duration / 2);
+            report("noisy");
+        });
     }
 }
 

@@ -25,8 +25,16 @@ use crate::{
 
 const BUCKET: &str = "bench";
 const REGION: &str = "us-east-1";
-const MINER_SEED: [u8; 32] = [7; 32];
-const COLDKEY_SEED: [u8; 32] = [8; 32];
+
+/// A miner: the seeds of its hotkey and its coldkey.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Miner([u8; 32], [u8; 32]);
+
+/// Who is measured.
+pub(crate) const MINER: Miner = Miner([7; 32], [8; 32]);
+
+/// Another one at the same server.
+pub(crate) const NEIGHBOUR: Miner = Miner([9; 32], [10; 32]);
 
 /// A bench asks more than any miner may.
 const LIMITS: &str = "
@@ -37,10 +45,10 @@ writes_per_second = 1000000
 writes_burst = 1000000
 requests_under_way_max = 1000000
 requests_per_day_max = 1000000000000
-[limits.server]
-requests_under_way_max = 1000000
 [limits.address]
 connections_max = 1000000
+[limits.server]
+requests_under_way_max = 1000000
 ";
 
 /// And has as many requests under way at the store as it likes.
@@ -55,19 +63,20 @@ const SMALL_BYTES_MAX: usize = 16 * 1024;
 /// Chunks as SDKs make them.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Starts `program` as the server with one miner, before the store at `store`. Its log goes to a file.
-pub(crate) fn start(program: &Path, dir: &Path, store: u16) -> Listening {
+/// Starts `program` as the server of two miners, before the store at `store`, with further settings of
+/// `[limits.server]`. Its log goes to a file.
+pub(crate) fn start(program: &Path, dir: &Path, store: u16, of_server: &str) -> Listening {
     let private = |name: &str, content: &str| {
         let path = dir.join(name);
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     };
-    let ss58 = |seed| Keypair::from_mini_secret(seed).unwrap().account().to_ss58();
-    let (hotkey, coldkey) = (ss58(&MINER_SEED), ss58(&COLDKEY_SEED));
-    private(
-        "registry.json",
-        &format!(r#"{{"identities": [{{"hotkey": "{hotkey}", "coldkey": "{coldkey}"}}]}}"#),
-    );
+    let ss58 = |seed: &[u8; 32]| Keypair::from_mini_secret(seed).unwrap().account().to_ss58();
+    let identity = |Miner(hotkey, coldkey): &Miner| {
+        format!(r#"{{"hotkey": "{}", "coldkey": "{}"}}"#, ss58(hotkey), ss58(coldkey))
+    };
+    let identities = [MINER, NEIGHBOUR].each_ref().map(identity).join(", ");
+    private("registry.json", &format!(r#"{{"identities": [{identities}]}}"#));
     private("store.json", r#"{"access_key": "AKIDEXAMPLE", "secret_key": "secret"}"#);
     private("session.key", &"5".repeat(64));
     let port = free_port();
@@ -100,7 +109,7 @@ job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
         )
     };
     // Limits are counted and never reached. A program from before there were any runs without.
-    private(&config, &format!("{}{LIMITS}", content(OF_STORE)));
+    private(&config, &format!("{}{LIMITS}{of_server}\n", content(OF_STORE)));
     let check = Command::new(program).arg("check").arg("--config").arg(dir.join(&config)).output().unwrap();
     if !check.status.success() {
         private(&config, &content(""));
@@ -120,9 +129,9 @@ pub(crate) struct Client {
 
 impl Client {
     /// Opens a session by `POST /v1/session`.
-    pub(crate) fn log_in(port: u16) -> Self {
-        let keypair = Keypair::from_mini_secret(&MINER_SEED).unwrap();
-        let coldkey = Keypair::from_mini_secret(&COLDKEY_SEED).unwrap().account().to_ss58();
+    pub(crate) fn log_in(port: u16, Miner(hotkey, coldkey): Miner) -> Self {
+        let keypair = Keypair::from_mini_secret(&hotkey).unwrap();
+        let coldkey = Keypair::from_mini_secret(&coldkey).unwrap().account().to_ss58();
         let nonce = u64::try_from(UnixTime::from(SystemTime::now()).nanos()).unwrap();
         let headers = btauth::sign(&keypair, "POST", "/v1/session", b"", None, nonce);
         let host = format!("127.0.0.1:{port}");
