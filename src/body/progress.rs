@@ -100,6 +100,11 @@ impl ConnectionProgress {
         self.is_blocked.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the connection is being ended because its client takes too little.
+    pub(crate) fn is_too_slow(&self) -> bool {
+        self.is_too_slow.load(Ordering::Relaxed)
+    }
+
     fn slots(&self) -> &[AtomicU64] {
         self.late_at.get_or_init(|| (0..STREAMS_WATCHED_MAX).map(|_| AtomicU64::new(0)).collect())
     }

@@ -38,6 +38,15 @@ impl Socket {
     }
 }
 
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // What is still in the kernel would be kept for a client that does not take it, however long it takes.
+        if self.progress.is_too_slow() {
+            let _ = self.stream.get_ref().set_zero_linger();
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
