@@ -179,10 +179,11 @@ impl AddressLimits {
 }
 
 impl PartyLimits {
-    /// 110,000 files a day, with room for as many lists, heads and retries; see `proxy.toml`.
+    /// 110,000 files a day, with room for as many lists, heads and retries; see `proxy.toml`. The files of a
+    /// whole cycle may come at once, for the miners of today do not try again.
     const MINER: Self = Self {
-        reads: rate(100, 1000),
-        writes: rate(100, 1000),
+        reads: rate(100, 10_000),
+        writes: rate(100, 10_000),
         lists: rate(20, 200),
         controls: rate(10, 50),
         requests_under_way_max: Some(256),
@@ -197,7 +198,7 @@ impl PartyLimits {
 
     /// 250 miners read by one.
     const VALIDATOR: Self = Self {
-        reads: rate(1000, 5000),
+        reads: rate(1000, 10_000),
         lists: rate(100, 1000),
         controls: rate(20, 200),
         requests_under_way_max: Some(1024),

@@ -40,7 +40,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // What is still in the kernel would be kept for a client that does not take it, however long it takes.
+        // The kernel would keep what is left for a client that does not take it, however long it takes.
         if self.progress.is_too_slow() {
             let _ = self.stream.get_ref().set_zero_linger();
         }
