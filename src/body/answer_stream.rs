@@ -38,6 +38,8 @@ pub(crate) enum AnswerEnd {
     Cancelled,
     /// The client took too little of it, and was cut off (P56).
     TooSlow,
+    /// This server stopped before all of it was handed on.
+    CutByServer,
 }
 
 /// An answer's body on its way to the client. `F` is called once, with the number of bytes that were handed
@@ -184,6 +186,7 @@ where
         self.end(match complete {
             _ if self.progress.is_too_slow() => AnswerEnd::TooSlow,
             true => AnswerEnd::Complete,
+            false if self.progress.connection().is_cut() => AnswerEnd::CutByServer,
             false => AnswerEnd::Cancelled,
         });
     }
@@ -227,6 +230,7 @@ mod tests {
                 AnswerEnd::Complete => "complete".to_owned(),
                 AnswerEnd::Cancelled => "cancelled".to_owned(),
                 AnswerEnd::TooSlow => "too slow".to_owned(),
+                AnswerEnd::CutByServer => "cut by server".to_owned(),
                 AnswerEnd::Failed(error) => error.code.as_str().to_owned(),
             };
             log.lock().unwrap().push(format!("{bytes} {end}"));
@@ -248,6 +252,25 @@ mod tests {
         check(Peer::of(&["ab", "c"]), 0, &["0 cancelled", "ticket"]);
         check(Peer::of(&["ab"]).then_failure(), 9, &["2 ServiceUnavailable", "ticket"]);
         check(Peer::of(&["ab"]).then_silence(), 2, &["2 ServiceUnavailable", "ticket"]);
+    }
+
+    #[test]
+    fn an_answer_that_this_server_cuts_off_is_not_laid_to_the_client() {
+        for (cut, expected) in [(true, "cut"), (false, "cancelled")] {
+            let connection = ConnectionProgress::begin(Pace::idle(IDLE), Instant::now());
+            let progress = connection.request(Protocol::Http1);
+            let mut stream =
+                AnswerStream::new(Peer::of(&["ab", "c"]), IDLE, progress, move |bytes, end| match end {
+                    AnswerEnd::CutByServer => assert_eq!((bytes, expected), (2, "cut")),
+                    AnswerEnd::Cancelled => assert_eq!((bytes, expected), (2, "cancelled")),
+                    AnswerEnd::Complete | AnswerEnd::Failed(_) | AnswerEnd::TooSlow => panic!("{end:?}"),
+                });
+            block_on(async { assert!(next(&mut stream).await.is_some()) });
+            if cut {
+                connection.cut();
+            }
+            drop(stream);
+        }
     }
 
     /// Lets every piece pass when it is asked for the second time.

@@ -59,6 +59,8 @@ pub(crate) struct ConnectionProgress {
     late_at: OnceLock<Box<[AtomicU64]>>,
     /// The connection is ended because its client takes too little.
     is_too_slow: AtomicBool,
+    /// The connection is ended by this server, which stops.
+    is_cut: AtomicBool,
 }
 
 impl ConnectionProgress {
@@ -73,6 +75,7 @@ impl ConnectionProgress {
             is_blocked: AtomicBool::new(false),
             late_at: OnceLock::new(),
             is_too_slow: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
         })
     }
 
@@ -103,6 +106,18 @@ impl ConnectionProgress {
     /// Whether the connection is being ended because its client takes too little.
     pub(crate) fn is_too_slow(&self) -> bool {
         self.is_too_slow.load(Ordering::Relaxed)
+    }
+
+    /// Notes that this server, which stops, ends the connection whatever is under way; called before it is
+    /// dropped, so that what is dropped with it knows whose doing that is.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the drain of the listeners calls it"))]
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this server ends the connection because it stops.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Relaxed)
     }
 
     fn slots(&self) -> &[AtomicU64] {
@@ -147,6 +162,11 @@ struct Stream {
 }
 
 impl RequestProgress {
+    /// The connection it came by: what is held for longer than this may ask it who has ended it.
+    pub(crate) fn connection(&self) -> &Arc<ConnectionProgress> {
+        &self.connection
+    }
+
     /// Now, where what follows needs to know it.
     pub(crate) fn now(&self) -> Option<Instant> {
         self.stream.as_ref().map(|_| Instant::now())

@@ -77,10 +77,11 @@ impl AccessRecord {
             AnswerEnd::Failed(_) => "failed",
             AnswerEnd::Cancelled => "cancelled",
             AnswerEnd::TooSlow => "too_slow",
+            AnswerEnd::CutByServer => "cut_by_server",
         };
         let late = match end {
             AnswerEnd::Failed(error) => Some(error),
-            AnswerEnd::Complete | AnswerEnd::Cancelled | AnswerEnd::TooSlow => None,
+            AnswerEnd::Complete | AnswerEnd::Cancelled | AnswerEnd::TooSlow | AnswerEnd::CutByServer => None,
         };
         let error = self.error.as_ref().or(late);
         let hotkey = match &self.owner {
