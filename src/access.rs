@@ -28,7 +28,7 @@ const REGISTRATION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Decides who sends a request.
 pub(crate) struct Access {
     verifier: Verifier,
-    registry: Registry,
+    registry: Arc<Registry>,
     validator_rule: ValidatorRule,
     stale_seconds_max: u64,
     uploads_after_loss: UploadsAfterLoss,
@@ -40,7 +40,7 @@ impl Access {
     /// Decides by these.
     pub(crate) fn new(
         verifier: Verifier,
-        registry: Registry,
+        registry: Arc<Registry>,
         chain: Chain,
         policy: Policy,
         limits: Arc<Limits>,

@@ -10,19 +10,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{access::Access, front::Front, proxy::HEAD_BYTES_MAX, time::UnixTime};
+use super::terms::CurrentTerms;
+use crate::{access::Access, proxy::HEAD_BYTES_MAX, time::UnixTime};
 
 /// Serves until the task is ended.
-pub(super) async fn run(listener: TcpListener, front: Arc<Front>) {
+pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(super::ACCEPT_REST).await;
             continue;
         };
-        let front = Arc::clone(&front);
+        let terms = Arc::clone(&terms);
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let (status, body) = answer(&request, front.access());
+                let (status, body) = answer(&request, terms.load().front.access());
                 async move { Ok::<_, Infallible>(response(status, &body)) }
             });
             let _ = hyper::server::conn::http1::Builder::new()

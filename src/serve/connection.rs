@@ -3,7 +3,7 @@
 //! Invariants: a connection ends within bounded time once nothing is asked on it or its answers are not taken
 //! (P55, P56), and what ends it is what its own task sees.
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc};
 
 use http::{Response, Version};
 use hyper::service::service_fn;
@@ -17,15 +17,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::socket::Socket;
+use super::{socket::Socket, terms::CurrentTerms};
 use crate::{
-    body::{
-        pace::Pace,
-        progress::{ConnectionProgress, Overseer, Patience, Protocol, Verdict},
-    },
-    config,
+    body::progress::{ConnectionProgress, Overseer, Patience, Protocol, Verdict},
     exchange::AnswerBody,
-    front::Front,
     proxy::HEAD_BYTES_MAX,
 };
 
@@ -77,44 +72,27 @@ impl BufferSizes {
 /// A request that is being answered.
 type Answering = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
 
-/// What all connections are served by.
-pub(super) struct Terms {
-    pub(super) front: Arc<Front>,
-    /// How slowly answers may be taken.
-    pub(super) pace: Pace,
-    patience: Patience,
-}
-
-impl Terms {
-    pub(super) fn new(front: Arc<Front>, settings: &config::Server, pace: Pace) -> Self {
-        let patience = Patience {
-            first: Duration::from_secs(settings.head_seconds_max),
-            next: Duration::from_secs(settings.idle_seconds_max),
-        };
-        Self { front, pace, patience }
-    }
-}
-
 /// Serves one connection, HTTP/1.1 or HTTP/2 with prior knowledge, to its end; from `shutdown` on it takes no
 /// new requests.
 pub(super) async fn serve(
-    terms: Arc<Terms>,
+    current: Arc<CurrentTerms>,
     stream: TcpStream,
     peer: SocketAddr,
     sizes: BufferSizes,
     mut shutdown: watch::Receiver<()>,
 ) {
+    let terms = current.load_full();
     let progress = ConnectionProgress::begin(terms.pace, Instant::now());
     let mut overseer = Overseer::new(Arc::clone(&progress), terms.patience);
     let builder = builder(&terms.patience, sizes);
-    let front = Arc::clone(&terms.front);
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&progress), sizes.read_bytes));
     let service = service_fn(move |request: http::Request<_>| {
         let protocol = match request.version() {
             Version::HTTP_2 => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        let (front, progress) = (Arc::clone(&front), progress.request(protocol));
+        // The terms at its beginning count for a request to its end.
+        let (front, progress) = (Arc::clone(&current.load().front), progress.request(protocol));
         // Boxed, for it has 4 KiB and hyper's dispatcher moves it four times.
         Box::pin(async move { Ok::<_, Infallible>(front.handle(request, peer, progress).await) }) as Answering
     });

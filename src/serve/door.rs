@@ -17,10 +17,16 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Counts the connections of each address; those of the trusted edge stand for many and are not counted.
 pub(super) struct Door {
     counts: Arc<Counts<Sender>>,
-    per_address_max: Option<u64>,
-    edge: Edge,
     refused: u64,
     logged_at: Option<Instant>,
+}
+
+/// How many connections an address may have.
+pub(super) struct DoorBounds {
+    /// At one time; none where there is no bound.
+    pub(super) per_address_max: Option<u64>,
+    /// Who is not bounded.
+    pub(super) edge: Edge,
 }
 
 /// A connection that may stay; none is counted for the edge.
@@ -29,13 +35,13 @@ pub(super) struct Admitted {
 }
 
 impl Door {
-    pub(super) fn new(per_address_max: Option<u64>, edge: Edge) -> Self {
-        Self { counts: Counts::new(), per_address_max, edge, refused: 0, logged_at: None }
+    pub(super) fn new() -> Self {
+        Self { counts: Counts::new(), refused: 0, logged_at: None }
     }
 
     /// Admits a connection from `peer`, unless it has as many as it may.
-    pub(super) fn admit(&mut self, peer: IpAddr, now: Instant) -> Option<Admitted> {
-        let Some(max) = self.per_address_max.filter(|_| !self.edge.trusts(peer)) else {
+    pub(super) fn admit(&mut self, peer: IpAddr, bounds: &DoorBounds, now: Instant) -> Option<Admitted> {
+        let Some(max) = bounds.per_address_max.filter(|_| !bounds.edge.trusts(peer)) else {
             return Some(Admitted { _held: None });
         };
         let held = self.counts.try_add(Sender::at(peer), 1, max);
@@ -59,9 +65,10 @@ mod tests {
     #[test]
     fn p55_an_address_has_so_many_connections_and_the_edge_as_many_as_it_likes() {
         let edge = Edge { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Edge::default() };
-        let mut door = Door::new(Some(2), edge);
+        let bounds = DoorBounds { per_address_max: Some(2), edge };
+        let mut door = Door::new();
         let now = Instant::now();
-        let mut admit = |peer: &str| door.admit(peer.parse().unwrap(), now);
+        let mut admit = |peer: &str| door.admit(peer.parse().unwrap(), &bounds, now);
         let held = [admit("2001:db8::1").unwrap(), admit("2001:db8::2").unwrap()];
         assert!(admit("2001:db8::3").is_none());
         let _others: Vec<_> = ["2001:db8:0:1::1", "192.0.2.1", "::ffff:192.0.2.1"].map(&mut admit).into();
@@ -70,6 +77,7 @@ mod tests {
         assert!(edge.iter().all(Option::is_some));
         drop(held);
         assert!(admit("2001:db8::3").is_some());
-        assert!(Door::new(None, Edge::default()).admit([192, 0, 2, 1].into(), now).is_some());
+        let unbounded = DoorBounds { per_address_max: None, edge: Edge::default() };
+        assert!(Door::new().admit([192, 0, 2, 1].into(), &unbounded, now).is_some());
     }
 }
