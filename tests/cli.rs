@@ -83,6 +83,7 @@ fn a_warning_of_a_configuration_is_one_line_and_no_fault() {
         file
     };
     write("session.key", &"0f".repeat(32), 0o600);
+    write("registry.json", "{\"identities\": []}", 0o600);
     let text = |folder: &str| {
         format!(
             "bucket.name = \"data-universe\"\nstore.endpoint = \"http://127.0.0.1:9000\"\n\
@@ -96,7 +97,7 @@ fn a_warning_of_a_configuration_is_one_line_and_no_fault() {
         let output = subgate(&["check", "--config", file.to_str().unwrap()]);
         let lines = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), lines.lines().count()), (Some(0), warnings), "{lines}");
-        assert!(warnings == 0 || lines.contains("warning: policy.folders: "), "{lines}");
+        assert!(warnings == 0 || lines.contains("proxy.toml:7: policy.folders: "), "{lines}");
         assert!(String::from_utf8(output.stdout).unwrap().contains("no faults"));
     }
 }

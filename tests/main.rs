@@ -18,6 +18,7 @@
 
 mod harness;
 
+mod agreement;
 mod attack;
 mod chain;
 mod cli;

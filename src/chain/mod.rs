@@ -32,6 +32,7 @@ pub use file::{RegistryFile, RegistryFileError};
 pub use node::{Block, BlockHash, ExpectedGenesis};
 pub use rpc::ChainEndpoint;
 pub use snapshot::{Neuron, NotValidator, Origin, Owner, Role, Snapshot, ValidatorRule};
+pub(crate) use subtensor::snapshot_file_fault;
 pub use subtensor::{ChainWatcher, SubtensorSettings, read_once};
 
 /// The genesis of the main network, "finney".

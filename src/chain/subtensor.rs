@@ -179,6 +179,20 @@ impl ChainWatcher {
     }
 }
 
+/// Why the chain's snapshot cannot be kept on disk, or the one that is there cannot be used; none where both
+/// can.
+pub(crate) fn snapshot_file_fault(settings: &SubtensorSettings, now: SystemTime) -> Option<String> {
+    let path = settings.snapshot_file.as_deref()?;
+    match disk::load(path, settings.netuid, settings.genesis, unix_seconds(now)) {
+        Ok(_) => None,
+        Err(error) if error.is_missing() => {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.is_dir())?;
+            Some(format!("there is no directory {}, so no snapshot can be kept", dir.display()))
+        }
+        Err(error) => Some(format!("{error}; it cannot be used, and the next snapshot replaces it")),
+    }
+}
+
 /// How much a reading is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {

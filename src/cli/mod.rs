@@ -4,6 +4,7 @@
 //! arguments of the program. Results go to standard output, everything else to standard error.
 
 mod chain;
+mod check;
 mod client_options;
 mod credentials;
 #[cfg(feature = "dev-store")]
@@ -75,7 +76,7 @@ enum Command {
     /// Run the server that a configuration file describes
     Serve(serve::ServeOptions),
     /// Check a configuration file and print all its faults
-    Check(serve::CheckOptions),
+    Check(check::CheckOptions),
     /// Print S3 credentials for a wallet, in the format of AWS's `credential_process`
     Credentials(Box<credentials::CredentialsOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
@@ -106,7 +107,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         #[cfg(feature = "dev-store")]
         Command::Dev(options) => dev::run(&options),
         Command::Serve(options) => serve::serve(&options),
-        Command::Check(options) => serve::check(&options),
+        Command::Check(options) => check::run(&options),
         Command::Credentials(options) => credentials::run(*options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),

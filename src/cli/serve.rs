@@ -1,5 +1,4 @@
-//! `subgate serve` and `subgate check`: read a configuration file, and run the server or print the file's
-//! faults.
+//! `subgate serve`: read a configuration file and run the server.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +10,8 @@ use super::{
     terminal,
 };
 use crate::{
-    config::{Config, ConfigErrors},
-    serve::{
-        Server,
-        capacity::{Capacity, open_files_max},
-    },
+    config::{Config, ConfigErrors, Fault},
+    serve::{ServeError, Server},
 };
 
 /// Options of `subgate serve`.
@@ -33,20 +29,6 @@ pub(crate) struct ServeOptions {
     config: PathBuf,
 }
 
-/// Options of `subgate check`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  subgate check --config proxy.toml
-
-Each fault is one line with the name of the setting and what it should be. A warning is no fault and leaves
-the exit code at 0. Nothing is started.")]
-pub(crate) struct CheckOptions {
-    /// The configuration file
-    #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: PathBuf,
-}
-
 /// Runs `subgate serve` until a signal stops it.
 pub(crate) fn serve(options: &ServeOptions) -> Result<(), CommandError> {
     let config = load(&options.config)?;
@@ -54,26 +36,11 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), CommandError> {
         tracing::warn!("{warning}");
     }
     runtime::multi_thread()?.block_on(async {
-        let server = bind(config).await?;
+        let server = bind(&options.config, config).await?;
         tracing::info!(address = %server.address(), "accepting connections");
         server.run(stop_signal()?).await;
         Ok(())
     })
-}
-
-/// Runs `subgate check`.
-pub(crate) fn check(options: &CheckOptions) -> Result<(), CommandError> {
-    let config = load(&options.config)?;
-    for warning in config.warnings() {
-        terminal::print_remark(format_args!("warning: {warning}"));
-    }
-    let open_files_max = open_files_max();
-    if let Some(fault) = Capacity::of(&config, open_files_max).fault(open_files_max) {
-        terminal::print_remark(&fault);
-        return Err(CommandError::usage(format!("{}: 1 fault", options.config.display())));
-    }
-    terminal::print_line(format_args!("{}: no faults", options.config.display()));
-    Ok(())
 }
 
 /// Reads and checks a configuration file; prints each fault on a line of its own.
@@ -81,17 +48,27 @@ pub(crate) fn load(path: &Path) -> Result<Config, CommandError> {
     // A file that is missing has another exit code than one with faults.
     std::fs::metadata(path)
         .map_err(|error| CommandError::no_input(format!("--config {}: {error}", path.display())))?;
-    Config::load(path).map_err(|ConfigErrors(faults)| {
-        for fault in &faults {
-            terminal::print_remark(fault);
-        }
-        let count = faults.len();
-        let noun = if count == 1 { "fault" } else { "faults" };
-        CommandError::usage(format!("{}: {count} {noun}", path.display()))
-    })
+    Config::load(path).map_err(|ConfigErrors(faults)| print_faults(path, &faults))
+}
+
+/// Prints each fault on a line of its own, and gives the error that counts them.
+pub(super) fn print_faults(path: &Path, faults: &[Fault]) -> CommandError {
+    for fault in faults {
+        terminal::print_remark(fault);
+    }
+    count_faults(path, faults.len())
+}
+
+/// The error of a file with so many faults.
+pub(super) fn count_faults(path: &Path, count: usize) -> CommandError {
+    let noun = if count == 1 { "fault" } else { "faults" };
+    CommandError::usage(format!("{}: {count} {noun}", path.display()))
 }
 
 /// Opens the sockets.
-pub(crate) async fn bind(config: Config) -> Result<Server, CommandError> {
-    Server::bind(config).await.map_err(CommandError::cannot_create)
+pub(crate) async fn bind(path: &Path, config: Config) -> Result<Server, CommandError> {
+    Server::bind(config).await.map_err(|error| match error {
+        ServeError::Faults(ConfigErrors(faults)) => print_faults(path, &faults),
+        error => CommandError::cannot_create(error),
+    })
 }

@@ -3,6 +3,7 @@
 
 mod chain;
 mod endpoints;
+mod fault;
 mod limits;
 mod secrets;
 mod section;
@@ -16,9 +17,10 @@ use std::{collections::BTreeMap, path::Path};
 pub use crate::file_access::SecretReaders;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use endpoints::Endpoints;
+pub(crate) use fault::Lines;
+pub use fault::{ConfigErrors, Fault, Severity};
 pub use limits::{AddressLimits, BodyBounds, Limits, Override, PartyLimits, PrincipalKey, RateLimit};
 pub use secrets::SessionKey;
-pub use section::ConfigErrors;
 use section::Section;
 pub use server::{Edge, Server};
 pub use shared_limits::{OnOutage, Share, SharedAddress, SharedLimits};
@@ -54,6 +56,8 @@ pub struct Config {
     pub limits: Limits,
     /// The endpoints beside S3.
     pub endpoints: Endpoints,
+    /// Where the settings stand in their file.
+    pub(crate) lines: Lines,
 }
 
 /// The bucket as clients see it.
@@ -83,18 +87,21 @@ pub struct SessionSettings {
 impl Config {
     /// Reads and checks a file, the key files it names included.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let fault = |what: String| ConfigErrors(vec![format!("{}: {what}", path.display())]);
+        let fault = |what: String| ConfigErrors(vec![Lines::of("", Some(path)).fault("", what)]);
         let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         check_writers(&std::fs::metadata(path).map_err(unreadable)?).map_err(fault)?;
-        Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
+        Self::checked(&text, Lines::of(&text, Some(path)), path.parent().unwrap_or(Path::new(".")))
     }
 
     /// Checks a configuration text; relative paths start at `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigErrors> {
-        let table =
-            text.parse().map_err(|error: toml::de::Error| ConfigErrors(vec![syntax_error(text, &error)]))?;
-        let mut root = Section::root(table, base);
+        Self::checked(text, Lines::of(text, None), base)
+    }
+
+    fn checked(text: &str, lines: Lines, base: &Path) -> Result<Self, ConfigErrors> {
+        let table = text.parse().map_err(|error| ConfigErrors(vec![lines.syntax_error(text, &error)]))?;
+        let mut root = Section::root(table, lines.clone(), base);
         let server = Server::read(root.section("server"));
         let readers = server.as_ref().map_or(SecretReaders::Owner, |server| server.secret_readers);
         let bucket = Bucket::read(root.section("bucket"));
@@ -107,38 +114,44 @@ impl Config {
         let errors = root.errors();
         match (server, store, chain, policy) {
             (Some(server), Some(store), Some(chain), Some(policy)) if errors.0.is_empty() => {
-                Ok(Self { server, bucket, store, session, chain, policy, limits, endpoints })
+                Ok(Self { server, bucket, store, session, chain, policy, limits, endpoints, lines })
             }
             _ => Err(errors),
         }
     }
 
     /// What is no fault and should be changed all the same: each names its setting, and says what to do.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Fault> {
         let open = |template: &Template| {
             let variable = template.open_variable_above()?;
-            Some(format!(
-                "policy.folders: {:?} has the open variable {{{variable}}} above the identity, so one miner \
-                 can make so many of these directories that validators' lists of miners stay incomplete; put \
-                 {{{variable}}} below {{hotkey}} or {{coldkey}}, or give it a list of values",
+            let message = format_args!(
+                "{:?} has the open variable {{{variable}}} above the identity, so one miner can make so many \
+                 of these directories that validators' lists of miners stay incomplete; put {{{variable}}} \
+                 below {{hotkey}} or {{coldkey}}, or give it a list of values",
                 template.as_str()
-            ))
+            );
+            Some(self.lines.warning("policy.folders", message))
         };
-        self.policy.templates().iter().filter_map(open).collect()
+        let bucket = (!is_bucket_name(&self.store.bucket)).then(|| {
+            let message = format_args!(
+                "{:?} is no bucket name by today's rules ({BUCKET_NAME_EXPECTED}); only old stores have such \
+                 buckets",
+                self.store.bucket
+            );
+            self.lines.warning("store.bucket", message)
+        });
+        self.policy.templates().iter().filter_map(open).chain(bucket).collect()
     }
 }
 
-fn syntax_error(text: &str, error: &toml::de::Error) -> String {
-    let line =
-        error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count())
-            + 1;
-    format!("line {line}: not TOML: {}", error.message().replace('\n', " "))
-}
+/// What S3 takes for the name of a new bucket.
+const BUCKET_NAME_EXPECTED: &str = "3 to 63 lower-case letters, digits, dots and hyphens, with a letter or a \
+                                    digit at each end";
 
 impl Bucket {
     fn read(mut section: Section) -> Self {
-        let expected = "a bucket name of 3 to 63 letters, digits, dots and hyphens";
-        let name: String = section.required("name", expected);
+        let expected = format!("a bucket name of {BUCKET_NAME_EXPECTED}");
+        let name: String = section.required("name", &expected);
         if Endpoint::reserves(&name) {
             section.error(
                 "name",
@@ -156,11 +169,26 @@ impl Bucket {
     }
 }
 
+/// Whether S3 takes it for a new bucket, and clients for a bucket's own name: some endings mean something
+/// else to them (access points, directory buckets).
 fn is_bucket_name(name: &str) -> bool {
-    (3..=63).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-        && !name.starts_with(['.', '-'])
+    let is_edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    is_old_bucket_name(name)
+        && name.len() <= 63
+        && name.bytes().all(|byte| !byte.is_ascii_uppercase() && byte != b'_')
+        && is_edge(name.bytes().next())
+        && is_edge(name.bytes().last())
         && !name.contains("..")
+        && name.parse::<std::net::Ipv4Addr>().is_err()
+        && !["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|start| name.starts_with(start))
+        && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a store may have such a bucket from the days of looser rules.
+fn is_old_bucket_name(name: &str) -> bool {
+    (3..=255).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && !name.bytes().all(|byte| byte == b'.')
 }
 
 fn is_label(text: &str) -> bool {

@@ -11,18 +11,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// Every error of a configuration, in the order of its settings; one line each: the setting, what is wrong,
-/// what is expected.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<String>);
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
+use super::fault::{ConfigErrors, Lines, nearest};
 
 /// A limit as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,17 +29,19 @@ pub(super) struct Section {
     table: Table,
     known: Vec<&'static str>,
     errors: Rc<RefCell<ConfigErrors>>,
+    lines: Lines,
     /// Relative paths start at the configuration file.
     base: Rc<PathBuf>,
 }
 
 impl Section {
-    pub(super) fn root(table: Table, base: &Path) -> Self {
+    pub(super) fn root(table: Table, lines: Lines, base: &Path) -> Self {
         Self {
             path: String::new(),
             table,
             known: Vec::new(),
             errors: Rc::default(),
+            lines,
             base: Rc::new(base.to_owned()),
         }
     }
@@ -60,7 +51,7 @@ impl Section {
     }
 
     pub(super) fn error(&self, setting: &str, what: impl fmt::Display) {
-        self.errors.borrow_mut().0.push(format!("{}: {what}", self.name(setting)));
+        self.errors.borrow_mut().0.push(self.lines.fault(&self.name(setting), what));
     }
 
     fn take(&mut self, setting: &'static str) -> Option<Value> {
@@ -244,6 +235,7 @@ impl Section {
             table,
             known: Vec::new(),
             errors: Rc::clone(&self.errors),
+            lines: self.lines.clone(),
             base: Rc::clone(&self.base),
         }
     }
@@ -251,7 +243,10 @@ impl Section {
     /// Reports the settings that nobody has taken.
     pub(super) fn finish(self) {
         for unknown in self.table.keys() {
-            self.error(unknown, format_args!("no such setting; known here: {}", self.known.join(", ")));
+            let meant = nearest(unknown, &self.known);
+            let meant = meant.map_or(String::new(), |meant| format!(" (did you mean {meant:?}?)"));
+            let known = self.known.join(", ");
+            self.error(unknown, format_args!("no such setting{meant}; known here: {known}"));
         }
     }
 

@@ -94,6 +94,9 @@ impl Server {
                 format_args!("{admin} is beyond loopback; the admin listener authenticates nobody"),
             );
         }
+        if let Some(admin) = admin.filter(|admin| *admin == listen && admin.port() != 0) {
+            section.error("admin", format_args!("{admin} is the address of server.listen; choose another"));
+        }
         let mut edge = section.section("edge");
         let networks: Vec<String> =
             edge.or("networks", Vec::new(), "a list of networks such as [\"10.0.0.0/8\"]");

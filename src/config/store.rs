@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::{Bucket, is_bucket_name, section::Section};
+use super::{Bucket, is_bucket_name, is_old_bucket_name, section::Section};
 use crate::{file_access::SecretReaders, s3::headers::CHECKSUM_ALGORITHMS};
 
 /// The S3-compatible store behind this server.
@@ -128,15 +128,24 @@ impl Store {
             fine.then_some(uri)
         });
         let name = section.or("bucket", bucket.name.clone(), "the bucket's name at the store");
-        if !name.is_empty() && !is_bucket_name(&name) {
-            section.error("bucket", format_args!("{name:?} is not a bucket name"));
-        }
         let region = section.or("region", bucket.region.clone(), "the store's region");
         let addressing = section.word(
             "addressing",
             &[("path", StoreAddressing::Path), ("virtual-host", StoreAddressing::VirtualHost)],
             StoreAddressing::Path,
         );
+        let is_known_to_be_wrong = name == bucket.name;
+        if !is_known_to_be_wrong && !is_old_bucket_name(&name) {
+            section.error("bucket", format_args!("{name:?} is not a bucket name"));
+        } else if !is_known_to_be_wrong
+            && addressing == StoreAddressing::VirtualHost
+            && !is_bucket_name(&name)
+        {
+            section.error(
+                "bucket",
+                format_args!("{name:?} cannot be part of a host name; set store.addressing = \"path\""),
+            );
+        }
         let credentials = read_credentials(&mut section, readers);
         let trailers = section.word(
             "trailers",

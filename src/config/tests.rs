@@ -20,6 +20,10 @@ impl Place {
     }
 }
 
+fn lines(faults: &[Fault]) -> Vec<String> {
+    faults.iter().map(Fault::to_string).collect()
+}
+
 const LEAST: &str = r#"
 bucket.name = "data-universe"
 store.endpoint = "http://127.0.0.1:9000"
@@ -119,7 +123,7 @@ fn a_wrong_limit_is_a_fault_that_names_it_and_says_what_is_right() {
         [[limits.overrides]]
         account = "5DAAnrj7VHTznn2AWBemMuyBwZWs6FNFjdyVXUeYum3PTXFy"
     "#;
-    let errors = place.parse(&format!("{LEAST}{text}")).unwrap_err().0;
+    let errors = lines(&place.parse(&format!("{LEAST}{text}")).unwrap_err().0);
     let expected = [
         "limits.principal: \"uid\" is not \"hotkey\" or \"coldkey\"",
         "limits.address.requests_per_second: \"no\" is not a whole number from 1 to 1000000, or \"none\" for \
@@ -207,8 +211,8 @@ fn every_error_is_reported_at_once_with_its_setting() {
             small_files = { names = ["_SUCCESS", "*.crc", "a/b"], object_bytes_min = 2000, name = "x" }
             "#,
         )
-        .unwrap_err()
-        .0;
+        .unwrap_err();
+    let errors = lines(&errors.0);
     for says in [
         "colour: no such setting; known here: server, bucket, store",
         "server.listen: 0.0.0.0:80 is beyond loopback without TLS",
@@ -252,7 +256,7 @@ fn every_error_is_reported_at_once_with_its_setting() {
         "limits.small_files.names: \"*.crc\" is not in a list of file names",
         "limits.small_files.names: \"a/b\" is not in a list of file names",
         "limits.small_files.object_bytes_min: 2000 is above limits.object_bytes_min",
-        "limits.small_files.name: no such setting; known here: names, object_bytes_min",
+        "limits.small_files.name: no such setting (did you mean \"names\"?); known here: names, object_",
     ] {
         assert!(errors.iter().any(|error| error.starts_with(says)), "{says}\n---\n{}", errors.join("\n"));
     }
@@ -340,9 +344,9 @@ fn templates_that_give_one_path_two_owners_are_errors() {
 
 #[test]
 fn syntax_errors_name_their_line() {
-    assert!(
-        Place::new().parse("[server]\nlisten = ").unwrap_err().to_string().starts_with("line 2: not TOML")
-    );
+    let errors = Place::new().parse("[server]\nlisten = ").unwrap_err().0;
+    let [Fault { line: Some(2), message, .. }] = errors.as_slice() else { panic!("{errors:?}") };
+    assert!(message.starts_with("not TOML"), "{message}");
 }
 
 #[test]
@@ -357,12 +361,48 @@ fn p15_only_configured_networks_are_trusted() {
 #[test]
 fn an_open_variable_above_the_identity_is_a_warning_and_no_fault() {
     let place = Place::new();
-    assert_eq!(place.parse(LEAST).unwrap().warnings(), Vec::<String>::new());
+    assert_eq!(place.parse(LEAST).unwrap().warnings(), Vec::<Fault>::new());
     let open = "policy.folders = [\"data/{job}/{coldkey}/\", \"own/{hotkey}/{job}/\"]\n\
                 policy.variables.job = { pattern = \"[a-z]+\" }\n";
     let warnings = place.parse(&format!("{LEAST}{open}")).unwrap().warnings();
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
     for words in ["policy.folders", "data/{job}/{coldkey}/", "put {job} below"] {
-        assert!(warning.contains(words), "{warning}");
+        assert!(warning.to_string().contains(words), "{warning}");
     }
+}
+
+#[test]
+fn a_bucket_has_a_name_that_s3_takes_and_at_an_old_store_one_that_it_took() {
+    let place = Place::new();
+    let of = |bucket: &str| place.parse(&LEAST.replace("data-universe", bucket));
+    for name in ["abc", "data-universe", "a.b-c", "1a2", &"x".repeat(63)] {
+        of(name).unwrap();
+    }
+    for name in [
+        "Data_Universe",
+        "data_universe",
+        "ab",
+        "-abc",
+        "abc-",
+        ".abc",
+        "a..b",
+        "192.168.5.4",
+        "xn--abc",
+        "abc-s3alias",
+        "abc--x-s3",
+        "a/b",
+        "ä-bucket",
+        &"x".repeat(64),
+    ] {
+        let errors = lines(&of(name).unwrap_err().0);
+        let [error] = errors.as_slice() else { panic!("{errors:?}") };
+        assert!(error.starts_with(&format!("bucket.name: {name:?} is not a bucket name of 3")), "{error}");
+    }
+    let old = format!("{LEAST}store.bucket = \"Data_Universe\"\n");
+    let warnings = lines(&place.parse(&old).unwrap().warnings());
+    assert!(warnings[0].starts_with("store.bucket: \"Data_Universe\" is no bucket name by today's rules"));
+    let by_host = format!("{old}store.addressing = \"virtual-host\"\n");
+    assert!(place.parse(&by_host).unwrap_err().to_string().contains("store.addressing = \"path\""));
+    let wrong = format!("{LEAST}store.bucket = \"a/b\"\n");
+    assert_eq!(place.parse(&wrong).unwrap_err().to_string(), "store.bucket: \"a/b\" is not a bucket name");
 }

@@ -58,6 +58,11 @@ use self::{
 };
 use crate::{chain::AccountId, config, endpoint::Endpoint, policy::Caller, s3::Operation, time::UnixTime};
 
+/// Whether the settings of `[limits.shared]` can be used; nothing is connected to.
+pub(crate) fn check_shared(limits: &config::Limits) -> Result<(), SharedLimitsError> {
+    limits.shared.as_ref().map_or(Ok(()), shared::check)
+}
+
 /// The limits of one server; built once, shared by all requests.
 #[derive(Debug)]
 pub(crate) struct Limits<C: Clock = DefaultClock> {

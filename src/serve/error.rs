@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 
-use crate::{auth, limits::SharedLimitsError};
+use crate::{auth, config::ConfigErrors, limits::SharedLimitsError};
 
 /// Why the server does not start; names the setting.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// What the configuration names cannot be used: all that [`super::faults()`] found.
+    #[error("{0}")]
+    Faults(ConfigErrors),
     /// The address cannot be listened on.
     #[error("{setting}: cannot listen on {address}: {source}")]
     Listen {

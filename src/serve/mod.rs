@@ -5,6 +5,7 @@ pub(crate) mod capacity;
 mod connection;
 mod door;
 mod error;
+mod faults;
 mod lasting;
 mod socket;
 mod terms;
@@ -20,7 +21,6 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-pub use self::error::ServeError;
 use self::{
     capacity::{Capacity, raise_open_files},
     connection::BufferSizes,
@@ -28,8 +28,12 @@ use self::{
     lasting::Lasting,
     terms::{CurrentTerms, Terms},
 };
+pub use self::{
+    error::ServeError,
+    faults::{faults, warnings},
+};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, ConfigErrors},
     limits::Limits,
     time::UnixTime,
 };
@@ -50,6 +54,10 @@ pub struct Server {
 impl Server {
     /// Takes the ports and reads what the configuration names; nothing is answered yet.
     pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
+        let faults = faults(&config, SystemTime::now());
+        if !faults.is_empty() {
+            return Err(ServeError::Faults(ConfigErrors(faults)));
+        }
         let mut settings = config.server.clone();
         // Before anybody can reach this process: what is signed from now on is meant for it (P9).
         let began = UnixTime::from(SystemTime::now());

@@ -62,7 +62,7 @@ impl Terms {
     }
 }
 
-fn verifier(config: &Config) -> Result<Verifier, auth::SessionKeysError> {
+pub(super) fn verifier(config: &Config) -> Result<Verifier, auth::SessionKeysError> {
     let keys = config.session.keys.iter().map(|key| auth::SessionKey {
         id: key.id.clone(),
         secret: key.secret.clone(),

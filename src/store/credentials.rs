@@ -110,6 +110,16 @@ impl Credentials {
         Ok(Self { current: ArcSwap::from_pointee(current), source })
     }
 
+    /// Whether there are some, as far as the environment and a file tell; the AWS chain is not asked, for it
+    /// may need the network.
+    pub(super) fn check(source: &CredentialSource) -> Result<(), CredentialError> {
+        match source {
+            CredentialSource::Environment => from_environment().map(drop),
+            CredentialSource::File(file) => from_file(file).map(drop),
+            CredentialSource::Aws => Ok(()),
+        }
+    }
+
     /// The ones that count now. A source that fails leaves the last ones, as long as they have not run out.
     pub(super) async fn current(&self) -> Result<Arc<Current>, CredentialError> {
         let now = SystemTime::now();

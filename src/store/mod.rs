@@ -137,21 +137,7 @@ impl Store {
                 .set_host(false)
                 .build(WatchedConnector(connector.clone()))
         });
-        let endpoint = config.endpoint.authority().cloned();
-        let (authority, base) = match (config.addressing, endpoint) {
-            (_, None) => return Err(StoreClientError::Endpoint("it has no host".to_owned())),
-            (StoreAddressing::Path, Some(authority)) => (authority, format!("/{}", config.bucket)),
-            (StoreAddressing::VirtualHost, Some(authority)) => {
-                let host = format!("{}.{authority}", config.bucket);
-                (
-                    host.parse().map_err(|_| StoreClientError::Endpoint(format!("{host} is not a host")))?,
-                    String::new(),
-                )
-            }
-        };
-        let scheme = if config.endpoint.scheme_str() == Some("https") { "https" } else { "http" };
-        let host = HeaderValue::from_str(&host_header(scheme, &authority))
-            .map_err(|_| StoreClientError::Endpoint(format!("{authority} is not a host")))?;
+        let Address { scheme, authority, host, base } = Address::of(config)?;
         Ok(Self {
             clients,
             places,
@@ -167,6 +153,15 @@ impl Store {
             answer_timeout: Duration::from_secs(config.answer_seconds_max),
             idle_timeout: Duration::from_secs(config.idle_seconds_max),
         })
+    }
+
+    /// Why no client can be made of these settings; nobody is asked, so what the AWS credential chain gives
+    /// is not known.
+    pub(crate) fn faults(config: &config::Store) -> Vec<StoreClientError> {
+        let address = Address::of(config).err();
+        let credentials = Credentials::check(&config.credentials).err().map(StoreClientError::from);
+        let ca_file = tls::client_config(config.ca_file.as_deref()).err().map(StoreClientError::from);
+        address.into_iter().chain(credentials).chain(ca_file).collect()
     }
 
     /// How long an answer that has begun may be silent.
@@ -371,6 +366,34 @@ impl Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Store({}://{}{})", self.scheme, self.authority, self.base)
+    }
+}
+
+/// Where requests go.
+struct Address {
+    scheme: &'static str,
+    authority: Authority,
+    host: HeaderValue,
+    /// `/bucket` for path-style, empty for virtual-host.
+    base: String,
+}
+
+impl Address {
+    fn of(config: &config::Store) -> std::result::Result<Self, StoreClientError> {
+        let no_host = |text: &str| StoreClientError::Endpoint(format!("{text} is not a host"));
+        let endpoint = config.endpoint.authority().cloned();
+        let endpoint = endpoint.ok_or_else(|| StoreClientError::Endpoint("it has no host".to_owned()))?;
+        let (authority, base) = match config.addressing {
+            StoreAddressing::Path => (endpoint, format!("/{}", config.bucket)),
+            StoreAddressing::VirtualHost => {
+                let host = format!("{}.{endpoint}", config.bucket);
+                (host.parse().map_err(|_| no_host(&host))?, String::new())
+            }
+        };
+        let scheme = if config.endpoint.scheme_str() == Some("https") { "https" } else { "http" };
+        let host = HeaderValue::from_str(&host_header(scheme, &authority))
+            .map_err(|_| no_host(authority.as_str()))?;
+        Ok(Self { scheme, authority, host, base })
     }
 }
 

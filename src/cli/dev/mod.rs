@@ -110,7 +110,8 @@ async fn run_servers(options: &DevOptions, workspace: &Workspace) -> Result<(), 
     let store = start_store(workspace).await?;
     workspace.write_store_file(store.address())?;
     workspace.write_proxy_config(options.listen, store.address())?;
-    let server = serve::bind(serve::load(&workspace.layout.proxy_config())?).await?;
+    let config = workspace.layout.proxy_config();
+    let server = serve::bind(&config, serve::load(&config)?).await?;
     let addresses =
         Addresses { server: server.address(), admin: server.admin_address(), store: store.address() };
     workspace.write_aws_config(addresses.server)?;

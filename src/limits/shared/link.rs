@@ -244,7 +244,7 @@ pub(super) fn spend(key: &str, life: Duration) -> Cmd {
     redis::cmd("SET").arg(key).arg(1).arg("NX").arg("PX").arg(milliseconds).take()
 }
 
-fn client(settings: &SharedLimits) -> Result<Client, RedisError> {
+pub(super) fn client(settings: &SharedLimits) -> Result<Client, RedisError> {
     let address = match &settings.address {
         SharedAddress::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
         SharedAddress::Tls { host, port } => {

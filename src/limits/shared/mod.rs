@@ -48,6 +48,12 @@ const REPORT_MAX: usize = 256;
 #[error("limits.shared: {0}")]
 pub struct SharedLimitsError(#[from] redis::RedisError);
 
+/// Whether a client can be made of these settings; nothing is connected to.
+pub(super) fn check(settings: &SharedLimits) -> Result<(), SharedLimitsError> {
+    link::client(settings)?;
+    Ok(())
+}
+
 /// The ledger of all replicas.
 #[derive(Debug)]
 pub(super) struct SharedLedger<C: Clock> {

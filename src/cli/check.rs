@@ -1,0 +1,77 @@
+//! `subgate check`: print all that is wrong with a configuration and with what it names.
+
+use std::{path::PathBuf, time::SystemTime};
+
+use clap::Args;
+
+use super::{
+    exit::CommandError,
+    serve::{count_faults, load, print_faults},
+    terminal,
+};
+use crate::{
+    config::{Config, ConfigErrors, Fault, Severity},
+    serve::{self, capacity::open_files_max},
+};
+
+/// Options of `subgate check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  subgate check --config proxy.toml
+  subgate check --config proxy.toml --json | jq -r '.[] | select(.severity == \"fault\") | .setting'
+
+Whatever would stop `subgate serve` is told in the words that it would use: a line for each fault, with the
+file, the line, the setting, and what it should be. The files that the configuration names are read as well.
+A warning is no fault and leaves the exit code at 0. Nothing is started and no network is used: whether an
+address is free, only the start can tell.")]
+pub(crate) struct CheckOptions {
+    /// The configuration file
+    #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Print a JSON list of {file, line, setting, message, severity}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `subgate check`.
+pub(crate) fn run(options: &CheckOptions) -> Result<(), CommandError> {
+    let path = &options.config;
+    let found = match options.json {
+        false => inspect(&load(path)?),
+        true => {
+            // A file that is missing is no list of faults.
+            std::fs::metadata(path)
+                .map_err(|error| CommandError::no_input(format!("--config {}: {error}", path.display())))?;
+            Config::load(path).map_or_else(|ConfigErrors(faults)| faults, |config| inspect(&config))
+        }
+    };
+    let (faults, warnings): (Vec<_>, Vec<_>) =
+        found.iter().cloned().partition(|fault| fault.severity == Severity::Fault);
+    if options.json {
+        let json = serde_json::to_string_pretty(&found).map_err(CommandError::software)?;
+        terminal::print_line(json);
+    } else {
+        for warning in &warnings {
+            terminal::print_remark(format_args!("warning: {warning}"));
+        }
+    }
+    match (faults.is_empty(), options.json) {
+        (true, true) => Ok(()),
+        (true, false) => {
+            terminal::print_line(format_args!("{}: no faults", path.display()));
+            Ok(())
+        }
+        (false, true) => Err(count_faults(path, faults.len())),
+        (false, false) => Err(print_faults(path, &faults)),
+    }
+}
+
+/// All that can be said about a configuration that could be read.
+fn inspect(config: &Config) -> Vec<Fault> {
+    let now = SystemTime::now();
+    let mut found = serve::faults(config, now);
+    found.extend(serve::warnings(config, now, open_files_max()));
+    found
+}
