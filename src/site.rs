@@ -81,16 +81,18 @@ impl Site {
     /// The bucket label of a virtual-host request, by the names of `server.hosts` (P28).
     pub(crate) fn host_bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
         let bare = without_port(host);
-        // With both example.com and s3.example.com among the names, the latter is no bucket of the former.
+        // With both example.com and s3.example.com among the names, the latter is no bucket of the former, and
+        // b.s3.example.com is the bucket b of the latter.
         if self.hosts.iter().any(|own| without_port(own).eq_ignore_ascii_case(bare)) {
             return None;
         }
-        self.hosts.iter().find_map(|own| {
+        let labels = self.hosts.iter().filter_map(|own| {
             let own = without_port(own);
             let at = bare.len().checked_sub(own.len()).filter(|at| *at > 1)?;
             let (label, rest) = bare.split_at_checked(at)?;
             if rest.eq_ignore_ascii_case(own) { label.strip_suffix('.') } else { None }
-        })
+        });
+        labels.min_by_key(|label| label.len())
     }
 
     /// Whether `bucket`, which a request to `host` names, is the bucket of this server.
@@ -239,6 +241,25 @@ mod tests {
             ("localhost:8443", "localhost:8443", true),
         ] {
             check("127.0.0.1:8014", &[own], host, is_own);
+        }
+    }
+
+    #[test]
+    fn p28_the_bucket_is_what_stands_before_the_longest_name_that_fits() {
+        for (hosts, host, bucket) in [
+            (&["s3.example.com"][..], "b.1.s3.example.com", Some("b.1")),
+            (&["s3.example.com"], "B.S3.Example.com:8443", Some("B")),
+            (&["s3.example.com"], "s3.example.com", None),
+            (&["s3.example.com"], ".s3.example.com", None),
+            (&["s3.example.com"], "bs3.example.com", None),
+            (&["s3.example.com"], "example.com", None),
+            (&["example.com", "s3.example.com"], "s3.example.com:8443", None),
+            (&["example.com", "s3.example.com"], "b.1.s3.example.com", Some("b.1")),
+            (&["s3.example.com:8443", "example.com:8443"], "b.1.s3.example.com:8443", Some("b.1")),
+            (&["example.com", "s3.example.com"], "b.1.example.com", Some("b.1")),
+        ] {
+            let site = site("127.0.0.1:8014", hosts, Edge::default());
+            assert_eq!(site.host_bucket(host), bucket, "{hosts:?} {host}");
         }
     }
 

@@ -21,15 +21,15 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "dev": servers.dev_target,
     # `subgate serve` in front of a real MinIO.
     "minio": servers.serve_target,
-    # The same behind nginx as TLS terminator.
-    "tls": servers.tls_target,
+    # The same with nginx in front, which ends TLS.
+    "nginx": servers.nginx_target,
 }
 
 STORES = ("dev", "minio")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--targets", default=",".join(TARGETS), help="which of dev,minio,tls to run against")
+    parser.addoption("--targets", default=",".join(TARGETS), help=f"which of {','.join(TARGETS)} to run against")
 
 
 def pytest_configure(config: pytest.Config) -> None:

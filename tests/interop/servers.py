@@ -1,4 +1,4 @@
-"""The servers of the suite, all on loopback and free ports: Subgate, MinIO, and nginx as TLS terminator."""
+"""The servers of the suite, all on loopback and free ports: Subgate, MinIO, nginx and pebble."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -163,6 +163,8 @@ class Target:
     ca: Path | None = None
     region: str = REGION
     access_log: Path | None = None
+    # The same server by a name below which buckets are host names, where it has one.
+    named_endpoint: str = ""
 
     @property
     def host(self) -> str:
@@ -267,7 +269,7 @@ def start_minio(data: Path) -> tuple[Server, Store]:
     return server.wait_until(ready), store
 
 
-def serve_config(port: int, store: Store, data: Path, hosts: list[str]) -> str:
+def serve_config(port: int, store: Store, data: Path, hosts: Iterable[str]) -> str:
     """The configuration of `subgate serve`; the one place of the suite that knows its format."""
     session_key = data / "session.key"
     session_key.touch(mode=0o600)
@@ -275,7 +277,7 @@ def serve_config(port: int, store: Store, data: Path, hosts: list[str]) -> str:
     return f"""
 [server]
 listen = "127.0.0.1:{port}"
-hosts = {json.dumps(hosts)}
+hosts = {json.dumps(list(hosts))}
 
 [bucket]
 name = "{BUCKET}"
@@ -307,7 +309,10 @@ source = ["x", "reddit"]
 
 
 def serve_target(
-    data: Path, host: str | None = None, change: Callable[[str], str] = lambda text: text
+    data: Path,
+    hosts: Iterable[str] = (),
+    change: Callable[[str], str] = lambda text: text,
+    port: int | None = None,
 ) -> Target:
     """`subgate serve` in front of MinIO, with identities that a short run of `subgate dev` made.
 
@@ -316,10 +321,10 @@ def serve_target(
     dev_server, dev = start_dev(data)
     dev_server.stop()
     _, store = start_minio(data)
-    port = free_port()
+    port = port or free_port()
     endpoint = f"http://127.0.0.1:{port}"
     config = data / "serve.toml"
-    config.write_text(change(serve_config(port, store, data, [host] if host else [])))
+    config.write_text(change(serve_config(port, store, data, hosts)))
     # Whatever the umask is: the server believes no configuration that others can write.
     config.chmod(0o600)
     environment = bare_environment(data) | {
@@ -333,20 +338,30 @@ def serve_target(
     return target
 
 
-def tls_target(data: Path) -> Target:
+def nginx_target(data: Path) -> Target:
     """nginx as TLS terminator in front of `subgate serve` and MinIO."""
     port = free_port()
-    target = serve_target(data, host=f"localhost:{port}")
+    target = serve_target(data, hosts=hosts_at(port))
     upstream = target.endpoint
-    target.name, target.endpoint = "tls", f"https://localhost:{port}"
-    target.ca = certificate_for_localhost(data / "tls.crt", data / "tls.key")
     target.access_log = data / "nginx-access.log"
+    target.ca = certificate_for_localhost(data / "tls.crt", data / "tls.key")
     config = data / "nginx.conf"
     config.write_text(nginx_config(data, port, upstream))
     nginx = Server(
         [BIN / "nginx", "-p", data, "-c", config], log_in(data, "nginx.log"), bare_environment(data)
     )
     nginx.wait_until(lambda: accepts(port))
+    return over_tls(target, "nginx", port)
+
+
+def hosts_at(port: int) -> tuple[str, str]:
+    """The names of a server with TLS: that of its path-style clients, and that below which buckets are."""
+    return f"localhost:{port}", f"s3.localhost:{port}"
+
+
+def over_tls(target: Target, name: str, port: int) -> Target:
+    target.name = name
+    target.endpoint, target.named_endpoint = (f"https://{host}" for host in hosts_at(port))
     write_aws_config(target)
     return target
 
@@ -400,7 +415,10 @@ def certificate_for_localhost(certificate_file: Path, key_file: Path) -> Path:
 
     def certificate(subject: x509.Name, subject_key: ec.EllipticCurvePrivateKey, is_authority: bool) -> bytes:
         names = x509.SubjectAlternativeName(
-            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            [
+                *map(x509.DNSName, ("localhost", "s3.localhost", "*.s3.localhost")),
+                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            ]
         )
         builder = (
             x509.CertificateBuilder()

@@ -14,7 +14,7 @@ from conftest import Accounts
 from files import MIB, digest, pattern
 from servers import Target, wait_until
 
-pytestmark = pytest.mark.targets("tls")
+pytestmark = pytest.mark.targets("nginx")
 
 Connect = Callable[[type[Client], Account], Client]
 TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
