@@ -81,8 +81,8 @@ impl Site {
     /// The bucket label of a virtual-host request, by the names of `server.hosts` (P28).
     pub(crate) fn host_bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
         let bare = without_port(host);
-        // With both example.com and s3.example.com among the names, the latter is no bucket of the former, and
-        // b.s3.example.com is the bucket b of the latter.
+        // With both example.com and s3.example.com among the names, the latter is no bucket of the former,
+        // and b.s3.example.com is the bucket b of the latter.
         if self.hosts.iter().any(|own| without_port(own).eq_ignore_ascii_case(bare)) {
             return None;
         }
