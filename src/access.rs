@@ -17,6 +17,7 @@ use crate::{
     error::{Code, Error, Result},
     exchange::Exchange,
     limits::{Limits, Sender},
+    observe::{Metrics, SignatureScheme},
     policy::{Caller, Policy},
     site::{self, Site},
     time::UnixTime,
@@ -34,6 +35,7 @@ pub(crate) struct Access {
     uploads_after_loss: UploadsAfterLoss,
     policy: Policy,
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
 }
 
 impl Access {
@@ -44,9 +46,19 @@ impl Access {
         chain: Chain,
         policy: Policy,
         limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let Chain { validator: validator_rule, stale_seconds_max, uploads_after_loss, .. } = chain;
-        Self { verifier, registry, validator_rule, stale_seconds_max, uploads_after_loss, policy, limits }
+        Self {
+            verifier,
+            registry,
+            validator_rule,
+            stale_seconds_max,
+            uploads_after_loss,
+            policy,
+            limits,
+            metrics,
+        }
     }
 
     /// Verifies signatures and issues sessions.
@@ -96,6 +108,7 @@ impl Access {
         };
         let result = self.verifier.verify(&head, *now);
         gate.close(&result, exchange);
+        gate.count(&result);
         result
     }
 
@@ -107,6 +120,7 @@ impl Access {
         let gate = Gate::new(self, exchange);
         let result = self.verifier.verify_form(form, exchange.now, &|claimed| gate.ask(*claimed));
         gate.close(&result, exchange);
+        gate.count(&result);
         result
     }
 
@@ -120,6 +134,11 @@ impl Access {
         let result = gate.ask(claimed);
         gate.close(&result, exchange);
         result
+    }
+
+    /// Counts the check of a hotkey's signature that [`Self::may_verify`] allowed.
+    pub(crate) fn hotkey_signature_checked(&self, is_valid: bool) {
+        self.metrics.events.signature(SignatureScheme::Hotkey, is_valid);
     }
 
     /// Says who a hotkey is that has proven itself, by the one snapshot of this request, and writes it down
@@ -227,6 +246,21 @@ impl<'a> Gate<'a> {
         self.access.limits.check_signatures(self.sender)?;
         self.checks.set(self.checks.get().saturating_add(1));
         Ok(())
+    }
+
+    /// Counts the check of a signature; a claim that went no further is none.
+    fn count<T>(&self, result: &Result<T>) {
+        let scheme = match self.checks.get() {
+            0 => SignatureScheme::Session,
+            _ => SignatureScheme::Hotkey,
+        };
+        match result {
+            Ok(_) => self.access.metrics.events.signature(scheme, true),
+            Err(error) if error.code == Code::SignatureDoesNotMatch => {
+                self.access.metrics.events.signature(scheme, false);
+            }
+            Err(_) => {}
+        }
     }
 
     /// Charges the sender where the signature was checked and is false.

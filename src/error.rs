@@ -14,6 +14,9 @@ macro_rules! codes {
         pub enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
+            /// Every code, in the order of the list.
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+
             /// The code as S3 spells it.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
@@ -166,6 +169,11 @@ impl Error {
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
+    }
+
+    /// The name of the limit that is reached, where it is one.
+    pub(crate) fn limit(&self) -> Option<&str> {
+        self.elements.iter().find(|(name, _)| *name == "Limit").map(|(_, limit)| limit.as_str())
     }
 
     /// An outage of the store; the client should retry.

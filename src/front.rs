@@ -17,6 +17,7 @@ use crate::{
     endpoints::{self, Endpoints},
     exchange::{Answer, AnswerBody, Exchange, RequestBody},
     limits::{Exceeded, Limits},
+    observe::Metrics,
     proxy::{self, Proxy},
     s3::Operation,
     site::{self, Site},
@@ -38,7 +39,9 @@ pub(crate) struct Front {
     proxy: Proxy,
     endpoints: Endpoints,
     cors: Cors,
+    store: Arc<Store>,
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     /// How long the store may be silent in the middle of an answer.
     store_idle: Duration,
 }
@@ -50,6 +53,7 @@ impl Front {
         access: Access,
         store: Store,
         limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
         began: UnixTime,
     ) -> Self {
         let Config { server, bucket, limits: bounds, .. } = config;
@@ -70,6 +74,8 @@ impl Front {
             access,
             site,
             limits,
+            metrics,
+            store,
             store_idle,
         }
     }
@@ -77,6 +83,21 @@ impl Front {
     /// Who sends requests, for the operator's listener.
     pub(crate) fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What stands behind, for the operator's listener.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What everybody may take, for the operator's listener.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What is counted, for the operator's listener.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Answers one request; whatever happens, it is an answer. `progress` lives until that answer's end.
@@ -92,6 +113,7 @@ impl Front {
         let from_edge = self.site.trusts(peer);
         let endpoint = site::host(&head).map(|host| self.site.public_endpoint(&head, from_edge, host));
         let mut exchange = Exchange::begin(head, peer, client, from_edge, endpoint.unwrap_or_default());
+        exchange.record.observed = Some(self.metrics.begin_request());
         let (body, unread) = RequestBody::new(body, &exchange);
         let answer = match self.limits.check_requests(exchange.sender) {
             Ok(()) => self.answer_charged(&mut exchange, body).await,
@@ -138,7 +160,10 @@ impl Front {
     /// The refusal by a limit, in the form of what was asked.
     fn refuse(&self, exceeded: Exceeded, exchange: &mut Exchange) -> Answer {
         match Endpoint::at(exchange.path()) {
-            Some(_) => endpoints::refuse_limit(exceeded, &mut exchange.record),
+            Some(endpoint) => {
+                exchange.record.endpoint = Some(endpoint);
+                endpoints::refuse_limit(exceeded, &mut exchange.record)
+            }
             None => Answer::refusal(exceeded.into(), exchange),
         }
     }
@@ -148,6 +173,7 @@ impl Front {
             return answer.unwrap_or_else(|error| Answer::refusal(error, exchange));
         }
         if let Some(endpoint) = Endpoint::at(exchange.path()) {
+            exchange.record.endpoint = Some(endpoint);
             return self.endpoints.answer(endpoint, exchange, body).await;
         }
         if self.is_browser_at_the_root(&exchange.head) {

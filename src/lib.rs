@@ -36,6 +36,7 @@
 //! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
 //! | 4 | [`config`] | TOML to checked values, all faults at once |
 //! | 3 | [`auth`] | SigV4 by session or by hotkey, session tokens, btauth/1; the client's side of all that |
+//! | 3 | `observe` | what is counted for the operator's Prometheus, and who asks most |
 //! | 3 | `policy` | folder templates, roles, rights; permits, and the requests to the store that they make |
 //! | 2 | [`s3`] | keys, operations, headers, copy sources, XML |
 //! | 2 | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, the registry file |
@@ -64,8 +65,7 @@
 //!
 //! No state for each session, no list of uploads, no cache of objects, no retry of a body that has begun. The
 //! store's XML is not built anew: the names in it that are the store's own are replaced as it streams. The
-//! TLS listener and metrics are not there yet; their places are `serve` and a room `observe` beside
-//! `exchange`.
+//! TLS listener is not there yet; its place is `serve`.
 
 mod access;
 pub mod auth;
@@ -80,6 +80,7 @@ mod exchange;
 mod file_access;
 mod front;
 mod limits;
+mod observe;
 pub mod policy;
 mod proxy;
 pub mod s3;

@@ -63,9 +63,11 @@ impl SessionEndpoint {
         let method = head.method.as_str();
         let evidence = btauth::verify(&head.headers, method, target, &body, &self.audience, now);
         if matches!(evidence, Err(BtauthError::Signature)) {
+            self.access.hotkey_signature_checked(false);
             self.limits.charge_signature(exchange.sender);
         }
         let evidence = evidence?;
+        self.access.hotkey_signature_checked(true);
         exchange.record.hotkey = Some(evidence.hotkey());
         let request = parse(&body)?;
         let (caller, _) = self.access.identify(evidence.hotkey(), exchange)?;

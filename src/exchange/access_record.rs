@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{Method, StatusCode};
@@ -17,7 +17,9 @@ use http::{Method, StatusCode};
 use crate::{
     body::answer_stream::AnswerEnd,
     chain::{AccountId, Owner, Role},
+    endpoint::Endpoint,
     error::Error,
+    observe::{Asked, Caller, EndedRequest, Outcome, RequestUnderWay},
     s3::Operation,
 };
 
@@ -40,6 +42,8 @@ pub(crate) struct AccessRecord {
     pub block: Option<u64>,
     /// What for, once parsed.
     pub operation: Option<Operation>,
+    /// The endpoint that was asked, where it was one.
+    pub endpoint: Option<Endpoint>,
     /// On which key, once parsed.
     pub key: Option<String>,
     /// Bytes of the client's body.
@@ -48,6 +52,10 @@ pub(crate) struct AccessRecord {
     pub note: Option<&'static str>,
     /// The refusal or failure, where there was one.
     pub error: Option<Error>,
+    /// Where it is counted.
+    pub observed: Option<RequestUnderWay>,
+    /// From its arrival until its answer began.
+    first_byte: Option<Duration>,
 }
 
 impl AccessRecord {
@@ -67,23 +75,46 @@ impl AccessRecord {
             received_bytes: 0,
             note: None,
             error: None,
+            endpoint: None,
+            observed: None,
+            first_byte: None,
         }
+    }
+
+    /// Takes down that the answer begins.
+    pub(crate) fn answer_begins(&mut self) {
+        self.first_byte = Some(self.started.elapsed());
     }
 
     /// Writes the line.
     pub(crate) fn end(self, status: StatusCode, sent_bytes: u64, end: &AnswerEnd) {
         let outcome = match end {
-            AnswerEnd::Complete => "complete",
-            AnswerEnd::Failed(_) => "failed",
-            AnswerEnd::Cancelled => "cancelled",
-            AnswerEnd::TooSlow => "too_slow",
-            AnswerEnd::CutByServer => "cut_by_server",
+            AnswerEnd::Complete => Outcome::Complete,
+            AnswerEnd::Failed(_) => Outcome::Failed,
+            AnswerEnd::Cancelled => Outcome::Cancelled,
+            AnswerEnd::TooSlow => Outcome::TooSlow,
+            AnswerEnd::CutByServer => Outcome::CutByServer,
         };
         let late = match end {
             AnswerEnd::Failed(error) => Some(error),
             AnswerEnd::Complete | AnswerEnd::Cancelled | AnswerEnd::TooSlow | AnswerEnd::CutByServer => None,
         };
         let error = self.error.as_ref().or(late);
+        let duration = self.started.elapsed();
+        if let Some(observed) = &self.observed {
+            observed.end(&EndedRequest {
+                asked: self.asked(),
+                caller: self.caller(),
+                status,
+                code: error.map(|error| error.code),
+                limit: error.and_then(Error::limit),
+                first_byte: self.first_byte.unwrap_or(duration),
+                duration,
+                outcome,
+                received_bytes: self.received_bytes,
+                sent_bytes,
+            });
+        }
         let hotkey = match &self.owner {
             Some(owner) => Some(Cow::Borrowed(owner.hotkey())),
             None => self.hotkey.map(|hotkey| Cow::Owned(hotkey.to_ss58())),
@@ -104,10 +135,22 @@ impl AccessRecord {
             detail = error.and_then(|error| error.detail.as_deref()),
             received_bytes = self.received_bytes,
             sent_bytes,
-            milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            outcome,
+            milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            outcome = outcome.as_str(),
             "request"
         );
+    }
+
+    fn asked(&self) -> Asked {
+        match (self.operation, self.endpoint) {
+            (Some(operation), _) => Asked::Operation(operation),
+            (None, Some(endpoint)) => Asked::Endpoint(endpoint),
+            (None, None) => Asked::Unknown,
+        }
+    }
+
+    fn caller(&self) -> Option<Caller<'_>> {
+        Some(Caller { hotkey: self.hotkey?, owner: self.owner.as_ref()?, role: self.role? })
     }
 }
 

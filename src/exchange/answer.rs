@@ -309,8 +309,9 @@ impl Answer {
         {
             headers.insert(REQUEST_ID, id);
         }
+        let mut record = record;
+        record.answer_begins();
         let finish = move |sent_bytes: u64, end: AnswerEnd| {
-            let mut record = record;
             record.note = note;
             if let Some(error) = late_error.as_ref().and_then(|late_error| late_error.get()) {
                 record.error = Some(error.clone());

@@ -9,19 +9,20 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::limits::StorePlace;
+use crate::{limits::StorePlace, observe::StoreTimer};
 
 /// The body of an answer of the store.
 #[derive(Debug)]
 pub(crate) struct StoreAnswer {
     body: Incoming,
     _place: StorePlace,
+    _timer: StoreTimer,
 }
 
 impl StoreAnswer {
     /// A body that has just begun.
-    pub(crate) fn new(body: Incoming, place: StorePlace) -> Self {
-        Self { body, _place: place }
+    pub(crate) fn new(body: Incoming, place: StorePlace, timer: StoreTimer) -> Self {
+        Self { body, _place: place, _timer: timer }
     }
 }
 

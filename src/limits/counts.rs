@@ -44,6 +44,16 @@ impl<K: Hash + Eq + Copy> Counts<K> {
         added.then(|| Held { counts: Arc::clone(self), key, amount })
     }
 
+    /// What is under way of each key, in no order.
+    pub(crate) fn all(&self) -> Vec<(K, u64)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.iter().map(|(key, count)| (*key, *count)));
+        }
+        all
+    }
+
     /// What is under way of a key.
     #[cfg(test)]
     pub(crate) fn of(&self, key: K) -> u64 {

@@ -217,6 +217,11 @@ impl<C: Clock + Clone> Limits<C> {
         Ok(Ticket::new(principal, party.scope, usage, bytes, buffered_bytes_max, (of_principal, of_all)))
     }
 
+    /// How many requests are under way of each principal, in no order.
+    pub(crate) fn requests_under_way(&self) -> Vec<(AccountId, u64)> {
+        self.requests_of_principals.all()
+    }
+
     /// Begins to buffer the body of a request of which only the sender is known.
     ///
     /// # Errors

@@ -53,6 +53,11 @@ impl StorePlaces {
         Ok(StorePlace { _of_hotkey: of_hotkey, _of_all: of_all })
     }
 
+    /// How many there are.
+    pub(crate) fn max(&self) -> u64 {
+        self.max
+    }
+
     /// How many are taken.
     pub(crate) fn taken(&self) -> u64 {
         self.of_all.now()

@@ -45,7 +45,7 @@ enum Parts {
     /// No such upload: never begun, taken back, or completed.
     Gone,
     /// The store's own refusal to list them.
-    Refused(Answer),
+    Refused(Box<Answer>),
 }
 
 impl Proxy {
@@ -72,7 +72,7 @@ impl Proxy {
                 false
             }
             Parts::Gone => true,
-            Parts::Refused(answer) => return Ok(answer),
+            Parts::Refused(answer) => return Ok(*answer),
         };
         let document = Bytes::from(xml::complete(&parts));
         headers.set_content_length(document.len() as u64);
@@ -144,7 +144,7 @@ impl Proxy {
                 // A store or a bucket that is not there has become an outage by now.
                 return Ok(match refused.status() {
                     StatusCode::NOT_FOUND => Parts::Gone,
-                    _ => Parts::Refused(refused),
+                    _ => Parts::Refused(Box::new(refused)),
                 });
             }
             let document = collect_bounded(

@@ -145,6 +145,30 @@ pub(crate) const SDK_QUERY_NAME: &str = "x-id";
 pub(crate) const COPY_SOURCE: &str = "x-amz-copy-source";
 
 impl Operation {
+    /// Every operation, in the order of the enum.
+    pub(crate) const ALL: [Self; 20] = [
+        Self::ListBuckets,
+        Self::HeadBucket,
+        Self::CreateBucket,
+        Self::GetBucketLocation,
+        Self::ListObjects,
+        Self::ListObjectsV2,
+        Self::ListMultipartUploads,
+        Self::DeleteObjects,
+        Self::GetObject,
+        Self::HeadObject,
+        Self::GetObjectAttributes,
+        Self::ListParts,
+        Self::PutObject,
+        Self::CopyObject,
+        Self::UploadPart,
+        Self::UploadPartCopy,
+        Self::CreateMultipartUpload,
+        Self::CompleteMultipartUpload,
+        Self::AbortMultipartUpload,
+        Self::DeleteObject,
+    ];
+
     /// S3's name of the operation, also used in logs.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -1,9 +1,12 @@
-//! The operator's listener: health and the snapshot, as JSON, on an address of its own. \[IO\]
+//! The operator's listener: metrics, who asks most, health and the snapshot, on an address of its own. \[IO\]
+
+mod heaviest;
+mod scrape;
 
 use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -11,7 +14,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::terms::CurrentTerms;
-use crate::{access::Access, proxy::HEAD_BYTES_MAX, time::UnixTime};
+use crate::{front::Front, observe::Format, proxy::HEAD_BYTES_MAX, time::UnixTime};
+
+/// What stands here, for who asks for something else.
+const PATHS: &str = "here are /metrics, /principals, /healthz, /readyz and /snapshot";
 
 /// Serves until the task is ended.
 pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
@@ -23,8 +29,8 @@ pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
         let terms = Arc::clone(&terms);
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let (status, body) = answer(&request, terms.load().front.access());
-                async move { Ok::<_, Infallible>(response(status, &body)) }
+                let response = respond(&request, &terms.load().front);
+                async move { Ok::<_, Infallible>(response) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -35,7 +41,19 @@ pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, access: &Access) -> (StatusCode, Value) {
+fn respond(request: &Request<Incoming>, front: &Front) -> Response<Full<Bytes>> {
+    if request.method() == Method::GET && request.uri().path() == "/metrics" {
+        let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let format = Format::of_accept(accept.unwrap_or_default());
+        let text = scrape::write(front, format, SystemTime::now());
+        return response(StatusCode::OK, format.content_type(), text);
+    }
+    let (status, body) = answer(request, front);
+    response(status, "application/json", body.to_string())
+}
+
+fn answer(request: &Request<Incoming>, front: &Front) -> (StatusCode, Value) {
+    let access = front.access();
     if request.method() != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, json!({ "detail": "the admin listener takes GET" }));
     }
@@ -55,6 +73,7 @@ fn answer(request: &Request<Incoming>, access: &Access) -> (StatusCode, Value) {
                 ),
             }
         }
+        "/principals" => heaviest::answer(front, request.uri().query().unwrap_or_default()),
         "/snapshot" if !access.registry().has_reading(now) => {
             let body = json!({
                 "status": "nothing has been read from the chain yet, and nothing is stored on disk: S3 \
@@ -86,13 +105,13 @@ fn answer(request: &Request<Incoming>, access: &Access) -> (StatusCode, Value) {
             });
             (StatusCode::OK, body)
         }
-        _ => (StatusCode::NOT_FOUND, json!({ "detail": "here are /healthz, /readyz and /snapshot" })),
+        _ => (StatusCode::NOT_FOUND, json!({ "detail": PATHS })),
     }
 }
 
-fn response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -21,6 +21,7 @@ use super::{socket::Socket, terms::CurrentTerms};
 use crate::{
     body::progress::{ConnectionProgress, Overseer, Patience, Protocol, Verdict},
     exchange::AnswerBody,
+    observe::Metrics,
     proxy::HEAD_BYTES_MAX,
 };
 
@@ -85,6 +86,7 @@ pub(super) async fn serve(
     let progress = ConnectionProgress::begin(terms.pace, Instant::now());
     let mut overseer = Overseer::new(Arc::clone(&progress), terms.patience);
     let builder = builder(&terms.patience, sizes);
+    let metrics = Arc::clone(terms.front.metrics());
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&progress), sizes.read_bytes));
     let service = service_fn(move |request: http::Request<_>| {
         let protocol = match request.version() {
@@ -105,7 +107,7 @@ pub(super) async fn serve(
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    log_unreadable(error.as_ref(), peer);
+                    log_unreadable(error.as_ref(), peer, &metrics);
                 }
                 return;
             }
@@ -152,8 +154,13 @@ fn builder(patience: &Patience, sizes: BufferSizes) -> auto::Builder<TokioExecut
 
 /// Logs what hyper refused by itself. All else that ends a connection is the peer's business, and its request
 /// has its own record.
-fn log_unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), peer: SocketAddr) {
+fn log_unreadable(
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+    peer: SocketAddr,
+    metrics: &Metrics,
+) {
     if let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
+        metrics.events.unreadable.one();
         tracing::info!(
             %peer,
             %error,

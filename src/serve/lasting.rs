@@ -8,6 +8,7 @@ use crate::{
     chain::{ChainWatcher, Registry, RegistryFile},
     config::{ChainSource, Config},
     limits::Limits,
+    observe::Metrics,
     time::UnixTime,
 };
 
@@ -15,6 +16,7 @@ use crate::{
 pub(super) struct Lasting {
     pub(super) registry: Arc<Registry>,
     pub(super) limits: Arc<Limits>,
+    pub(super) metrics: Arc<Metrics>,
     /// Before anybody could reach this process: what is signed from then on is meant for it (P9).
     pub(super) began: UnixTime,
 }
@@ -27,6 +29,6 @@ impl Lasting {
             ChainSource::Subtensor(settings) => Registry::Subtensor(ChainWatcher::start(*settings).await?),
         };
         let limits = Arc::new(Limits::start(&config.limits).await?);
-        Ok(Self { registry: Arc::new(registry), limits, began })
+        Ok(Self { registry: Arc::new(registry), limits, metrics: Metrics::new(), began })
     }
 }

@@ -35,6 +35,7 @@ pub use self::{
 use crate::{
     config::{self, Config, ConfigErrors},
     limits::Limits,
+    observe::{ClientConnection, Metrics},
     time::UnixTime,
 };
 
@@ -45,6 +46,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub struct Server {
     terms: Arc<CurrentTerms>,
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     listener: TcpListener,
     admin: Option<TcpListener>,
     settings: config::Server,
@@ -79,6 +81,7 @@ impl Server {
         Ok(Self {
             terms: Arc::new(CurrentTerms::from_pointee(terms)),
             limits: lasting.limits,
+            metrics: lasting.metrics,
             listener,
             admin,
             settings,
@@ -99,7 +102,7 @@ impl Server {
     /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { terms, limits, listener, admin, settings, connections_max } = self;
+        let Self { terms, limits, metrics, listener, admin, settings, connections_max } = self;
         let mut door = Door::new();
         let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&terms))));
         let (shut_down, shutting_down) = watch::channel(());
@@ -113,12 +116,16 @@ impl Server {
             };
             let Some((stream, peer, slot)) = accepted else { continue };
             // Who has too many is told by the end of this one; the others are served as before.
-            let Some(admitted) = door.admit(peer.ip(), &terms.load().door, Instant::now()) else { continue };
+            let Some(admitted) = door.admit(peer.ip(), &terms.load().door, Instant::now()) else {
+                metrics.events.connections_refused.one();
+                continue;
+            };
+            let counted = ClientConnection::begin(&metrics);
             let open = connections_max.saturating_sub(slots.available_permits());
             let (terms, shutting_down) = (Arc::clone(&terms), shutting_down.clone());
             tokio::spawn(async move {
                 connection::serve(terms, stream, peer, BufferSizes::of(open), shutting_down).await;
-                drop((slot, admitted));
+                drop((slot, admitted, counted));
             });
         }
         drop(listener);

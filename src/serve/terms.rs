@@ -42,11 +42,19 @@ impl Terms {
         lasting: &Lasting,
     ) -> Result<Self, ServeError> {
         let places = StorePlaces::new(capacity.store_max, capacity.store_per_hotkey_max);
-        let store = Store::new(&config.store, &config.bucket.name, places).await?;
+        let metrics = Arc::clone(&lasting.metrics);
+        let store = Store::new(&config.store, &config.bucket.name, places, Arc::clone(&metrics)).await?;
         let (registry, limits) = (Arc::clone(&lasting.registry), Arc::clone(&lasting.limits));
         let (chain, policy) = (config.chain.clone(), config.policy.clone());
-        let access = Access::new(verifier(config)?, registry, chain, policy, Arc::clone(&limits));
-        let front = Arc::new(Front::new(config, access, store, limits, lasting.began));
+        let access = Access::new(
+            verifier(config)?,
+            registry,
+            chain,
+            policy,
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+        );
+        let front = Arc::new(Front::new(config, access, store, limits, metrics, lasting.began));
         Ok(Self {
             front,
             pace: proxy::pace(&config.limits.bodies),

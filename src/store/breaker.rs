@@ -91,6 +91,14 @@ impl Breaker {
         Self { threshold, state: State::Well, trials: 0 }
     }
 
+    /// Whether requests are refused at once, but for a trial now and then.
+    pub(super) fn is_open(&self) -> bool {
+        match self.state {
+            State::Well | State::Failing { .. } => false,
+            State::Open { .. } | State::Trying { .. } => true,
+        }
+    }
+
     /// Gives leave to ask, or none while the store is left alone.
     pub(super) fn ask(&mut self, now: Instant) -> Option<Leave> {
         let (rest, until) = match self.state {

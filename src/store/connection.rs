@@ -17,11 +17,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_util::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
+use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Extensions, Uri};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connection};
 use tower_service::Service;
+
+use crate::observe::{Metrics, StoreConnection};
 
 /// What is read at a time while a request is not all sent; an interim answer (100 to 199) that is longer, or
 /// comes in pieces, counts as an answer.
@@ -69,9 +71,12 @@ fn is_interim(bytes: &[u8]) -> bool {
             == bytes.len().checked_sub(BLANK_LINE.len())
 }
 
-/// Makes connections that are watched.
+/// Makes connections that are watched, and counted.
 #[derive(Debug, Clone)]
-pub(super) struct WatchedConnector<C>(pub(super) C);
+pub(super) struct WatchedConnector<C> {
+    pub(super) connector: C,
+    pub(super) metrics: Arc<Metrics>,
+}
 
 impl<C> Service<Uri> for WatchedConnector<C>
 where
@@ -83,11 +88,23 @@ where
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
+        self.connector.poll_ready(context)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        self.0.call(uri).map_ok(|io| Watched { io, watch: Arc::default() }).boxed()
+        let metrics = Arc::clone(&self.metrics);
+        let connecting = self.connector.call(uri);
+        connecting
+            .map(move |connected| match connected {
+                Ok(io) => {
+                    Ok(Watched { io, watch: Arc::default(), _counted: StoreConnection::begin(&metrics) })
+                }
+                Err(error) => {
+                    metrics.store.connect_failures.one();
+                    Err(error)
+                }
+            })
+            .boxed()
     }
 }
 
@@ -95,6 +112,7 @@ where
 pub(super) struct Watched<T> {
     io: T,
     watch: Arc<Watch>,
+    _counted: StoreConnection,
 }
 
 impl<T: Connection> Connection for Watched<T> {
@@ -196,7 +214,11 @@ mod tests {
         }
 
         let (near, mut store) = tokio::io::duplex(8);
-        let mut connection = Watched { io: TokioIo::new(near), watch: Arc::default() };
+        let mut connection = Watched {
+            io: TokioIo::new(near),
+            watch: Arc::default(),
+            _counted: StoreConnection::begin(&Metrics::new()),
+        };
         let write = poll_fn(|context| Pin::new(&mut connection).poll_write(context, b"0123456789"));
         assert_eq!(write.await.unwrap(), 8);
         store.write_all(b"HTTP/1.1").await.unwrap();
@@ -204,7 +226,11 @@ mod tests {
         assert!(connection.watch.has_answered_early());
 
         let (near, mut store) = tokio::io::duplex(100);
-        let mut connection = Watched { io: TokioIo::new(near), watch: Arc::default() };
+        let mut connection = Watched {
+            io: TokioIo::new(near),
+            watch: Arc::default(),
+            _counted: StoreConnection::begin(&Metrics::new()),
+        };
         poll_fn(|context| Pin::new(&mut connection).poll_write(context, b"0123456789")).await.unwrap();
         poll_fn(|context| Pin::new(&mut connection).poll_flush(context)).await.unwrap();
         store.read_exact(&mut [0; 10]).await.unwrap();

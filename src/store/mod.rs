@@ -12,7 +12,10 @@ mod credentials;
 mod outage;
 mod sign;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority};
 use hyper::body::Incoming;
@@ -39,6 +42,7 @@ use crate::{
     error::{Code, Error, Result},
     exchange::{OnBehalf, StoreAnswer},
     limits::StorePlaces,
+    observe::{Metrics, StorePool, StoreResult, StoreTimer},
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
     time::UnixTime,
@@ -89,6 +93,7 @@ pub(crate) struct Store {
     clients: [StoreClient; BUFFERS.len()],
     places: StorePlaces,
     outages: Outages,
+    metrics: Arc<Metrics>,
     credentials: Credentials,
     scheme: &'static str,
     authority: Authority,
@@ -104,11 +109,12 @@ pub(crate) struct Store {
 
 impl Store {
     /// Makes the client; reads the credentials for the first time. `public_bucket` is the name that clients
-    /// know, and as many requests are under way as there are `places`.
+    /// know, and as many requests are under way as there are `places`. What it does is counted in `metrics`.
     pub(crate) async fn new(
         config: &config::Store,
         public_bucket: &str,
         places: StorePlaces,
+        metrics: Arc<Metrics>,
     ) -> std::result::Result<Self, StoreClientError> {
         let credentials = Credentials::new(&config.credentials).await?;
         let mut http = HttpConnector::new();
@@ -135,13 +141,14 @@ impl Store {
                 .pool_max_idle_per_host(config.idle_connections_max.min(under_way_max))
                 .http1_max_buf_size(buffers.bytes_max)
                 .set_host(false)
-                .build(WatchedConnector(connector.clone()))
+                .build(WatchedConnector { connector: connector.clone(), metrics: Arc::clone(&metrics) })
         });
         let Address { scheme, authority, host, base } = Address::of(config)?;
         Ok(Self {
             clients,
             places,
-            outages: Outages::new(config),
+            outages: Outages::new(config, Arc::clone(&metrics)),
+            metrics,
             credentials,
             scheme,
             host,
@@ -183,6 +190,16 @@ impl Store {
         words
     }
 
+    /// How its connections are used at the moment.
+    pub(crate) fn pool(&self) -> StorePool {
+        StorePool {
+            under_way: self.places.taken(),
+            under_way_max: self.places.max(),
+            waiting: self.outages.waiting(),
+            breaker_is_open: self.outages.is_open(),
+        }
+    }
+
     /// Signs and sends. A connection that answers before it was sent the whole request is used no more, and
     /// a success of that kind is a failure (P60). The answer's head must begin in time once the body is all
     /// there; a body still on its way is bounded by its own pace.
@@ -201,7 +218,10 @@ impl Store {
     ) -> Result<Response<StoreAnswer>> {
         let place = self.places.take(on_behalf.hotkey)?;
         let until = self.outages.patience(on_behalf);
-        let asked = self.outages.ask().ok_or(Failure::LeftAlone).map_err(Failure::into_error)?;
+        let Some(asked) = self.outages.ask() else {
+            self.metrics.store.ended(outbound.method(), StoreResult::LeftAlone);
+            return Err(Failure::LeftAlone.into_error());
+        };
         // A request that reads may be sent twice.
         let again = (body.is_empty() && is_safe(outbound.method())).then(|| outbound.clone());
         let sent = match (self.attempt(asked, outbound, body, on_behalf, None).await, again) {
@@ -209,7 +229,7 @@ impl Store {
             (sent, _) => sent,
         };
         match sent {
-            Ok(answer) => Ok(answer.map(|body| StoreAnswer::new(body, place))),
+            Ok(answer) => Ok(answer.map(|(body, timer)| StoreAnswer::new(body, place, timer))),
             Err(failure) => Err(failure.into_error()),
         }
     }
@@ -221,11 +241,12 @@ impl Store {
         on_behalf: OnBehalf,
         until: Instant,
         mut failure: Failure,
-    ) -> std::result::Result<Response<Incoming>, Failure> {
+    ) -> std::result::Result<Response<Timed>, Failure> {
         // A connection kept too long dies without having heard of the request.
         if matches!(failure, Failure::Died(_))
             && let Some(asked) = self.outages.ask()
         {
+            self.metrics.store.retries.one();
             match self.attempt(asked, outbound.clone(), StoreBody::empty(), on_behalf, None).await {
                 Ok(answer) => return Ok(answer),
                 Err(other) => failure = other,
@@ -239,6 +260,7 @@ impl Store {
         while failure.is_outage() && self.outages.pause(attempts, until).await {
             attempts += 1;
             let Some(asked) = self.outages.ask() else { continue };
+            self.metrics.store.retries.one();
             match self.attempt(asked, outbound.clone(), StoreBody::empty(), on_behalf, Some(until)).await {
                 Ok(answer) => return Ok(answer),
                 Err(other) => failure = other,
@@ -255,9 +277,12 @@ impl Store {
         body: StoreBody,
         on_behalf: OnBehalf,
         connected_by: Option<Instant>,
-    ) -> std::result::Result<Response<Incoming>, Failure> {
+    ) -> std::result::Result<Response<Timed>, Failure> {
         let is_upload = body.sent_whole().is_some();
+        let method = outbound.method().clone();
+        let timer = StoreTimer::begin(&self.metrics, &method);
         let sent = self.send_once(outbound, body, on_behalf.now, connected_by).await;
+        self.metrics.store.ended(&method, result_of(&sent));
         asked.tell(match &sent {
             Ok(_) | Err(Failure::Early | Failure::Ambiguous) => Outcome::Answered,
             // An upload may have ended by what its client did, or left undone.
@@ -265,7 +290,9 @@ impl Store {
             Err(Failure::Unreached(_) | Failure::Died(_) | Failure::Silent) => Outcome::Failed,
             Err(Failure::LeftAlone | Failure::Credentials(_) | Failure::Fault(_)) => Outcome::Undecided,
         });
-        sent
+        let answer = sent?;
+        timer.answered();
+        Ok(answer.map(|body| (body, timer)))
     }
 
     async fn send_once(
@@ -403,6 +430,24 @@ async fn connected_in_time(mut connection: CaptureConnection, by: Option<Instant
     let connected = async { drop(connection.wait_for_connection_metadata().await) };
     if tokio::time::timeout_at(by.into(), connected).await.is_ok() {
         std::future::pending().await
+    }
+}
+
+/// The body of an answer, and what measures how long it takes.
+type Timed = (Incoming, StoreTimer);
+
+/// What is counted of a request that was sent.
+fn result_of(sent: &std::result::Result<Response<Incoming>, Failure>) -> StoreResult {
+    match sent {
+        Ok(answer) => StoreResult::of_status(answer.status()),
+        Err(Failure::LeftAlone) => StoreResult::LeftAlone,
+        Err(Failure::Unreached(_)) => StoreResult::Unreached,
+        Err(Failure::Died(_)) => StoreResult::Died,
+        Err(Failure::Silent) => StoreResult::Silent,
+        Err(Failure::Early) => StoreResult::Early,
+        Err(Failure::Ambiguous) => StoreResult::Ambiguous,
+        Err(Failure::Credentials(_)) => StoreResult::Credentials,
+        Err(Failure::Fault(_)) => StoreResult::Fault,
     }
 }
 

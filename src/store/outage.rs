@@ -10,14 +10,14 @@
 //! the time for which it was decided that its request is allowed (P38).
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::breaker::{Breaker, Change, Leave, Outcome, Threshold};
-use crate::{config, exchange::OnBehalf, time::UnixTime};
+use crate::{config, exchange::OnBehalf, observe::Metrics, time::UnixTime};
 
 /// The first pause of a request that waits; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -32,19 +32,33 @@ pub(super) struct Outages {
     /// Told when the store answers again.
     recovered: Notify,
     waiters: Semaphore,
+    waiters_max: usize,
     wait_max: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl Outages {
-    pub(super) fn new(config: &config::Store) -> Self {
+    pub(super) fn new(config: &config::Store, metrics: Arc<Metrics>) -> Self {
         let wait_max = Duration::from_secs(config.outage_wait_seconds_max);
         let threshold = Threshold { failures: config.outage_failures_max, lasting: wait_max };
         Self {
             breaker: Mutex::new(Breaker::new(threshold)),
             recovered: Notify::new(),
             waiters: Semaphore::new(config.outage_waiters_max),
+            waiters_max: config.outage_waiters_max,
             wait_max,
+            metrics,
         }
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiters_max.saturating_sub(self.waiters.available_permits()) as u64
+    }
+
+    /// Whether requests are refused at once.
+    pub(super) fn is_open(&self) -> bool {
+        self.breaker().is_open()
     }
 
     /// Leave to ask the store once; none while the breaker is open.
@@ -85,10 +99,13 @@ impl Outages {
         let change = self.breaker().tell(leave, outcome, Instant::now());
         match change {
             Change::None => {}
-            Change::Opened => tracing::warn!(
-                "the store does not answer: requests are refused at once with 503, but for one at a time \
-                 that tries whether it is back; look at the store and at store.endpoint"
-            ),
+            Change::Opened => {
+                self.metrics.store.breaker_opened.one();
+                tracing::warn!(
+                    "the store does not answer: requests are refused at once with 503, but for one at a time \
+                     that tries whether it is back; look at the store and at store.endpoint"
+                );
+            }
             Change::Recovered => self.recovered.notify_waiters(),
             Change::Closed => {
                 tracing::info!("the store answers again");

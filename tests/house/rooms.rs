@@ -9,7 +9,7 @@ use super::sources::{Modules, Uses, circles, paths};
 const FLOORS: &[&[&str]] = &[
     &["endpoint", "error", "file_access", "secret", "time", "tls"],
     &["chain", "s3"],
-    &["auth", "policy"],
+    &["auth", "observe", "policy"],
     &["config"],
     &["body"],
     &["limits"],

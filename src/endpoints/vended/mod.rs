@@ -151,10 +151,12 @@ impl VendedEndpoints {
             .map_err(|error| match error {
             VendingError::Timestamp => Refusal::bad_request(error.to_string()),
             VendingError::Signature => {
+                self.access.hotkey_signature_checked(false);
                 self.limits.charge_signature(exchange.sender);
                 Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
             }
         })?;
+        self.access.hotkey_signature_checked(true);
         let (caller, snapshot) = self.access.identify(hotkey, exchange)?;
         exchange.admitted(self.limits.admit_to(&caller, ask.endpoint(), now).await?);
         let wished = fields.expiry.unwrap_or_else(|| fields.timestamp.saturating_add(EXPIRY_SECONDS));

@@ -1,0 +1,244 @@
+//! Who asks most: the traffic of each registered hotkey over the last minutes, for the operator's listener
+//! alone. It is no metric: a hotkey is no label (P50).
+//!
+//! Invariants: no more than [`PRINCIPALS_MAX`] are remembered, whoever sends what; a lock is held for one
+//! entry's numbers, and for the rare look through one shard when that is full.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::requests::EndedRequest;
+use crate::chain::{AccountId, Owner, Role};
+
+/// Minutes that are remembered.
+pub(crate) const MINUTES_MAX: usize = 15;
+
+/// Hotkeys that are remembered at one time; a subnet has a few hundred.
+const PRINCIPALS_MAX: usize = 4096;
+
+/// Parts of the table, each with a lock of its own.
+const SHARDS: usize = 16;
+
+/// Who asks: a registered hotkey that has proven itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    /// The hotkey.
+    pub(crate) hotkey: AccountId,
+    /// Its addresses as texts.
+    pub(crate) owner: &'a Arc<Owner>,
+    /// What it may be.
+    pub(crate) role: Role,
+}
+
+/// What somebody did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// Requests whose answer has ended.
+    pub(crate) requests: u64,
+    /// Those that were refused or failed, here or at the store.
+    pub(crate) errors: u64,
+    /// Bytes of their bodies.
+    pub(crate) bytes_in: u64,
+    /// Bytes of their answers.
+    pub(crate) bytes_out: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.bytes_in = self.bytes_in.saturating_add(other.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(other.bytes_out);
+    }
+}
+
+/// One of the heaviest.
+#[derive(Debug, Clone)]
+pub(crate) struct Principal {
+    /// The hotkey.
+    pub(crate) hotkey: AccountId,
+    /// Its addresses as texts.
+    pub(crate) owner: Arc<Owner>,
+    /// What it was by its last request.
+    pub(crate) role: Role,
+    /// What it did.
+    pub(crate) traffic: Traffic,
+}
+
+#[derive(Debug)]
+struct Entry {
+    owner: Arc<Owner>,
+    role: Role,
+    /// By minute, modulo their number; each with the minute that it is of.
+    minutes: [(u64, Traffic); MINUTES_MAX],
+}
+
+impl Entry {
+    /// What happened in the last `count` minutes, the running one among them.
+    fn last(&self, minute: u64, count: usize) -> Traffic {
+        let mut sum = Traffic::default();
+        for (of, traffic) in &self.minutes {
+            if minute.saturating_sub(*of) < count as u64 && *of <= minute {
+                sum.add(*traffic);
+            }
+        }
+        sum
+    }
+}
+
+/// The traffic of hotkeys.
+#[derive(Debug)]
+pub(crate) struct Principals {
+    shards: [Mutex<HashMap<AccountId, Entry>>; SHARDS],
+    hasher: RandomState,
+    began: Instant,
+}
+
+impl Default for Principals {
+    fn default() -> Self {
+        Self { shards: Default::default(), hasher: RandomState::new(), began: Instant::now() }
+    }
+}
+
+impl Principals {
+    pub(super) fn count(&self, request: &EndedRequest<'_>) {
+        let Some(caller) = request.caller else { return };
+        let is_error =
+            request.code.is_some() || request.status.is_client_error() || request.status.is_server_error();
+        let traffic = Traffic {
+            requests: 1,
+            errors: u64::from(is_error),
+            bytes_in: request.received_bytes,
+            bytes_out: request.sent_bytes,
+        };
+        self.count_at(caller, traffic, self.minute());
+    }
+
+    fn count_at(&self, caller: Caller<'_>, traffic: Traffic, minute: u64) {
+        let mut shard = self.shard(&caller.hotkey);
+        if shard.len() >= PRINCIPALS_MAX / SHARDS && !shard.contains_key(&caller.hotkey) {
+            make_room(&mut shard, minute);
+        }
+        let entry = shard.entry(caller.hotkey).or_insert_with(|| Entry {
+            owner: Arc::clone(caller.owner),
+            role: caller.role,
+            minutes: Default::default(),
+        });
+        if !Arc::ptr_eq(&entry.owner, caller.owner) {
+            entry.owner = Arc::clone(caller.owner);
+        }
+        entry.role = caller.role;
+        let at = usize::try_from(minute % MINUTES_MAX as u64).unwrap_or_default();
+        if let Some((of, sum)) = entry.minutes.get_mut(at) {
+            if *of != minute {
+                (*of, *sum) = (minute, Traffic::default());
+            }
+            sum.add(traffic);
+        }
+    }
+
+    /// Everybody who did something within the last `minutes`, the running one among them.
+    pub(crate) fn last(&self, minutes: usize) -> Vec<Principal> {
+        self.last_at(minutes, self.minute())
+    }
+
+    fn last_at(&self, minutes: usize, minute: u64) -> Vec<Principal> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            found.extend(shard.iter().filter_map(|(hotkey, entry)| {
+                let traffic = entry.last(minute, minutes);
+                (traffic.requests > 0).then(|| Principal {
+                    hotkey: *hotkey,
+                    owner: Arc::clone(&entry.owner),
+                    role: entry.role,
+                    traffic,
+                })
+            }));
+        }
+        found
+    }
+
+    /// Minutes since the start, from 1 on, so that an entry's untouched minutes are of none.
+    fn minute(&self) -> u64 {
+        self.began.elapsed().as_secs() / 60 + MINUTES_MAX as u64 + 1
+    }
+
+    fn shard(&self, hotkey: &AccountId) -> MutexGuard<'_, HashMap<AccountId, Entry>> {
+        let [first, ..] = &self.shards;
+        let at = usize::try_from(self.hasher.hash_one(hotkey) % SHARDS as u64).unwrap_or_default();
+        // A panic elsewhere cannot leave numbers that mean something else.
+        self.shards.get(at).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets whoever did nothing in all the minutes; where nobody is such, whoever asked least.
+fn make_room(shard: &mut HashMap<AccountId, Entry>, minute: u64) {
+    let before = shard.len();
+    shard.retain(|_, entry| entry.last(minute, MINUTES_MAX).requests > 0);
+    if shard.len() < before {
+        return;
+    }
+    let least = shard.iter().min_by_key(|(_, entry)| entry.last(minute, MINUTES_MAX).requests);
+    if let Some(least) = least.map(|(hotkey, _)| *hotkey) {
+        shard.remove(&least);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hotkey(number: u32) -> AccountId {
+        let mut bytes = [7; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        AccountId::from_bytes(bytes).unwrap()
+    }
+
+    fn owner(number: u32) -> Arc<Owner> {
+        Arc::new(Owner::new(hotkey(number), hotkey(u32::MAX)))
+    }
+
+    fn count(principals: &Principals, number: u32, owner: &Arc<Owner>, minute: u64) {
+        let caller = Caller { hotkey: hotkey(number), owner, role: Role::Miner };
+        let traffic = Traffic { requests: 1, errors: 0, bytes_in: 10, bytes_out: 100 };
+        principals.count_at(caller, traffic, minute);
+    }
+
+    #[test]
+    fn what_is_older_than_the_minutes_asked_for_does_not_count() {
+        let principals = Principals::default();
+        let owner = owner(1);
+        for minute in 100..120 {
+            count(&principals, 1, &owner, minute);
+        }
+        let requests = |minutes, at| {
+            principals.last_at(minutes, at).first().map_or(0, |principal| principal.traffic.requests)
+        };
+        assert_eq!((requests(1, 119), requests(5, 119), requests(MINUTES_MAX, 119)), (1, 5, 15));
+        assert_eq!((requests(1, 120), requests(5, 121), requests(MINUTES_MAX, 134)), (0, 3, 0));
+        let [one] = &principals.last_at(5, 119)[..] else { panic!() };
+        assert_eq!((one.traffic.bytes_in, one.traffic.bytes_out), (50, 500));
+    }
+
+    #[test]
+    fn p50_memory_is_bounded_and_the_heaviest_stay() {
+        let principals = Principals::default();
+        let heavy = owner(0);
+        (0..100).for_each(|_| count(&principals, 0, &heavy, 100));
+        let other = owner(1);
+        for number in 1..10_000 {
+            count(&principals, number, &other, 100);
+        }
+        let all = principals.last_at(1, 100);
+        assert!(all.len() <= PRINCIPALS_MAX);
+        assert!(all.iter().any(|principal| principal.hotkey == hotkey(0)));
+        // Whoever is silent makes room first.
+        count(&principals, 20_000, &other, 100 + MINUTES_MAX as u64);
+        assert_eq!(principals.last_at(MINUTES_MAX, 100 + MINUTES_MAX as u64).len(), 1);
+    }
+}
