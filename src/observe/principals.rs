@@ -11,7 +11,6 @@ use std::{
     time::Instant,
 };
 
-use super::requests::EndedRequest;
 use crate::chain::{AccountId, Owner, Role};
 
 /// Minutes that are remembered.
@@ -105,16 +104,8 @@ impl Default for Principals {
 }
 
 impl Principals {
-    pub(super) fn count(&self, request: &EndedRequest<'_>) {
-        let Some(caller) = request.caller else { return };
-        let is_error =
-            request.code.is_some() || request.status.is_client_error() || request.status.is_server_error();
-        let traffic = Traffic {
-            requests: 1,
-            errors: u64::from(is_error),
-            bytes_in: request.received_bytes,
-            bytes_out: request.sent_bytes,
-        };
+    /// Counts what a caller did just now.
+    pub(super) fn count(&self, caller: Caller<'_>, traffic: Traffic) {
         self.count_at(caller, traffic, self.minute());
     }
 

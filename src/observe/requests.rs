@@ -12,7 +12,7 @@ use super::{
     exposition::Exposition,
     instruments::{Count, Histogram, Level},
     named_counts::NamedCounts,
-    principals::Caller,
+    principals::{Caller, Traffic},
 };
 use crate::{chain::Role, endpoint::Endpoint, error::Code, s3::Operation};
 
@@ -358,7 +358,13 @@ impl RequestUnderWay {
     /// Counts what became of it.
     pub(crate) fn end(&self, request: &EndedRequest<'_>) {
         self.0.requests.end(request);
-        self.0.principals.count(request);
+        if let Some(caller) = request.caller {
+            let EndedRequest { status, code, received_bytes, sent_bytes, .. } = *request;
+            let is_error = code.is_some() || status.is_client_error() || status.is_server_error();
+            let errors = u64::from(is_error);
+            let traffic = Traffic { requests: 1, errors, bytes_in: received_bytes, bytes_out: sent_bytes };
+            self.0.principals.count(caller, traffic);
+        }
     }
 }
 
