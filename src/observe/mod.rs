@@ -14,8 +14,8 @@
 //! One [`Metrics`] belongs to one server and is handed to whoever counts. It outlives a reload of the
 //! configuration, so that numbers only grow.
 //!
-//! Invariants (P50): every label is a word of this program's own, so the number of series has a bound whatever
-//! peers send; no key, hotkey, address or path of a peer is one. Naming:
+//! Invariants (P50): every label is a word of this program's own, so the number of series has a bound
+//! whatever peers send; no key, hotkey, address or path of a peer is one. Naming:
 //! <https://prometheus.io/docs/practices/naming/>.
 
 mod events;
