@@ -14,7 +14,7 @@ use crate::{
     auth::{Head, Verified, VerifiedForm, Verifier, sigv4::post_policy::PostForm},
     chain::{AccountId, Registry, Snapshot, ValidatorRule},
     config::{Chain, UploadsAfterLoss},
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     exchange::Exchange,
     limits::{Limits, Sender},
     observe::{Metrics, SignatureScheme},
@@ -173,16 +173,18 @@ impl Access {
                  retry \
                  later.",
             )
+            .reason(Reason::RegistryTooOld)
             .detail(format!(
                 "the registry is {age_seconds} s old, chain.stale_seconds_max is {}",
                 self.stale_seconds_max
             )));
         }
         let Some(neuron) = snapshot.neuron(&hotkey) else {
-            return Err(Error::new(
+            return Err(Error::because(
                 Code::AccessDenied,
+                Reason::NotRegistered,
                 format!(
-                    "NotRegistered: the hotkey {hotkey} is not registered on the subnet; register it, then \
+                    "the hotkey {hotkey} is not registered on the subnet; register it, then \
                      try \
                      again."
                 ),
@@ -206,9 +208,10 @@ impl Access {
             match self.caller(caller.hotkey, &snapshot, now.into()) {
                 Err(error) if error.code == Code::AccessDenied => return error,
                 Ok(current) if current.owner.coldkey() != caller.owner.coldkey() => {
-                    return Error::new(
+                    return Error::because(
                         Code::AccessDenied,
-                        "FolderDenied: the hotkey has another coldkey now, so the folder is another; upload \
+                        Reason::FolderDenied,
+                        "the hotkey has another coldkey now, so the folder is another; upload \
                          there.",
                     );
                 }

@@ -126,17 +126,123 @@ codes! {
     XAmzContentSHA256Mismatch = BAD_REQUEST,
 }
 
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why a request was refused or failed, where S3's code alone does not say it. Logs and metrics name
+        /// it; a client sees it where its message begins with it ([`Error::because`]).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its name.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Nothing is signed.
+    Anonymous,
+    /// The client went away while it sent its body.
+    BodyCut,
+    /// The client sent its body too slowly.
+    BodyTooSlow,
+    /// A chunk or trailer of the body has a false signature.
+    ChunkSignatureFalse,
+    /// Another origin than those that are allowed, or a preflight that cannot be read.
+    CorsDenied,
+    /// A form's policy does not bind its date.
+    DateDenied,
+    /// The folder is not one that this caller may do that in.
+    FolderDenied,
+    /// A folder marker with a body.
+    FolderMarkerNotEmpty,
+    /// What only a stored folder marker could keep to.
+    FolderMarkerNotStored,
+    /// A header asks for more than the folder policy gives.
+    HeaderDenied,
+    /// Signed for another host.
+    HostDenied,
+    /// The signature is not one of that hotkey over these bytes.
+    HotkeySignatureFalse,
+    /// The key leads elsewhere in some stores.
+    KeyNotAllowed,
+    /// A limit is reached; the record names it.
+    LimitReached,
+    /// What replicas share of the limits or of the nonces cannot be reached.
+    LimitsUnreachable,
+    /// The nonce was used before, or could have been.
+    NonceSpent,
+    /// Too many nonces are remembered at the moment.
+    NoncesFull,
+    /// The hotkey is not registered.
+    NotRegistered,
+    /// For validators alone.
+    NotValidator,
+    /// A fault of this server that ended the request's task.
+    Panicked,
+    /// A form does not meet the conditions of its policy.
+    PolicyNotMet,
+    /// What is added to a presigned list leads out of it.
+    PrefixDenied,
+    /// A presigned request after its end.
+    PresignedExpired,
+    /// A presigned request before its time.
+    PresignedTooEarly,
+    /// A form would lead its client to a host that is not listed.
+    RedirectDenied,
+    /// The registry of hotkeys could not be read for too long.
+    RegistryTooOld,
+    /// The stake that decides about the role could not be read yet.
+    RoleUndecided,
+    /// The session is over.
+    SessionExpired,
+    /// The signature is not one by the secret of that session over these bytes.
+    SessionSignatureFalse,
+    /// The session token cannot be read, or belongs to somebody else.
+    SessionTokenFalse,
+    /// The signature cannot be read.
+    SignatureUnreadable,
+    /// The store answered in a way that cannot be relied on.
+    StoreAnswerUnusable,
+    /// The store's answer or connection broke off.
+    StoreBrokeOff,
+    /// There are no credentials for the store.
+    StoreCredentials,
+    /// The store has been away for a while and is not asked.
+    StoreLeftAlone,
+    /// The store refused this server.
+    StoreRefusedServer,
+    /// The store did not answer in time.
+    StoreSilent,
+    /// The store cannot be reached.
+    StoreUnreachable,
+    /// The time that was signed is too far from this server's.
+    TimeTooFar,
+    /// Headers were not signed that must be.
+    UnsignedHeaders,
+}
+
 /// A refusal or failure of one request.
 #[derive(Debug, Clone)]
 pub struct Error {
     /// S3's code; it decides the status.
     pub code: Code,
+    /// Why, where the code alone does not say it.
+    pub reason: Option<Reason>,
     /// For the client: what is wrong and what to do next. Never a secret, a signature or a name of the store.
     pub message: Cow<'static, str>,
     /// Further elements of the XML error, such as `ServerTime`.
     pub elements: Vec<(&'static str, String)>,
     /// For the operator's log only.
     pub detail: Option<String>,
+    /// The limit that is reached, by its setting's name.
+    pub limit: Option<Box<str>>,
     /// After how many seconds to try again, where more is known than that it is worth it.
     pub retry_after_seconds: Option<u64>,
 }
@@ -147,7 +253,39 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A refusal with what the client may know.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), elements: Vec::new(), detail: None, retry_after_seconds: None }
+        Self {
+            code,
+            reason: None,
+            message: message.into(),
+            elements: Vec::new(),
+            detail: None,
+            limit: None,
+            retry_after_seconds: None,
+        }
+    }
+
+    /// A refusal whose message begins with its reason's name: `FolderDenied: you may write in …`.
+    pub fn because(code: Code, reason: Reason, message: impl fmt::Display) -> Self {
+        Self::new(code, format!("{}: {message}", reason.as_str())).reason(reason)
+    }
+
+    /// Says why, for logs and metrics alone.
+    #[must_use]
+    pub fn reason(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The reason's name, or else the code's: one of a bounded set.
+    pub fn reason_name(&self) -> &'static str {
+        self.reason.map_or(self.code.as_str(), Reason::as_str)
+    }
+
+    /// Names the limit that is reached.
+    #[must_use]
+    pub fn limit(mut self, setting: impl fmt::Display) -> Self {
+        self.limit = Some(setting.to_string().into());
+        self.reason(Reason::LimitReached)
     }
 
     /// Adds an element to the XML error.
@@ -169,11 +307,6 @@ impl Error {
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
-    }
-
-    /// The name of the limit that is reached, where it is one.
-    pub(crate) fn limit(&self) -> Option<&str> {
-        self.elements.iter().find(|(name, _)| *name == "Limit").map(|(_, limit)| limit.as_str())
     }
 
     /// An outage of the store; the client should retry.

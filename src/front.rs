@@ -112,7 +112,8 @@ impl Front {
         let client = self.site.client_address(peer, &head.headers);
         let from_edge = self.site.trusts(peer);
         let endpoint = site::host(&head).map(|host| self.site.public_endpoint(&head, from_edge, host));
-        let mut exchange = Exchange::begin(head, peer, client, from_edge, endpoint.unwrap_or_default());
+        let mut exchange =
+            Exchange::begin(head, peer, client, from_edge, endpoint.unwrap_or_default(), &progress);
         exchange.record.observed = Some(self.metrics.begin_request());
         let (body, unread) = RequestBody::new(body, &exchange);
         let answer = match self.limits.check_requests(exchange.sender) {
@@ -121,9 +122,8 @@ impl Front {
         };
 
         let ticket = exchange.ticket().cloned();
-        let Exchange { head, mut record, gate, .. } = exchange;
-        record.received_bytes = unread.received_bytes();
-        let is_untouched = record.received_bytes == 0;
+        let Exchange { head, record, gate, .. } = exchange;
+        let is_untouched = unread.received_bytes() == 0;
         let mut response = answer.into_response(record, ticket, self.store_idle, progress, gate);
         self.cors.write(&head.headers, response.headers_mut());
         if let Some(rest) = unread.take() {

@@ -28,6 +28,7 @@ mod endpoints;
 mod faults;
 mod house;
 mod limits;
+mod log;
 mod metrics;
 #[cfg(feature = "dev-store")]
 mod model;

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     chain::AccountId,
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     secret::constant_time_eq,
     time::UnixTime,
 };
@@ -81,9 +81,10 @@ impl Verifier {
             ));
         }
         let Some(policy) = form.field("policy")? else {
-            return Err(Error::new(
+            return Err(Error::because(
                 Code::AccessDenied,
-                "Anonymous: the form is not signed; it needs a policy and its signature.",
+                Reason::Anonymous,
+                "the form is not signed; it needs a policy and its signature.",
             ));
         };
         let signature = form.required("x-amz-signature")?;
@@ -157,23 +158,25 @@ fn prove_hotkey(
     if sr25519::verify(&hotkey, policy.as_bytes(), &signature) {
         Ok(hotkey)
     } else {
-        Err(signature_mismatch())
+        Err(signature_mismatch(Reason::HotkeySignatureFalse))
     }
 }
 
 fn not_for_this_host() -> Error {
-    Error::new(
+    Error::because(
         Code::AccessDenied,
-        "HostDenied: a policy that the hotkey signs itself must hold {\"host\": \"…\"} with this server's \
+        Reason::HostDenied,
+        "a policy that the hotkey signs itself must hold {\"host\": \"…\"} with this server's \
          name, or it could be replayed from another deployment; the operator lists the server's names in \
          server.hosts.",
     )
 }
 
 fn not_of_this_date() -> Error {
-    Error::new(
+    Error::because(
         Code::AccessDenied,
-        "DateDenied: a policy that the hotkey signs itself must hold {\"x-amz-date\": \"…\"} with the very \
+        Reason::DateDenied,
+        "a policy that the hotkey signs itself must hold {\"x-amz-date\": \"…\"} with the very \
          date of the form, or it could be dated anew for ever; starts-with does not bind it.",
     )
 }

@@ -31,16 +31,17 @@ pub use sigv4::payload::{ChunkSeed, Declared, Payload};
 pub use verified::Verified;
 pub use verifier::{Settings, Verifier};
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Reason};
 
-/// The one answer to a signature that is not the request's.
-fn signature_mismatch() -> Error {
+/// The one answer to a signature that is not the request's. Why it is not, the log alone says.
+fn signature_mismatch(reason: Reason) -> Error {
     Error::new(
         Code::SignatureDoesNotMatch,
         "The request signature does not match. Check that access key id, secret and session token are of one \
          session, the region, the clock, and that no proxy on the way rewrites the host, the path or signed \
          headers.",
     )
+    .reason(reason)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     chain::AccountId,
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     s3::uri::Query,
 };
 
@@ -111,13 +111,16 @@ impl<'a> ClaimedRequest<'a, '_> {
             Declared::Unsigned => Payload::Unsigned,
             Declared::UnsignedTrailer => Payload::UnsignedTrailer,
             // Refused by `RequestClaim::read` already, with its reason.
-            Declared::SignedChunks | Declared::SignedChunksTrailer => return Err(signature_mismatch()),
+            Declared::SignedChunks | Declared::SignedChunksTrailer => {
+                return Err(signature_mismatch(Reason::SignatureUnreadable));
+            }
         };
         let own_hosts = || self.head.hosts.iter().copied().filter(|host| (self.head.is_own_host)(host));
         if own_hosts().next().is_none() {
-            return Err(Error::new(
+            return Err(Error::because(
                 Code::AccessDenied,
-                "HostDenied: a request signed by the hotkey itself must name this server as its host, or it \
+                Reason::HostDenied,
+                "a request signed by the hotkey itself must name this server as its host, or it \
                  could be replayed from another deployment; the operator lists the server's names in \
                  server.hosts.",
             ));
@@ -128,7 +131,7 @@ impl<'a> ClaimedRequest<'a, '_> {
             .find_signed_host(own_hosts(), |string_to_sign| {
                 sr25519::verify(&hotkey, string_to_sign.as_bytes(), &signature)
             })?
-            .ok_or_else(signature_mismatch)?;
+            .ok_or_else(|| signature_mismatch(Reason::HotkeySignatureFalse))?;
         Ok(ProvenSignature { hotkey, payload, host })
     }
 }

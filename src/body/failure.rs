@@ -1,6 +1,6 @@
 //! The failures that all readers of bodies have in common. A leaf: it uses nothing else of this room.
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Reason};
 
 /// Any error of a peer's body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -9,7 +9,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) fn client_failure(error: impl Into<BoxError>) -> Error {
     match error.into().downcast::<Error>() {
         Ok(ours) => *ours,
-        Err(other) => incomplete().detail(other),
+        Err(other) => incomplete().reason(Reason::BodyCut).detail(other),
     }
 }
 
@@ -17,7 +17,7 @@ pub(super) fn client_failure(error: impl Into<BoxError>) -> Error {
 pub(super) fn store_failure(error: impl Into<BoxError>) -> Error {
     match error.into().downcast::<Error>() {
         Ok(ours) => *ours,
-        Err(other) => Error::store_unavailable(other),
+        Err(other) => Error::store_unavailable(other).reason(Reason::StoreBrokeOff),
     }
 }
 
@@ -45,4 +45,5 @@ pub(crate) fn too_slow() -> Error {
         "The request body did not arrive within the timeout period; idle or very slow connections are \
          closed. Please send it again.",
     )
+    .reason(Reason::BodyTooSlow)
 }

@@ -21,7 +21,7 @@ use crate::{
         failure::{BoxError, client_failure, store_failure, too_slow},
         pace::{Credit, Pace, later},
     },
-    error::Error,
+    error::{Error, Reason},
 };
 
 /// Why a body was not read to its end.
@@ -46,7 +46,8 @@ impl<E: Into<BoxError>> ReadError<E> {
     pub(super) fn by_store(self) -> Error {
         match self {
             Self::Body(error) => store_failure(error),
-            Self::TooSlow => Error::store_unavailable("the store fell silent in the middle of its answer"),
+            Self::TooSlow => Error::store_unavailable("the store fell silent in the middle of its answer")
+                .reason(Reason::StoreSilent),
         }
     }
 }

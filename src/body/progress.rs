@@ -110,7 +110,6 @@ impl ConnectionProgress {
 
     /// Notes that this server, which stops, ends the connection whatever is under way; called before it is
     /// dropped, so that what is dropped with it knows whose doing that is.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the drain of the listeners calls it"))]
     pub(crate) fn cut(&self) {
         self.is_cut.store(true, Ordering::Relaxed);
     }

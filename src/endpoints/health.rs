@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::json::Refusal;
 use crate::{
     access::Access,
+    error::Reason,
     exchange::OnBehalf,
     policy::Outbound,
     site::Site,
@@ -105,7 +106,8 @@ impl HealthEndpoints {
             registry => Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("The registry of hotkeys is {} s old", registry.age_seconds),
-            )),
+            )
+            .because(Reason::RegistryTooOld)),
         }
     }
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     body::made::Pieces,
-    error::{Code, Error},
+    error::{Code, Error, Reason},
     exchange::{AccessRecord, Answer},
-    limits::{Exceeded, LimitName, Period},
+    limits::{Exceeded, Period},
 };
 
 /// Seconds after which a client should try again what failed here.
@@ -21,13 +21,22 @@ pub(super) struct Refusal {
     pub(super) detail: String,
     /// After how many seconds to try again, where that is known.
     pub(super) retry_after_seconds: Option<u64>,
+    /// Why, where its status does not say it; for the log.
+    pub(super) reason: Option<Reason>,
     /// The limit that refuses; for the log.
-    pub(super) limit: Option<LimitName>,
+    pub(super) limit: Option<Box<str>>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after_seconds: None, limit: None }
+        Self { status, detail: detail.into(), retry_after_seconds: None, reason: None, limit: None }
+    }
+
+    /// Says why, for the log alone.
+    #[must_use]
+    pub(super) fn because(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
     }
 
     /// The refusal of a request that cannot be right.
@@ -46,6 +55,8 @@ impl From<Error> for Refusal {
         };
         Self {
             retry_after_seconds: error.retry_after_seconds,
+            reason: error.reason,
+            limit: error.limit,
             ..Self::new(status, error.message.into_owned())
         }
     }
@@ -54,14 +65,15 @@ impl From<Error> for Refusal {
 /// A day that is used up is a 429, as the vending server answered it; all else is to be tried again soon.
 impl From<Exceeded> for Refusal {
     fn from(exceeded: Exceeded) -> Self {
-        let Exceeded { limit, max, period, retry_after_seconds } = exceeded;
-        let refusal = match period {
-            Period::Day => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, format!("Daily limit of {max} exceeded."))
-            }
-            Period::Moments | Period::Outage => Error::from(exceeded).into(),
-        };
-        Self { limit: Some(limit), retry_after_seconds: Some(retry_after_seconds), ..refusal }
+        let refusal = Self::from(Error::from(exceeded));
+        match exceeded.period {
+            Period::Day => Self {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                detail: format!("Daily limit of {} exceeded.", exceeded.max),
+                ..refusal
+            },
+            Period::Moments | Period::Outage => refusal,
+        }
     }
 }
 
@@ -96,16 +108,21 @@ pub(super) fn respond(result: Result<impl Serialize, Refusal>, record: &mut Acce
     match body {
         Ok(body) => answer(StatusCode::OK, &body),
         Err(refusal) => {
-            let code = match (refusal.limit, refusal.status.is_server_error()) {
+            let code = match (&refusal.limit, refusal.status) {
                 (Some(_), _) => Code::SlowDown,
-                (None, true) => Code::ServiceUnavailable,
-                (None, false) => Code::AccessDenied,
+                (None, StatusCode::METHOD_NOT_ALLOWED) => Code::MethodNotAllowed,
+                (None, StatusCode::BAD_REQUEST) => Code::InvalidRequest,
+                (None, status) if status.is_server_error() => Code::ServiceUnavailable,
+                (None, _) => Code::AccessDenied,
             };
             let error = Error::new(code, refusal.detail.clone());
-            record.error = Some(match refusal.limit {
-                Some(limit) => error.detail(format_args!("{limit} is reached: {}", refusal.detail)),
+            let error = match &refusal.limit {
+                Some(limit) => {
+                    error.limit(limit).detail(format_args!("{limit} is reached: {}", refusal.detail))
+                }
                 None => error.detail(&refusal.detail),
-            });
+            };
+            record.error = Some(Error { reason: refusal.reason.or(error.reason), ..error });
             refuse(&refusal)
         }
     }

@@ -98,7 +98,8 @@ impl Endpoints {
         let methods = endpoint.methods();
         if !methods.contain(&exchange.head.method) {
             let detail = format!("Method Not Allowed: this endpoint takes {}", methods.allow());
-            return json::refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, detail))
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+            return json::respond(Err::<(), _>(refusal), &mut exchange.record)
                 .header(header::ALLOW, HeaderValue::from_static(methods.allow()));
         }
         let now = exchange.arrived_at;

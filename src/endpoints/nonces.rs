@@ -8,6 +8,7 @@ use crate::{
         BtauthError, Evidence,
         bittensor::{SpentNonces, nonce_life},
     },
+    error::Reason,
     limits::{NonceUse, SharedNonces, Unreachable},
     time::UnixTime,
 };
@@ -45,7 +46,8 @@ impl Nonces {
             Err(Unreachable) => Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Nonces cannot be checked at the moment; please retry",
-            )),
+            )
+            .because(Reason::LimitsUnreachable)),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     access::Access,
     auth::{Audience, BtauthError, bittensor::btauth},
     endpoint::Endpoint,
+    error::Reason,
     exchange::{Exchange, RequestBody},
     limits::Limits,
     site::{self, Site},
@@ -105,6 +106,18 @@ fn parse(body: &[u8]) -> Result<SessionRequest, Refusal> {
 
 impl From<BtauthError> for Refusal {
     fn from(error: BtauthError) -> Self {
-        Self::new(error.status(), error.to_string())
+        let refusal = Self::new(error.status(), error.to_string());
+        match error {
+            BtauthError::Missing(_) => refusal.because(Reason::Anonymous),
+            BtauthError::Duplicate(_)
+            | BtauthError::Malformed(_)
+            | BtauthError::Version
+            | BtauthError::Crypto => refusal.because(Reason::SignatureUnreadable),
+            BtauthError::Stale => refusal.because(Reason::TimeTooFar),
+            BtauthError::BeforeStart | BtauthError::Replayed => refusal.because(Reason::NonceSpent),
+            BtauthError::Receiver => refusal.because(Reason::HostDenied),
+            BtauthError::Signature => refusal.because(Reason::HotkeySignatureFalse),
+            BtauthError::Full => refusal.because(Reason::NoncesFull),
+        }
     }
 }

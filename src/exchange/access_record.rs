@@ -1,6 +1,8 @@
-//! The access record: one line for each request, written when its answer has ended.
+//! The access record: one line for each request, written when its answer has ended, or when nobody waits for
+//! one any more.
 //!
-//! It holds who, what and how it ended; never a query, a token or a signature (P51).
+//! Invariants: whatever becomes of a request, it leaves exactly one line; the line holds who, what and how it
+//! ended, and never a query, a token or a signature (P51).
 
 use std::{
     borrow::Cow,
@@ -12,18 +14,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
+use super::passage::Passage;
 use crate::{
-    body::answer_stream::AnswerEnd,
+    body::{answer_stream::AnswerEnd, progress::ConnectionProgress},
     chain::{AccountId, Owner, Role},
     endpoint::Endpoint,
-    error::Error,
+    error::{Error, Reason},
     observe::{Asked, Caller, EndedRequest, Outcome, RequestUnderWay},
     s3::Operation,
 };
 
-/// What is known of one request so far.
+/// What is kept of the name that a client gives itself.
+const USER_AGENT_BYTES_MAX: usize = 128;
+
+/// What is known of one request so far. Dropped before [`AccessRecord::end`], it was never answered, which is
+/// a line as well.
 #[derive(Debug)]
 pub(crate) struct AccessRecord {
     /// The id in the answer's `x-amz-request-id`.
@@ -31,6 +38,11 @@ pub(crate) struct AccessRecord {
     started: Instant,
     client: IpAddr,
     method: Method,
+    user_agent: Option<Box<str>>,
+    connection: Arc<ConnectionProgress>,
+    passage: Arc<Passage>,
+    /// The endpoint that was asked, where it was one.
+    pub endpoint: Option<Endpoint>,
     /// Who called, once verified.
     pub hotkey: Option<AccountId>,
     /// The same as the registry spells it, once looked up: to spell an address takes longer than the rest of
@@ -42,76 +54,131 @@ pub(crate) struct AccessRecord {
     pub block: Option<u64>,
     /// What for, once parsed.
     pub operation: Option<Operation>,
-    /// The endpoint that was asked, where it was one.
-    pub endpoint: Option<Endpoint>,
     /// On which key, once parsed.
     pub key: Option<String>,
-    /// Bytes of the client's body.
-    pub received_bytes: u64,
     /// What became of the request, where its status does not say it.
     pub note: Option<&'static str>,
     /// The refusal or failure, where there was one.
     pub error: Option<Error>,
+    /// The answer's status, and how long after the request it was there.
+    answered: Option<(StatusCode, Duration)>,
     /// Where it is counted.
     pub observed: Option<RequestUnderWay>,
-    /// From its arrival until its answer began.
-    first_byte: Option<Duration>,
+    is_written: bool,
+}
+
+/// Who ended a transfer before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CutBy {
+    /// The client went away.
+    Client,
+    /// This server: its client was too slow, or its own time to drain was over.
+    Server,
+    /// The store.
+    Store,
+}
+
+impl CutBy {
+    /// Its name in the log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Store => "store",
+        }
+    }
 }
 
 impl AccessRecord {
-    /// Begins the record of a request that has just arrived.
-    pub(crate) fn begin(client: IpAddr, method: &Method) -> Self {
+    /// Begins the record of a request that has just arrived from `client` over `connection`.
+    pub(crate) fn begin(client: IpAddr, head: &Parts, connection: Arc<ConnectionProgress>) -> Self {
         Self {
             request_id: request_id(),
             started: Instant::now(),
             client,
-            method: method.clone(),
+            method: head.method.clone(),
+            user_agent: user_agent(&head.headers),
+            connection,
+            passage: Arc::default(),
+            endpoint: None,
             hotkey: None,
             owner: None,
             role: None,
             block: None,
             operation: None,
             key: None,
-            received_bytes: 0,
             note: None,
             error: None,
-            endpoint: None,
+            answered: None,
             observed: None,
-            first_byte: None,
+            is_written: false,
         }
     }
 
-    /// Takes down that the answer begins.
-    pub(crate) fn answer_begins(&mut self) {
-        self.first_byte = Some(self.started.elapsed());
+    /// What the request and its body have in common.
+    pub(super) fn passage(&self) -> &Arc<Passage> {
+        &self.passage
     }
 
-    /// Writes the line.
-    pub(crate) fn end(self, status: StatusCode, sent_bytes: u64, end: &AnswerEnd) {
-        let outcome = match end {
-            AnswerEnd::Complete => Outcome::Complete,
-            AnswerEnd::Failed(_) => Outcome::Failed,
-            AnswerEnd::Cancelled => Outcome::Cancelled,
-            AnswerEnd::TooSlow => Outcome::TooSlow,
-            AnswerEnd::CutByServer => Outcome::CutByServer,
+    /// The head of the store's answer has come.
+    pub(super) fn store_answered(&self) {
+        self.passage.store_answered(self.started.elapsed());
+    }
+
+    /// The answer is there and goes on its way.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.answered = Some((status, self.started.elapsed()));
+    }
+
+    /// The answer has ended: writes the line.
+    pub(super) fn end(mut self, sent_bytes: u64, end: &AnswerEnd) {
+        let (outcome, cut_by) = match end {
+            AnswerEnd::Complete => (Outcome::Complete, None),
+            AnswerEnd::Failed(error) => {
+                self.error.get_or_insert_with(|| error.clone());
+                (Outcome::Failed, Some(CutBy::Store))
+            }
+            AnswerEnd::Cancelled => (Outcome::Cancelled, Some(CutBy::Client)),
+            AnswerEnd::TooSlow => (Outcome::TooSlow, Some(CutBy::Server)),
+            AnswerEnd::CutByServer => (Outcome::CutByServer, Some(CutBy::Server)),
         };
-        let late = match end {
-            AnswerEnd::Failed(error) => Some(error),
-            AnswerEnd::Complete | AnswerEnd::Cancelled | AnswerEnd::TooSlow | AnswerEnd::CutByServer => None,
-        };
-        let error = self.error.as_ref().or(late);
+        self.write(sent_bytes, outcome, cut_by.or_else(|| self.upload_cut_by()));
+    }
+
+    /// Who cuts what ends now before its end.
+    fn cut_by(&self) -> CutBy {
+        match self.connection.is_cut() || self.connection.is_too_slow() {
+            true => CutBy::Server,
+            false => CutBy::Client,
+        }
+    }
+
+    /// Who cut an upload whose answer says that it was cut.
+    fn upload_cut_by(&self) -> Option<CutBy> {
+        let reason = self.error.as_ref()?.reason?;
+        if reason == Reason::BodyCut {
+            return Some(self.cut_by());
+        }
+        let cut_by = [(Reason::BodyTooSlow, CutBy::Server), (Reason::StoreBrokeOff, CutBy::Store)];
+        cut_by.into_iter().find_map(|(cause, cut_by)| (cause == reason).then_some(cut_by))
+    }
+
+    /// Writes the line: the one place where all that is known of a request stands together.
+    fn write(&mut self, sent_bytes: u64, outcome: Outcome, cut_by: Option<CutBy>) {
+        self.is_written = true;
+        let error = self.error.as_ref();
         let duration = self.started.elapsed();
         if let Some(observed) = &self.observed {
             observed.end(&EndedRequest {
                 asked: self.asked(),
                 caller: self.caller(),
-                status,
+                status: self.answered.map(|(status, _)| status),
                 code: error.map(|error| error.code),
-                limit: error.and_then(Error::limit),
-                first_byte: self.first_byte.unwrap_or(duration),
+                limit: error.and_then(|error| error.limit.as_deref()),
+                first_byte: self.answered.map_or(duration, |(_, after)| after),
                 duration,
                 outcome,
-                received_bytes: self.received_bytes,
+                received_bytes: self.passage.received_bytes(),
                 sent_bytes,
             });
         }
@@ -119,24 +186,33 @@ impl AccessRecord {
             Some(owner) => Some(Cow::Borrowed(owner.hotkey())),
             None => self.hotkey.map(|hotkey| Cow::Owned(hotkey.to_ss58())),
         };
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "subgate::access",
-            request_id = %self.request_id,
+            request_id = self.request_id,
             peer = %self.client,
-            method = %self.method,
+            method = self.method.as_str(),
+            path = self.endpoint.map(Endpoint::path),
             operation = self.operation.map(Operation::as_str),
             key = self.key,
             hotkey = hotkey.as_deref(),
+            coldkey = self.owner.as_ref().map(|owner| owner.coldkey()),
             role = self.role.map(Role::as_str),
             block = self.block,
-            status = status.as_u16(),
+            status = self.answered.map(|(status, _)| status.as_u16()),
             code = error.map(|error| error.code.as_str()),
+            reason = error.map(Error::reason_name),
+            limit = error.and_then(|error| error.limit.as_deref()),
             note = self.note,
             detail = error.and_then(|error| error.detail.as_deref()),
-            received_bytes = self.received_bytes,
+            received_bytes = self.passage.received_bytes(),
             sent_bytes,
-            milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            store_milliseconds = self.passage.store_time().map(milliseconds),
+            first_byte_milliseconds = self.answered.map(|(_, after)| milliseconds(after)),
+            milliseconds = milliseconds(duration),
             outcome = outcome.as_str(),
+            cut_by = cut_by.map(CutBy::as_str),
+            user_agent = self.user_agent.as_deref(),
             "request"
         );
     }
@@ -152,6 +228,33 @@ impl AccessRecord {
     fn caller(&self) -> Option<Caller<'_>> {
         Some(Caller { hotkey: self.hotkey?, owner: self.owner.as_ref()?, role: self.role? })
     }
+}
+
+/// Its connection ended before there was an answer; or the answer's maker panicked.
+impl Drop for AccessRecord {
+    fn drop(&mut self) {
+        if self.is_written {
+            return;
+        }
+        if std::thread::panicking() {
+            self.error = Some(Error::internal("the answer's maker panicked").reason(Reason::Panicked));
+            self.write(0, Outcome::Failed, Some(CutBy::Server));
+        } else {
+            let cut_by = self.cut_by();
+            let outcome = match cut_by {
+                CutBy::Server => Outcome::CutByServer,
+                CutBy::Client | CutBy::Store => Outcome::Cancelled,
+            };
+            self.write(0, outcome, Some(cut_by));
+        }
+    }
+}
+
+/// The name that a client gives itself, as far as it is kept; what is no UTF-8 is shown as such.
+fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+    let given = headers.get(header::USER_AGENT)?.as_bytes();
+    let kept = given.get(..USER_AGENT_BYTES_MAX).unwrap_or(given);
+    Some(String::from_utf8_lossy(kept).into())
 }
 
 /// 16 hex digits: unique within a process by the counter, between processes by where it starts.

@@ -304,19 +304,19 @@ impl Answer {
         gate: Option<Box<dyn Gate>>,
     ) -> Response<AnswerBody> {
         let Self { status, mut headers, content, late_error, note } = self;
+        let mut record = record;
+        record.answered(status);
         if !headers.contains_key(&REQUEST_ID)
             && let Ok(id) = HeaderValue::from_str(&record.request_id)
         {
             headers.insert(REQUEST_ID, id);
         }
-        let mut record = record;
-        record.answer_begins();
         let finish = move |sent_bytes: u64, end: AnswerEnd| {
             record.note = note;
             if let Some(error) = late_error.as_ref().and_then(|late_error| late_error.get()) {
                 record.error = Some(error.clone());
             }
-            record.end(status, sent_bytes, &end);
+            record.end(sent_bytes, &end);
         };
         let finish = Box::new(finish) as Box<dyn FnOnce(u64, AnswerEnd) + Send>;
         let content = Charged { content, ticket };

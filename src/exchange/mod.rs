@@ -3,6 +3,7 @@
 
 mod access_record;
 mod answer;
+mod passage;
 mod request_body;
 mod store_answer;
 
@@ -14,9 +15,9 @@ use http::{Method, request::Parts};
 pub(crate) use request_body::RequestBody;
 pub(crate) use store_answer::StoreAnswer;
 
-use self::request_body::Passage;
+use self::passage::Passage;
 use crate::{
-    body::gate::Gate,
+    body::{gate::Gate, progress::RequestProgress},
     chain::AccountId,
     limits::{Sender, Ticket},
     time::UnixTime,
@@ -44,27 +45,27 @@ pub(crate) struct Exchange {
     pub gate: Option<Box<dyn Gate>>,
     /// What the log will say of it.
     pub record: AccessRecord,
-    /// What its body and this have in common.
-    passage: Arc<Passage>,
 }
 
 impl Exchange {
     /// A request to `endpoint` that has just arrived from `client`, over a connection from `peer`.
+    /// Whatever becomes of it, it leaves one access record.
     pub(crate) fn begin(
         head: Parts,
         peer: IpAddr,
         client: IpAddr,
         from_edge: bool,
         endpoint: String,
+        progress: &RequestProgress,
     ) -> Self {
         let arrived_at = SystemTime::now();
-        let record = AccessRecord::begin(client, &head.method);
+        let record = AccessRecord::begin(client, &head, Arc::clone(progress.connection()));
         // The edge itself is the client where it does not say who is.
         let sender = match from_edge && client == peer {
             true => Sender::Edge,
             false => Sender::at(client),
         };
-        let (now, passage) = (UnixTime::from(arrived_at), Arc::default());
+        let now = UnixTime::from(arrived_at);
         Self {
             head,
             peer,
@@ -76,18 +77,27 @@ impl Exchange {
             counts_until: now,
             gate: None,
             record,
-            passage,
         }
     }
 
     /// Admits it: the ticket lives until the body and the answer have ended, and counts their bytes.
     pub(crate) fn admitted(&self, ticket: Ticket) {
-        self.passage.admit(ticket);
+        self.passage().admit(ticket);
     }
 
     /// The ticket it was admitted with.
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
-        self.passage.ticket()
+        self.passage().ticket()
+    }
+
+    /// The head of the store's answer has come.
+    pub(crate) fn store_answered(&self) {
+        self.record.store_answered();
+    }
+
+    /// What its body and this have in common.
+    fn passage(&self) -> &Arc<Passage> {
+        self.record.passage()
     }
 
     /// Reads the clock anew once the whole body is there: a client takes as long as it likes to send one, and
@@ -141,7 +151,13 @@ impl fmt::Debug for Exchange {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::body::{
+        pace::Pace,
+        progress::{ConnectionProgress, Protocol},
+    };
 
     #[test]
     fn p51_an_exchange_shows_no_signature() {
@@ -152,7 +168,11 @@ mod tests {
             .unwrap()
             .into_parts();
         let address = [127, 0, 0, 1].into();
-        let shown = format!("{:?}", Exchange::begin(head, address, address, false, String::new()));
+        let now = tokio::time::Instant::now();
+        let connection = ConnectionProgress::begin(Pace::idle(Duration::MAX), now);
+        let progress = connection.request(Protocol::Http1);
+        let exchange = Exchange::begin(head, address, address, false, String::new(), &progress);
+        let shown = format!("{exchange:?}");
         assert!(shown.contains("GET /bucket/key") && !shown.contains("secret"), "{shown}");
     }
 }

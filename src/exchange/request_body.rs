@@ -6,10 +6,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,11 +15,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::Exchange;
+use super::{Exchange, passage::Passage};
 use crate::{
     body::{bounded::collect_reserved, failure::too_slow, pace::Pace},
     error::Result,
-    limits::{Buffered, Ticket},
+    limits::Buffered,
 };
 
 /// The body of a client's request.
@@ -37,31 +34,10 @@ pub(crate) struct RequestBody {
 #[derive(Debug)]
 pub(crate) struct UnreadBody(Arc<Passage>);
 
-/// What a request and its body have in common.
-#[derive(Debug, Default)]
-pub(super) struct Passage {
-    received_bytes: AtomicU64,
-    rest: Mutex<Option<Incoming>>,
-    /// Set once the request is admitted.
-    ticket: OnceLock<Ticket>,
-}
-
-impl Passage {
-    /// Hands over the ticket. What came of the body before is charged as well.
-    pub(super) fn admit(&self, ticket: Ticket) {
-        ticket.count_bytes(self.received_bytes.load(Ordering::Relaxed));
-        let _ = self.ticket.set(ticket);
-    }
-
-    pub(super) fn ticket(&self) -> Option<&Ticket> {
-        self.ticket.get()
-    }
-}
-
 impl RequestBody {
     /// The body of a request, of which nothing has been read.
     pub(crate) fn new(body: Incoming, exchange: &Exchange) -> (Self, UnreadBody) {
-        let passage = &exchange.passage;
+        let passage = exchange.passage();
         (Self { body: Some(body), passage: Arc::clone(passage) }, UnreadBody(Arc::clone(passage)))
     }
 
@@ -87,12 +63,12 @@ impl RequestBody {
 impl UnreadBody {
     /// Bytes of the body that have been read.
     pub(crate) fn received_bytes(&self) -> u64 {
-        self.0.received_bytes.load(Ordering::Relaxed)
+        self.0.received_bytes()
     }
 
     /// The rest of a body that was dropped before its end.
     pub(crate) fn take(&self) -> Option<Incoming> {
-        self.0.rest.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.take_rest()
     }
 }
 
@@ -109,12 +85,7 @@ impl Body for RequestBody {
         let polled = Pin::new(body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let frame_bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-            // One reader: a load and a store suffice.
-            let received_bytes = this.passage.received_bytes.load(Ordering::Relaxed);
-            this.passage.received_bytes.store(received_bytes.saturating_add(frame_bytes), Ordering::Relaxed);
-            if let Some(ticket) = this.passage.ticket() {
-                ticket.count_bytes(frame_bytes);
-            }
+            this.passage.received(frame_bytes);
         }
         if matches!(polled, Poll::Ready(None)) {
             // Hyper's `is_end_stream` never becomes true for a body in HTTP chunks: its end is told once,
@@ -136,7 +107,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            *self.passage.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+            self.passage.keep_rest(body);
         }
     }
 }

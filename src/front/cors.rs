@@ -8,7 +8,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     exchange::Answer,
 };
 
@@ -103,6 +103,7 @@ fn is_list_of_names(value: &HeaderValue) -> bool {
 
 fn refused(why: &str) -> Error {
     Error::new(Code::AccessDenied, format!("CORSResponse: This CORS request is not allowed: {why}."))
+        .reason(Reason::CorsDenied)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     chain::Role,
-    error::{Code, Error},
+    error::{Code, Error, Reason},
 };
 
 /// Whose limit it is: the table of `[limits]` in which it stands.
@@ -91,6 +91,11 @@ impl From<Exceeded> for Error {
         };
         Self::new(Code::SlowDown, message)
             .element("Limit", limit.to_string())
+            .limit(limit)
+            .reason(match period {
+                Period::Moments | Period::Day => Reason::LimitReached,
+                Period::Outage => Reason::LimitsUnreachable,
+            })
             .detail(detail)
             .retry_after(retry_after_seconds)
     }

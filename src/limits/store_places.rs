@@ -72,6 +72,7 @@ fn refusal(setting: &'static str, max: u64) -> Error {
         ),
     )
     .element("Limit", setting.to_owned())
+    .limit(setting)
     .detail(format_args!("{setting} of {max} is reached"))
     .retry_after(RETRY_AFTER_SECONDS)
 }

@@ -180,8 +180,8 @@ const STATUSES: [(u16, &str); 22] = [
     (503, "503"),
 ];
 
-fn status_index(status: StatusCode) -> usize {
-    STATUSES.iter().take_while(|(known, _)| *known != status.as_u16()).count()
+fn status_index(status: Option<StatusCode>) -> usize {
+    STATUSES.iter().take_while(|(known, _)| status.is_none_or(|status| *known != status.as_u16())).count()
 }
 
 /// A request whose answer has ended.
@@ -191,8 +191,8 @@ pub(crate) struct EndedRequest<'a> {
     pub(crate) asked: Asked,
     /// Who asked, where a registered hotkey did.
     pub(crate) caller: Option<Caller<'a>>,
-    /// With which status it was answered.
-    pub(crate) status: StatusCode,
+    /// With which status it was answered; none where it was cut before that.
+    pub(crate) status: Option<StatusCode>,
     /// Why it was refused or failed.
     pub(crate) code: Option<Code>,
     /// The name of the limit that refused it; one of this program's own.
@@ -270,7 +270,7 @@ impl Requests {
             all.record(*duration);
         }
         if *asked == Asked::Endpoint(Endpoint::Session) {
-            let is_issued = status.is_success();
+            let is_issued = status.is_some_and(|status| status.is_success());
             if is_issued { &self.sessions_issued } else { &self.sessions_refused }.one();
         }
     }
@@ -360,7 +360,8 @@ impl RequestUnderWay {
         self.0.requests.end(request);
         if let Some(caller) = request.caller {
             let EndedRequest { status, code, received_bytes, sent_bytes, .. } = *request;
-            let is_error = code.is_some() || status.is_client_error() || status.is_server_error();
+            let is_error = code.is_some()
+                || status.is_none_or(|status| status.is_client_error() || status.is_server_error());
             let errors = u64::from(is_error);
             let traffic = Traffic { requests: 1, errors, bytes_in: received_bytes, bytes_out: sent_bytes };
             self.0.principals.count(caller, traffic);
@@ -388,8 +389,8 @@ mod tests {
         for role in [Role::Miner, Role::Undecided, Role::Validator] {
             assert_eq!(ROLES[role_index(Some(role))], role.as_str());
         }
-        assert_eq!(status_index(StatusCode::OK), 0);
-        assert_eq!(status_index(StatusCode::IM_A_TEAPOT), STATUSES.len());
+        assert_eq!(status_index(Some(StatusCode::OK)), 0);
+        assert_eq!(status_index(Some(StatusCode::IM_A_TEAPOT)), STATUSES.len());
         assert!(STATUSES.iter().all(|(status, shown)| status.to_string() == *shown));
     }
 }

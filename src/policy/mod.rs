@@ -27,7 +27,7 @@ pub use template::{Bound, Standing, Template, Values};
 
 use crate::{
     chain::{AccountId, Owner, Role},
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     s3::{
         Operation, Request,
         key::{check_key, check_marker, check_prefix},
@@ -305,15 +305,15 @@ impl Policy {
             may.push(format!("what lies under {}", self.roots.join(" and ")));
         }
         let message = match (may.is_empty(), action) {
-            (true, _) => format!("FolderDenied: a {} may not {act} here at all.", caller.role.as_str()),
+            (true, _) => format!("a {} may not {act} here at all.", caller.role.as_str()),
             (false, Action::List) => format!(
-                "FolderDenied: you may list {} only; set the prefix to one of them (or the delimiter to / \
+                "you may list {} only; set the prefix to one of them (or the delimiter to / \
                  to walk down to it).",
                 may.join(", and ")
             ),
-            (false, _) => format!("FolderDenied: you may {act} in {} only.", may.join(", and ")),
+            (false, _) => format!("you may {act} in {} only.", may.join(", and ")),
         };
-        Error::new(Code::AccessDenied, message)
+        Error::because(Code::AccessDenied, Reason::FolderDenied, message)
     }
 }
 
@@ -325,6 +325,7 @@ pub(crate) fn role_undecided() -> Error {
         "Your hotkey has a validator permit, and its stake could not be read from the chain yet, so nobody \
          can say what you may do here. Please retry later.",
     )
+    .reason(Reason::RoleUndecided)
     .detail("the metagraph has not been read since the start; look at chain_events of /snapshot")
 }
 

@@ -198,10 +198,9 @@ impl Permit<'_> {
     }
 
     fn denied_above_folders(&self) -> Error {
-        let denied = self.policy.denied(self.caller, Action::Write);
-        let message =
-            format!("{} Above them a folder marker of 0 bytes is all that is taken.", denied.message);
-        Error::new(denied.code, message)
+        let mut denied = self.policy.denied(self.caller, Action::Write);
+        denied.message.to_mut().push_str(" Above them a folder marker of 0 bytes is all that is taken.");
+        denied
     }
 }
 

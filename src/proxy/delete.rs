@@ -46,6 +46,7 @@ impl Proxy {
         if refused.is_empty() || !answer.status().is_success() {
             return relay::answer(&self.store, exchange, Operation::DeleteObjects, answer).await;
         }
+        exchange.store_answered();
         let document =
             collect_bounded(answer.into_body(), ANSWER_XML_BYTES_MAX, Pace::idle(self.store.idle_timeout()))
                 .await

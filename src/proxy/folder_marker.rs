@@ -17,7 +17,7 @@ use crate::{
         upload::Upload,
         verifying::VerifyingBody,
     },
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     exchange::{Answer, Exchange},
     policy::{FolderKey, FolderKeyPermit},
     s3::ForwardedHeaders,
@@ -58,9 +58,10 @@ impl Proxy {
         let body = VerifyingBody::new(ClientBody::Plain(sent.body), plan, self.pace);
         // One that is declared empty is read and verified here to its end.
         Upload::prepare(body).await.map_err(|error| match error.code {
-            Code::EntityTooLarge => Error::new(
+            Code::EntityTooLarge => Error::because(
                 Code::InvalidRequest,
-                "FolderMarkerNotEmpty: the key ends in \"/\" and the body is declared to be empty, but it is \
+                Reason::FolderMarkerNotEmpty,
+                "the key ends in \"/\" and the body is declared to be empty, but it is \
                  not.",
             ),
             _ => error,
@@ -73,17 +74,19 @@ impl Proxy {
 /// Refuses what only a marker that is stored could keep to.
 fn check_headers(headers: &HeaderMap) -> Result<()> {
     if headers.keys().any(|name| name.as_str().starts_with("x-amz-meta-")) {
-        return Err(Error::new(
+        return Err(Error::because(
             Code::InvalidRequest,
-            "FolderMarkerNotStored: this server takes folder markers (0 bytes, a key that ends in \"/\") and \
+            Reason::FolderMarkerNotStored,
+            "this server takes folder markers (0 bytes, a key that ends in \"/\") and \
              does not store them, so they have no metadata; leave out the x-amz-meta-* headers.",
         ));
     }
     match CONDITIONS.iter().find(|name| headers.contains_key(*name)) {
         None => Ok(()),
-        Some(name) => Err(Error::new(
+        Some(name) => Err(Error::because(
             Code::NotImplemented,
-            "FolderMarkerNotStored: this server takes folder markers (0 bytes, a key that ends in \"/\") and \
+            Reason::FolderMarkerNotStored,
+            "this server takes folder markers (0 bytes, a key that ends in \"/\") and \
              does not store them, so it holds them to no conditions.",
         )
         .element("Header", name.as_str().to_owned())),

@@ -55,6 +55,7 @@ impl Proxy {
                     .store
                     .send(list.page(&start, left), StoreBody::empty(), exchange.on_behalf())
                     .await?;
+                exchange.store_answered();
                 if !response.status().is_success() {
                     return relay::answer(&self.store, exchange, Operation::ListObjectsV2, response).await;
                 }

@@ -21,7 +21,7 @@ use crate::{
         form::{Boundary, FORM_HEAD_BYTES_MAX, FilePart, FormHead, read_head},
         plan::{Framing, Plan},
     },
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     exchange::{Answer, Exchange, RequestBody},
     policy::UploadPermit,
     s3::{
@@ -180,9 +180,10 @@ impl Proxy {
                 {
                     Ok(Success::Redirect(target.to_string()))
                 }
-                _ => Err(Error::new(
+                _ => Err(Error::because(
                     Code::AccessDenied,
-                    "RedirectDenied: success_action_redirect must lead to one of the hosts in \
+                    Reason::RedirectDenied,
+                    "success_action_redirect must lead to one of the hosts in \
                      endpoints.redirect_hosts.",
                 )),
             };
@@ -210,9 +211,10 @@ fn key(form: &PostForm<'_>, head: &FormHead) -> Result<String> {
     }
     let segments = || head.filename.split(['/', '\\']);
     if segments().any(|segment| matches!(segment, "." | "..")) {
-        return Err(Error::new(
+        return Err(Error::because(
             Code::InvalidArgument,
-            "KeyNotAllowed: the file name holds the segment \".\" or \"..\"; send a plain file name.",
+            Reason::KeyNotAllowed,
+            "the file name holds the segment \".\" or \"..\"; send a plain file name.",
         ));
     }
     Ok(key.replace(FILENAME, segments().next_back().unwrap_or_default()))

@@ -6,7 +6,7 @@
 use http::StatusCode;
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     exchange::Exchange,
     s3::store_error::StoreError,
     store::Store,
@@ -98,6 +98,7 @@ pub(super) fn classify(
              Please \
              retry later.",
         )
+        .reason(Reason::StoreRefusedServer)
         .detail(format!(
             "the store answered {status} {shown}; check store.credentials, store.bucket, store.region and \
              the clock"

@@ -54,6 +54,7 @@ pub(super) async fn answer(
     operation: Operation,
     response: Response<StoreAnswer>,
 ) -> Result<Answer> {
+    exchange.store_answered();
     let (parts, body) = response.into_parts();
     if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
         let headers = answer_headers::of_success(parts.headers);

@@ -14,7 +14,7 @@ use super::{
     copy_source::CopySource,
     operation::{COPY_SOURCE, Operation},
 };
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Reason, Result};
 
 /// What becomes of a request header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -329,10 +329,11 @@ impl ForwardedHeaders {
 }
 
 fn widens(name: &HeaderName) -> Error {
-    Error::new(
+    Error::because(
         Code::AccessDenied,
+        Reason::HeaderDenied,
         format!(
-            "HeaderDenied: the header {name} asks for more than the folder policy gives; \
+            "the header {name} asks for more than the folder policy gives; \
              send the request without it."
         ),
     )

@@ -11,7 +11,7 @@ use base64::{
 };
 
 use super::xml_text::is_xml;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Reason, Result};
 
 /// S3's own bound on a key, in bytes of UTF-8.
 pub(crate) const KEY_BYTES_MAX: usize = 1024;
@@ -98,10 +98,11 @@ fn check(text: &str, path: &str, what: &str) -> Result<()> {
 }
 
 fn refused(what: &str, why: &str) -> Error {
-    Error::new(
+    Error::because(
         Code::InvalidArgument,
+        Reason::KeyNotAllowed,
         format!(
-            "KeyNotAllowed: the {what} {why}; stores disagree on what that means. Use a plain path such as \
+            "the {what} {why}; stores disagree on what that means. Use a plain path such as \
             data/x/<coldkey>/file.parquet."
         ),
     )

@@ -73,6 +73,17 @@ impl BufferSizes {
 /// A request that is being answered.
 type Answering = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
 
+/// Whoever drops a connection's task before its end, at the end of the process too, cuts what is under way.
+struct CutOnDrop(Option<Arc<ConnectionProgress>>);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.cut();
+        }
+    }
+}
+
 /// Serves one connection, HTTP/1.1 or HTTP/2 with prior knowledge, to its end; from `shutdown` on it takes no
 /// new requests.
 pub(super) async fn serve(
@@ -87,6 +98,7 @@ pub(super) async fn serve(
     let mut overseer = Overseer::new(Arc::clone(&progress), terms.patience);
     let builder = builder(&terms.patience, sizes);
     let metrics = Arc::clone(terms.front.metrics());
+    let ending = Arc::clone(&progress);
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&progress), sizes.read_bytes));
     let service = service_fn(move |request: http::Request<_>| {
         let protocol = match request.version() {
@@ -99,6 +111,8 @@ pub(super) async fn serve(
         Box::pin(async move { Ok::<_, Infallible>(front.handle(request, peer, progress).await) }) as Answering
     });
     let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
+    // Stands below the connection, so that it is dropped before that.
+    let mut cut = CutOnDrop(Some(ending));
     let mut looks = interval_at(Instant::now() + overseer.interval(), overseer.interval());
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_shutting_down = false;
@@ -106,6 +120,7 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             ended = connection.as_mut() => {
+                cut.0 = None;
                 if let Err(error) = ended {
                     log_unreadable(error.as_ref(), peer, &metrics);
                 }

@@ -39,7 +39,7 @@ pub(crate) use credentials::{CredentialError, Credentials};
 
 use crate::{
     config::{self, StoreAddressing},
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     exchange::{OnBehalf, StoreAnswer},
     limits::StorePlaces,
     observe::{Metrics, StorePool, StoreResult, StoreTimer},
@@ -481,6 +481,19 @@ impl Failure {
     }
 
     fn into_error(self) -> Error {
+        let reason = match &self {
+            Self::LeftAlone => Reason::StoreLeftAlone,
+            Self::Unreached(_) => Reason::StoreUnreachable,
+            Self::Died(_) => Reason::StoreBrokeOff,
+            Self::Silent => Reason::StoreSilent,
+            Self::Early | Self::Ambiguous => Reason::StoreAnswerUnusable,
+            Self::Credentials(_) => Reason::StoreCredentials,
+            Self::Fault(_) => return self.described(),
+        };
+        self.described().reason(reason)
+    }
+
+    fn described(self) -> Error {
         match self {
             Self::LeftAlone => Error::store_unavailable(
                 "the store has not answered for a while and is left alone (store.outage_failures_max)",

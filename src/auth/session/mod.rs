@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     chain::AccountId,
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     secret::{Secret, SecretText},
     time::UnixTime,
 };
@@ -179,7 +179,7 @@ impl SessionAuthority {
         let found = find_signed(signing_key.expose());
         // What is wrong with the token is answered only now: a refusal takes as long as a false signature.
         let CheckedToken { key, token, hotkey, signed_text } = checked?;
-        let found = found?.ok_or_else(signature_mismatch)?;
+        let found = found?.ok_or_else(signature_false)?;
         if !is_signed_by(&hotkey, signed_text, token.wrapped, &token.signature) {
             return Err(invalid_token("its hotkey signature is false").detail(
                 "a token carries a false hotkey signature under a good HMAC: a session key may be known to \
@@ -221,7 +221,7 @@ impl SessionAuthority {
                 ..*session
             });
         }
-        let found = find_signed(session.signing_key.expose())?.ok_or_else(signature_mismatch)?;
+        let found = find_signed(session.signing_key.expose())?.ok_or_else(signature_false)?;
         if another_day {
             self.cache.insert(cache_key, Arc::clone(&session));
         }
@@ -289,10 +289,15 @@ fn check_alive(expires_at: UnixTime, key_accept_until: Option<UnixTime>, now: Un
     if now < ends_at {
         return Ok(());
     }
-    Err(Error::new(
+    Err(Error::because(
         Code::ExpiredToken,
-        format!("SessionExpired: the session ended at {ends_at}; get a new one with POST /v1/session."),
+        Reason::SessionExpired,
+        format!("the session ended at {ends_at}; get a new one with POST /v1/session."),
     ))
+}
+
+fn signature_false() -> Error {
+    signature_mismatch(Reason::SessionSignatureFalse)
 }
 
 fn invalid_token(reason: &str) -> Error {
@@ -300,6 +305,7 @@ fn invalid_token(reason: &str) -> Error {
         Code::InvalidToken,
         format!("The session token is not valid: {reason}. Get a new one with POST /v1/session."),
     )
+    .reason(Reason::SessionTokenFalse)
 }
 
 #[cfg(test)]

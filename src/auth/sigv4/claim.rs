@@ -9,7 +9,7 @@ use super::scope::{SERVICE, TERMINATOR};
 use crate::{
     auth::{bittensor::sr25519::SIGNATURE_BYTES, signature_mismatch},
     chain::AccountId,
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     time::UnixTime,
 };
 
@@ -88,7 +88,8 @@ impl Claim<'_> {
     /// `SignatureDoesNotMatch` where it is not 64 bytes in hex.
     pub(crate) fn sr25519_signature(&self) -> Result<[u8; SIGNATURE_BYTES]> {
         let mut signature = [0; SIGNATURE_BYTES];
-        hex::decode_to_slice(self.signature, &mut signature).map_err(|_| signature_mismatch())?;
+        hex::decode_to_slice(self.signature, &mut signature)
+            .map_err(|_| signature_mismatch(Reason::SignatureUnreadable))?;
         Ok(signature)
     }
 
@@ -142,12 +143,14 @@ impl Claim<'_> {
     pub(crate) fn check_expiry(&self, expires_seconds: u64, now: UnixTime) -> Result<()> {
         if self.time > now.plus_seconds(SKEW_SECONDS_MAX) {
             return Err(Error::new(Code::AccessDenied, "Request is not yet valid")
+                .reason(Reason::PresignedTooEarly)
                 .element("RequestTime", self.time.to_string())
                 .element("ServerTime", now.to_string()));
         }
         let expires_at = self.time.plus_seconds(expires_seconds);
         if now > expires_at {
             return Err(Error::new(Code::AccessDenied, "Request has expired")
+                .reason(Reason::PresignedExpired)
                 .element("X-Amz-Expires", expires_seconds.to_string())
                 .element("Expires", expires_at.to_string())
                 .element("ServerTime", now.to_string()));

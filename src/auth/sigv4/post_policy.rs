@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     time::UnixTime,
 };
 
@@ -282,7 +282,7 @@ fn invalid(why: &str) -> Error {
 }
 
 fn denied(why: &str) -> Error {
-    Error::new(Code::AccessDenied, format!("Invalid according to Policy: {why}"))
+    Error::new(Code::AccessDenied, format!("Invalid according to Policy: {why}")).reason(Reason::PolicyNotMet)
 }
 
 #[cfg(test)]

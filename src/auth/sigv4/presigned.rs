@@ -15,7 +15,7 @@ use base64::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     s3::{headers::CHECKSUM_ALGORITHMS, uri::Query},
 };
 
@@ -170,20 +170,22 @@ fn no_number() -> Error {
 }
 
 fn past_delimiter(name: &str, prefix: &str) -> Error {
-    Error::new(
+    Error::because(
         Code::AccessDenied,
+        Reason::PrefixDenied,
         format!(
-            "PrefixDenied: this presigned list was signed with a delimiter; the {name} that is added to it \
+            "this presigned list was signed with a delimiter; the {name} that is added to it \
              must not go past one behind {prefix:?}."
         ),
     )
 }
 
 fn outside(name: &str, prefix: &str) -> Error {
-    Error::new(
+    Error::because(
         Code::AccessDenied,
+        Reason::PrefixDenied,
         format!(
-            "PrefixDenied: what is added to a presigned list must stay inside its prefix {prefix:?}; \
+            "what is added to a presigned list must stay inside its prefix {prefix:?}; \
              {name} does not."
         ),
     )

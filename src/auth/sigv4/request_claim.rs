@@ -16,7 +16,7 @@ use super::{
     payload::Declared,
 };
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     s3::uri::Query,
     time::UnixTime,
 };
@@ -118,9 +118,10 @@ impl<'a> RequestClaim<'a> {
             Some((algorithm, _)) if in_query && algorithm.starts_with("AWS") => Err(two_claims()),
             _ if in_query => Self::from_query(headers, query),
             Some((algorithm, fields)) => Self::from_header(algorithm, fields, headers, query),
-            None => Err(Error::new(
+            None => Err(Error::because(
                 Code::AccessDenied,
-                "Anonymous: the request is not signed. Sign it with session credentials \
+                Reason::Anonymous,
+                "the request is not signed. Sign it with session credentials \
                  (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN) or with the hotkey itself.",
             )),
         }
@@ -402,6 +403,7 @@ fn malformed_query(reason: &str) -> Error {
 
 fn not_signed(name: &str) -> Error {
     Error::new(Code::AccessDenied, "There were headers present in the request which were not signed")
+        .reason(Reason::UnsignedHeaders)
         .element("HeadersNotSigned", name)
 }
 

@@ -8,7 +8,7 @@ use aws_sigv4::sign::v4::calculate_signature;
 
 use crate::{
     auth::ChunkSeed,
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     secret::{Secret, constant_time_eq},
 };
 
@@ -80,6 +80,7 @@ impl SignatureChain {
                 "The signature of a chunk or trailer of the body does not match what was computed from its \
                  bytes and the signatures before it.",
             )
+            .reason(Reason::ChunkSignatureFalse)
             .detail(what));
         }
         self.previous = computed;

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::{
     access::Access,
     body::{bounded::collect_bounded, pace::Pace},
-    error::{Code, Error, Result},
+    error::{Code, Error, Reason, Result},
     exchange::OnBehalf,
     policy::{Caller, Outbound, Permit, Policy},
     s3::{
@@ -104,12 +104,10 @@ impl Lists {
         if permit.as_list().is_some_and(|list| list.prefix() == prefix) {
             return Ok(permit);
         }
-        Err(Error::new(
+        Err(Error::because(
             Code::AccessDenied,
-            format!(
-                "FolderDenied: a {} may not list all that lies under {prefix} here.",
-                caller.role.as_str()
-            ),
+            Reason::FolderDenied,
+            format!("a {} may not list all that lies under {prefix} here.", caller.role.as_str()),
         ))
     }
 

@@ -29,7 +29,7 @@ use crate::{
     },
     chain::{AccountId, Owner, Role, Snapshot},
     config::BodyBounds,
-    error::{Code, Error},
+    error::{Code, Error, Reason},
     exchange::{Exchange, RequestBody},
     limits::{Buffered, Limits},
     policy::{self, Caller},
@@ -149,11 +149,12 @@ impl VendedEndpoints {
         self.access.may_verify(hotkey, exchange)?;
         let evidence = vending::verify(ask, hotkey, fields.signature, fields.timestamp, fields.expiry, now)
             .map_err(|error| match error {
-            VendingError::Timestamp => Refusal::bad_request(error.to_string()),
+            VendingError::Timestamp => Refusal::bad_request(error.to_string()).because(Reason::TimeTooFar),
             VendingError::Signature => {
                 self.access.hotkey_signature_checked(false);
                 self.limits.charge_signature(exchange.sender);
                 Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
+                    .because(Reason::HotkeySignatureFalse)
             }
         })?;
         self.access.hotkey_signature_checked(true);
@@ -182,7 +183,10 @@ impl VendedEndpoints {
         match verified.caller.role {
             Role::Validator => Ok(verified),
             Role::Undecided => Err(policy::role_undecided().into()),
-            Role::Miner => Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")),
+            Role::Miner => {
+                Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")
+                    .because(Reason::NotValidator))
+            }
         }
     }
 
@@ -208,7 +212,8 @@ impl VendedEndpoints {
 fn registered_miner(verified: &VerifiedRequest, miner: AccountId) -> Result<Arc<Owner>, Refusal> {
     match verified.snapshot.neuron(&miner) {
         Some(neuron) => Ok(Arc::clone(&neuron.owner)),
-        None => Err(Refusal::bad_request("miner_hotkey is not registered on the subnet")),
+        None => Err(Refusal::bad_request("miner_hotkey is not registered on the subnet")
+            .because(Reason::NotRegistered)),
     }
 }
 
