@@ -1,14 +1,17 @@
-//! What TLS trusts where Subgate calls somebody: the certificate authorities of the system, and those of a
-//! file.
+//! What TLS trusts where Subgate calls somebody, the certificate authorities of the system and those of a
+//! file; and the certificates that its listeners present.
 //!
 //! aws-lc-rs is its one provider. Invariant: a file that is named holds at least one certificate, and every
 //! one in it can be used.
+
+mod certificate;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+pub use certificate::{Certificate, CertificateError, Validity};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -36,20 +39,32 @@ pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsE
     // A certificate of the system that cannot be read is left out; one of a file is an error.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
-        let unusable = |what: String| TlsError::CaFile { path: path.to_owned(), what };
-        let mut added = 0;
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
-            let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-            roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-            added += 1;
-        }
-        if added == 0 {
-            return Err(unusable("holds no certificate".to_owned()));
-        }
+        add_authorities(&mut roots, path)?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The certificate authorities of a PEM file, and no others.
+pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    add_authorities(&mut roots, path)?;
+    Ok(roots)
+}
+
+fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    let unusable = |what: String| TlsError::CaFile { path: path.to_owned(), what };
+    let mut added = 0;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+        added += 1;
+    }
+    match added {
+        0 => Err(unusable("holds no certificate".to_owned())),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

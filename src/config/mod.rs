@@ -11,8 +11,9 @@ mod server;
 mod shared_limits;
 mod small_files;
 mod store;
+mod tls;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::SystemTime};
 
 pub use crate::file_access::SecretReaders;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
@@ -22,12 +23,13 @@ pub use fault::{ConfigErrors, Fault, Severity};
 pub use limits::{AddressLimits, BodyBounds, Limits, Override, PartyLimits, PrincipalKey, RateLimit};
 pub use secrets::SessionKey;
 use section::Section;
-pub use server::{Edge, Server};
+pub use server::{Edge, ProxyProtocol, Server};
 pub use shared_limits::{OnOutage, Share, SharedAddress, SharedLimits};
 pub use small_files::{FileName, SmallFiles};
 pub use store::{
     BrokenUploads, CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers,
 };
+pub use tls::{ClientAuthorities, ClientCertificates, ServedCertificate, Tls};
 
 use crate::{
     chain::AccountId,
@@ -35,6 +37,7 @@ use crate::{
     file_access::check_writers,
     policy::{FolderMarkers, Policy, RoleRights, Template, Values},
     secret::Secret,
+    time::UnixTime,
 };
 
 /// A checked configuration.
@@ -140,7 +143,10 @@ impl Config {
             );
             self.lines.warning("store.bucket", message)
         });
-        self.policy.templates().iter().filter_map(open).chain(bucket).collect()
+        let now_seconds = UnixTime::from(SystemTime::now()).seconds();
+        let certificates = self.server.tls.iter().flat_map(|tls| tls.warnings_at(now_seconds));
+        let certificates = certificates.map(|it| self.lines.warning(&it.setting, it.message));
+        self.policy.templates().iter().filter_map(open).chain(bucket).chain(certificates).collect()
     }
 }
 

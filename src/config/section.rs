@@ -50,6 +50,16 @@ impl Section {
         if self.path.is_empty() { setting.to_owned() } else { format!("{}.{setting}", self.path) }
     }
 
+    /// The name of this table; empty for the root.
+    pub(super) fn own_name(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether nothing is set in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     pub(super) fn error(&self, setting: &str, what: impl fmt::Display) {
         self.errors.borrow_mut().0.push(self.lines.fault(&self.name(setting), what));
     }

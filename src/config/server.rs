@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::section::Section;
+use super::{section::Section, tls::Tls};
 use crate::file_access::SecretReaders;
 
 /// Listeners and connections.
@@ -18,6 +18,10 @@ pub struct Server {
     pub hosts: Vec<String>,
     /// The origins of pages that may call this server from a browser, as browsers send them.
     pub cors_origins: Vec<String>,
+    /// TLS of the listener for clients; none where it speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// Proxies in front of this server that begin each connection with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
     /// Trusted proxies in front of this server.
     pub edge: Edge,
     /// Who may read the files of secrets that the configuration names.
@@ -46,9 +50,41 @@ pub struct Edge {
 impl Edge {
     /// Whether `peer` is one of them.
     pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.networks.iter().any(|network| network.contains(&peer))
+        contain(&self.networks, peer)
     }
+}
+
+/// Proxies in front of this server that begin each connection with a PROXY header.
+#[derive(Debug, Clone, Default)]
+pub struct ProxyProtocol {
+    /// Their networks.
+    pub networks: Vec<IpNet>,
+}
+
+impl ProxyProtocol {
+    /// Whether a connection from `peer` begins with a header.
+    pub(crate) fn is_spoken_by(&self, peer: IpAddr) -> bool {
+        contain(&self.networks, peer)
+    }
+}
+
+fn contain(networks: &[IpNet], peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    networks.iter().any(|network| network.contains(&peer))
+}
+
+fn read_networks(section: &mut Section) -> Vec<IpNet> {
+    let networks: Vec<String> =
+        section.or("networks", Vec::new(), "a list of networks such as [\"10.0.0.0/8\"]");
+    let mut parsed = Vec::new();
+    for network in &networks {
+        match network.parse::<IpNet>().or_else(|_| network.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) => parsed.push(network),
+            Err(_) => section
+                .error("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\"")),
+        }
+    }
+    parsed
 }
 
 impl Server {
@@ -79,12 +115,16 @@ impl Server {
             );
         }
         let plaintext = section.or("plaintext_beyond_loopback", false, "true or false");
-        if !listen.ip().is_loopback() && !plaintext {
+        let tls = section.section("tls");
+        // One with faults has told them already.
+        let is_plaintext = tls.is_empty();
+        if !listen.ip().is_loopback() && !plaintext && is_plaintext {
             section.error(
                 "listen",
                 format_args!(
-                    "{listen} is beyond loopback without TLS, so sessions could be read on the way; listen \
-                    on 127.0.0.1 behind a TLS proxy, or set server.plaintext_beyond_loopback = true"
+                    "{listen} is beyond loopback without TLS, so sessions could be read on the way; set \
+                    server.tls.certificates, listen on 127.0.0.1 behind a TLS proxy, or set \
+                    server.plaintext_beyond_loopback = true"
                 ),
             );
         }
@@ -98,24 +138,19 @@ impl Server {
             section.error("admin", format_args!("{admin} is the address of server.listen; choose another"));
         }
         let mut edge = section.section("edge");
-        let networks: Vec<String> =
-            edge.or("networks", Vec::new(), "a list of networks such as [\"10.0.0.0/8\"]");
-        let mut parsed = Vec::new();
-        for network in &networks {
-            match network.parse::<IpNet>().or_else(|_| network.parse::<IpAddr>().map(IpNet::from)) {
-                Ok(network) => parsed.push(network),
-                Err(_) => edge
-                    .error("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\"")),
-            }
-        }
+        let networks = read_networks(&mut edge);
         let accept_encodings =
             edge.or("accept_encodings", Vec::new(), "a list such as [\"identity\", \"gzip\"]");
         let rewrites_host = edge.or("rewrites_host", false, "true or false");
         edge.finish();
+        let mut proxy_protocol = section.section("proxy_protocol");
+        let proxy_protocol_networks = read_networks(&mut proxy_protocol);
+        proxy_protocol.finish();
         let secret_readers = match section.or("group_reads_secrets", false, "true or false") {
             true => SecretReaders::OwnerAndGroup,
             false => SecretReaders::Owner,
         };
+        let tls = Tls::read(tls, secret_readers);
         let connections_max = section.number_given("connections_max", 1..=1_000_000);
         let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
         let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
@@ -126,7 +161,9 @@ impl Server {
             admin,
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             cors_origins,
-            edge: Edge { networks: parsed, accept_encodings, rewrites_host },
+            tls,
+            proxy_protocol: ProxyProtocol { networks: proxy_protocol_networks },
+            edge: Edge { networks, accept_encodings, rewrites_host },
             secret_readers,
             connections_max,
             head_seconds_max,

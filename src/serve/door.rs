@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::seldom::Seldom;
 use crate::{
     config::Edge,
     limits::{Counts, HeldCount, Sender},
@@ -17,8 +18,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Counts the connections of each address; those of the trusted edge stand for many and are not counted.
 pub(super) struct Door {
     counts: Arc<Counts<Sender>>,
-    refused: u64,
-    logged_at: Option<Instant>,
+    refused: Seldom,
 }
 
 /// How many connections an address may have.
@@ -36,23 +36,19 @@ pub(super) struct Admitted {
 
 impl Door {
     pub(super) fn new() -> Self {
-        Self { counts: Counts::new(), refused: 0, logged_at: None }
+        Self { counts: Counts::new(), refused: Seldom::every(LOG_INTERVAL) }
     }
 
     /// Admits a connection from `peer`, unless it has as many as it may.
-    pub(super) fn admit(&mut self, peer: IpAddr, bounds: &DoorBounds, now: Instant) -> Option<Admitted> {
+    pub(super) fn admit(&self, peer: IpAddr, bounds: &DoorBounds, now: Instant) -> Option<Admitted> {
         let Some(max) = bounds.per_address_max.filter(|_| !bounds.edge.trusts(peer)) else {
             return Some(Admitted { _held: None });
         };
         let held = self.counts.try_add(Sender::at(peer), 1, max);
-        if held.is_none() {
-            self.refused = self.refused.saturating_add(1);
-            let is_due = self.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= LOG_INTERVAL);
-            if is_due {
-                self.logged_at = Some(now);
-                let refused = std::mem::take(&mut self.refused);
-                tracing::warn!(%peer, max, refused, "limits.address.connections_max is reached");
-            }
+        if held.is_none()
+            && let Some(refused) = self.refused.count(now)
+        {
+            tracing::warn!(%peer, max, refused, "limits.address.connections_max is reached");
         }
         held.map(|held| Admitted { _held: Some(held) })
     }
@@ -66,12 +62,12 @@ mod tests {
     fn p55_an_address_has_so_many_connections_and_the_edge_as_many_as_it_likes() {
         let edge = Edge { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Edge::default() };
         let bounds = DoorBounds { per_address_max: Some(2), edge };
-        let mut door = Door::new();
+        let door = Door::new();
         let now = Instant::now();
-        let mut admit = |peer: &str| door.admit(peer.parse().unwrap(), &bounds, now);
+        let admit = |peer: &str| door.admit(peer.parse().unwrap(), &bounds, now);
         let held = [admit("2001:db8::1").unwrap(), admit("2001:db8::2").unwrap()];
         assert!(admit("2001:db8::3").is_none());
-        let _others: Vec<_> = ["2001:db8:0:1::1", "192.0.2.1", "::ffff:192.0.2.1"].map(&mut admit).into();
+        let _others: Vec<_> = ["2001:db8:0:1::1", "192.0.2.1", "::ffff:192.0.2.1"].map(&admit).into();
         assert!(admit("192.0.2.1").is_none());
         let edge: Vec<_> = (0..10).map(|_| admit("10.1.2.3")).collect();
         assert!(edge.iter().all(Option::is_some));

@@ -1,0 +1,260 @@
+//! `[server.tls]`: the certificates of the listener, and those that clients may have.
+//!
+//! The files are read with the configuration, so that `subgate check` finds whatever is wrong with them, and
+//! again with [`Tls::read_again`] when they have changed.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::RootCertStore;
+
+use super::{
+    secrets::read_private_file,
+    section::{ConfigErrors, Section},
+};
+use crate::{
+    file_access::{SecretReaders, check_writers},
+    tls::{Certificate, CertificateError, Validity, authorities},
+};
+
+/// TLS of the listener for clients.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What it presents; the first is for clients that name no host, or an unknown one. Never empty.
+    pub certificates: Vec<ServedCertificate>,
+    /// What is asked of clients.
+    pub client_certificates: ClientCertificates,
+    /// Seconds within which a handshake must have ended.
+    pub handshake_seconds_max: u64,
+    readers: SecretReaders,
+}
+
+/// A certificate and the files it came from.
+#[derive(Debug, Clone)]
+pub struct ServedCertificate {
+    /// `server.tls.certificates[0]`.
+    setting: String,
+    /// The chain, in PEM.
+    pub certificate_file: PathBuf,
+    /// Its key, in PEM.
+    pub key_file: PathBuf,
+    /// What they hold.
+    pub certificate: Certificate,
+}
+
+/// Whether clients have to show certificates of their own.
+#[derive(Debug, Clone)]
+pub enum ClientCertificates {
+    /// They are not asked for any.
+    None,
+    /// Those that have one show it, and it must be one of these authorities'.
+    Optional(ClientAuthorities),
+    /// Who has none of these authorities' is not served.
+    Required(ClientAuthorities),
+}
+
+/// The authorities of clients' certificates.
+#[derive(Debug, Clone)]
+pub struct ClientAuthorities {
+    /// A PEM file.
+    pub file: PathBuf,
+    /// What it holds.
+    pub roots: Arc<RootCertStore>,
+}
+
+/// The word for each of [`ClientCertificates`].
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    None,
+    Optional,
+    Required,
+}
+
+impl Tls {
+    /// None where the table is empty, and where it has faults.
+    pub(super) fn read(mut section: Section, readers: SecretReaders) -> Option<Self> {
+        if section.is_empty() {
+            return None;
+        }
+        let sections = section.sections("certificates");
+        let given = sections.len();
+        if given == 0 {
+            section.error(
+                "certificates",
+                "is missing; write [{ certificate = \"certs/a.pem\", key = \"certs/a.key\" }]",
+            );
+        }
+        let certificates: Vec<_> =
+            sections.into_iter().filter_map(|section| ServedCertificate::read(section, readers)).collect();
+        let words = [("none", Asked::None), ("optional", Asked::Optional), ("required", Asked::Required)];
+        let asked = section.word("client_certificates", &words, Asked::None);
+        let ca_file = section.path("client_ca_file", "the path of a PEM file");
+        let client_certificates = match (asked, ca_file) {
+            (Asked::None, None) => Some(ClientCertificates::None),
+            (Asked::None, Some(_)) => {
+                section.error(
+                    "client_ca_file",
+                    "is for client_certificates = \"optional\" or \"required\"; set one of these, or take it \
+                     away",
+                );
+                None
+            }
+            (Asked::Optional | Asked::Required, None) => {
+                section.error(
+                    "client_ca_file",
+                    "is missing; it must be a PEM file with the authorities of clients' certificates",
+                );
+                None
+            }
+            (Asked::Optional | Asked::Required, Some(file)) => match ClientAuthorities::load(file) {
+                Ok(authorities) if matches!(asked, Asked::Required) => {
+                    Some(ClientCertificates::Required(authorities))
+                }
+                Ok(authorities) => Some(ClientCertificates::Optional(authorities)),
+                Err(what) => {
+                    section.error("client_ca_file", what);
+                    None
+                }
+            },
+        };
+        let handshake_seconds_max = section.number("handshake_seconds_max", 10, 1..=120);
+        section.finish();
+        let is_whole = !certificates.is_empty() && certificates.len() == given;
+        let client_certificates = client_certificates.filter(|_| is_whole)?;
+        Some(Self { certificates, client_certificates, handshake_seconds_max, readers })
+    }
+
+    /// The same settings with what the files hold now.
+    ///
+    /// # Errors
+    /// Every file that cannot be used, with its setting, as at the start; and a certificate that has come anew
+    /// and does not count now.
+    pub(crate) fn read_again(&self, now_seconds: u64) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let mut certificates = Vec::new();
+        for served in &self.certificates {
+            let ServedCertificate { setting, certificate_file, key_file, certificate: before } = served;
+            let (certificate_file, key_file) = (certificate_file.clone(), key_file.clone());
+            match ServedCertificate::load(setting, certificate_file, key_file, self.readers) {
+                // What is served anyway may go on, and what takes its place must be better.
+                Ok(served) if !before.is_same_chain(&served.certificate) => match served.fault_at(now_seconds) {
+                    Some(fault) => errors.0.push(fault),
+                    None => certificates.push(served),
+                },
+                Ok(served) => certificates.push(served),
+                Err((at, what)) => errors.0.push(format!("{setting}.{at}: {what}")),
+            }
+        }
+        let again = |authorities: &ClientAuthorities| {
+            ClientAuthorities::load(authorities.file.clone())
+                .map_err(|what| format!("server.tls.client_ca_file: {what}"))
+        };
+        let client_certificates = match &self.client_certificates {
+            ClientCertificates::None => Ok(ClientCertificates::None),
+            ClientCertificates::Optional(before) => again(before).map(ClientCertificates::Optional),
+            ClientCertificates::Required(before) => again(before).map(ClientCertificates::Required),
+        };
+        match client_certificates {
+            Ok(client_certificates) if errors.0.is_empty() => {
+                Ok(Self { certificates, client_certificates, ..self.clone() })
+            }
+            Ok(_) => Err(errors),
+            Err(error) => {
+                errors.0.push(error);
+                Err(errors)
+            }
+        }
+    }
+
+    /// Every file that it was read from.
+    pub(crate) fn files(&self) -> Vec<&Path> {
+        let ca_file = match &self.client_certificates {
+            ClientCertificates::None => None,
+            ClientCertificates::Optional(authorities) | ClientCertificates::Required(authorities) => {
+                Some(authorities.file.as_path())
+            }
+        };
+        let pairs = self.certificates.iter().flat_map(|served| [&served.certificate_file, &served.key_file]);
+        pairs.map(PathBuf::as_path).chain(ca_file).collect()
+    }
+
+    /// How long a handshake may take.
+    pub(crate) fn handshake_max(&self) -> Duration {
+        Duration::from_secs(self.handshake_seconds_max)
+    }
+
+    /// Certificates that do not count at that time, in Unix seconds: they are served all the same, for a
+    /// client that looks at no date is served by them, and nobody is by none.
+    pub(super) fn warnings_at(&self, now_seconds: u64) -> Vec<String> {
+        self.certificates.iter().filter_map(|served| served.fault_at(now_seconds)).collect()
+    }
+}
+
+impl ServedCertificate {
+    fn read(mut section: Section, readers: SecretReaders) -> Option<Self> {
+        let expected = "the path of a PEM file";
+        for setting in ["certificate", "key"] {
+            if !section.rest_has(setting) {
+                section.error(setting, format_args!("is missing; it must be {expected}"));
+            }
+        }
+        let certificate = section.path("certificate", expected);
+        let key = section.path("key", expected);
+        let loaded = match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                let setting = section.own_name().to_owned();
+                Self::load(&setting, certificate, key, readers)
+                    .map_err(|(at, what)| section.error(at, what))
+                    .ok()
+            }
+            (_, _) => None,
+        };
+        section.finish();
+        loaded
+    }
+
+    /// What the files hold; else the setting that names the faulty one, and the fault.
+    fn load(
+        setting: &str,
+        certificate_file: PathBuf,
+        key_file: PathBuf,
+        readers: SecretReaders,
+    ) -> Result<Self, (&'static str, String)> {
+        let chain = std::fs::read(&certificate_file).map_err(|error| {
+            ("certificate", format!("{} cannot be read: {error}", certificate_file.display()))
+        })?;
+        let key = read_private_file(&key_file, readers).map_err(|what| ("key", what))?;
+        let certificate =
+            Certificate::from_pem(&chain, key.as_bytes()).map_err(|error| match error {
+                CertificateError::Chain(what) => {
+                    ("certificate", format!("{} {what}", certificate_file.display()))
+                }
+                CertificateError::Key(what) => ("key", format!("{} {what}", key_file.display())),
+            })?;
+        Ok(Self { setting: setting.to_owned(), certificate_file, key_file, certificate })
+    }
+
+    fn fault_at(&self, now_seconds: u64) -> Option<String> {
+        let what = match self.certificate.validity_at(now_seconds) {
+            Validity::Valid => return None,
+            Validity::Expired => "has expired, so clients refuse it; renew it",
+            Validity::NotYet => "is not valid yet, so clients refuse it; look at the clock, or wait",
+        };
+        Some(format!("{}.certificate: {} {what}", self.setting, self.certificate_file.display()))
+    }
+}
+
+impl ClientAuthorities {
+    fn load(file: PathBuf) -> Result<Self, String> {
+        // It decides who is let in, so nobody else may write it.
+        let shown = file.display();
+        let metadata =
+            std::fs::metadata(&file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        check_writers(&metadata).map_err(|what| format!("{shown} {what}"))?;
+        let roots = Arc::new(authorities(&file).map_err(|error| error.to_string())?);
+        Ok(Self { file, roots })
+    }
+}
