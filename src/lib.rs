@@ -24,7 +24,7 @@
 //! | floor | room | what is in it |
 //! | --- | --- | --- |
 //! | 13 | [`cli`] | what a person calls; `cli/dev` has the development store, `cli/doctor` tries a server |
-//! | 12 | [`serve`] | listeners, connections, the orderly end; the operator's listener |
+//! | 12 | [`serve`] | listeners, PROXY headers, TLS, connections, the orderly end; the operator's listener |
 //! | 11 | `front` | endpoint, form or S3: the only room that knows all of them |
 //! | 10 | `proxy` | the road, and a file for each family of S3 operations |
 //! | 10 | `endpoints` | sessions, the vending server's endpoints, health, the API's description |
@@ -43,7 +43,7 @@
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
 //! | 1 | `file_access` | who else may read or write a file |
-//! | 1 | [`secret`], [`time`], [`tls`] | secrets that cannot be printed; points in time; TLS of clients |
+//! | 1 | [`secret`], [`time`], [`tls`] | secrets that cannot be printed; points in time; TLS as a client, certificates |
 //!
 //! `auth`, `policy`, `s3`, `body`, `limits` and `site` decide and do no I/O: time, snapshot and bytes are
 //! arguments.
@@ -64,8 +64,7 @@
 //! # Left out on purpose
 //!
 //! No state for each session, no list of uploads, no cache of objects, no retry of a body that has begun. The
-//! store's XML is not built anew: the names in it that are the store's own are replaced as it streams. The
-//! TLS listener is not there yet; its place is `serve`.
+//! store's XML is not built anew: the names in it that are the store's own are replaced as it streams.
 
 mod access;
 pub mod auth;

@@ -14,9 +14,27 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     listen: SocketAddr,
+    scheme: Scheme,
     hosts: Vec<String>,
     edge: Edge,
     bucket: Bucket,
+}
+
+/// What the listener itself speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    /// The port that stands in no URL.
+    const fn own_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 impl Site {
@@ -24,6 +42,10 @@ impl Site {
     pub(crate) fn new(server: &Server, bucket: &Bucket) -> Self {
         Self {
             listen: server.listen,
+            scheme: match server.tls {
+                Some(_) => Scheme::Https,
+                None => Scheme::Http,
+            },
             hosts: server.hosts.clone(),
             edge: server.edge.clone(),
             bucket: bucket.clone(),
@@ -66,7 +88,8 @@ impl Site {
             let port = host.strip_prefix(without_port(host)).and_then(|port| port.strip_prefix(':'));
             return self.listen.ip().is_loopback()
                 && matches!(without_port(host), "localhost" | "127.0.0.1" | "[::1]")
-                && port.and_then(|port| port.parse().ok()).unwrap_or(80) == self.listen.port();
+                && port.and_then(|port| port.parse().ok()).unwrap_or(self.scheme.own_port())
+                    == self.listen.port();
         }
         let names_us = |host: &str| {
             self.hosts.iter().any(|own| match without_port(own) == own {
@@ -147,17 +170,18 @@ impl Site {
         peer
     }
 
-    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise an
-    /// external name means a TLS proxy in front.
+    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise it is
+    /// the listener's own, and an external name at a plain listener means a TLS proxy in front.
     pub(crate) fn public_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> String {
         let forwarded =
             head.headers.get("x-forwarded-proto").filter(|_| from_edge).and_then(|proto| proto.to_str().ok());
         let is_external =
             self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host) || own == without_port(host));
-        let scheme = match forwarded {
-            Some(scheme @ ("http" | "https")) => scheme,
-            _ if is_external => "https",
-            _ => "http",
+        let scheme = match (forwarded, self.scheme) {
+            (Some(scheme @ ("http" | "https")), _) => scheme,
+            (_, Scheme::Https) => "https",
+            (_, Scheme::Http) if is_external => "https",
+            (_, Scheme::Http) => "http",
         };
         format!("{scheme}://{host}")
     }
@@ -205,6 +229,7 @@ mod tests {
     fn site(listen: &str, hosts: &[&str], edge: Edge) -> Site {
         Site {
             listen: listen.parse().unwrap(),
+            scheme: Scheme::Http,
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             edge,
             bucket: Bucket { name: "b.1".to_owned(), region: "us-east-1".to_owned() },

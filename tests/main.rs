@@ -33,3 +33,4 @@ mod metrics;
 #[cfg(feature = "dev-store")]
 mod model;
 mod road;
+mod tls;

@@ -29,7 +29,8 @@ pub use small_files::{FileName, SmallFiles};
 pub use store::{
     BrokenUploads, CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers,
 };
-pub use tls::{ClientAuthorities, ClientCertificates, ServedCertificate, Tls};
+pub(crate) use tls::FileFault;
+pub use tls::{ClientAuthorities, ClientCertificates, FileStamps, ServedCertificate, Tls};
 
 use crate::{
     chain::AccountId,

@@ -80,8 +80,9 @@ fn read_networks(section: &mut Section) -> Vec<IpNet> {
     for network in &networks {
         match network.parse::<IpNet>().or_else(|_| network.parse::<IpAddr>().map(IpNet::from)) {
             Ok(network) => parsed.push(network),
-            Err(_) => section
-                .error("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\"")),
+            Err(_) => {
+                section.error("networks", format_args!("{network:?} is not a network such as \"10.0.0.0/8\""))
+            }
         }
     }
     parsed

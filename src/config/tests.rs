@@ -12,6 +12,17 @@ impl Place {
         let key = dir.path().join("session.key");
         std::fs::write(&key, KEY).unwrap();
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        // Those that the reference names.
+        std::fs::create_dir(dir.path().join("certs")).unwrap();
+        let made = rcgen::generate_simple_self_signed(["s3.example.com".to_owned()]).unwrap();
+        let write = |name: &str, text: String| {
+            let path = dir.path().join("certs").join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        write("s3.example.com.pem", made.cert.pem());
+        write("clients-ca.pem", made.cert.pem());
+        write("s3.example.com.key", made.signing_key.serialize_pem());
         Self(dir)
     }
 

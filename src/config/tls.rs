@@ -3,18 +3,11 @@
 //! The files are read with the configuration, so that `subgate check` finds whatever is wrong with them, and
 //! again with [`Tls::read_again`] when they have changed.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::RootCertStore;
 
-use super::{
-    secrets::read_private_file,
-    section::{ConfigErrors, Section},
-};
+use super::{secrets::read_private_file, section::Section};
 use crate::{
     file_access::{SecretReaders, check_writers},
     tls::{Certificate, CertificateError, Validity, authorities},
@@ -32,6 +25,33 @@ pub struct Tls {
     readers: SecretReaders,
 }
 
+/// What is wrong with a file that a setting names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {message}")]
+pub(crate) struct FileFault {
+    /// The full name of the setting.
+    pub(crate) setting: String,
+    /// What is wrong, and what to do.
+    pub(crate) message: String,
+}
+
+/// What files looked like before they were read: whoever sees them look otherwise reads them again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStamps(Vec<Option<FileStamp>>);
+
+/// Device, inode, bytes, and when it was last written, in seconds and nanoseconds.
+type FileStamp = (u64, u64, u64, i64, i64);
+
+impl FileStamps {
+    fn of(files: &[&PathBuf]) -> Self {
+        let stamp = |path: &&PathBuf| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+        };
+        Self(files.iter().map(stamp).collect())
+    }
+}
+
 /// A certificate and the files it came from.
 #[derive(Debug, Clone)]
 pub struct ServedCertificate {
@@ -43,6 +63,7 @@ pub struct ServedCertificate {
     pub key_file: PathBuf,
     /// What they hold.
     pub certificate: Certificate,
+    stamps: FileStamps,
 }
 
 /// Whether clients have to show certificates of their own.
@@ -63,6 +84,7 @@ pub struct ClientAuthorities {
     pub file: PathBuf,
     /// What it holds.
     pub roots: Arc<RootCertStore>,
+    stamps: FileStamps,
 }
 
 /// The word for each of [`ClientCertificates`].
@@ -132,25 +154,27 @@ impl Tls {
     /// # Errors
     /// Every file that cannot be used, with its setting, as at the start; and a certificate that has come anew
     /// and does not count now.
-    pub(crate) fn read_again(&self, now_seconds: u64) -> Result<Self, ConfigErrors> {
-        let mut errors = ConfigErrors::default();
+    pub(crate) fn read_again(&self, now_seconds: u64) -> Result<Self, Vec<FileFault>> {
+        let mut errors = Vec::new();
         let mut certificates = Vec::new();
         for served in &self.certificates {
-            let ServedCertificate { setting, certificate_file, key_file, certificate: before } = served;
+            let ServedCertificate { setting, certificate_file, key_file, certificate: before, .. } = served;
             let (certificate_file, key_file) = (certificate_file.clone(), key_file.clone());
             match ServedCertificate::load(setting, certificate_file, key_file, self.readers) {
                 // What is served anyway may go on, and what takes its place must be better.
-                Ok(served) if !before.is_same_chain(&served.certificate) => match served.fault_at(now_seconds) {
-                    Some(fault) => errors.0.push(fault),
-                    None => certificates.push(served),
-                },
+                Ok(served) if !before.is_same_chain(&served.certificate) => {
+                    match served.fault_at(now_seconds) {
+                        Some(fault) => errors.push(fault),
+                        None => certificates.push(served),
+                    }
+                }
                 Ok(served) => certificates.push(served),
-                Err((at, what)) => errors.0.push(format!("{setting}.{at}: {what}")),
+                Err((at, message)) => errors.push(FileFault { setting: format!("{setting}.{at}"), message }),
             }
         }
         let again = |authorities: &ClientAuthorities| {
             ClientAuthorities::load(authorities.file.clone())
-                .map_err(|what| format!("server.tls.client_ca_file: {what}"))
+                .map_err(|message| FileFault { setting: "server.tls.client_ca_file".to_owned(), message })
         };
         let client_certificates = match &self.client_certificates {
             ClientCertificates::None => Ok(ClientCertificates::None),
@@ -158,27 +182,40 @@ impl Tls {
             ClientCertificates::Required(before) => again(before).map(ClientCertificates::Required),
         };
         match client_certificates {
-            Ok(client_certificates) if errors.0.is_empty() => {
+            Ok(client_certificates) if errors.is_empty() => {
                 Ok(Self { certificates, client_certificates, ..self.clone() })
             }
             Ok(_) => Err(errors),
             Err(error) => {
-                errors.0.push(error);
+                errors.push(error);
                 Err(errors)
             }
         }
     }
 
-    /// Every file that it was read from.
-    pub(crate) fn files(&self) -> Vec<&Path> {
-        let ca_file = match &self.client_certificates {
-            ClientCertificates::None => None,
-            ClientCertificates::Optional(authorities) | ClientCertificates::Required(authorities) => {
-                Some(authorities.file.as_path())
-            }
-        };
+    /// What its files looked like before they were read.
+    pub(crate) fn stamps(&self) -> FileStamps {
+        let authorities = self.client_certificates.authorities();
+        let stamps = self.certificates.iter().map(|served| &served.stamps);
+        FileStamps(stamps.chain(authorities.map(|it| &it.stamps)).flat_map(|it| it.0.clone()).collect())
+    }
+
+    /// What they look like now.
+    pub(crate) fn stamps_now(&self) -> FileStamps {
         let pairs = self.certificates.iter().flat_map(|served| [&served.certificate_file, &served.key_file]);
-        pairs.map(PathBuf::as_path).chain(ca_file).collect()
+        let authorities = self.client_certificates.authorities();
+        let files: Vec<&PathBuf> = pairs.chain(authorities.map(|authorities| &authorities.file)).collect();
+        FileStamps::of(&files)
+    }
+
+    /// Whether clients are asked for the same certificates by `other`.
+    pub(crate) fn asks_clients_as(&self, other: &Self) -> bool {
+        let subjects = |it: &Self| {
+            let authorities = it.client_certificates.authorities()?;
+            Some(authorities.roots.roots.clone())
+        };
+        let word = |it: &Self| std::mem::discriminant(&it.client_certificates);
+        word(self) == word(other) && subjects(self) == subjects(other)
     }
 
     /// How long a handshake may take.
@@ -188,8 +225,17 @@ impl Tls {
 
     /// Certificates that do not count at that time, in Unix seconds: they are served all the same, for a
     /// client that looks at no date is served by them, and nobody is by none.
-    pub(super) fn warnings_at(&self, now_seconds: u64) -> Vec<String> {
+    pub(super) fn warnings_at(&self, now_seconds: u64) -> Vec<FileFault> {
         self.certificates.iter().filter_map(|served| served.fault_at(now_seconds)).collect()
+    }
+}
+
+impl ClientCertificates {
+    fn authorities(&self) -> Option<&ClientAuthorities> {
+        match self {
+            Self::None => None,
+            Self::Optional(authorities) | Self::Required(authorities) => Some(authorities),
+        }
     }
 }
 
@@ -223,38 +269,44 @@ impl ServedCertificate {
         key_file: PathBuf,
         readers: SecretReaders,
     ) -> Result<Self, (&'static str, String)> {
+        let stamps = FileStamps::of(&[&certificate_file, &key_file]);
         let chain = std::fs::read(&certificate_file).map_err(|error| {
             ("certificate", format!("{} cannot be read: {error}", certificate_file.display()))
         })?;
         let key = read_private_file(&key_file, readers).map_err(|what| ("key", what))?;
-        let certificate =
-            Certificate::from_pem(&chain, key.as_bytes()).map_err(|error| match error {
-                CertificateError::Chain(what) => {
-                    ("certificate", format!("{} {what}", certificate_file.display()))
-                }
-                CertificateError::Key(what) => ("key", format!("{} {what}", key_file.display())),
-            })?;
-        Ok(Self { setting: setting.to_owned(), certificate_file, key_file, certificate })
+        let certificate = Certificate::from_pem(&chain, key.as_bytes()).map_err(|error| match error {
+            CertificateError::Chain(what) => {
+                ("certificate", format!("{} {what}", certificate_file.display()))
+            }
+            CertificateError::Key(what) => ("key", format!("{} {what}", key_file.display())),
+        })?;
+        Ok(Self { setting: setting.to_owned(), certificate_file, key_file, certificate, stamps })
     }
 
-    fn fault_at(&self, now_seconds: u64) -> Option<String> {
+    fn fault_at(&self, now_seconds: u64) -> Option<FileFault> {
         let what = match self.certificate.validity_at(now_seconds) {
             Validity::Valid => return None,
             Validity::Expired => "has expired, so clients refuse it; renew it",
             Validity::NotYet => "is not valid yet, so clients refuse it; look at the clock, or wait",
         };
-        Some(format!("{}.certificate: {} {what}", self.setting, self.certificate_file.display()))
+        Some(FileFault {
+            setting: format!("{}.certificate", self.setting),
+            message: format!("{} {what}", self.certificate_file.display()),
+        })
     }
 }
 
 impl ClientAuthorities {
     fn load(file: PathBuf) -> Result<Self, String> {
         // It decides who is let in, so nobody else may write it.
-        let shown = file.display();
+        let (shown, stamps) = (file.display(), FileStamps::of(&[&file]));
         let metadata =
             std::fs::metadata(&file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
         check_writers(&metadata).map_err(|what| format!("{shown} {what}"))?;
         let roots = Arc::new(authorities(&file).map_err(|error| error.to_string())?);
-        Ok(Self { file, roots })
+        Ok(Self { file, roots, stamps })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::{socket::Socket, terms::CurrentTerms};
+use super::{
+    arrival::{Arrival, Arrived},
+    socket::Socket,
+    terms::CurrentTerms,
+    transport::Transport,
+};
 use crate::{
     body::progress::{ConnectionProgress, Overseer, Patience, Protocol, Verdict},
     exchange::AnswerBody,
@@ -84,22 +89,50 @@ impl Drop for CutOnDrop {
     }
 }
 
-/// Serves one connection, HTTP/1.1 or HTTP/2 with prior knowledge, to its end; from `shutdown` on it takes no
-/// new requests.
+/// Serves one connection, HTTP/1.1 or HTTP/2 by ALPN or with prior knowledge, to its end; from `shutdown` on
+/// it takes no new requests.
 pub(super) async fn serve(
     current: Arc<CurrentTerms>,
+    arrival: Arc<Arrival>,
     stream: TcpStream,
     peer: SocketAddr,
     sizes: BufferSizes,
-    mut shutdown: watch::Receiver<()>,
+    shutdown: watch::Receiver<()>,
 ) {
     let terms = current.load_full();
     let progress = ConnectionProgress::begin(terms.pace, Instant::now());
-    let mut overseer = Overseer::new(Arc::clone(&progress), terms.patience);
-    let builder = builder(&terms.patience, sizes);
+    let socket = Socket::new(stream, Arc::clone(&progress), sizes.read_bytes, arrival.reading());
+    let Some(Arrived { transport, peer, admitted }) = arrival.receive(socket, peer, &terms).await else {
+        return;
+    };
+    drop(arrival);
     let metrics = Arc::clone(terms.front.metrics());
+    let client = Client { current, patience: terms.patience, peer, progress, metrics };
+    drop(terms);
+    converse(client, transport, sizes, shutdown).await;
+    drop(admitted);
+}
+
+/// Who is at the other end, and what it is served by.
+struct Client {
+    current: Arc<CurrentTerms>,
+    patience: Patience,
+    peer: SocketAddr,
+    progress: Arc<ConnectionProgress>,
+    metrics: Arc<Metrics>,
+}
+
+/// Answers requests, from the first to the end of the connection.
+async fn converse(
+    client: Client,
+    transport: Transport,
+    sizes: BufferSizes,
+    mut shutdown: watch::Receiver<()>,
+) {
+    let Client { current, patience, peer, progress, metrics } = client;
     let ending = Arc::clone(&progress);
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&progress), sizes.read_bytes));
+    let mut overseer = Overseer::new(Arc::clone(&progress), patience);
+    let builder = builder(&patience, sizes);
     let service = service_fn(move |request: http::Request<_>| {
         let protocol = match request.version() {
             Version::HTTP_2 => Protocol::Http2,
@@ -110,7 +143,7 @@ pub(super) async fn serve(
         // Boxed, for it has 4 KiB and hyper's dispatcher moves it four times.
         Box::pin(async move { Ok::<_, Infallible>(front.handle(request, peer, progress).await) }) as Answering
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(transport), service));
     // Stands below the connection, so that it is dropped before that.
     let mut cut = CutOnDrop(Some(ending));
     let mut looks = interval_at(Instant::now() + overseer.interval(), overseer.interval());

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::tls::TlsListenerError;
 use crate::{auth, config::ConfigErrors, limits::SharedLimitsError};
 
 /// Why the server does not start; names the setting.
@@ -26,6 +27,9 @@ pub enum ServeError {
     /// TLS towards the chain cannot be set up.
     #[error("chain.ca_file: {0}")]
     Chain(#[from] crate::tls::TlsError),
+    /// TLS of the listener cannot be set up.
+    #[error("{0}")]
+    Tls(#[from] TlsListenerError),
     /// The store's client cannot be made.
     #[error("{0}")]
     Store(#[from] crate::store::StoreClientError),

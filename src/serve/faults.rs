@@ -7,7 +7,7 @@
 
 use std::time::SystemTime;
 
-use super::{ServeError, capacity::Capacity, terms::verifier};
+use super::{ServeError, capacity::Capacity, terms::verifier, tls::TlsListener};
 use crate::{
     chain::{self, RegistryFile},
     config::{ChainSource, Config, Fault},
@@ -26,6 +26,8 @@ pub fn faults(config: &Config, now: SystemTime) -> Vec<Fault> {
         }
     }
     errors.extend(Store::faults(&config.store).into_iter().map(ServeError::from));
+    errors
+        .extend(config.server.tls.as_ref().and_then(|tls| TlsListener::new(tls).err()).map(ServeError::from));
     errors.extend(verifier(config).err().map(ServeError::from));
     errors.extend(limits::check_shared(&config.limits).err().map(ServeError::from));
     let fault = |error: ServeError| {

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::error::ServeError;
+use super::{error::ServeError, tls::TlsListener};
 use crate::{
     chain::{ChainWatcher, Registry, RegistryFile},
     config::{ChainSource, Config},
@@ -17,6 +17,8 @@ pub(super) struct Lasting {
     pub(super) registry: Arc<Registry>,
     pub(super) limits: Arc<Limits>,
     pub(super) metrics: Arc<Metrics>,
+    /// TLS of the listener for clients; none where that speaks plain HTTP, which no reload changes.
+    pub(super) tls: Option<Arc<TlsListener>>,
     /// Before anybody could reach this process: what is signed from then on is meant for it (P9).
     pub(super) began: UnixTime,
 }
@@ -29,6 +31,7 @@ impl Lasting {
             ChainSource::Subtensor(settings) => Registry::Subtensor(ChainWatcher::start(*settings).await?),
         };
         let limits = Arc::new(Limits::start(&config.limits).await?);
-        Ok(Self { registry: Arc::new(registry), limits, metrics: Metrics::new(), began })
+        let tls = config.server.tls.as_ref().map(TlsListener::new).transpose()?.map(Arc::new);
+        Ok(Self { registry: Arc::new(registry), limits, metrics: Metrics::new(), tls, began })
     }
 }

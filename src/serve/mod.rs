@@ -1,19 +1,24 @@
 //! Listeners, connections and their limits, the orderly end. \[IO\]
 
 mod admin;
+mod arrival;
 pub(crate) mod capacity;
 mod connection;
 mod door;
 mod error;
 mod faults;
 mod lasting;
+pub mod proxy_protocol;
+mod seldom;
 mod socket;
 mod terms;
+mod tls;
+mod transport;
 
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -22,11 +27,12 @@ use tokio::{
 };
 
 use self::{
+    arrival::Arrival,
     capacity::{Capacity, raise_open_files},
     connection::BufferSizes,
-    door::Door,
     lasting::Lasting,
     terms::{CurrentTerms, Terms},
+    tls::TlsListener,
 };
 pub use self::{
     error::ServeError,
@@ -47,6 +53,7 @@ pub struct Server {
     terms: Arc<CurrentTerms>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    tls: Option<Arc<TlsListener>>,
     listener: TcpListener,
     admin: Option<TcpListener>,
     settings: config::Server,
@@ -82,6 +89,7 @@ impl Server {
             terms: Arc::new(CurrentTerms::from_pointee(terms)),
             limits: lasting.limits,
             metrics: lasting.metrics,
+            tls: lasting.tls,
             listener,
             admin,
             settings,
@@ -102,8 +110,11 @@ impl Server {
     /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { terms, limits, metrics, listener, admin, settings, connections_max } = self;
-        let mut door = Door::new();
+        let Self { terms, limits, metrics, tls, listener, admin, settings, connections_max } = self;
+        if let Some(tls) = &tls {
+            tokio::spawn(tls::watch(Arc::downgrade(tls)));
+        }
+        let arrival = Arc::new(Arrival::new(tls, Arc::clone(&metrics)));
         let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&terms))));
         let (shut_down, shutting_down) = watch::channel(());
         let slots = Arc::new(Semaphore::new(connections_max));
@@ -115,17 +126,13 @@ impl Server {
                 () = &mut shutdown => break,
             };
             let Some((stream, peer, slot)) = accepted else { continue };
-            // Who has too many is told by the end of this one; the others are served as before.
-            let Some(admitted) = door.admit(peer.ip(), &terms.load().door, Instant::now()) else {
-                metrics.events.connections_refused.one();
-                continue;
-            };
             let counted = ClientConnection::begin(&metrics);
             let open = connections_max.saturating_sub(slots.available_permits());
-            let (terms, shutting_down) = (Arc::clone(&terms), shutting_down.clone());
+            let (terms, arrival) = (Arc::clone(&terms), Arc::clone(&arrival));
+            let shutting_down = shutting_down.clone();
             tokio::spawn(async move {
-                connection::serve(terms, stream, peer, BufferSizes::of(open), shutting_down).await;
-                drop((slot, admitted, counted));
+                connection::serve(terms, arrival, stream, peer, BufferSizes::of(open), shutting_down).await;
+                drop((slot, counted));
             });
         }
         drop(listener);

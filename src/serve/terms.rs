@@ -12,7 +12,7 @@ use crate::{
     access::Access,
     auth::{self, Audience, Verifier, sigv4},
     body::{pace::Pace, progress::Patience},
-    config::Config,
+    config::{Config, ProxyProtocol},
     front::Front,
     limits::StorePlaces,
     proxy,
@@ -29,6 +29,8 @@ pub(super) struct Terms {
     pub(super) patience: Patience,
     /// How many connections an address may have.
     pub(super) door: DoorBounds,
+    /// Which proxies begin each connection with a header.
+    pub(super) proxy_protocol: ProxyProtocol,
 }
 
 /// The terms that count now: requests load them at their beginning.
@@ -66,6 +68,7 @@ impl Terms {
                 per_address_max: config.limits.address.connections_max,
                 edge: config.server.edge.clone(),
             },
+            proxy_protocol: config.server.proxy_protocol.clone(),
         })
     }
 }

@@ -72,14 +72,16 @@ impl Certificate {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, CertificateError> {
         let in_chain = |what: &str| CertificateError::Chain(what.to_owned());
-        let own = chain
-            .first()
-            .ok_or_else(|| in_chain("holds no certificate (a line -----BEGIN CERTIFICATE----- is missing)"))?;
-        let unreadable =
-            |error: x509_cert::der::Error| in_chain(&format!("its first certificate cannot be read: {error}"));
+        let own = chain.first().ok_or_else(|| {
+            in_chain("holds no certificate (a line -----BEGIN CERTIFICATE----- is missing)")
+        })?;
+        let unreadable = |error: x509_cert::der::Error| {
+            in_chain(&format!("its first certificate cannot be read: {error}"))
+        };
         let parsed = X509::from_der(own).map_err(unreadable)?.tbs_certificate;
         let names = parsed.get::<SubjectAltName>().map_err(unreadable)?;
-        let names: Vec<String> = names.iter().flat_map(|(_, names)| names.0.iter().filter_map(name)).collect();
+        let names: Vec<String> =
+            names.iter().flat_map(|(_, names)| names.0.iter().filter_map(name)).collect();
         if names.is_empty() {
             return Err(in_chain(
                 "its first certificate names no host (subjectAltName), so clients believe it nowhere",

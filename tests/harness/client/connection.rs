@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use subgate::s3::xml::Element;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
@@ -12,9 +12,14 @@ use tokio::{
 use super::{PATIENCE, Signed};
 use crate::harness::sigv4::Pair;
 
-/// One TCP connection.
+/// What bytes go over.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// One connection, over TCP or over TLS.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
@@ -22,7 +27,7 @@ impl Connection {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = timeout(PATIENCE, TcpStream::connect(address)).await.unwrap().unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new() }
+        Self::over(stream)
     }
 
     /// A connection from another address of this host.
@@ -31,12 +36,12 @@ impl Connection {
         socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
         let stream = timeout(PATIENCE, socket.connect(address)).await.unwrap().unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new() }
+        Self::over(stream)
     }
 
     /// One that somebody else has made.
-    pub fn over(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+    pub fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new() }
     }
 
     /// Sends; a reset shows as an error.
@@ -100,7 +105,13 @@ impl Connection {
     /// Whether nothing comes for that long.
     pub async fn silent_for(&mut self, time: Duration) -> bool {
         let mut piece = [0; 1];
-        timeout(time, self.stream.peek(&mut piece)).await.is_err()
+        match timeout(time, self.stream.read(&mut piece)).await {
+            Err(_) => true,
+            Ok(read) => {
+                self.buffer.extend_from_slice(&piece[..read.unwrap_or(0)]);
+                false
+            }
+        }
     }
 
     /// The next answer to a request of that method.

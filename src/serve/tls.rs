@@ -1,0 +1,266 @@
+//! TLS of the listener: 1.2 and 1.3 (RFC 5246, RFC 8446) by rustls on aws-lc-rs, with HTTP/2 and HTTP/1.1 by
+//! ALPN (RFC 7301). \[IO, log lines\]
+//!
+//! A [`TlsListener`] outlives every reading of the configuration; what it presents is one value that is
+//! replaced whole:
+//!
+//! - [`TlsListener::replace`] takes other settings, with the files that were read for them: for a reload.
+//! - [`watch`] looks at those files now and then, and replaces what has changed.
+//! - A further source of certificates is a set of its own beside the settings': a field of `Current`, given to
+//!   [`ByName::new`] behind those of the files. A handshake that is to be answered in another way than all
+//!   others (a challenge by its ALPN) is told by [`Current::config_for`], which sees the client's first message
+//!   before anything is decided.
+//!
+//! Invariants: a handshake ends within its time; connections that are there keep what they began with; what
+//! cannot be used replaces nothing; a session is resumed only under the settings that it was begun under.
+
+mod by_name;
+mod stream;
+mod watch;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{Acceptor, ClientHello, ProducesTickets, VerifierBuilderError, WebPkiClientVerifier},
+    version::{TLS12, TLS13},
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::LazyConfigAcceptor;
+
+use self::by_name::ByName;
+pub(super) use self::{stream::TlsSocket, watch::watch};
+use super::{seldom::Seldom, socket::Socket};
+use crate::config::{self, ClientCertificates, FileFault};
+
+/// Failed handshakes are logged at most so often; each of them is at the level `debug`.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What of an answer waits encrypted for the socket: so much goes with one system call.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// The first byte of TLS, of a record of the handshake.
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// What is read of a plain request that was refused, so that its client sees the answer and not a reset (P40).
+const PLAIN_BYTES_MAX: usize = 64 * 1024;
+const PLAIN_TIME_MAX: Duration = Duration::from_secs(2);
+
+const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n\
+    connection: close\r\n\r\nThis port speaks HTTPS, and this was plain HTTP\n";
+
+/// Why TLS cannot be set up by the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsListenerError {
+    /// The authorities of clients' certificates.
+    #[error("server.tls.client_ca_file: {0}")]
+    ClientAuthorities(#[from] VerifierBuilderError),
+    /// The provider.
+    #[error("server.tls: {0}")]
+    Provider(#[from] rustls::Error),
+}
+
+impl From<TlsListenerError> for FileFault {
+    fn from(error: TlsListenerError) -> Self {
+        let (setting, message) = match error {
+            TlsListenerError::ClientAuthorities(error) => ("server.tls.client_ca_file", error.to_string()),
+            TlsListenerError::Provider(error) => ("server.tls", error.to_string()),
+        };
+        Self { setting: setting.to_owned(), message }
+    }
+}
+
+/// TLS of one listener.
+#[derive(Debug)]
+pub(crate) struct TlsListener {
+    current: ArcSwap<Current>,
+    /// Held while what is current is made anew.
+    replacing: Mutex<()>,
+    failures: Seldom,
+}
+
+/// What new connections begin with.
+#[derive(Debug)]
+struct Current {
+    settings: config::Tls,
+    server: Arc<ServerConfig>,
+}
+
+impl Current {
+    fn new(settings: &config::Tls, before: Option<&Self>) -> Result<Self, TlsListenerError> {
+        // Tickets say that a client's certificate was believed, so they end with the settings that did.
+        let kept = before.filter(|before| before.settings.asks_clients_as(settings));
+        let ticketer = match kept {
+            Some(before) => Arc::clone(&before.server.ticketer),
+            None => aws_lc_rs::Ticketer::new()?,
+        };
+        Ok(Self { settings: settings.clone(), server: Arc::new(server_config(settings, ticketer)?) })
+    }
+
+    /// By what a handshake that begins with `hello` is to be answered.
+    fn config_for(&self, _hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        Arc::clone(&self.server)
+    }
+}
+
+impl TlsListener {
+    /// TLS by these settings.
+    pub(crate) fn new(settings: &config::Tls) -> Result<Self, TlsListenerError> {
+        Ok(Self {
+            current: ArcSwap::from_pointee(Current::new(settings, None)?),
+            replacing: Mutex::new(()),
+            failures: Seldom::every(LOG_INTERVAL),
+        })
+    }
+
+    /// Serves new connections by other settings; those that are there keep theirs.
+    ///
+    /// # Errors
+    /// Where they cannot be used; then nothing is replaced.
+    pub(crate) fn replace(&self, settings: &config::Tls) -> Result<(), TlsListenerError> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = Current::new(settings, Some(&self.current.load()))?;
+        self.current.store(Arc::new(current));
+        Ok(())
+    }
+
+    /// The settings that count now, with the certificates that are presented.
+    pub(crate) fn settings(&self) -> config::Tls {
+        self.current.load().settings.clone()
+    }
+
+    /// Shakes hands with a client; none where that fails, which ends the connection.
+    pub(super) async fn accept(&self, socket: Socket, peer: SocketAddr) -> Option<Box<TlsSocket>> {
+        let current = self.current.load_full();
+        let handshake_max = current.settings.handshake_max();
+        let shaken = tokio::time::timeout(handshake_max, Box::pin(shake_hands(socket, current))).await;
+        let failed: io::Error = match shaken {
+            Ok(Ok(Some(socket))) => return Some(socket),
+            Ok(Ok(None)) => return None,
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::new(io::ErrorKind::TimedOut, "server.tls.handshake_seconds_max is over"),
+        };
+        tracing::debug!(%peer, error = %failed, "a TLS handshake failed");
+        if let Some(failures) = self.failures.count(Instant::now()) {
+            tracing::info!(
+                %peer, error = %failed, failures,
+                "TLS handshakes fail: the last one, and how many since the last such line"
+            );
+        }
+        None
+    }
+}
+
+/// None where the client says nothing, or speaks plain HTTP and was told.
+async fn shake_hands(mut socket: Socket, current: Arc<Current>) -> io::Result<Option<Box<TlsSocket>>> {
+    const FIRST_BYTES_MAX: usize = 4 * 1024;
+    if socket.ahead().is_empty() && socket.read_ahead(FIRST_BYTES_MAX).await? == 0 {
+        return Ok(None);
+    }
+    if socket.ahead().first().is_some_and(u8::is_ascii_uppercase) {
+        refuse_plain(socket).await;
+        return Ok(None);
+    }
+    if socket.ahead().first() != Some(&HANDSHAKE_RECORD) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "what came is not TLS"));
+    }
+    let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+    let config = current.config_for(&start.client_hello());
+    // Its settings may be replaced meanwhile: the handshake holds what it needs.
+    drop(current);
+    let stream =
+        start.into_stream_with(config, |connection| connection.set_buffer_limit(Some(WRITE_BYTES))).await?;
+    Ok(Some(Box::new(TlsSocket::new(stream))))
+}
+
+/// Tells a client that speaks plain HTTP what it did.
+async fn refuse_plain(mut socket: Socket) {
+    let telling = async {
+        socket.write_all(PLAIN_ANSWER).await?;
+        socket.shutdown().await?;
+        let mut rest = socket.take(PLAIN_BYTES_MAX as u64);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // Who does not take it has gone.
+    let _ = tokio::time::timeout(PLAIN_TIME_MAX, telling).await;
+}
+
+fn server_config(
+    settings: &config::Tls,
+    ticketer: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, TlsListenerError> {
+    let provider = Arc::new(provider());
+    let verifier = |authorities: &config::ClientAuthorities| {
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&authorities.roots), Arc::clone(&provider))
+    };
+    let client_verifier = match &settings.client_certificates {
+        ClientCertificates::None => WebPkiClientVerifier::no_client_auth(),
+        ClientCertificates::Optional(authorities) => verifier(authorities).allow_unauthenticated().build()?,
+        ClientCertificates::Required(authorities) => verifier(authorities).build()?,
+    };
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_client_cert_verifier(client_verifier)
+        .with_cert_resolver(Arc::new(ByName::new(settings.certificates.iter().map(|it| &it.certificate))));
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    server.ticketer = ticketer;
+    // The server's order, which is that of `provider`.
+    server.ignore_client_order = has_aes_instructions();
+    Ok(server)
+}
+
+/// aws-lc-rs, which prefers AES with keys of 128 bits: no weaker for what lasts as long as a connection, and a
+/// quarter less work for each byte than with 256.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| {
+        let name = suite.suite();
+        // TLS 1.3 first in any case; a stable sort keeps the rest as rustls has it.
+        (suite.tls13().is_none(), !format!("{name:?}").contains("AES_128_GCM"))
+    });
+    provider
+}
+
+/// Without these, clients know better what costs them little.
+fn has_aes_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("aes")
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        std::arch::is_aarch64_feature_detected!("aes")
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_plain_http_has_the_length_that_it_says() {
+        let text = std::str::from_utf8(PLAIN_ANSWER).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+    }
+
+    #[test]
+    fn every_suite_stays_and_those_of_128_bits_come_first() {
+        let (all, ours) = (aws_lc_rs::default_provider().cipher_suites, provider().cipher_suites);
+        assert_eq!(all.len(), ours.len());
+        let names: Vec<String> = ours.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+        assert_eq!(names[0], "TLS13_AES_128_GCM_SHA256");
+        assert!(names[3].starts_with("TLS_ECDHE_") && names[3].contains("AES_128_GCM"), "{names:?}");
+    }
+}

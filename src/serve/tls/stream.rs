@@ -1,0 +1,79 @@
+//! The plain side of a TLS connection, read in large pieces. \[IO\]
+//!
+//! rustls hands over one record at a time, 16 KiB at most; here they are put together, so that an upload goes
+//! on to the store in pieces as large as without TLS.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+use super::Socket;
+
+/// A client's connection after its handshake.
+pub(in crate::serve) struct TlsSocket {
+    stream: TlsStream<Socket>,
+}
+
+impl TlsSocket {
+    pub(super) fn new(stream: TlsStream<Socket>) -> Self {
+        Self { stream }
+    }
+}
+
+impl AsyncRead for TlsSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = into.filled().len();
+        loop {
+            let read = into.filled().len();
+            match Pin::new(&mut this.stream).poll_read(context, into) {
+                Poll::Ready(Ok(())) if into.filled().len() > read && into.remaining() > 0 => {}
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                // It comes again when what was read before has been taken.
+                Poll::Pending | Poll::Ready(Err(_)) if read > before => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+                // A client that ends without saying so in TLS ends all the same: HTTP tells by the length
+                // whether something is missing, and its answer may still be on its way.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for TlsSocket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
