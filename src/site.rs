@@ -170,8 +170,8 @@ impl Site {
         peer
     }
 
-    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise it is
-    /// the listener's own, and an external name at a plain listener means a TLS proxy in front.
+    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise it
+    /// is the listener's own, and an external name at a plain listener means a TLS proxy in front.
     pub(crate) fn public_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> String {
         let forwarded =
             head.headers.get("x-forwarded-proto").filter(|_| from_edge).and_then(|proto| proto.to_str().ok());

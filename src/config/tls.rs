@@ -152,8 +152,8 @@ impl Tls {
     /// The same settings with what the files hold now.
     ///
     /// # Errors
-    /// Every file that cannot be used, with its setting, as at the start; and a certificate that has come anew
-    /// and does not count now.
+    /// Every file that cannot be used, with its setting, as at the start; and a certificate that has come
+    /// anew and does not count now.
     pub(crate) fn read_again(&self, now_seconds: u64) -> Result<Self, Vec<FileFault>> {
         let mut errors = Vec::new();
         let mut certificates = Vec::new();

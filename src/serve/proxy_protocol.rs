@@ -2,8 +2,8 @@
 //! on (<https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>). Pure.
 //!
 //! Invariants: a header is decided by its own bytes, however they arrive, and what follows it is not touched;
-//! what cannot become a header is refused at its first wrong byte; no more than [`HEADER_BYTES_MAX`] bytes are
-//! waited for.
+//! what cannot become a header is refused at its first wrong byte; no more than [`HEADER_BYTES_MAX`] bytes
+//! are waited for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -1,7 +1,7 @@
 //! The socket of a client, which notes what it takes (P56) and reads in pieces of a bounded size. \[IO\]
 //!
-//! It lies below TLS, so that what it notes is what the client's kernel takes. Invariant: what was read ahead,
-//! for a header of the PROXY protocol or for TLS, is the first that is read from it afterwards.
+//! It lies below TLS, so that what it notes is what the client's kernel takes. Invariant: what was read
+//! ahead, for a header of the PROXY protocol or for TLS, is the first that is read from it afterwards.
 
 use std::{
     io::{self, IoSlice},

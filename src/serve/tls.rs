@@ -6,10 +6,10 @@
 //!
 //! - [`TlsListener::replace`] takes other settings, with the files that were read for them: for a reload.
 //! - [`watch`] looks at those files now and then, and replaces what has changed.
-//! - A further source of certificates is a set of its own beside the settings': a field of `Current`, given to
-//!   [`ByName::new`] behind those of the files. A handshake that is to be answered in another way than all
-//!   others (a challenge by its ALPN) is told by [`Current::config_for`], which sees the client's first message
-//!   before anything is decided.
+//! - A further source of certificates is a set of its own beside the settings': a field of `Current`, given
+//!   to [`ByName::new`] behind those of the files. A handshake that is to be answered in another way than all
+//!   others (a challenge by its ALPN) is told by [`Current::config_for`], which sees the client's first
+//!   message before anything is decided.
 //!
 //! Invariants: a handshake ends within its time; connections that are there keep what they began with; what
 //! cannot be used replaces nothing; a session is resumed only under the settings that it was begun under.
@@ -49,7 +49,8 @@ const WRITE_BYTES: usize = 256 * 1024;
 /// The first byte of TLS, of a record of the handshake.
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// What is read of a plain request that was refused, so that its client sees the answer and not a reset (P40).
+/// What is read of a plain request that was refused, so that its client sees the answer and not a reset
+/// (P40).
 const PLAIN_BYTES_MAX: usize = 64 * 1024;
 const PLAIN_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -216,8 +217,8 @@ fn server_config(
     Ok(server)
 }
 
-/// aws-lc-rs, which prefers AES with keys of 128 bits: no weaker for what lasts as long as a connection, and a
-/// quarter less work for each byte than with 256.
+/// aws-lc-rs, which prefers AES with keys of 128 bits: no weaker for what lasts as long as a connection, and
+/// a quarter less work for each byte than with 256.
 fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| {

@@ -1,5 +1,5 @@
-//! TLS of tests: in front of whatever a test listens with, by a certificate that its holder signed itself; and
-//! authorities, certificates and clients that are made for one test.
+//! TLS of tests: in front of whatever a test listens with, by a certificate that its holder signed itself;
+//! and authorities, certificates and clients that are made for one test.
 
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 

@@ -87,9 +87,7 @@ fn an_empty_table_is_plain_http_and_a_certificate_allows_any_address() {
     let optional = place.server(&format!("{mutual}\"optional\"")).tls.unwrap();
     assert!(matches!(optional.client_certificates, super::ClientCertificates::Optional(_)));
     let required = place.server(&format!("{mutual}\"required\"")).tls.unwrap();
-    assert!(
-        matches!(&required.client_certificates, super::ClientCertificates::Required(it) if it.roots.len() == 1)
-    );
+    assert!(matches!(&required.client_certificates, super::ClientCertificates::Required(_)));
     assert!(!optional.asks_clients_as(&required) && required.asks_clients_as(&required.clone()));
 }
 

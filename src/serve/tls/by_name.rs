@@ -1,8 +1,8 @@
 //! Which certificate a client is shown: that of the name it asks for (RFC 6066, RFC 6125). Pure.
 //!
 //! Invariants: a wildcard stands for one label, the first; an exact name comes before a wildcard, and of
-//! several certificates with a name the first that the client can check; who asks for no name, or for one that
-//! nobody has, is shown the first of all.
+//! several certificates with a name the first that the client can check; who asks for no name, or for one
+//! that nobody has, is shown the first of all.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,8 +1,8 @@
 //! Notices that the files of certificates have changed. \[IO, log lines\]
 //!
 //! They are looked at rather than listened to: that needs no system call of one system, and sees through the
-//! symbolic links that Kubernetes and certbot replace. Invariants: what is half written is not read, for a file
-//! must look the same twice; what cannot be used is told once, and tried again until it can.
+//! symbolic links that Kubernetes and certbot replace. Invariants: what is half written is not read, for a
+//! file must look the same twice; what cannot be used is told once, and tried again until it can.
 
 use std::{
     sync::{Arc, Weak},
