@@ -28,7 +28,7 @@ const REGISTRATION_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Decides who sends a request.
 pub(crate) struct Access {
-    verifier: Verifier,
+    verifier: Arc<Verifier>,
     registry: Arc<Registry>,
     validator_rule: ValidatorRule,
     stale_seconds_max: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Access {
 impl Access {
     /// Decides by these.
     pub(crate) fn new(
-        verifier: Verifier,
+        verifier: Arc<Verifier>,
         registry: Arc<Registry>,
         chain: Chain,
         policy: Policy,

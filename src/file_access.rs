@@ -3,8 +3,10 @@
 //! Only the file itself is looked at, through symbolic links: Kubernetes mounts files by way of them.
 
 use std::{
-    fs::Metadata,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt, OpenOptionsExt as _, PermissionsExt},
+    path::Path,
 };
 
 const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
@@ -47,6 +49,34 @@ pub(crate) fn check_secret(metadata: &Metadata, readers: SecretReaders) -> Resul
             Err("can be read by others or written by its group; chmod 640 it".to_owned())
         }
         SecretReaders::Owner | SecretReaders::OwnerAndGroup => check_owner(metadata),
+    }
+}
+
+/// A file that was read whole.
+pub(crate) struct WholeFile {
+    /// What it holds.
+    pub(crate) bytes: Vec<u8>,
+    /// What was opened, which is what was read.
+    pub(crate) metadata: Metadata,
+}
+
+/// Reads a regular file of a bounded size. Whatever else stands at that path is an error: a pipe would let
+/// its reader wait for ever.
+///
+/// # Errors
+/// What the system says; that it is no regular file, or too large.
+pub(crate) fn read_regular_file(path: &Path, bytes_max: u64) -> io::Result<WholeFile> {
+    let no_wait = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file: File = OpenOptions::new().read(true).custom_flags(no_wait).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()).is_ok_and(|length| length <= bytes_max) {
+        true => Ok(WholeFile { bytes, metadata }),
+        false => Err(io::Error::other(format!("is larger than {bytes_max} bytes"))),
     }
 }
 

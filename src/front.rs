@@ -14,7 +14,7 @@ use crate::{
     body::{bounded::drain, progress::RequestProgress},
     config::Config,
     endpoint::Endpoint,
-    endpoints::{self, Endpoints},
+    endpoints::{self, Endpoints, Nonces},
     exchange::{Answer, AnswerBody, Exchange, RequestBody},
     limits::{Exceeded, Limits},
     observe::Metrics,
@@ -22,7 +22,6 @@ use crate::{
     s3::Operation,
     site::{self, Site},
     store::Store,
-    time::UnixTime,
 };
 
 /// What is read of a body whose request was refused, so that the client sees the answer and not a reset
@@ -51,14 +50,14 @@ impl Front {
     pub(crate) fn new(
         config: &Config,
         access: Access,
-        store: Store,
+        store: Arc<Store>,
         limits: Arc<Limits>,
         metrics: Arc<Metrics>,
-        began: UnixTime,
+        nonces: Arc<Nonces>,
     ) -> Self {
         let Config { server, bucket, limits: bounds, .. } = config;
         let store_idle = store.idle_timeout();
-        let (access, store) = (Arc::new(access), Arc::new(store));
+        let access = Arc::new(access);
         let site = Arc::new(Site::new(server, bucket));
         let pace = proxy::pace(&bounds.bodies);
         Self {
@@ -69,7 +68,7 @@ impl Front {
                 Arc::clone(&limits),
                 config,
             ),
-            endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace, began),
+            endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace, nonces),
             cors: Cors::new(&server.cors_origins),
             access,
             site,

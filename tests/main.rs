@@ -32,5 +32,6 @@ mod log;
 mod metrics;
 #[cfg(feature = "dev-store")]
 mod model;
+mod reload;
 mod road;
 mod tls;

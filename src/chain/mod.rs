@@ -61,6 +61,15 @@ impl Registry {
         }
     }
 
+    /// Decides by another rule from now on which readings grant a right, and by another bound how soon the
+    /// chain must be read again.
+    pub(crate) fn judge_by(&self, rule: &ValidatorRule, stale_seconds_max: u64) {
+        match self {
+            Self::File(_) => {}
+            Self::Subtensor(watcher) => watcher.judge_by(rule, stale_seconds_max),
+        }
+    }
+
     /// Whether there has been a reading, by this process or by an earlier one that stored it.
     pub(crate) fn has_reading(&self, now: SystemTime) -> bool {
         match self {

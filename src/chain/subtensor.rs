@@ -86,9 +86,18 @@ enum Refreshed {
     Failed,
 }
 
+/// What a running server may be told anew.
+struct JudgedBy {
+    /// Which neurons are validators.
+    rule: ValidatorRule,
+    /// Age in seconds from which a snapshot is too old to decide by.
+    stale_seconds_max: u64,
+}
+
 /// What requests and the admin listener read.
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
+    judged_by: ArcSwap<JudgedBy>,
     counters: Mutex<BTreeMap<&'static str, u64>>,
     last_error: Mutex<Option<String>>,
 }
@@ -145,6 +154,10 @@ impl ChainWatcher {
         });
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot.unwrap_or_default()),
+            judged_by: ArcSwap::from_pointee(JudgedBy {
+                rule: settings.validator.clone(),
+                stale_seconds_max,
+            }),
             counters: Mutex::default(),
             last_error: Mutex::default(),
         });
@@ -166,6 +179,11 @@ impl ChainWatcher {
     /// The current snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.snapshot.load_full()
+    }
+
+    /// Which readings grant a right from now on, and how soon the chain must be read again.
+    pub(crate) fn judge_by(&self, rule: &ValidatorRule, stale_seconds_max: u64) {
+        self.shared.judged_by.store(Arc::new(JudgedBy { rule: rule.clone(), stale_seconds_max }));
     }
 
     /// How often each result has occurred, by name: `refreshed`, `unchanged`, `held`, `refused_…`.
@@ -302,7 +320,7 @@ impl Refresher {
     /// For how long the snapshot still decides; none where it is too old.
     fn freshness(&self) -> Option<Duration> {
         let age_seconds = self.shared.snapshot.load().age_seconds(unix_seconds(SystemTime::now()));
-        self.settings.stale_seconds_max.checked_sub(age_seconds).map(Duration::from_secs)
+        self.shared.judged_by.load().stale_seconds_max.checked_sub(age_seconds).map(Duration::from_secs)
     }
 
     fn need(&self) -> Need {
@@ -418,7 +436,7 @@ impl Refresher {
         next: Snapshot,
         last: &Snapshot,
     ) -> Option<Snapshot> {
-        let rule = self.settings.validator.clone();
+        let rule = self.shared.judged_by.load().rule.clone();
         let mut wanted = self.settings.quorum.saturating_sub(1);
         if wanted == 0 || !judge::grants(&next, last, &rule) {
             return Some(next);

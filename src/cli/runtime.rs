@@ -4,7 +4,7 @@ use std::future::Future;
 
 use tokio::{
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use super::exit::CommandError;
@@ -39,4 +39,10 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static,
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Listens to SIGHUP, which from this call on no longer ends the process.
+pub(crate) fn hangup_signal() -> Result<Signal, CommandError> {
+    signal(SignalKind::hangup())
+        .map_err(|error| CommandError::software(format!("signals cannot be caught: {error}")))
 }

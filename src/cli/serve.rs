@@ -6,12 +6,12 @@ use clap::Args;
 
 use super::{
     exit::CommandError,
-    runtime::{self, stop_signal},
+    runtime::{self, hangup_signal, stop_signal},
     terminal,
 };
 use crate::{
     config::{Config, ConfigErrors, Fault},
-    serve::{ServeError, Server},
+    serve::{ServeError, Server, config_watch::ConfigWatch},
 };
 
 /// Options of `subgate serve`.
@@ -21,7 +21,8 @@ Examples:
   subgate check --config proxy.toml && subgate serve --config proxy.toml
   SUBGATE_LOG=info,subgate::chain=debug subgate serve --config proxy.toml --log-format json
 
-Ctrl-C or SIGTERM stops the server once the requests that are under way have ended.
+Ctrl-C or SIGTERM stops the server once the requests that are under way have ended. SIGHUP, or a change of
+the file or of a file that it names, has it read anew; what is faulty changes nothing.
 The proxy.toml of the source tree explains every setting.")]
 pub(crate) struct ServeOptions {
     /// The configuration file
@@ -31,14 +32,19 @@ pub(crate) struct ServeOptions {
 
 /// Runs `subgate serve` until a signal stops it.
 pub(crate) fn serve(options: &ServeOptions) -> Result<(), CommandError> {
-    let config = load(&options.config)?;
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
     runtime::multi_thread()?.block_on(async {
+        // First of all: from here on no signal ends the process by itself.
+        let (stop, hangup) = (stop_signal()?, hangup_signal()?);
+        let config = load(&options.config)?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
         let server = bind(&options.config, config).await?;
         tracing::info!(address = %server.address(), "accepting connections");
-        server.run(stop_signal()?).await;
+        let watch = ConfigWatch::new(server.reloader(), &options.config);
+        let watching = tokio::spawn(watch.run(hangup));
+        server.run(stop).await;
+        watching.abort();
         Ok(())
     })
 }

@@ -2,6 +2,8 @@
 //! commented reference.
 
 mod chain;
+mod difference;
+mod effect;
 mod endpoints;
 mod fault;
 mod limits;
@@ -12,11 +14,17 @@ mod shared_limits;
 mod small_files;
 mod store;
 mod tls;
+mod written;
 
-use std::{collections::BTreeMap, path::Path, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 pub use crate::file_access::SecretReaders;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
+pub(crate) use difference::Changes;
 pub use endpoints::Endpoints;
 pub(crate) use fault::Lines;
 pub use fault::{ConfigErrors, Fault, Severity};
@@ -31,11 +39,12 @@ pub use store::{
 };
 pub(crate) use tls::FileFault;
 pub use tls::{ClientAuthorities, ClientCertificates, FileStamps, ServedCertificate, Tls};
+use written::{NAMED_FILE_BYTES_MAX, Written};
 
 use crate::{
     chain::AccountId,
     endpoint::Endpoint,
-    file_access::check_writers,
+    file_access::{check_writers, read_regular_file},
     policy::{FolderMarkers, Policy, RoleRights, Template, Values},
     secret::Secret,
     time::UnixTime,
@@ -62,6 +71,7 @@ pub struct Config {
     pub endpoints: Endpoints,
     /// Where the settings stand in their file.
     pub(crate) lines: Lines,
+    written: Written,
 }
 
 /// The bucket as clients see it.
@@ -98,13 +108,55 @@ impl Config {
         Self::checked(&text, Lines::of(&text, Some(path)), path.parent().unwrap_or(Path::new(".")))
     }
 
+    /// Reads and checks a file once more, for a process that serves already: a pipe or a directory in its
+    /// place is a fault.
+    pub(crate) fn load_again(path: &Path) -> Result<Self, ConfigErrors> {
+        let fault = |what: String| ConfigErrors(vec![Lines::of("", Some(path)).fault("", what)]);
+        let unreadable = |what: &dyn std::fmt::Display| fault(format!("cannot be read: {what}"));
+        let file = read_regular_file(path, NAMED_FILE_BYTES_MAX).map_err(|error| unreadable(&error))?;
+        check_writers(&file.metadata).map_err(fault)?;
+        let text = String::from_utf8(file.bytes).map_err(|_| unreadable(&"it is not text"))?;
+        Self::checked(&text, Lines::of(&text, Some(path)), path.parent().unwrap_or(Path::new(".")))
+    }
+
     /// Checks a configuration text; relative paths start at `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigErrors> {
         Self::checked(text, Lines::of(text, None), base)
     }
 
+    /// This configuration with the settings that need a restart as `running` has them.
+    ///
+    /// # Errors
+    /// Where it is none with those.
+    pub(crate) fn keeping_what_needs_a_restart(&self, running: &Self) -> Result<Self, ConfigErrors> {
+        match self.written.keeping(&running.written) {
+            None => Ok(self.clone()),
+            Some(table) => Self::of_table(table, self.lines.clone(), self.written.base()),
+        }
+    }
+
+    /// The files that are named in the file at `path`, whatever its faults; none where it is not TOML.
+    pub(crate) fn files_named_in(path: &Path) -> Vec<PathBuf> {
+        let table = read_regular_file(path, NAMED_FILE_BYTES_MAX)
+            .ok()
+            .and_then(|file| String::from_utf8(file.bytes).ok())
+            .and_then(|text| text.parse().ok());
+        table.map_or_else(Vec::new, |table| written::files_named_in(&table, path.parent()))
+    }
+
+    /// The files that it names and that are read with it.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.written.files().map(Path::to_owned).collect()
+    }
+
     fn checked(text: &str, lines: Lines, base: &Path) -> Result<Self, ConfigErrors> {
         let table = text.parse().map_err(|error| ConfigErrors(vec![lines.syntax_error(text, &error)]))?;
+        Self::of_table(table, lines, base)
+    }
+
+    fn of_table(table: toml::Table, lines: Lines, base: &Path) -> Result<Self, ConfigErrors> {
+        // Before anything is read: what changes from here on shows as a change.
+        let written = Written::new(table.clone(), base);
         let mut root = Section::root(table, lines.clone(), base);
         let server = Server::read(root.section("server"));
         let readers = server.as_ref().map_or(SecretReaders::Owner, |server| server.secret_readers);
@@ -118,7 +170,7 @@ impl Config {
         let errors = root.errors();
         match (server, store, chain, policy) {
             (Some(server), Some(store), Some(chain), Some(policy)) if errors.0.is_empty() => {
-                Ok(Self { server, bucket, store, session, chain, policy, limits, endpoints, lines })
+                Ok(Self { server, bucket, store, session, chain, policy, limits, endpoints, lines, written })
             }
             _ => Err(errors),
         }

@@ -4,12 +4,15 @@ use std::path::Path;
 
 use super::{hex_secret, section::Section};
 use crate::{
-    file_access::{SecretReaders, check_secret},
+    file_access::{SecretReaders, check_secret, read_regular_file},
     secret::Secret,
 };
 
 /// A session key of less than this could be guessed.
 const KEY_BYTES_MIN: usize = 32;
+
+/// A key or a password is a short text.
+const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// A key from which the secrets of sessions are derived.
 #[derive(Debug, Clone)]
@@ -63,9 +66,10 @@ impl SessionKey {
 /// The text of a file that nobody else can read.
 pub(super) fn read_private_file(path: &Path, readers: SecretReaders) -> Result<String, String> {
     let shown = path.display();
-    let metadata = std::fs::metadata(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    check_secret(&metadata, readers).map_err(|what| format!("{shown} {what}"))?;
-    std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))
+    let unreadable = |what: &dyn std::fmt::Display| format!("{shown} cannot be read: {what}");
+    let file = read_regular_file(path, SECRET_FILE_BYTES_MAX).map_err(|error| unreadable(&error))?;
+    check_secret(&file.metadata, readers).map_err(|what| format!("{shown} {what}"))?;
+    String::from_utf8(file.bytes).map_err(|_| unreadable(&"it is not text"))
 }
 
 fn read_file(path: &Path, readers: SecretReaders) -> Result<Secret, String> {

@@ -1,6 +1,9 @@
 //! Listeners and connections.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU64,
+};
 
 use ipnet::IpNet;
 
@@ -34,6 +37,8 @@ pub struct Server {
     pub idle_seconds_max: u64,
     /// Seconds that requests in progress get to finish at shutdown.
     pub drain_seconds: u64,
+    /// Seconds between two looks at the configuration and its files; none where nobody looks.
+    pub watch_seconds: Option<NonZeroU64>,
 }
 
 /// Trusted proxies in front of this server (P15, P27).
@@ -156,6 +161,7 @@ impl Server {
         let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
         let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
         let drain_seconds = section.number("drain_seconds", 30, 0..=3600);
+        let watch_seconds = NonZeroU64::new(section.number("watch_seconds", 5, 0..=3600));
         section.finish();
         Some(Self {
             listen,
@@ -170,6 +176,7 @@ impl Server {
             head_seconds_max,
             idle_seconds_max,
             drain_seconds,
+            watch_seconds,
         })
     }
 }

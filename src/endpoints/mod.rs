@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header};
 
+pub(crate) use self::nonces::Nonces;
 use self::{
     discovery::Discovery, health::HealthEndpoints, json::Refusal, request_body::RequestBodies,
     session::SessionEndpoint, structure::StructureInfo, vended::VendedEndpoints,
@@ -30,7 +31,6 @@ use crate::{
     limits::{Exceeded, Limits},
     site::Site,
     store::Store,
-    time::UnixTime,
 };
 
 /// The refusal of a request to an endpoint by a limit.
@@ -56,7 +56,7 @@ impl Endpoints {
         limits: &Arc<Limits>,
         config: &Config,
         pace: Pace,
-        began: UnixTime,
+        nonces: Arc<Nonces>,
     ) -> Self {
         let Config { session, endpoints: settings, limits: bounds, .. } = config;
         let body_bounds = bounds.bodies.clone();
@@ -72,7 +72,7 @@ impl Endpoints {
                 Arc::clone(&bodies),
                 Arc::clone(limits),
                 audience,
-                began,
+                nonces,
             ),
             vended: VendedEndpoints::new(
                 Arc::clone(&access),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where nonces are spent.
-pub(super) enum Nonces {
+pub(crate) enum Nonces {
     /// Each process by itself.
     Local(SpentNonces),
     /// All replicas together.
@@ -23,7 +23,7 @@ pub(super) enum Nonces {
 
 impl Nonces {
     /// Nonces that are shared, or those of a process that `began` then.
-    pub(super) fn new(shared: Option<SharedNonces>, began: UnixTime) -> Self {
+    pub(crate) fn new(shared: Option<SharedNonces>, began: UnixTime) -> Self {
         match shared {
             Some(shared) => Self::Shared(shared),
             None => Self::Local(SpentNonces::since(began)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{json::Refusal, nonces::Nonces, request_body::RequestBodies};
+use super::{Nonces, json::Refusal, request_body::RequestBodies};
 use crate::{
     access::Access,
     auth::{Audience, BtauthError, bittensor::btauth},
@@ -15,7 +15,6 @@ use crate::{
     exchange::{Exchange, RequestBody},
     limits::Limits,
     site::{self, Site},
-    time::UnixTime,
 };
 
 /// `{"ttl_seconds": 86400}` and room for more.
@@ -28,7 +27,7 @@ pub(super) struct SessionEndpoint {
     bodies: Arc<RequestBodies>,
     limits: Arc<Limits>,
     audience: Audience,
-    nonces: Nonces,
+    nonces: Arc<Nonces>,
 }
 
 /// What a client may ask for.
@@ -46,9 +45,8 @@ impl SessionEndpoint {
         bodies: Arc<RequestBodies>,
         limits: Arc<Limits>,
         audience: Audience,
-        began: UnixTime,
+        nonces: Arc<Nonces>,
     ) -> Self {
-        let nonces = Nonces::new(limits.shared_nonces(), began);
         Self { access, site, bodies, limits, audience, nonces }
     }
 

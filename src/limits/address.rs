@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -56,15 +56,23 @@ pub(super) struct Addresses<C: Clock> {
 impl<C: Clock + Clone> Addresses<C> {
     pub(super) fn new(limits: &config::AddressLimits, clock: &C) -> Self {
         let debts = |setting, limit: &config::RateLimit| Debts {
-            rate: KeyedRate::new(limit, clock),
-            debtors: Debtors::default(),
+            rate: KeyedRate::new(limit, clock).map(Arc::new),
+            debtors: Arc::default(),
             clock: clock.clone(),
             limit: LimitName { scope: Scope::Address, setting },
-            max: limit.per_second.map_or(u64::MAX, |rate| rate.get().into()),
+            max: number_of(limit),
         };
         Self {
             requests: debts("requests_per_second", &limits.requests),
             signatures: debts("signature_failures_per_second", &limits.signature_failures),
+        }
+    }
+
+    /// The same addresses by other limits.
+    pub(super) fn renewed(&self, limits: &config::AddressLimits) -> Self {
+        Self {
+            requests: self.requests.renewed(&limits.requests),
+            signatures: self.signatures.renewed(&limits.signature_failures),
         }
     }
 
@@ -92,11 +100,31 @@ impl<C: Clock + Clone> Addresses<C> {
 /// One rate by address, and who has nothing left of it.
 #[derive(Debug)]
 struct Debts<C: Clock> {
-    rate: Option<KeyedRate<IpAddr, C>>,
-    debtors: Debtors<C::Instant>,
+    rate: Option<Arc<KeyedRate<IpAddr, C>>>,
+    debtors: Arc<Debtors<C::Instant>>,
     clock: C,
     limit: LimitName,
     max: u64,
+}
+
+fn number_of(limit: &config::RateLimit) -> u64 {
+    limit.per_second.map_or(u64::MAX, |rate| rate.get().into())
+}
+
+impl<C: Clock + Clone> Debts<C> {
+    /// By another limit. Whoever is a debtor waits as long as it was told.
+    fn renewed(&self, limit: &config::RateLimit) -> Self {
+        Self {
+            rate: KeyedRate::renewed(self.rate.as_ref(), limit, &self.clock),
+            debtors: match limit.per_second {
+                Some(_) => Arc::clone(&self.debtors),
+                None => Arc::default(),
+            },
+            clock: self.clock.clone(),
+            limit: self.limit,
+            max: number_of(limit),
+        }
+    }
 }
 
 impl<C: Clock> Debts<C> {

@@ -74,6 +74,16 @@ impl Budget {
         }
     }
 
+    /// The same budget with another bound: what is held stays held.
+    pub(super) fn renewed(&self, server_bytes_max: Option<u64>) -> Self {
+        Self {
+            by_holder: Arc::clone(&self.by_holder),
+            of_strangers: Arc::clone(&self.of_strangers),
+            of_all: Arc::clone(&self.of_all),
+            server_bytes_max: server_bytes_max.unwrap_or(u64::MAX),
+        }
+    }
+
     /// Begins the body of a request of which only the sender is known.
     pub(super) fn begin_of_sender(
         &self,

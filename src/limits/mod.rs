@@ -37,7 +37,7 @@ pub(crate) use budget::Buffered;
 pub(crate) use counts::{Counts, Held as HeldCount, Total};
 pub(crate) use exceeded::{Exceeded, LimitName, Period, Scope};
 use governor::clock::{Clock, DefaultClock};
-pub(crate) use shaper::{Shaper, Way};
+pub(crate) use shaper::Way;
 pub(crate) use shared::{NonceUse, SharedLimitsError, SharedNonces, Unreachable};
 pub(crate) use store_places::{StorePlace, StorePlaces};
 pub(crate) use ticket::Ticket;
@@ -52,6 +52,7 @@ use self::{
     ledger::Ledger,
     local::LocalLedger,
     party::Parties,
+    shaper::Shaper,
     shared::SharedLedger,
     ticket::BytesUnderWay,
     turns::Turns,
@@ -75,7 +76,8 @@ pub(crate) struct Limits<C: Clock = DefaultClock> {
     bytes_of_principals: Arc<Counts<AccountId>>,
     bytes_of_all: Arc<Total>,
     budget: Budget,
-    turns: Turns,
+    turns: Arc<Turns>,
+    shaper: Shaper,
 }
 
 impl Limits {
@@ -110,9 +112,38 @@ impl<C: Clock + Clone> Limits<C> {
             bytes_of_principals: Counts::new(),
             bytes_of_all: Arc::default(),
             budget: Budget::new(limits.server.buffered_bytes_max),
-            turns: Turns::new(),
+            turns: Arc::new(Turns::new()),
+            shaper: Shaper::new(limits),
             parties,
         })
+    }
+
+    /// The same limits by other numbers: what was spent stays spent, and what is held stays held. Where and
+    /// with whom they are counted stays as it was.
+    pub(crate) fn renewed(&self, limits: &config::Limits) -> Self {
+        let parties = Parties::new(limits);
+        let ledger = match &self.ledger {
+            Ledger::Local(ledger) => Ledger::Local(Box::new(ledger.renewed(&parties))),
+            Ledger::Shared(ledger) => Ledger::Shared(Box::new(ledger.renewed(limits))),
+        };
+        Self {
+            address: limits.address,
+            addresses: self.addresses.renewed(&limits.address),
+            ledger,
+            requests_of_principals: Arc::clone(&self.requests_of_principals),
+            requests_of_all: Arc::clone(&self.requests_of_all),
+            bytes_of_principals: Arc::clone(&self.bytes_of_principals),
+            bytes_of_all: Arc::clone(&self.bytes_of_all),
+            budget: self.budget.renewed(limits.server.buffered_bytes_max),
+            turns: Arc::clone(&self.turns),
+            shaper: self.shaper.renewed(limits),
+            parties,
+        }
+    }
+
+    /// Bytes per second.
+    pub(crate) fn shaper(&self) -> &Shaper {
+        &self.shaper
     }
 
     /// The nonces that replicas share; none where each remembers its own.

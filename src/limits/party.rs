@@ -15,6 +15,8 @@ pub(super) struct Party {
     /// Its place among [`Parties::all`].
     pub(super) index: usize,
     pub(super) scope: Scope,
+    /// Whose override it is.
+    pub(super) account: Option<AccountId>,
     pub(super) role: Role,
     pub(super) limits: PartyLimits,
 }
@@ -34,19 +36,19 @@ pub(super) struct Parties {
 impl Parties {
     pub(super) fn new(limits: &config::Limits) -> Self {
         let mut index = 0;
-        let mut party = |scope, role, limits: &PartyLimits| {
-            let party = Party { index, scope, role, limits: *limits };
+        let mut party = |scope, account, role, limits: &PartyLimits| {
+            let party = Party { index, scope, account, role, limits: *limits };
             index += 1;
             party
         };
-        let miner = party(Scope::Role(Role::Miner), Role::Miner, &limits.miner);
-        let validator = party(Scope::Role(Role::Validator), Role::Validator, &limits.validator);
+        let miner = party(Scope::Role(Role::Miner), None, Role::Miner, &limits.miner);
+        let validator = party(Scope::Role(Role::Validator), None, Role::Validator, &limits.validator);
         let mut overrides = Vec::new();
         let mut by_account = HashMap::new();
         for (at, other) in limits.overrides.iter().enumerate() {
             overrides.push([
-                party(Scope::Override, Role::Miner, &other.miner),
-                party(Scope::Override, Role::Validator, &other.validator),
+                party(Scope::Override, Some(other.account), Role::Miner, &other.miner),
+                party(Scope::Override, Some(other.account), Role::Validator, &other.validator),
             ]);
             by_account.insert(other.account, at);
         }

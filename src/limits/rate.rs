@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher as _, Hash, RandomState},
     num::NonZeroU32,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 
 use governor::{
     Quota, RateLimiter,
-    clock::Clock,
+    clock::{Clock, Reference as _},
     middleware::NoOpMiddleware,
     nanos::Nanos,
     state::{StateStore, keyed::ShrinkableKeyedStateStore},
@@ -38,11 +38,14 @@ const PURGE_EVERY: u64 = 1024;
 /// A rate for each key.
 #[derive(Debug)]
 pub(super) struct KeyedRate<K: Hash + Eq + Copy, C: Clock> {
-    limiter: RateLimiter<K, Keys<K>, C, NoOpMiddleware<C::Instant>>,
-    keys_max: usize,
+    limiter: RateLimiter<K, SharedKeys<K>, C, NoOpMiddleware<C::Instant>>,
+    keys: Arc<Keys<K>>,
     /// Charges of keys that were too many.
     crowded: AtomicU64,
     clock: C,
+    quota: Quota,
+    /// What the states count from.
+    start: C::Instant,
 }
 
 impl<K: Hash + Eq + Copy, C: Clock + Clone> KeyedRate<K, C> {
@@ -52,8 +55,40 @@ impl<K: Hash + Eq + Copy, C: Clock + Clone> KeyedRate<K, C> {
     }
 
     fn bounded(limit: &RateLimit, clock: &C, keys_max: usize) -> Option<Self> {
-        let limiter = RateLimiter::new(quota(limit)?, Keys::new(keys_max), clock.clone());
-        Some(Self { limiter, keys_max, crowded: AtomicU64::new(0), clock: clock.clone() })
+        Some(Self::of_keys(quota(limit)?, Keys::new(keys_max), clock))
+    }
+
+    fn of_keys(quota: Quota, keys: Keys<K>, clock: &C) -> Self {
+        let (keys, start) = (Arc::new(keys), clock.now());
+        let limiter = RateLimiter::new(quota, SharedKeys(Arc::clone(&keys)), clock.clone());
+        Self { limiter, keys, crowded: AtomicU64::new(0), clock: clock.clone(), quota, start }
+    }
+
+    /// The rate after `last`, under a limit that may be another: what a key has spent stays spent. None where
+    /// there is no bound.
+    pub(super) fn renewed(last: Option<&Arc<Self>>, limit: &RateLimit, clock: &C) -> Option<Arc<Self>> {
+        let quota = quota(limit)?;
+        let Some(last) = last else { return Self::new(limit, clock).map(Arc::new) };
+        if last.quota == quota {
+            return Some(Arc::clone(last));
+        }
+        let next = Self::of_keys(quota, last.keys.empty(), clock);
+        next.absorb(last);
+        Some(Arc::new(next))
+    }
+
+    /// Takes over what keys have spent of another rate, where it is more than they have spent of this one.
+    pub(super) fn absorb(&self, other: &Self) {
+        let since = |rate: &Self| rate.clock.now().duration_since(rate.start).as_u64();
+        let (now, others_now) = (since(self), since(other));
+        let (each, others_each) = (nanos_of_one(self.quota), nanos_of_one(other.quota));
+        let full = each.saturating_mul(self.quota.burst_size().get().into());
+        let state = |others: Nanos| {
+            let spent = u128::from(others.as_u64().saturating_sub(others_now)) * u128::from(each);
+            let spent = u64::try_from(spent / u128::from(others_each)).unwrap_or(u64::MAX).min(full);
+            (spent > 0).then(|| Nanos::new(now.saturating_add(spent)))
+        };
+        self.keys.absorb(&other.keys, state);
     }
 }
 
@@ -63,7 +98,7 @@ impl<K: Hash + Eq + Copy, C: Clock> KeyedRate<K, C> {
     /// # Errors
     /// How long it takes until one more may be charged; nothing was charged then.
     pub(super) fn charge(&self, key: &K) -> Result<(), Duration> {
-        if self.limiter.len() >= self.keys_max
+        if self.limiter.len() >= self.keys.keys_max
             && self.crowded.fetch_add(1, Ordering::Relaxed).is_multiple_of(PURGE_EVERY)
         {
             self.limiter.retain_recent();
@@ -76,6 +111,11 @@ impl<K: Hash + Eq + Copy, C: Clock> KeyedRate<K, C> {
 pub(super) fn quota(limit: &RateLimit) -> Option<Quota> {
     let per_second: NonZeroU32 = limit.per_second?;
     Some(Quota::per_second(per_second).allow_burst(limit.burst))
+}
+
+/// How long it takes until one more comes back, as `governor` counts.
+fn nanos_of_one(quota: Quota) -> u64 {
+    u64::try_from(quota.replenish_interval().as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
 /// A wait as the seconds of a `Retry-After`: rounded up, and at least 1.
@@ -103,11 +143,37 @@ impl<K: Hash + Eq + Copy> Keys<K> {
             keys_max,
         }
     }
+
+    /// A table that puts each key where this one does.
+    fn empty(&self) -> Self {
+        Self { hasher: self.hasher.clone(), ..Self::new(self.keys_max) }
+    }
+
+    /// Takes over the states that `of` makes of another table's, where they are later than what is here.
+    fn absorb(&self, other: &Self, of: impl Fn(Nanos) -> Option<Nanos>) {
+        let lock = |state: &Mutex<Option<Nanos>>| *state.lock().unwrap_or_else(PoisonError::into_inner);
+        for (own, others) in self.shared.iter().zip(&other.shared) {
+            if let Some(state) = lock(others).and_then(&of) {
+                let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+                *own = (*own).max(Some(state));
+            }
+        }
+        for shard in &other.shards {
+            let states: Vec<(K, Nanos)> = {
+                let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                shard.iter().filter_map(|(key, state)| Some((*key, of(*state)?))).collect()
+            };
+            for (key, state) in states {
+                // Where there is no room it goes to what such keys share.
+                let _ = self.measure_and_replace(&key, |own| {
+                    Ok::<_, std::convert::Infallible>(((), own.map_or(state, |own| own.max(state))))
+                });
+            }
+        }
+    }
 }
 
-impl<K: Hash + Eq + Copy> StateStore for Keys<K> {
-    type Key = K;
-
+impl<K: Hash + Eq + Copy> Keys<K> {
     fn measure_and_replace<T, F, E>(&self, key: &K, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
@@ -136,7 +202,36 @@ impl<K: Hash + Eq + Copy> StateStore for Keys<K> {
     }
 }
 
-impl<K: Hash + Eq + Copy> ShrinkableKeyedStateStore<K> for Keys<K> {
+/// The states of keys as `governor` owns them.
+#[derive(Debug)]
+struct SharedKeys<K>(Arc<Keys<K>>);
+
+impl<K: Hash + Eq + Copy> StateStore for SharedKeys<K> {
+    type Key = K;
+
+    fn measure_and_replace<T, F, E>(&self, key: &K, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(key, decide)
+    }
+}
+
+impl<K: Hash + Eq + Copy> ShrinkableKeyedStateStore<K> for SharedKeys<K> {
+    fn retain_recent(&self, drop_below: Nanos) {
+        self.0.retain_recent(drop_below);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+}
+
+impl<K: Hash + Eq + Copy> Keys<K> {
     fn retain_recent(&self, drop_below: Nanos) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,10 +243,6 @@ impl<K: Hash + Eq + Copy> ShrinkableKeyedStateStore<K> for Keys<K> {
 
     fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -199,6 +290,27 @@ mod tests {
         rate.limiter.retain_recent();
         assert_eq!(rate.limiter.len(), 0);
         assert!(rate.charge(&u32::MAX).is_ok());
+    }
+
+    #[test]
+    fn s6_what_was_spent_stays_spent_under_another_limit() {
+        let clock = FakeRelativeClock::default();
+        let first = Arc::new(KeyedRate::new(&limit(10, 100), &clock).unwrap());
+        (0..60).for_each(|_| first.charge(&"busy").unwrap());
+        (0..10).for_each(|_| first.charge(&"calm").unwrap());
+        let left = |rate: &KeyedRate<_, _>, key| (0..1000).filter(|_| rate.charge(key).is_ok()).count();
+        let same = KeyedRate::renewed(Some(&first), &limit(10, 100), &clock).unwrap();
+        assert!(Arc::ptr_eq(&first, &same));
+        clock.advance(Duration::from_secs(1));
+        // 50 and 0 are spent by now.
+        let narrow = KeyedRate::renewed(Some(&first), &limit(1, 20), &clock).unwrap();
+        let wide = KeyedRate::renewed(Some(&first), &limit(100, 1000), &clock).unwrap();
+        assert_eq!((left(&narrow, &"busy"), left(&narrow, &"calm")), (0, 20));
+        assert_eq!((left(&wide, &"busy"), left(&wide, &"calm"), left(&wide, &"new")), (950, 1000, 1000));
+        // Nobody waits longer than a whole burst of the new limit takes.
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(left(&narrow, &"busy"), 20);
+        assert!(KeyedRate::renewed(Some(&first), &limit(0, 20), &clock).is_none());
     }
 
     #[test]

@@ -74,6 +74,25 @@ impl Shaper {
         Self { parties, bytes_in, bytes_out }
     }
 
+    /// The same rates with other numbers, and the same who wait for them.
+    pub(super) fn renewed(&self, limits: &config::Limits) -> Self {
+        let next = Self::new(limits);
+        let renewed = |last: &Option<Arc<Direction>>, next: Option<Arc<Direction>>| match (last, next) {
+            (Some(last), Some(next)) => {
+                last.set_ceiling(next.lock().ceiling.map(|rate| rate.bytes_per_second));
+                Some(Arc::clone(last))
+            }
+            (None, next) => next,
+            // Bodies under way go on as they began.
+            (Some(_), None) => None,
+        };
+        Self {
+            parties: next.parties,
+            bytes_in: renewed(&self.bytes_in, next.bytes_in),
+            bytes_out: renewed(&self.bytes_out, next.bytes_out),
+        }
+    }
+
     /// What a body of that caller's asks before it passes anything on; none where nothing bounds it.
     pub(crate) fn flow(&self, caller: &Caller, way: Way) -> Option<Flow> {
         let direction = match way {
@@ -142,6 +161,14 @@ impl Direction {
             driven_at: None,
         };
         Arc::new(Self { state: Mutex::new(state), sooner: Notify::new() })
+    }
+
+    fn set_ceiling(&self, bytes_per_second: Option<u64>) {
+        let mut state = self.lock();
+        let free_at = state.ceiling.map_or_else(Instant::now, |rate| rate.free_at);
+        state.ceiling = bytes_per_second.map(|bytes_per_second| Rate { bytes_per_second, free_at });
+        drop(state);
+        self.sooner.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -36,6 +36,12 @@ impl StorePlaces {
         Self { of_hotkeys: Counts::new(), of_all: Arc::default(), max, per_hotkey_max }
     }
 
+    /// The same places under other bounds: what is taken stays taken.
+    pub(crate) fn renewed(&self, max: u64, per_hotkey_max: u64) -> Self {
+        let (of_hotkeys, of_all) = (Arc::clone(&self.of_hotkeys), Arc::clone(&self.of_all));
+        Self { of_hotkeys, of_all, max, per_hotkey_max }
+    }
+
     /// Takes a place, for a hotkey or for this server itself.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ use crate::{
     config::{BodyBounds, BrokenUploads, Config, StoreChecks, Trailers},
     error::{Code, Error, Result},
     exchange::{Answer, Exchange, RequestBody},
-    limits::{Limits, Shaper, Way},
+    limits::{Limits, Way},
     policy::{Caller, Permitted},
     s3::{
         Addressing, ForwardedHeaders, Operation, Request,
@@ -82,8 +82,6 @@ pub(crate) struct Proxy {
     redirect_hosts: Vec<String>,
     /// How slow a client's body may be.
     pace: Pace,
-    /// Bytes per second.
-    shaper: Shaper,
     xml_bodies: XmlBodies,
 }
 
@@ -112,7 +110,6 @@ impl Proxy {
             pace,
             xml_bodies: XmlBodies::new(pace, Arc::clone(&limits)),
             limits,
-            shaper: Shaper::new(bounds),
         }
     }
 
@@ -210,7 +207,7 @@ impl Proxy {
 
     /// What a body of that caller's asks before a piece passes; none where no rate holds it back.
     fn gate(&self, caller: &Caller, way: Way) -> Option<Box<dyn Gate>> {
-        self.shaper.flow(caller, way).map(|flow| Box::new(flow) as Box<dyn Gate>)
+        self.limits.shaper().flow(caller, way).map(|flow| Box::new(flow) as Box<dyn Gate>)
     }
 
     /// Understands the verified request as S3's.

@@ -30,12 +30,16 @@ pub fn faults(config: &Config, now: SystemTime) -> Vec<Fault> {
         .extend(config.server.tls.as_ref().and_then(|tls| TlsListener::new(tls).err()).map(ServeError::from));
     errors.extend(verifier(config).err().map(ServeError::from));
     errors.extend(limits::check_shared(&config.limits).err().map(ServeError::from));
-    let fault = |error: ServeError| {
-        let text = error.to_string();
+    errors.into_iter().map(|error| error.fault(config)).collect()
+}
+
+impl ServeError {
+    /// The fault of the configuration that this is.
+    pub(super) fn fault(&self, config: &Config) -> Fault {
+        let text = self.to_string();
         let (setting, message) = text.split_once(": ").unwrap_or(("", &text));
         config.lines.fault(setting, message)
-    };
-    errors.into_iter().map(fault).collect()
+    }
 }
 
 /// What does not stop the server and should be changed all the same, where the process may open that many

@@ -1,37 +1,29 @@
-//! What outlives every reading of the configuration: who is registered, what was counted, when this process
-//! began. \[IO\]
+//! What no reading of the configuration may begin anew: what this process remembers for as long as it runs.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
-use super::{error::ServeError, tls::TlsListener};
-use crate::{
-    chain::{ChainWatcher, Registry, RegistryFile},
-    config::{ChainSource, Config},
-    limits::Limits,
-    observe::Metrics,
-    time::UnixTime,
-};
+use super::tls::TlsListener;
+use crate::{endpoints::Nonces, limits::Limits, observe::Metrics, time::UnixTime};
 
-/// What outlives every reading of the configuration.
+/// What this process remembers for as long as it runs.
 pub(super) struct Lasting {
-    pub(super) registry: Arc<Registry>,
-    pub(super) limits: Arc<Limits>,
+    /// The nonces of session requests: a session request counts once, whatever was reloaded meanwhile (P9).
+    pub(super) nonces: Arc<Nonces>,
+    /// What is told to the operator's counters.
     pub(super) metrics: Arc<Metrics>,
     /// TLS of the listener for clients; none where that speaks plain HTTP, which no reload changes.
     pub(super) tls: Option<Arc<TlsListener>>,
-    /// Before anybody could reach this process: what is signed from then on is meant for it (P9).
-    pub(super) began: UnixTime,
 }
 
 impl Lasting {
-    /// Reads the registry and begins to count, by the first configuration.
-    pub(super) async fn begin(config: &Config, began: UnixTime) -> Result<Self, ServeError> {
-        let registry = match config.chain.source.clone() {
-            ChainSource::File(file) => Registry::File(RegistryFile::open(&file, SystemTime::now())?),
-            ChainSource::Subtensor(settings) => Registry::Subtensor(ChainWatcher::start(*settings).await?),
-        };
-        let limits = Arc::new(Limits::start(&config.limits).await?);
-        let tls = config.server.tls.as_ref().map(TlsListener::new).transpose()?.map(Arc::new);
-        Ok(Self { registry: Arc::new(registry), limits, metrics: Metrics::new(), tls, began })
+    /// Of a process that `began` before anybody could reach it: what is signed from then on is meant for it.
+    pub(super) fn new(
+        limits: &Limits,
+        metrics: Arc<Metrics>,
+        tls: Option<TlsListener>,
+        began: UnixTime,
+    ) -> Self {
+        let nonces = Arc::new(Nonces::new(limits.shared_nonces(), began));
+        Self { nonces, metrics, tls: tls.map(Arc::new) }
     }
 }

@@ -3,12 +3,14 @@
 mod admin;
 mod arrival;
 pub(crate) mod capacity;
+pub(crate) mod config_watch;
 mod connection;
 mod door;
 mod error;
 mod faults;
 mod lasting;
 pub mod proxy_protocol;
+mod reload;
 mod seldom;
 mod socket;
 mod terms;
@@ -30,17 +32,16 @@ use self::{
     arrival::Arrival,
     capacity::{Capacity, raise_open_files},
     connection::BufferSizes,
-    lasting::Lasting,
     terms::{CurrentTerms, Terms},
     tls::TlsListener,
 };
 pub use self::{
     error::ServeError,
     faults::{faults, warnings},
+    reload::{Reloaded, Reloader},
 };
 use crate::{
     config::{self, Config, ConfigErrors},
-    limits::Limits,
     observe::{ClientConnection, Metrics},
     time::UnixTime,
 };
@@ -51,9 +52,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// A server that has its ports and is ready to run.
 pub struct Server {
     terms: Arc<CurrentTerms>,
-    limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     tls: Option<Arc<TlsListener>>,
+    reloader: Arc<Reloader>,
     listener: TcpListener,
     admin: Option<TcpListener>,
     settings: config::Server,
@@ -83,13 +84,13 @@ impl Server {
         if let Some(fault) = capacity.fault(open_files_max) {
             tracing::warn!("{fault}");
         }
-        let lasting = Lasting::begin(&config, began).await?;
-        let terms = Terms::new(&config, &capacity, &lasting).await?;
+        let (terms, lasting) = Terms::first(&config, &capacity, began).await?;
+        let terms = Arc::new(CurrentTerms::from_pointee(terms));
         Ok(Self {
-            terms: Arc::new(CurrentTerms::from_pointee(terms)),
-            limits: lasting.limits,
-            metrics: lasting.metrics,
-            tls: lasting.tls,
+            metrics: Arc::clone(&lasting.metrics),
+            tls: lasting.tls.clone(),
+            reloader: Arc::new(Reloader::new(Arc::clone(&terms), lasting, config)),
+            terms,
             listener,
             admin,
             settings,
@@ -102,6 +103,11 @@ impl Server {
         self.settings.listen
     }
 
+    /// Gives this server new configurations while it runs.
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
+    }
+
     /// Where the operator looks in.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
@@ -110,7 +116,7 @@ impl Server {
     /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { terms, limits, metrics, tls, listener, admin, settings, connections_max } = self;
+        let Self { terms, metrics, tls, reloader: _, listener, admin, settings: _, connections_max } = self;
         if let Some(tls) = &tls {
             tokio::spawn(tls::watch(Arc::downgrade(tls)));
         }
@@ -136,15 +142,15 @@ impl Server {
             });
         }
         drop(listener);
-        tracing::info!(seconds_max = settings.drain_seconds, "shutting down: requests under way may end");
+        let seconds_max = terms.load().server.drain_seconds;
+        tracing::info!(seconds_max, "shutting down: requests under way may end");
         drop(shutting_down);
         let _ = shut_down.send(());
-        let drained =
-            tokio::time::timeout(Duration::from_secs(settings.drain_seconds), shut_down.closed()).await;
+        let drained = tokio::time::timeout(Duration::from_secs(seconds_max), shut_down.closed()).await;
         if drained.is_err() {
             tracing::warn!("requests that did not end within server.drain_seconds are cut off");
         }
-        limits.settle(SystemTime::now().into()).await;
+        terms.load().limits().settle(SystemTime::now().into()).await;
         if let Some(admin) = admin {
             admin.abort();
         }

@@ -171,6 +171,11 @@ impl Store {
         address.into_iter().chain(credentials).chain(ca_file).collect()
     }
 
+    /// How many requests are under way, and may be.
+    pub(crate) fn places(&self) -> &StorePlaces {
+        &self.places
+    }
+
     /// How long an answer that has begun may be silent.
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.idle_timeout

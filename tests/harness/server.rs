@@ -11,9 +11,9 @@ use std::{
 use subgate::{
     auth::{self, Audience, Verifier, bittensor::btauth, bittensor::sr25519::Keypair},
     chain::AccountId,
-    config::Config,
+    config::{Config, ConfigErrors},
     secret::Secret,
-    serve::Server,
+    serve::{Reloaded, Reloader, Server},
     time::UnixTime,
 };
 use tempfile::TempDir;
@@ -131,6 +131,8 @@ pub struct TestServer {
     pub admin: Option<SocketAddr>,
     pub store: Store,
     pub dir: TempDir,
+    pub reloader: Arc<Reloader>,
+    endpoint: String,
 }
 
 impl TestServer {
@@ -152,8 +154,23 @@ impl TestServer {
         let config = Config::parse(&setup.text(&endpoint), dir.path()).unwrap();
         let server = Server::bind(config).await.unwrap();
         let (address, admin) = (server.address(), server.admin_address());
+        let reloader = server.reloader();
         tokio::spawn(server.run(std::future::pending()));
-        Self { address, admin, store, dir }
+        Self { address, admin, store, dir, reloader, endpoint }
+    }
+
+    /// Gives it another configuration while it runs.
+    pub async fn reload(&self, setup: &Setup) -> Result<Reloaded, ConfigErrors> {
+        self.reload_text(&setup.text(&self.endpoint)).await
+    }
+
+    pub async fn reload_text(&self, text: &str) -> Result<Reloaded, ConfigErrors> {
+        self.reloader.reload(Config::parse(text, self.dir.path())?).await
+    }
+
+    /// Writes a file beside the configuration that its owner alone can read.
+    pub fn write_private(&self, name: &str, text: &str) {
+        private(&self.dir.path().join(name), text);
     }
 
     pub fn host(&self) -> String {

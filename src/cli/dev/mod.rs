@@ -12,9 +12,15 @@ mod keys;
 mod layout;
 mod store;
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, IsTerminal as _},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 use clap::Args;
+use tokio::signal::unix::Signal;
 
 use self::{identities::Identity, keys::StoreKeys, layout::Layout, store::DevStore};
 use super::{exit::CommandError, runtime, serve};
@@ -106,7 +112,7 @@ pub(crate) fn run(options: &DevOptions) -> Result<(), CommandError> {
 
 async fn run_servers(options: &DevOptions, workspace: &Workspace) -> Result<(), CommandError> {
     // First of all: from here on a signal stops the servers in order.
-    let stop = runtime::stop_signal()?;
+    let (stop, hangup) = (runtime::stop_signal()?, runtime::hangup_signal()?);
     let store = start_store(workspace).await?;
     workspace.write_store_file(store.address())?;
     workspace.write_proxy_config(options.listen, store.address())?;
@@ -118,10 +124,29 @@ async fn run_servers(options: &DevOptions, workspace: &Workspace) -> Result<(), 
     // The socket is open since `bind`, so a client that reads this now can connect.
     workspace.write_dev_json(&addresses)?;
     card::print(workspace, &addresses);
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = terminal_gone(hangup) => {}
+        }
+    };
     server.run(stop).await;
     workspace.remove_dev_json();
     store.stop().await;
     Ok(())
+}
+
+/// Resolves when the terminal is closed from which this was started. Any other SIGHUP changes nothing: the
+/// configuration is written by this command and read at its start.
+async fn terminal_gone(mut hangup: Signal) {
+    let had_terminal = io::stdin().is_terminal();
+    while hangup.recv().await.is_some() {
+        if had_terminal && File::open("/dev/tty").is_err() {
+            return;
+        }
+        tracing::info!("SIGHUP: `subgate dev` reads its files when it starts, so nothing has changed");
+    }
+    std::future::pending().await
 }
 
 async fn start_store(workspace: &Workspace) -> Result<DevStore, CommandError> {

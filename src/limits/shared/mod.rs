@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     chain::AccountId,
-    config::{self, OnOutage, PartyLimits, SharedLimits},
+    config::{self, OnOutage, PartyLimits, Share, SharedLimits},
     time::UnixTime,
 };
 
@@ -58,10 +58,14 @@ pub(super) fn check(settings: &SharedLimits) -> Result<(), SharedLimitsError> {
 #[derive(Debug)]
 pub(super) struct SharedLedger<C: Clock> {
     reporter: Arc<Reporter>,
-    reports: AbortHandle,
+    reports_while_used: Arc<Reports>,
     server: PartyLimits,
     outage: Outage<C>,
 }
+
+/// The task that reports, which ends with the last ledger.
+#[derive(Debug)]
+struct Reports(AbortHandle);
 
 /// What holds while Redis does not answer.
 #[derive(Debug)]
@@ -73,6 +77,7 @@ enum Outage<C: Clock> {
 /// A share of the limits, and who has spent what of it.
 #[derive(Debug)]
 struct Alone<C: Clock> {
+    share: Share,
     parties: Parties,
     ledger: LocalLedger<C>,
 }
@@ -101,9 +106,9 @@ pub(crate) enum NonceUse {
     Again,
 }
 
-impl<C: Clock> Drop for SharedLedger<C> {
+impl Drop for Reports {
     fn drop(&mut self) {
-        self.reports.abort();
+        self.0.abort();
     }
 }
 
@@ -119,14 +124,28 @@ impl<C: Clock + Clone> SharedLedger<C> {
             OnOutage::Local(share) => {
                 let parties = Parties::with_share(limits, share);
                 let ledger = LocalLedger::new(&parties, clock, Arc::clone(&daily));
-                Outage::Local(Box::new(Alone { parties, ledger }))
+                Outage::Local(Box::new(Alone { share, parties, ledger }))
             }
             OnOutage::Refuse => Outage::Refuse,
         };
         let link = Arc::new(Link::start(shared)?);
         let reporter = Arc::new(Reporter { link, keys: Keys::new(&shared.prefix), daily });
         let reports = tokio::spawn(report_for_ever(Arc::clone(&reporter))).abort_handle();
-        Ok(Self { reporter, reports, server: limits.server, outage })
+        Ok(Self { reporter, reports_while_used: Arc::new(Reports(reports)), server: limits.server, outage })
+    }
+
+    /// The same ledger by other limits; where it counts, and what holds in an outage, are as they were.
+    pub(super) fn renewed(&self, limits: &config::Limits) -> Self {
+        let outage = match &self.outage {
+            Outage::Local(alone) => {
+                let parties = Parties::with_share(limits, alone.share);
+                let ledger = alone.ledger.renewed(&parties);
+                Outage::Local(Box::new(Alone { share: alone.share, parties, ledger }))
+            }
+            Outage::Refuse => Outage::Refuse,
+        };
+        let (reporter, reports) = (Arc::clone(&self.reporter), Arc::clone(&self.reports_while_used));
+        Self { reporter, reports_while_used: reports, server: limits.server, outage }
     }
 }
 

@@ -1,0 +1,78 @@
+//! Reading the configuration anew while the server runs: all of it or nothing.
+//!
+//! Invariants: what has a fault changes nothing, and every fault is named; requests under way end by the
+//! terms they began with; one reading follows the other, never two at a time; no secret is told.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::sync::Mutex;
+
+use super::{
+    capacity::{Capacity, open_files_max},
+    faults::faults,
+    lasting::Lasting,
+    terms::{CurrentTerms, Terms},
+};
+use crate::config::{Changes, Config, ConfigErrors};
+
+/// Gives a running server new configurations.
+pub struct Reloader {
+    terms: Arc<CurrentTerms>,
+    lasting: Lasting,
+    running: Mutex<Config>,
+}
+
+/// What a new configuration has changed, setting by setting, as the log tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What counts from now on.
+    pub changed: Vec<String>,
+    /// What counts from the next start on.
+    pub needs_restart: Vec<String>,
+}
+
+impl Reloader {
+    pub(super) fn new(terms: Arc<CurrentTerms>, lasting: Lasting, running: Config) -> Self {
+        Self { terms, lasting, running: Mutex::new(running) }
+    }
+
+    /// Takes a new configuration: requests that begin from then on are served by it.
+    ///
+    /// # Errors
+    /// Every fault, with its setting; then nothing has changed.
+    pub async fn reload(&self, new: Config) -> Result<Reloaded, ConfigErrors> {
+        let mut running = self.running.lock().await;
+        let faults = faults(&new, SystemTime::now());
+        if !faults.is_empty() {
+            return Err(ConfigErrors(faults));
+        }
+        let changes = Changes::between(&running, &new);
+        let reloaded = Reloaded { changed: changes.at_once(), needs_restart: changes.at_the_next_start() };
+        if reloaded.changed.is_empty() {
+            return Ok(reloaded);
+        }
+        let mut new = new.keeping_what_needs_a_restart(&running).map_err(|ConfigErrors(mut faults)| {
+            for fault in &mut faults {
+                fault.message.push_str(" (beside the settings that need a restart, as they run)");
+            }
+            ConfigErrors(faults)
+        })?;
+        // Port 0 is the one that the system gave.
+        new.server.listen = running.server.listen;
+        let open_files_max = open_files_max();
+        let capacity = Capacity::of(&new, open_files_max);
+        if let Some(fault) = capacity.fault(open_files_max) {
+            tracing::warn!("{fault}");
+        }
+        let next: Result<Terms, _> = self.terms.load().next(&new, &changes, &capacity, &self.lasting).await;
+        let next = next.map_err(|error| ConfigErrors(vec![error.fault(&new)]))?;
+        self.terms.store(Arc::new(next));
+        *running = new;
+        Ok(reloaded)
+    }
+
+    /// The configuration that counts now.
+    pub async fn running(&self) -> Config {
+        self.running.lock().await.clone()
+    }
+}
