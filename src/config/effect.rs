@@ -155,6 +155,48 @@ fn covers(listed: &str, setting: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Every setting that `proxy.toml` shows, those in comments included.
+    fn reference() -> std::collections::BTreeSet<String> {
+        let text = include_str!("../../proxy.toml");
+        let shown = |line: &str| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n";
+        let whole: String = text.lines().map(shown).collect();
+        let table = whole.parse().unwrap();
+        super::super::written::Written::new(table, std::path::Path::new("/nowhere")).settings()
+    }
+
+    #[test]
+    fn every_setting_of_the_reference_is_in_a_list() {
+        let unlisted: Vec<_> = reference().into_iter().filter(|name| listed(name).is_none()).collect();
+        assert!(unlisted.is_empty(), "say in src/config/effect.rs when these take effect: {unlisted:?}");
+    }
+
+    #[test]
+    fn every_setting_of_a_list_is_in_the_reference() {
+        let reference = reference();
+        let text = include_str!("../../proxy.toml");
+        let is_known = |listed: &&&str| {
+            let last = listed.rsplit('.').next().unwrap();
+            // Alternatives of another setting stand in its comment.
+            reference.iter().any(|setting| covers(listed, setting)) || text.contains(&format!("{last} = "))
+        };
+        let unknown: Vec<_> = RESTART.iter().chain(AT_ONCE).filter(|listed| !is_known(listed)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    /// A setting whose value is a path says so here, or its file would not be watched.
+    #[test]
+    fn every_setting_with_a_file_is_known_as_one() {
+        let names_file = |name: &String| name.ends_with("_file") || name.ends_with(".file");
+        // The registry is looked at before each request, and the snapshot is written by this server itself.
+        let others = ["chain.file", "chain.snapshot_file"];
+        let forgotten: Vec<_> = reference()
+            .into_iter()
+            .filter(names_file)
+            .filter(|name| !is_file(name) && !others.contains(&name.as_str()))
+            .collect();
+        assert!(forgotten.is_empty(), "{forgotten:?}");
+    }
+
     #[test]
     fn a_setting_is_in_one_list() {
         let doubles: Vec<_> =

@@ -148,6 +148,12 @@ impl Written {
         Leaves::of(&self.table)
     }
 
+    /// The names of the settings that stand in it.
+    #[cfg(test)]
+    pub(super) fn settings(&self) -> std::collections::BTreeSet<String> {
+        self.leaves().values.into_keys().map(|place| place.setting).collect()
+    }
+
     /// Where relative paths start.
     pub(super) fn base(&self) -> &Path {
         &self.base
@@ -232,8 +238,7 @@ pub(super) fn change(before: Option<&Value>, after: Option<&Value>) -> String {
     if let (Some(Value::Array(before)), Some(Value::Array(after))) = (before, after) {
         return list_change(before, after);
     }
-    let [before, after] =
-        [before, after].map(|value| value.map_or_else(|| "not set".to_owned(), |value| shown(value)));
+    let [before, after] = [before, after].map(|value| value.map_or_else(|| "not set".to_owned(), shown));
     match before == after {
         true => format!("changed in what is not shown of {after}"),
         false => format!("{before} -> {after}"),

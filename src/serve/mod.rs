@@ -150,7 +150,7 @@ impl Server {
         if drained.is_err() {
             tracing::warn!("requests that did not end within server.drain_seconds are cut off");
         }
-        terms.load().limits().settle(SystemTime::now().into()).await;
+        terms.load_full().limits().settle(SystemTime::now().into()).await;
         if let Some(admin) = admin {
             admin.abort();
         }

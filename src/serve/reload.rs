@@ -76,3 +76,62 @@ impl Reloader {
         self.running.lock().await.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::fs::PermissionsExt as _,
+        sync::{Arc, Weak},
+    };
+
+    use crate::{config::Config, serve::Server};
+
+    fn config(dir: &std::path::Path, more: &str) -> Config {
+        let text = "server.listen = \"127.0.0.1:0\"\nbucket.name = \"data-universe\"\n\
+            store.endpoint = \"http://127.0.0.1:9\"\nstore.credentials.file = \"store.json\"\n\
+            chain.file = \"registry.json\"\nsession.issue_with = \"a\"\n\
+            session.allow_no_receiver = true\nsession.keys = [{ id = \"a\", file = \"a.key\" }]\n";
+        Config::parse(&format!("{text}{more}"), dir).unwrap()
+    }
+
+    fn place() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("a.key", "11".repeat(32).as_str()),
+            ("store.json", "{\"access_key\": \"a\", \"secret_key\": \"b\"}"),
+            ("registry.json", "{\"identities\": []}"),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        dir
+    }
+
+    #[tokio::test]
+    async fn a_thousand_reloads_leave_one_set_of_terms() {
+        let dir = place();
+        let server = Server::bind(config(dir.path(), "")).await.unwrap();
+        let (reloader, terms) = (server.reloader(), Arc::clone(&server.terms));
+        let mut all = Vec::new();
+        for at in 0..1000 {
+            all.push(Arc::downgrade(&terms.load_full()));
+            let more = format!("limits.miner.reads_burst = {}\nserver.hosts = [\"h{at}\"]", 1000 + at);
+            reloader.reload(config(dir.path(), &more)).await.unwrap();
+        }
+        assert_eq!(all.iter().filter_map(Weak::upgrade).count(), 0);
+    }
+
+    #[tokio::test]
+    async fn two_reloads_at_once_come_one_after_the_other() {
+        let dir = place();
+        let server = Server::bind(config(dir.path(), "")).await.unwrap();
+        let reloader = server.reloader();
+        let one = config(dir.path(), "server.hosts = [\"one\"]");
+        let two = config(dir.path(), "server.hosts = [\"two\"]");
+        let (first, second) = tokio::join!(reloader.reload(one), reloader.reload(two));
+        assert_eq!(first.unwrap().changed, ["server.hosts: not set -> [\"one\"]"]);
+        assert_eq!(second.unwrap().changed, ["server.hosts: + \"two\", - \"one\""]);
+        assert_eq!(reloader.running().await.server.hosts, ["two"]);
+    }
+}
