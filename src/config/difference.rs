@@ -21,6 +21,7 @@ pub(crate) struct Changes(Vec<Change>);
 struct Change {
     /// Its name, without places in lists.
     setting: String,
+    effect: Effect,
     /// `limits.miner.reads_per_second: 100 -> 50`
     told: String,
 }
@@ -43,17 +44,18 @@ impl Changes {
 
     /// Whether a setting has changed whose name begins so and that takes effect as soon as it is read.
     pub(crate) fn touch(&self, beginning: &str) -> bool {
-        self.0.iter().any(|change| {
-            change.setting.starts_with(beginning) && effect::of(&change.setting) == Effect::AtOnce
-        })
+        self.0.iter().any(|change| change.setting.starts_with(beginning) && change.effect == Effect::AtOnce)
+    }
+
+    /// Settings whose names begin so take effect at the next start after all.
+    pub(crate) fn defer(&mut self, beginning: &str) {
+        for change in self.0.iter_mut().filter(|change| change.setting.starts_with(beginning)) {
+            change.effect = Effect::Restart;
+        }
     }
 
     fn told(&self, effect: Effect) -> Vec<String> {
-        self.0
-            .iter()
-            .filter(|change| effect::of(&change.setting) == effect)
-            .map(|change| change.told.clone())
-            .collect()
+        self.0.iter().filter(|change| change.effect == effect).map(|change| change.told.clone()).collect()
     }
 }
 
@@ -95,7 +97,7 @@ fn between(before: &Written, after: &Written) -> Vec<Change> {
 
 impl Change {
     fn new(setting: &str, shown: &str, told: &str) -> Self {
-        Self { setting: setting.to_owned(), told: format!("{shown}: {told}") }
+        Self { setting: setting.to_owned(), effect: effect::of(setting), told: format!("{shown}: {told}") }
     }
 }
 

@@ -16,6 +16,9 @@ pub(super) enum Effect {
 const FILES: &[&str] = &[
     "chain.ca_file",
     "limits.shared.password_file",
+    "server.tls.certificates.certificate",
+    "server.tls.certificates.key",
+    "server.tls.client_ca_file",
     "session.keys.file",
     "store.ca_file",
     "store.credentials.file",
@@ -92,6 +95,12 @@ const AT_ONCE: &[&str] = &[
     "server.hosts",
     "server.idle_seconds_max",
     "server.plaintext_beyond_loopback",
+    "server.proxy_protocol.networks",
+    "server.tls.certificates.*",
+    "server.tls.certificates",
+    "server.tls.client_ca_file",
+    "server.tls.client_certificates",
+    "server.tls.handshake_seconds_max",
     "server.watch_seconds",
     "session.allow_no_receiver",
     "session.issue_with",
@@ -142,6 +151,12 @@ pub(super) fn of(setting: &str) -> Effect {
 /// Whether a setting names a file that is read when it takes effect.
 pub(super) fn is_file(setting: &str) -> bool {
     FILES.contains(&setting)
+}
+
+/// Whether a file is looked at by others while the server runs, so that its change asks for no reload:
+/// certificates are replaced by their listener, by themselves.
+pub(super) fn is_watched_elsewhere(setting: &str) -> bool {
+    setting.starts_with("server.tls.")
 }
 
 fn covers(listed: &str, setting: &str) -> bool {

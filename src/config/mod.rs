@@ -141,12 +141,14 @@ impl Config {
             .ok()
             .and_then(|file| String::from_utf8(file.bytes).ok())
             .and_then(|text| text.parse().ok());
-        table.map_or_else(Vec::new, |table| written::files_named_in(&table, path.parent()))
+        table.map_or_else(Vec::new, |table: toml::Table| {
+            written::files_named_in(&table, path.parent().unwrap_or(Path::new(".")))
+        })
     }
 
-    /// The files that it names and that are read with it.
+    /// The files that it names and whose change asks for a reload.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        self.written.files().map(Path::to_owned).collect()
+        self.written.files()
     }
 
     fn checked(text: &str, lines: Lines, base: &Path) -> Result<Self, ConfigErrors> {

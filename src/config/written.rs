@@ -130,9 +130,10 @@ fn named_files(table: &Table, base: &Path) -> impl Iterator<Item = (Place, PathB
     files.filter_map(|(place, value)| Some((place, base.join(value.as_str()?))))
 }
 
-/// The files that a table names; relative paths start at `base`.
-pub(super) fn files_named_in(table: &Table, base: Option<&Path>) -> Vec<PathBuf> {
-    named_files(table, base.unwrap_or(Path::new("."))).map(|(_, path)| path).collect()
+/// The files that a table names and whose change asks for a reload; relative paths start at `base`.
+pub(super) fn files_named_in(table: &Table, base: &Path) -> Vec<PathBuf> {
+    let files = named_files(table, base);
+    files.filter(|(place, _)| !effect::is_watched_elsewhere(&place.setting)).map(|(_, path)| path).collect()
 }
 
 impl Written {
@@ -159,9 +160,9 @@ impl Written {
         &self.base
     }
 
-    /// The files that the configuration names.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().map(|file| file.path.as_path())
+    /// The files that it names and whose change asks for a reload.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        files_named_in(&self.table, &self.base)
     }
 
     /// The files that hold something else than they did, by their settings; `self` is the older.

@@ -46,7 +46,11 @@ impl Reloader {
         if !faults.is_empty() {
             return Err(ConfigErrors(faults));
         }
-        let changes = Changes::between(&running, &new);
+        let mut changes = Changes::between(&running, &new);
+        if self.lasting.tls.is_some() != new.server.tls.is_some() {
+            // Whether a listener speaks TLS is decided when it begins.
+            changes.defer("server.tls.");
+        }
         let reloaded = Reloaded { changed: changes.at_once(), needs_restart: changes.at_the_next_start() };
         if reloaded.changed.is_empty() {
             return Ok(reloaded);

@@ -2,6 +2,7 @@
 
 mod faults;
 mod limits;
+mod process;
 mod sessions;
 mod settings;
 
