@@ -16,6 +16,7 @@ use crate::{
     front::Front,
     limits::StorePlaces,
     proxy,
+    secret::SecretText,
     store::Store,
     time::UnixTime,
 };
@@ -23,6 +24,8 @@ use crate::{
 /// What all connections are served by.
 pub(super) struct Terms {
     pub(super) front: Arc<Front>,
+    /// What opens the operator's listener; none where it is on loopback and asks nobody.
+    pub(super) admin_token: Option<SecretText>,
     /// How slowly answers may be taken.
     pub(super) pace: Pace,
     /// How long a connection may be without a request.
@@ -59,6 +62,7 @@ impl Terms {
         let front = Arc::new(Front::new(config, access, store, limits, metrics, lasting.began));
         Ok(Self {
             front,
+            admin_token: config.server.admin_token.clone(),
             pace: proxy::pace(&config.limits.bodies),
             patience: Patience {
                 first: Duration::from_secs(config.server.head_seconds_max),
