@@ -52,6 +52,8 @@ async fn p50_what_happens_is_counted() {
         (by("GetObject", "miner", 403), 1.0),
         (by("unknown", "none", 403), 1.0),
         (by("/v1/session", "miner", 200), 1.0),
+        ("subgate_requests_refused_total{reason=\"FolderDenied\",role=\"miner\"}".to_owned(), 1.0),
+        ("subgate_requests_refused_total{reason=\"NotRegistered\",role=\"none\"}".to_owned(), 1.0),
         ("subgate_received_bytes_total".to_owned(), 1500.0),
         ("subgate_sessions_issued_total".to_owned(), 1.0),
         ("subgate_requests_under_way".to_owned(), 0.0),
