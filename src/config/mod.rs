@@ -1,6 +1,7 @@
 //! The configuration: TOML in, checked values out, all errors reported at once. `proxy.toml` is its
 //! commented reference.
 
+mod admin;
 mod chain;
 mod difference;
 mod effect;
@@ -23,6 +24,7 @@ use std::{
 };
 
 pub use crate::file_access::SecretReaders;
+pub use admin::{AdminEntry, AdminTransport};
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub(crate) use difference::Changes;
 pub use endpoints::Endpoints;

@@ -137,7 +137,7 @@ async fn list_buckets(place: &Place) -> String {
 }
 
 async fn look(place: &Place, path: &str) -> (u16, Value) {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let answer = exchange(place.admin, &request).await;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
