@@ -10,7 +10,7 @@ use aws_sigv4::sign::v4::calculate_signature;
 use super::{
     bittensor::{btauth::Audience, evidence::Evidence},
     request::{ClaimedRequest, Head, ProvenSignature},
-    session::{self, PresentedSession, SessionAuthority, SessionCredentials, SessionKeys},
+    session::{self, PresentedSession, SessionAuthority, SessionCredentials, SessionKeys, SessionUse},
     sigv4::{
         claim::Scheme,
         payload::{ChunkSeed, Declared, Payload},
@@ -92,15 +92,15 @@ impl Verifier {
                 ),
             ));
         }
-        self.sessions.issue(evidence, ttl_seconds, now)
+        self.sessions.issue(evidence, ttl_seconds, SessionUse::Requests, now)
     }
 
     /// Issues session credentials against verified evidence, to end at a time of the client's choice. They
-    /// are for signing URLs and forms here and their secret never leaves. They are bounded as every session
-    /// is.
+    /// are for signing URLs and forms here and their secret never leaves; they count in nothing else. They are
+    /// bounded as every session is.
     ///
     /// # Errors
-    /// `InvalidRequest` for evidence that is not of a session.
+    /// `InvalidRequest` for evidence that was not signed for links.
     pub(crate) fn issue_until(
         &self,
         evidence: &Evidence,
@@ -108,7 +108,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<SessionCredentials> {
         let ttl_seconds = expires_at.seconds().saturating_sub(now.seconds()).min(self.session_seconds_max);
-        self.sessions.issue(evidence, ttl_seconds, now)
+        self.sessions.issue(evidence, ttl_seconds, SessionUse::Links, now)
     }
 
     /// How many verified sessions are cached.
@@ -169,6 +169,10 @@ impl Verifier {
                 constant_time_eq(ours.as_bytes(), claim.signature.as_bytes())
             })
         })?;
+        match (session.good_for, request.claim.place) {
+            (SessionUse::Requests, _) | (SessionUse::Links, SignaturePlace::Query { .. }) => {}
+            (SessionUse::Links, SignaturePlace::Header) => return Err(session::not_for_requests()),
+        }
         let seed = || ChunkSeed {
             signing_key: session.signing_key.clone(),
             date: claim.date.clone().into_owned(),

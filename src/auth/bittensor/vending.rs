@@ -26,6 +26,11 @@ pub(crate) const FUTURE_SECONDS_MAX: u64 = 60;
 /// Longest name of a source, in characters.
 const SOURCE_CHARS_MAX: usize = 64;
 
+/// Whether a text begins as the strings do.
+pub(in crate::auth) fn is_begun_by(text: &str) -> bool {
+    text.starts_with("s3:")
+}
+
 /// What a signed string asks the vending server for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VendingRequest<'a> {
