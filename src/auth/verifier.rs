@@ -26,6 +26,9 @@ use crate::{
     time::UnixTime,
 };
 
+/// Most roots that a presigned list is tried with: each costs an HMAC.
+const LIST_ROOTS_MAX: usize = 8;
+
 /// What a [`Verifier`] is made from.
 #[derive(Debug)]
 pub struct Settings {
@@ -46,6 +49,8 @@ pub struct Verifier {
     pub(super) region: String,
     pub(super) presigned_seconds_max: u64,
     session_seconds_max: u64,
+    /// Prefixes of lists whose holder may put a longer one in their place.
+    list_roots: Vec<String>,
     pub(super) sessions: SessionAuthority,
 }
 
@@ -67,7 +72,15 @@ impl Verifier {
             region,
             presigned_seconds_max,
             session_seconds_max,
+            list_roots: Vec::new(),
         }
+    }
+
+    /// The same verifier with the roots of the folders. In the URL of a list of one of them, presigned by a
+    /// session, a longer prefix may stand in the place of the signed one. So many are looked at.
+    #[must_use]
+    pub(crate) fn with_list_roots(self, roots: &[String]) -> Self {
+        Self { list_roots: roots.iter().take(LIST_ROOTS_MAX).cloned().collect(), ..self }
     }
 
     /// Issues session credentials against verified evidence. They last `ttl_seconds`, or as long as this
@@ -143,11 +156,19 @@ impl Verifier {
             SignaturePlace::Query { .. } => {
                 // What was added behind the signature of a list is not signed; as it arrived comes first all
                 // the same.
-                let (proven, signed, added) = match (prove(&query), presigned::split(head.method, &query)) {
+                let as_arrived = match (prove(&query), presigned::split(head.method, &query)) {
                     (Err(error), Some((signed, added))) if error.code == Code::SignatureDoesNotMatch => {
-                        (prove(&signed)?, signed, added)
+                        prove(&signed).map(|proven| (proven, signed, added))
                     }
-                    (proven, _) => (proven?, query.clone(), Query::default()),
+                    (proven, _) => proven.map(|proven| (proven, query.clone(), Query::default())),
+                };
+                let (proven, signed, added) = match (as_arrived, claim.claim.scheme) {
+                    (Err(error), Scheme::Hmac) if error.code == Code::SignatureDoesNotMatch => {
+                        let replaced = presigned::replaced_prefix(head.method, &query, &self.list_roots)
+                            .find_map(|(signed, added)| Some((prove(&signed).ok()?, signed, added)));
+                        replaced.ok_or(error)?
+                    }
+                    (proven, Scheme::Hmac | Scheme::Sr25519) => proven?,
                 };
                 (proven, VerifiedQuery::Presigned { signed: without_signature(signed), added })
             }

@@ -49,7 +49,7 @@ pub(crate) fn is_claimed(headers: &HeaderMap) -> bool {
 
 /// Why a request is not one of X-Tao v2; its status and its text make the JSON answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TaoError {
+pub(crate) enum TaoError {
     /// A header is missing.
     #[error("Missing header {0}")]
     Missing(&'static str),

@@ -102,10 +102,7 @@ fn p66_each_header_is_there_once_in_its_one_spelling() {
         let mut headers = signed();
         headers.append(name, headers[name].clone());
         check(&headers, TaoError::Duplicate(name));
-        check(
-            &with(name, "\u{e9}"),
-            if name == VERSION_HEADER { TaoError::Malformed(name) } else { TaoError::Malformed(name) },
-        );
+        check(&with(name, "\u{e9}"), TaoError::Malformed(name));
     }
     for version in ["", "1", "3", "02", "2.0"] {
         check(&with(VERSION_HEADER, version), TaoError::Version);
