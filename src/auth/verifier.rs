@@ -109,8 +109,8 @@ impl Verifier {
     }
 
     /// Issues session credentials against verified evidence, to end at a time of the client's choice. They
-    /// are for signing URLs and forms here and their secret never leaves; they count in nothing else. They are
-    /// bounded as every session is.
+    /// are for signing URLs and forms here and their secret never leaves; they count in nothing else. They
+    /// are bounded as every session is.
     ///
     /// # Errors
     /// `InvalidRequest` for evidence that was not signed for links.

@@ -1,5 +1,5 @@
-//! What the vending server's clients of late 2025 and of 2026 ask: X-Tao headers, a page of a list, a form for
-//! one file.
+//! What the vending server's clients of late 2025 and of 2026 ask: X-Tao headers, a page of a list, a form
+//! for one file.
 
 use serde_json::{Value, json};
 
@@ -395,8 +395,8 @@ async fn every_miner_by_hotkey_is_one_list() {
     assert!(access["urls"]["miners"].get("list_all_miners").is_none());
 }
 
-/// The list of everything as the validator of 2025-05 spells it: another prefix in the place of the signed one,
-/// and every other value encoded anew.
+/// The list of everything as the validator of 2025-05 spells it: another prefix in the place of the signed
+/// one, and every other value encoded anew.
 fn with_prefix(url: &str, prefix: &str) -> String {
     let (path, query) = url.split_once('?').unwrap();
     let pairs = query.split('&').map(|pair| match pair.split_once('=').unwrap() {

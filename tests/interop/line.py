@@ -7,8 +7,11 @@ import threading
 
 
 class Line:
-    """Forwards connections to `port` at loopback. While it is down it accepts none, and the requests that come
-    on open connections are broken off without an answer; answers under way still arrive."""
+    """Forwards connections to `port` at loopback.
+
+    While it is down it accepts none, and the requests that come on open connections are broken off without an
+    answer; answers under way still arrive.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port

@@ -1,13 +1,13 @@
 //! What a hotkey signed when it asked for a session, kept as proof.
 //!
-//! Three wire forms make evidence: a request of btauth/1 ([`super::btauth`]), a string of the vending server
-//! ([`super::vending`]), and a body with X-Tao headers ([`super::tao`]). Invariant: an [`Evidence`] is made only where the hotkey's signature over its text
-//! was verified.
+//! Three wire forms make evidence: a request of btauth/1 (`btauth`), a string of the vending server
+//! (`vending`), and a body with X-Tao headers (`tao`). Invariant: an [`Evidence`] is made only where the
+//! hotkey's signature over its text was verified.
 
 use std::fmt;
 
 use super::{
-    nonces::Nonce,
+    nonce::Nonce,
     sr25519::{self, SIGNATURE_BYTES},
 };
 use crate::{chain::AccountId, time::UnixTime};

@@ -3,9 +3,11 @@
 
 pub mod btauth;
 pub(in crate::auth) mod evidence;
+mod nonce;
 mod nonces;
 pub mod sr25519;
 pub(crate) mod tao;
 pub(crate) mod vending;
 
-pub(crate) use nonces::{Nonce, SpentNonces};
+pub(crate) use nonce::Nonce;
+pub(crate) use nonces::SpentNonces;

@@ -7,12 +7,11 @@
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use super::{
-    btauth::{BtauthError, PAST_NANOS_MAX},
-    tao::Uuid,
+    btauth::BtauthError,
+    nonce::{Nonce, NonceId, PAST_NANOS_MAX, Uuid},
 };
 use crate::{chain::AccountId, time::UnixTime};
 
@@ -22,59 +21,6 @@ const NONCES_MAX: usize = 60_000;
 /// Most nonces of one hotkey that are UUIDs: over a hundred requests a second, ten times what a validator
 /// makes.
 const NONCES_PER_HOTKEY_MAX: usize = 2000;
-
-/// How far apart the clocks of replicas may be: so long one of them may take what is over for another.
-const CLOCKS_APART_MAX: Duration = Duration::from_secs(30);
-
-/// A nonce with the hotkey that signed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Nonce {
-    /// When it was signed, by the signer's clock, in unix nanoseconds.
-    signed_nanos: u64,
-    hotkey: AccountId,
-    id: NonceId,
-}
-
-/// What tells the nonces of one hotkey apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum NonceId {
-    /// The time itself.
-    Time,
-    /// A UUID, whatever time is signed with it.
-    Uuid(Uuid),
-}
-
-impl Nonce {
-    /// One of btauth/1, which is its time.
-    pub(super) fn time(hotkey: AccountId, signed_nanos: u64) -> Self {
-        Self { signed_nanos, hotkey, id: NonceId::Time }
-    }
-
-    /// One of X-Tao.
-    pub(super) fn uuid(hotkey: AccountId, signed_nanos: u64, uuid: Uuid) -> Self {
-        Self { signed_nanos, hotkey, id: NonceId::Uuid(uuid) }
-    }
-
-    /// Whose it is.
-    pub(crate) fn hotkey(&self) -> AccountId {
-        self.hotkey
-    }
-
-    /// What tells it from others of its hotkey.
-    pub(crate) fn id(&self) -> String {
-        match self.id {
-            NonceId::Time => self.signed_nanos.to_string(),
-            NonceId::Uuid(uuid) => uuid.to_string(),
-        }
-    }
-
-    /// How long replicas that share their nonces have to remember it: until it is too old for each of them.
-    pub(crate) fn life(&self, now: UnixTime) -> Duration {
-        let until = u128::from(self.signed_nanos).saturating_add(PAST_NANOS_MAX);
-        let rest = u64::try_from(until.saturating_sub(now.nanos())).unwrap_or(u64::MAX);
-        Duration::from_nanos(rest).saturating_add(CLOCKS_APART_MAX)
-    }
-}
 
 /// The nonces spent within the window, exactly. One per process: replicas that do not share them could each
 /// spend the same nonce once, which gives no more than what the same hotkey asked for itself: sessions and

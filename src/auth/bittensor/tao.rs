@@ -18,9 +18,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    btauth::{FUTURE_NANOS_MAX, PAST_NANOS_MAX},
     evidence::{Evidence, signed_wrapped},
-    nonces::Nonce,
+    nonce::{FUTURE_NANOS_MAX, Nonce, PAST_NANOS_MAX, Uuid},
     sr25519::SIGNATURE_BYTES,
 };
 use crate::{auth::sigv4::canonical::sha256_hex, chain::AccountId, time::UnixTime};
@@ -38,9 +37,6 @@ const HEADER_PREFIX: &str = "x-tao-";
 const VERSION: &str = "2";
 
 const NANOS_PER_MILLISECOND: u64 = 1_000_000;
-
-/// The groups of a UUID's text, in digits.
-const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// Whether a request claims anything in these headers.
 pub(crate) fn is_claimed(headers: &HeaderMap) -> bool {
@@ -79,41 +75,6 @@ impl TaoError {
             }
             Self::Missing(_) | Self::Signature => StatusCode::UNAUTHORIZED,
         }
-    }
-}
-
-/// A UUID in its one spelling: 32 lower-case digits in groups of 8, 4, 4, 4 and 12.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Uuid(u128);
-
-impl Uuid {
-    /// The smallest and the largest.
-    pub(super) const BOUNDS: (Self, Self) = (Self(0), Self(u128::MAX));
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut digits = String::with_capacity(32);
-        let mut groups = text.split('-');
-        for length in UUID_GROUPS {
-            digits.push_str(groups.next().filter(|group| group.len() == length)?);
-        }
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if groups.next().is_some() || !digits.bytes().all(is_digit) {
-            return None;
-        }
-        u128::from_str_radix(&digits, 16).ok().map(Self)
-    }
-}
-
-impl std::fmt::Display for Uuid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let digits = format!("{:032x}", self.0);
-        let mut rest = digits.as_str();
-        for (index, length) in UUID_GROUPS.into_iter().enumerate() {
-            let (group, behind) = rest.split_at_checked(length).unwrap_or((rest, ""));
-            rest = behind;
-            write!(f, "{}{group}", if index == 0 { "" } else { "-" })?;
-        }
-        Ok(())
     }
 }
 

@@ -1,9 +1,9 @@
 //! The server's session keys: they derive the secrets of sessions and seal tokens.
 //!
-//! The secret access key is base64url of 30 bytes of HKDF-SHA256(server session key, token): 40 characters, as
-//! AWS's, and none of them means anything in a URL, where several clients take it. Which alphabet it has the
-//! token says, so that sessions of the time when it was base64 go on. Tokens are sealed with AES-256-GCM-SIV
-//! under a key of its own, derived from the session key.
+//! The secret access key is base64url of 30 bytes of HKDF-SHA256(server session key, token): 40 characters,
+//! as AWS's, and none of them means anything in a URL, where several clients take it. The token says which
+//! alphabet it has, so that sessions of the time when it was base64 go on. Tokens are sealed with
+//! AES-256-GCM-SIV under a key of its own, derived from the session key.
 
 use std::{fmt, sync::Arc};
 

@@ -1,14 +1,15 @@
 //! The wire form of session tokens.
 //!
 //! The token is base64url without padding of: version 3 (u8) · key id (u8 length, 1..=32 bytes) · kind of
-//! evidence (u8, 1 = btauth/1, 2 = a string of the vending server, 3 = X-Tao) · wrapped in `<Bytes>` (u8, 0 or 1) ·
-//! expiry (u64, unix seconds) · evidence (u16 length, 1..=1024 bytes) · the hotkey's signature (64 bytes);
-//! integers are big-endian, and nothing follows. Version 1 is the same with a secret in base64, of sessions
-//! that were issued before; version 3 has it in base64url.
+//! evidence (u8, 1 = btauth/1, 2 = a string of the vending server, 3 = X-Tao) · wrapped in `<Bytes>` (u8, 0
+//! or 1) · expiry (u64, unix seconds) · evidence (u16 length, 1..=1024 bytes) · the hotkey's signature (64
+//! bytes); integers are big-endian, and nothing follows. Version 1 is the same with a secret in base64, of
+//! sessions that were issued before; version 3 has it in base64url.
 //!
 //! A token of another kind than the first stands in URLs and forms that are handed on, and whoever has
-//! what was signed with its signature could ask for more in its signer's name while it is young. So it is sealed:
-//! version 2 (u8) · key id (u8 length, bytes) · AES-256-GCM-SIV of the token above, see [`super::keys`].
+//! what was signed with its signature could ask for more in its signer's name while it is young. So it is
+//! sealed: version 2 (u8) · key id (u8 length, bytes) · AES-256-GCM-SIV of the token above, see
+//! [`super::keys`].
 //!
 //! Invariants: one token has one spelling; nothing of a token longer than [`TOKEN_CHARS_MAX`] is read.
 

@@ -38,8 +38,8 @@ pub(in crate::endpoints) struct FolderAccess {
     folder: String,
     /// Where the form is posted.
     url: String,
-    /// The fields of the form; `key` may be set to any key in the folder. As it is, it leads to a folder of the
-    /// job `default` where the layout has jobs.
+    /// The fields of the form; `key` may be set to any key in the folder. As it is, it leads to a folder of
+    /// the job `default` where the layout has jobs.
     fields: BTreeMap<String, String>,
     /// When all of it ends.
     expiry: String,

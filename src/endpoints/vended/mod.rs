@@ -240,9 +240,10 @@ impl VerifiedRequest {
         match self.caller.role {
             Role::Validator => Ok(self),
             Role::Undecided => Err(policy::role_undecided().into()),
-            Role::Miner => Err(
-                Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator").because(Reason::NotValidator)
-            ),
+            Role::Miner => {
+                Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")
+                    .because(Reason::NotValidator))
+            }
         }
     }
 }
@@ -257,9 +258,9 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))
 }
 
-/// The folder that a miner's files are listed under, with a `source` where the layout has sources. Of a hotkey
-/// that is not registered any more its coldkey is not known, but what a validator may list holds folders that
-/// the hotkey alone names.
+/// The folder that a miner's files are listed under, with a `source` where the layout has sources. Of a
+/// hotkey that is not registered any more its coldkey is not known, but what a validator may list holds
+/// folders that the hotkey alone names.
 fn folder_of_miner(
     policy: &Policy,
     verified: &VerifiedRequest,

@@ -17,6 +17,7 @@ use crate::{
     auth::bittensor::tao::{TaoClaim, TaoError},
     endpoint::Endpoint,
     endpoints::json::Refusal,
+    error::Reason,
     exchange::{Exchange, RequestBody},
     limits::Buffered,
 };
@@ -62,6 +63,14 @@ impl VendedEndpoints {
 
 impl From<TaoError> for Refusal {
     fn from(error: TaoError) -> Self {
-        Self::new(error.status(), error.to_string())
+        let refusal = Self::new(error.status(), error.to_string());
+        match error {
+            TaoError::Missing(_) => refusal.because(Reason::Anonymous),
+            TaoError::Duplicate(_) | TaoError::Malformed(_) | TaoError::Version => {
+                refusal.because(Reason::SignatureUnreadable)
+            }
+            TaoError::Timestamp => refusal.because(Reason::TimeTooFar),
+            TaoError::Signature => refusal.because(Reason::HotkeySignatureFalse),
+        }
     }
 }

@@ -240,7 +240,11 @@ proptest! {
     }
 
     #[test]
-    fn p66_what_parses_is_what_is_signed(text in "\\PC{0,140}", hash in "[0-9a-fA-F]{62,65}", millis in "[0-9]{1,20}") {
+    fn p66_what_parses_is_what_is_signed(
+        text in "\\PC{0,140}",
+        hash in "[0-9a-fA-F]{62,65}",
+        millis in "[0-9]{1,20}",
+    ) {
         for text in [text, format!("{hash}.{UUID}.{millis}")] {
             if let Some(signed) = SignedBody::parse(&text) {
                 prop_assert_eq!(signed.text(), text);
