@@ -6,7 +6,7 @@ pub(in crate::auth) mod evidence;
 mod nonce;
 mod nonces;
 pub mod sr25519;
-pub(crate) mod tao;
+pub mod tao;
 pub(crate) mod vending;
 
 pub(crate) use nonce::Nonce;

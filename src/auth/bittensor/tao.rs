@@ -20,7 +20,7 @@ use http::{HeaderMap, StatusCode};
 use super::{
     evidence::{Evidence, signed_wrapped},
     nonce::{FUTURE_NANOS_MAX, Nonce, PAST_NANOS_MAX, Uuid},
-    sr25519::SIGNATURE_BYTES,
+    sr25519::{Keypair, SIGNATURE_BYTES},
 };
 use crate::{auth::sigv4::canonical::sha256_hex, chain::AccountId, time::UnixTime};
 
@@ -45,7 +45,7 @@ pub(crate) fn is_claimed(headers: &HeaderMap) -> bool {
 
 /// Why a request is not one of X-Tao v2; its status and its text make the JSON answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TaoError {
+pub enum TaoError {
     /// A header is missing.
     #[error("Missing header {0}")]
     Missing(&'static str),
@@ -206,6 +206,33 @@ impl TaoClaim {
         };
         Ok(VerifiedTao { nonce: Nonce::uuid(signer, timestamp_nanos, nonce), evidence, text })
     }
+}
+
+/// Verifies a request of X-Tao v2: that its signer signed `body`, within the window. Costs at most two
+/// sr25519 verifications. The nonce is not spent.
+///
+/// # Errors
+/// [`TaoError`].
+pub fn verify(headers: &HeaderMap, body: &[u8], now: UnixTime) -> Result<Evidence, TaoError> {
+    Ok(TaoClaim::read(headers, now)?.verify(body, now)?.evidence)
+}
+
+/// The headers that a client sends with `body`: names in lower case, values in plain ASCII. `nonce` is the
+/// text of a UUID that no other request has.
+pub fn sign(
+    keypair: &Keypair,
+    body: &[u8],
+    nonce: &str,
+    timestamp_millis: u64,
+) -> Vec<(&'static str, String)> {
+    let text = format!("{}.{nonce}.{timestamp_millis}", sha256_hex(body));
+    vec![
+        (VERSION_HEADER, VERSION.into()),
+        (TIMESTAMP_HEADER, timestamp_millis.to_string()),
+        (NONCE_HEADER, nonce.into()),
+        (SIGNER_HEADER, keypair.account().to_ss58()),
+        (SIGNATURE_HEADER, STANDARD.encode(keypair.sign(text.as_bytes()))),
+    ]
 }
 
 /// 64 bytes in padded base64, or in hex with or without `0x`; the length says which.

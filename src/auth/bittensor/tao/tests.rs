@@ -30,17 +30,8 @@ fn signed_text(body: &[u8], uuid: &str, millis: u64) -> String {
 }
 
 fn headers_of(keypair: &Keypair, body: &[u8], uuid: &str, millis: u64) -> HeaderMap {
-    let signature = keypair.sign(signed_text(body, uuid, millis).as_bytes());
-    HeaderMap::from_iter(
-        [
-            (VERSION_HEADER, "2".to_owned()),
-            (TIMESTAMP_HEADER, millis.to_string()),
-            (NONCE_HEADER, uuid.to_owned()),
-            (SIGNER_HEADER, keypair.account().to_ss58()),
-            (SIGNATURE_HEADER, STANDARD.encode(signature)),
-        ]
-        .map(|(name, text)| (HeaderName::from_static(name), text.parse::<HeaderValue>().unwrap())),
-    )
+    let headers = sign(keypair, body, uuid, millis).into_iter();
+    headers.map(|(name, text)| (HeaderName::from_static(name), text.parse().unwrap())).collect()
 }
 
 fn signed() -> HeaderMap {
@@ -53,25 +44,25 @@ fn with(name: &'static str, value: &str) -> HeaderMap {
     headers
 }
 
-fn verify(headers: &HeaderMap, body: &[u8], now: UnixTime) -> Result<VerifiedTao, TaoError> {
+fn verified(headers: &HeaderMap, body: &[u8], now: UnixTime) -> Result<VerifiedTao, TaoError> {
     TaoClaim::read(headers, now)?.verify(body, now)
 }
 
 #[track_caller]
 fn check(headers: &HeaderMap, expected: TaoError) {
-    assert_eq!(verify(headers, BODY, at(MILLIS)).unwrap_err(), expected);
+    assert_eq!(verified(headers, BODY, at(MILLIS)).unwrap_err(), expected);
 }
 
 #[test]
 fn p66_a_body_is_bound_to_its_signer_its_nonce_and_its_time() {
-    let verified = verify(&signed(), BODY, at(MILLIS)).unwrap();
-    assert_eq!(verified.text, signed_text(BODY, UUID, MILLIS));
-    assert_eq!(verified.evidence.hotkey(), keypair().account());
-    assert_eq!(verified.evidence.time(), at(MILLIS));
-    assert_eq!(verified.nonce.id(), UUID);
+    let request = verified(&signed(), BODY, at(MILLIS)).unwrap();
+    assert_eq!(request.text, signed_text(BODY, UUID, MILLIS));
+    assert_eq!(request.evidence.hotkey(), keypair().account());
+    assert_eq!(request.evidence.time(), at(MILLIS));
+    assert_eq!(request.nonce.id(), UUID);
 
     for body in [&b""[..], b"{}", b"{\"miner_hotkey\": \"5F\"} "] {
-        assert_eq!(verify(&signed(), body, at(MILLIS)).unwrap_err(), TaoError::Signature);
+        assert_eq!(verified(&signed(), body, at(MILLIS)).unwrap_err(), TaoError::Signature);
     }
     check(&with(NONCE_HEADER, &UUID.replace('0', "1")), TaoError::Signature);
     check(&with(TIMESTAMP_HEADER, &(MILLIS + 1).to_string()), TaoError::Signature);
@@ -83,10 +74,10 @@ fn p66_a_body_is_bound_to_its_signer_its_nonce_and_its_time() {
 #[test]
 fn p66_the_clock_is_bounded() {
     for now in [MILLIS, MILLIS + 10_000, MILLIS - 2_000] {
-        assert!(verify(&signed(), BODY, at(now)).is_ok(), "{now}");
+        assert!(verified(&signed(), BODY, at(now)).is_ok(), "{now}");
     }
     for now in [MILLIS + 10_001, MILLIS - 2_001, 0] {
-        assert_eq!(verify(&signed(), BODY, at(now)).unwrap_err(), TaoError::Timestamp, "{now}");
+        assert_eq!(verified(&signed(), BODY, at(now)).unwrap_err(), TaoError::Timestamp, "{now}");
     }
     // A body that took too long is too old, though its headers came in time.
     let claim = TaoClaim::read(&signed(), at(MILLIS)).unwrap();
@@ -145,7 +136,7 @@ fn signatures_are_taken_in_base64_and_in_hex() {
         format!("0x{}", hex::encode(signature)),
         STANDARD.encode(wrapped),
     ] {
-        assert!(verify(&with(SIGNATURE_HEADER, &text), BODY, at(MILLIS)).is_ok(), "{text}");
+        assert!(verified(&with(SIGNATURE_HEADER, &text), BODY, at(MILLIS)).is_ok(), "{text}");
     }
     let base64 = STANDARD.encode(signature);
     for text in [
@@ -160,7 +151,7 @@ fn signatures_are_taken_in_base64_and_in_hex() {
 #[test]
 fn p66_a_nonce_counts_once_whatever_time_is_signed_with_it() {
     let nonce = |uuid: &str, millis| {
-        verify(&headers_of(&keypair(), BODY, uuid, millis), BODY, at(millis)).unwrap().nonce
+        verified(&headers_of(&keypair(), BODY, uuid, millis), BODY, at(millis)).unwrap().nonce
     };
     let other = |n: u8| UUID.replace("0e", &format!("{n:02x}"));
     let store = SpentNonces::since(at(MILLIS - 5_000));
@@ -175,7 +166,7 @@ fn p66_a_nonce_counts_once_whatever_time_is_signed_with_it() {
     assert_eq!(spend(&nonce(&other(2), MILLIS + 5_000), MILLIS + 5_000), Ok(()));
     assert_eq!(spend(&nonce(&other(3), MILLIS), MILLIS), Err(BtauthError::Full));
     let another = Keypair::from_mini_secret(&[8; 32]).unwrap();
-    let of_another = verify(&headers_of(&another, BODY, UUID, MILLIS), BODY, at(MILLIS)).unwrap().nonce;
+    let of_another = verified(&headers_of(&another, BODY, UUID, MILLIS), BODY, at(MILLIS)).unwrap().nonce;
     assert_eq!(spend(&of_another, MILLIS), Ok(()));
     // When the window has passed there is room again, and nothing of it is taken.
     let later = MILLIS + 10_001;
@@ -189,7 +180,7 @@ fn verifier_and_evidence() -> (Verifier, Evidence) {
     let mut settings = settings(vec![key("k1", 1, None)], "k1");
     settings.audience = Audience { allow_none: true, ..settings.audience };
     let millis = SESSION_NOW.seconds() * 1000;
-    let evidence = verify(&headers_of(&caller(), BODY, UUID, millis), BODY, at(millis)).unwrap().evidence;
+    let evidence = verified(&headers_of(&caller(), BODY, UUID, millis), BODY, at(millis)).unwrap().evidence;
     (Verifier::new(settings), evidence)
 }
 
@@ -261,6 +252,6 @@ proptest! {
                 headers.insert(name, value);
             }
         }
-        prop_assert!(verify(&headers, BODY, at(MILLIS)).is_err());
+        prop_assert!(verified(&headers, BODY, at(MILLIS)).is_err());
     }
 }
