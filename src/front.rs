@@ -178,7 +178,11 @@ impl Front {
         if self.is_browser_at_the_root(&exchange.head) {
             return to_the_docs();
         }
-        let result = match proxy::is_form(&exchange.head) {
+        let is_form = proxy::is_form(&exchange.head);
+        if !is_form && endpoints::is_for_none(&exchange.head) {
+            return endpoints::not_found(&mut exchange.record);
+        }
+        let result = match is_form {
             true => self.proxy.post_form(exchange, body).await,
             false => self.proxy.road(exchange, body).await,
         };

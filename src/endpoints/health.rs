@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::json::Refusal;
+use super::{json::Refusal, structure::folder_structure};
 use crate::{
     access::Access,
     error::Reason,
@@ -49,13 +49,16 @@ pub(super) struct HealthEndpoints {
 pub(super) struct HealthCheck {
     /// `ok` or `degraded`.
     status: String,
-    timestamp: String,
+    /// Unix seconds.
+    timestamp: f64,
     bucket: String,
     region: String,
-    /// The templates of the folders.
-    folder_structure: Vec<String>,
+    /// The template of the folders; with several of them the one of jobs, or the first.
+    folder_structure: String,
     s3_ok: bool,
     s3_latency_ms: u64,
+    /// Clients of the vending server look for it; nothing that a request needs is kept in Redis here.
+    redis_ok: bool,
     metagraph_syncer: RegistryHealth,
     timeouts: Timeouts,
 }
@@ -114,15 +117,15 @@ impl HealthEndpoints {
     pub(super) async fn check(&self, now: SystemTime) -> HealthCheck {
         let probe = self.probe(now.into()).await;
         let registry = self.registry(now);
-        let templates = self.access.policy().templates().iter();
         HealthCheck {
             status: if probe.ok && registry.fresh { "ok" } else { "degraded" }.to_owned(),
-            timestamp: UnixTime::from(now).to_string(),
+            timestamp: now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             bucket: self.site.bucket().name.clone(),
             region: self.site.bucket().region.clone(),
-            folder_structure: templates.map(|template| template.as_str().to_owned()).collect(),
+            folder_structure: folder_structure(self.access.policy()),
             s3_ok: probe.ok,
             s3_latency_ms: probe.latency_ms,
+            redis_ok: true,
             metagraph_syncer: registry,
             timeouts: Timeouts {
                 s3_probe_seconds: PROBE_SECONDS_MAX,

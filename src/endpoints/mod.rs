@@ -14,16 +14,21 @@ mod vended;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
 pub(crate) use self::nonces::Nonces;
 use self::{
-    discovery::Discovery, health::HealthEndpoints, json::Refusal, request_body::RequestBodies,
-    session::SessionEndpoint, structure::StructureInfo, vended::VendedEndpoints,
+    discovery::Discovery,
+    health::HealthEndpoints,
+    json::Refusal,
+    request_body::RequestBodies,
+    session::SessionEndpoint,
+    structure::StructureInfo,
+    vended::{VendedEndpoints, VendedSettings},
 };
 use crate::{
     access::Access,
-    auth::Audience,
+    auth::{Audience, bittensor::tao},
     body::pace::Pace,
     config::{BodyBounds, Config},
     endpoint::Endpoint,
@@ -36,6 +41,20 @@ use crate::{
 /// The refusal of a request to an endpoint by a limit.
 pub(crate) fn refuse_limit(exceeded: Exceeded, record: &mut AccessRecord) -> Answer {
     json::respond(Err::<(), _>(Refusal::from(exceeded)), record)
+}
+
+/// Whether a request is for an endpoint that is not there: a client of the vending server's sends a document
+/// that is signed in `X-Tao-*` headers, which nothing of S3 is. Answered in JSON, as that client expects.
+pub(crate) fn is_for_none(head: &Parts) -> bool {
+    head.method == Method::POST
+        && head.uri.query().is_none()
+        && !head.headers.contains_key(header::AUTHORIZATION)
+        && tao::is_claimed(&head.headers)
+}
+
+/// The answer to a request for an endpoint that is not there.
+pub(crate) fn not_found(record: &mut AccessRecord) -> Answer {
+    json::respond(Err::<(), _>(Refusal::new(StatusCode::NOT_FOUND, "Not Found: see /docs")), record)
 }
 
 /// The endpoints that are not S3's.
@@ -79,9 +98,14 @@ impl Endpoints {
                 Arc::clone(&site),
                 bodies,
                 Arc::clone(limits),
+                Arc::clone(&store),
                 discovery,
-                body_bounds,
-                session,
+                VendedSettings {
+                    body_bounds,
+                    allow_no_receiver: session.allow_no_receiver,
+                    session_seconds_max: session.ttl_seconds_max,
+                    began,
+                },
             ),
             health: HealthEndpoints::new(Arc::clone(&access), site, store, settings.discovery_seconds_max),
             access,
@@ -126,6 +150,14 @@ impl Endpoints {
             },
             Endpoint::FileUrls => {
                 let result = self.vended.file_urls(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::UploadUrl => {
+                let result = self.vended.upload_url(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::MinerList => {
+                let result = self.vended.miner_list(exchange, body).await;
                 json::respond(result, &mut exchange.record)
             }
             Endpoint::HealthCheck => {

@@ -24,6 +24,8 @@ async fn anybody_may_ask_how_the_server_does() {
     // The store is looked at once for all who ask.
     ok(&server.plain_get("/healthcheck").await);
     assert_eq!(server.store.seen().len(), 1);
+    assert!(health["timestamp"].as_f64().is_some_and(|seconds| seconds > 1_700_000_000.0));
+    assert_eq!(health["folder_structure"], json!("data/hotkey={hotkey}/job_id={job_id}/"));
     let formats = ok(&server.plain_get("/commitment-formats").await);
     assert_eq!(formats["formats"]["/get-validator-access"], json!("s3:validator:access:{timestamp}"));
     assert_eq!(ok(&server.plain_get("/structure-info").await)["roots"], json!(["data/"]));
@@ -55,6 +57,8 @@ async fn p18_endpoints_match_exactly() {
         "//healthz",
         "/HEALTHZ",
         "/get-folder-access/",
+        "/get-miner-list/",
+        "/get-file-upload-url2",
         "/structure-info2",
     ] {
         server.plain_get(path).await.refused(403, "AccessDenied");

@@ -65,7 +65,8 @@ fn identity_lines(identity: &Identity, all: &[Identity]) -> Vec<String> {
             let same_coldkey = all.iter().find(|other| other.coldkey == identity.coldkey);
             match same_coldkey {
                 Some(first) if first.name != identity.name => {
-                    vec![format!("the folders of {}: another hotkey of the same coldkey", first.name)]
+                    let shared = format!("the sources of {}: another hotkey of the same coldkey", first.name);
+                    vec![shared, identity.job_folders()]
                 }
                 Some(_) | None => identity.folders(),
             }

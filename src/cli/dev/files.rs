@@ -61,9 +61,11 @@ impl Workspace {
              source = \"file\"\n\
              file = {registry}\n\n\
              [policy]\n\
-             folders = [\"data/{{source}}/{{coldkey}}/\"]\n\n\
+             # The layouts of both eras of the vending server's clients.\n\
+             folders = [\"data/{{source}}/{{coldkey}}/\", \"data/hotkey={{hotkey}}/job_id={{job_id}}/\"]\n\n\
              [policy.variables]\n\
-             source = [{sources}]\n",
+             source = [{sources}]\n\
+             job_id = {{ pattern = \"[A-Za-z0-9_-]{{1,64}}\" }}\n",
             store_file = quote(&self.layout.store_file()),
             session_key = quote(&self.layout.session_key()),
             registry = quote(&self.layout.registry()),

@@ -228,10 +228,10 @@ impl SharedNonces {
     pub(crate) async fn spend(
         &self,
         hotkey: &AccountId,
-        nonce_nanos: u64,
+        nonce: &str,
         life: Duration,
     ) -> Result<NonceUse, Unreachable> {
-        let command = link::spend(&self.keys.nonce(hotkey, nonce_nanos), life);
+        let command = link::spend(&self.keys.nonce(hotkey, nonce), life);
         match self.link.ask::<Option<String>>(&command).await? {
             Some(_) => Ok(NonceUse::First),
             None => Ok(NonceUse::Again),

@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "presigned", run: signed::presigned, seeds: signed::presigned_seeds },
     Target { name: "session_token", run: signed::session_token, seeds: signed::session_token_seeds },
     Target { name: "btauth", run: signed::btauth, seeds: signed::btauth_seeds },
+    Target { name: "tao", run: signed::tao, seeds: signed::tao_seeds },
     Target { name: "canonical", run: signed::canonical, seeds: none },
     Target { name: "post_policy", run: signed::post_policy, seeds: none },
     Target { name: "chunked", run: bodies::chunked, seeds: bodies::chunked_seeds },
