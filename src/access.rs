@@ -49,7 +49,6 @@ impl Access {
         metrics: Arc<Metrics>,
     ) -> Self {
         let Chain { validator: validator_rule, stale_seconds_max, uploads_after_loss, .. } = chain;
-        let verifier = verifier.with_list_roots(policy.roots());
         Self {
             verifier,
             registry,

@@ -91,7 +91,7 @@ impl Endpoints {
                 Arc::clone(&bodies),
                 Arc::clone(limits),
                 audience,
-                nonces,
+                Arc::clone(&nonces),
             ),
             vended: VendedEndpoints::new(
                 Arc::clone(&access),
@@ -100,11 +100,11 @@ impl Endpoints {
                 Arc::clone(limits),
                 Arc::clone(&store),
                 discovery,
+                nonces,
                 VendedSettings {
                     body_bounds,
                     allow_no_receiver: session.allow_no_receiver,
                     session_seconds_max: session.ttl_seconds_max,
-                    began,
                 },
             ),
             health: HealthEndpoints::new(Arc::clone(&access), site, store, settings.discovery_seconds_max),

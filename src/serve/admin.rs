@@ -77,7 +77,7 @@ async fn serve(terms: Arc<CurrentTerms>, stream: TcpStream, peer: SocketAddr) {
 async fn respond(request: Request<Incoming>, peer: SocketAddr, terms: Arc<Terms>) -> Response<Full<Bytes>> {
     let (head, _) = request.into_parts();
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    match entry::check(terms.server.admin_token.as_ref(), head.uri.path(), authority, &head.headers) {
+    match entry::check(terms.server.admin_entry.token.as_ref(), head.uri.path(), authority, &head.headers) {
         Ok(()) => {}
         Err(refused) => {
             terms.front.metrics().events.admin_refused.one();

@@ -57,7 +57,7 @@ pub(super) struct VendedEndpoints {
     store: Arc<Store>,
     discovery: Discovery,
     /// Of requests that are signed in headers; strings in bodies have none.
-    nonces: Nonces,
+    nonces: Arc<Nonces>,
     body_bounds: BodyBounds,
     /// Whether what is addressed to nobody is taken; none of these requests is addressed to anybody.
     allow_no_receiver: bool,
@@ -69,8 +69,6 @@ pub(super) struct VendedSettings {
     pub(super) body_bounds: BodyBounds,
     pub(super) allow_no_receiver: bool,
     pub(super) session_seconds_max: u64,
-    /// When the process began: what was signed before it may have been spent.
-    pub(super) began: UnixTime,
 }
 
 /// A request of a registered hotkey whose signature holds.
@@ -129,10 +127,10 @@ impl VendedEndpoints {
         limits: Arc<Limits>,
         store: Arc<Store>,
         discovery: Discovery,
+        nonces: Arc<Nonces>,
         settings: VendedSettings,
     ) -> Self {
-        let nonces = Nonces::new(limits.shared_nonces(), settings.began);
-        let VendedSettings { body_bounds, allow_no_receiver, session_seconds_max, .. } = settings;
+        let VendedSettings { body_bounds, allow_no_receiver, session_seconds_max } = settings;
         Self {
             access,
             site,
