@@ -7,6 +7,7 @@
 mod bodies;
 mod chain;
 mod config;
+mod connections;
 mod documents;
 mod signed;
 
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "copy_source", run: documents::copy_source, seeds: none },
     Target { name: "ss58", run: chain::ss58, seeds: none },
     Target { name: "metagraph", run: chain::metagraph, seeds: none },
+    Target { name: "proxy_header", run: connections::proxy_header, seeds: connections::proxy_header_seeds },
     Target { name: "config", run: config::config, seeds: config::seeds },
 ];
 
