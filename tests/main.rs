@@ -22,6 +22,7 @@ mod agreement;
 mod attack;
 mod chain;
 mod cli;
+mod credentials;
 mod docs;
 mod doctor;
 mod endpoints;

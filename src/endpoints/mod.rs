@@ -7,15 +7,18 @@ mod health;
 mod json;
 mod nonces;
 pub(crate) mod openapi;
+mod readiness;
 mod request_body;
 mod session;
+mod store_health;
 mod structure;
 mod vended;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderValue, StatusCode, header};
 
+pub(crate) use self::readiness::Readiness;
 use self::{
     discovery::Discovery, health::HealthEndpoints, json::Refusal, request_body::RequestBodies,
     session::SessionEndpoint, structure::StructureInfo, vended::VendedEndpoints,
@@ -83,9 +86,20 @@ impl Endpoints {
                 body_bounds,
                 session,
             ),
-            health: HealthEndpoints::new(Arc::clone(&access), site, store, settings.discovery_seconds_max),
+            health: HealthEndpoints::new(
+                Arc::clone(&access),
+                site,
+                &store,
+                Arc::clone(limits),
+                settings.discovery_seconds_max,
+            ),
             access,
         }
+    }
+
+    /// Whether this server can do its work.
+    pub(crate) async fn readiness(&self, now: SystemTime) -> Readiness {
+        self.health.readiness(now).await
     }
 
     /// Answers a request to one of the endpoints.
@@ -132,7 +146,7 @@ impl Endpoints {
                 let health = self.health.check(now).await;
                 json::respond(Ok(health), &mut exchange.record)
             }
-            Endpoint::Ready => json::respond(self.health.ready(now), &mut exchange.record),
+            Endpoint::Ready => json::respond(self.health.ready(now).await, &mut exchange.record),
             Endpoint::Live => json::answer(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             Endpoint::CommitmentFormats => json::answer(StatusCode::OK, &structure::commitment_formats()),
             Endpoint::StructureInfo => {

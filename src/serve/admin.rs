@@ -29,8 +29,8 @@ pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
         let terms = Arc::clone(&terms);
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let response = respond(&request, &terms.load().front);
-                async move { Ok::<_, Infallible>(response) }
+                let front = Arc::clone(&terms.load().front);
+                async move { Ok::<_, Infallible>(respond(&request, &front).await) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -41,18 +41,18 @@ pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
     }
 }
 
-fn respond(request: &Request<Incoming>, front: &Front) -> Response<Full<Bytes>> {
+async fn respond(request: &Request<Incoming>, front: &Front) -> Response<Full<Bytes>> {
     if request.method() == Method::GET && request.uri().path() == "/metrics" {
         let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let format = Format::of_accept(accept.unwrap_or_default());
         let text = scrape::write(front, format, SystemTime::now());
         return response(StatusCode::OK, format.content_type(), text);
     }
-    let (status, body) = answer(request, front);
+    let (status, body) = answer(request, front).await;
     response(status, "application/json", body.to_string())
 }
 
-fn answer(request: &Request<Incoming>, front: &Front) -> (StatusCode, Value) {
+async fn answer(request: &Request<Incoming>, front: &Front) -> (StatusCode, Value) {
     let access = front.access();
     if request.method() != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, json!({ "detail": "the admin listener takes GET" }));
@@ -61,17 +61,9 @@ fn answer(request: &Request<Incoming>, front: &Front) -> (StatusCode, Value) {
     match request.uri().path() {
         "/healthz" => (StatusCode::OK, json!({ "status": "ok" })),
         "/readyz" => {
-            let age = access.registry().snapshot(now).age_seconds(UnixTime::from(now).seconds());
-            match age > access.stale_seconds_max() {
-                false => (StatusCode::OK, json!({ "status": "ready" })),
-                true if !access.registry().has_reading(now) => {
-                    (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "no registry read yet" }))
-                }
-                true => (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    json!({ "status": "registry too old", "registry_age_seconds": age }),
-                ),
-            }
+            let readiness = front.readiness(now).await;
+            let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            (status, readiness.for_the_operator())
         }
         "/principals" => heaviest::answer(front, request.uri().query().unwrap_or_default()),
         "/snapshot" if !access.registry().has_reading(now) => {
