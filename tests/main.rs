@@ -34,4 +34,5 @@ mod metrics;
 #[cfg(feature = "dev-store")]
 mod model;
 mod road;
+mod store_probe;
 mod tls;

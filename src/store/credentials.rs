@@ -47,10 +47,17 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 #[error("{0}")]
 pub struct CredentialError(String);
 
+struct SigningKey {
+    day: String,
+    region: String,
+    key: Secret,
+}
+
 /// Credentials that count now, with the signing key of the day.
 pub(super) struct Current {
     identity: Identity,
-    key: Mutex<Option<(String, Secret)>>,
+    /// By day and region.
+    key: Mutex<Option<SigningKey>>,
 }
 
 impl Current {
@@ -74,12 +81,12 @@ impl Current {
     /// The signing key for `day` (`yyyymmdd`), derived once a day.
     pub(super) fn signing_key(&self, day: &str, region: &str, now: UnixTime) -> Secret {
         let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = key.as_ref().filter(|(derived, _)| derived == day) {
-            return key.clone();
+        if let Some(known) = key.as_ref().filter(|known| known.day == day && known.region == region) {
+            return known.key.clone();
         }
         let secret = SecretText::new(self.data().map_or("", AwsCredentials::secret_access_key));
         let derived = sigv4::signing_key(&secret, now, region);
-        *key = Some((day.to_owned(), derived.clone()));
+        *key = Some(SigningKey { day: day.to_owned(), region: region.to_owned(), key: derived.clone() });
         derived
     }
 

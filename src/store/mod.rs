@@ -12,6 +12,7 @@ mod connection;
 mod credentials;
 mod outage;
 mod sign;
+mod trial_client;
 
 use std::{
     sync::Arc,
@@ -37,10 +38,9 @@ use self::{
     outage::{Asked, Outages},
 };
 pub(crate) use body::StoreBody;
-#[cfg(test)]
-pub(crate) use condition::Cause;
-pub(crate) use condition::Condition;
+pub(crate) use condition::{Cause, Condition};
 pub(crate) use credentials::{CredentialError, Credentials};
+pub(crate) use trial_client::{NoAnswer, Signature, Trial, TrialAnswer, TrialClient};
 
 use crate::{
     config::{self, StoreAddressing},

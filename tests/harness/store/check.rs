@@ -15,6 +15,11 @@ pub fn access_key(seen: &Seen) -> &str {
     credential.split('/').next().unwrap_or_default()
 }
 
+/// Whether the scope of a signature names this region.
+pub fn is_of_this_region(seen: &Seen) -> bool {
+    seen.header("authorization").unwrap_or_default().contains(&format!("/{REGION}/s3/"))
+}
+
 /// Recomputes the signature of what arrived.
 pub fn check_signature(seen: &Seen, path: &str, own_key: &str, secret: &str) -> Result<(), String> {
     let authorization = seen.header("authorization").ok_or("not signed")?;

@@ -127,6 +127,14 @@ impl Reply {
         )
     }
 
+    /// As AWS says which region would be right.
+    fn wrong_region() -> Self {
+        Self::new(400).header("content-type", "application/xml").body(format!(
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong</Message>\
+             <Region>{REGION}</Region></Error>"
+        ))
+    }
+
     fn response(self) -> Response<Body> {
         let mut response = Response::builder().status(self.status);
         for (name, value) in &self.headers {
@@ -348,6 +356,9 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     if let Err(what) = check::check_signature(&seen, &path, &access_key, &secret) {
         let line = format!("{} {}: {what}", seen.method, seen.target);
         state.violations.lock().unwrap().push(line);
+        if !check::is_of_this_region(&seen) {
+            return Ok(Reply::wrong_region().response());
+        }
         return Ok(Reply::error(403, "SignatureDoesNotMatch", &what).response());
     }
     let reply = state.scripts.lock().unwrap().iter().find_map(|script| script(&seen));
