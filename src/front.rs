@@ -3,7 +3,11 @@
 
 mod cors;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
@@ -97,6 +101,11 @@ impl Front {
     /// What is counted, for the operator's listener.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Whether this server can do its work.
+    pub(crate) async fn readiness(&self, now: SystemTime) -> endpoints::Readiness {
+        self.endpoints.readiness(now).await
     }
 
     /// Answers one request; whatever happens, it is an answer. `progress` lives until that answer's end.

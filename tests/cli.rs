@@ -112,6 +112,8 @@ fn help_teaches_by_example_and_goes_to_standard_output() {
         &["doctor", "--help"],
         &["chain", "status", "--help"],
         &["chain", "who", "--help"],
+        &["store", "probe", "--help"],
+        &["store", "policy", "--help"],
     ] {
         let output = subgate(arguments);
         assert_eq!(output.status.code(), Some(0));

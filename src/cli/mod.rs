@@ -1,4 +1,4 @@
-//! The commands: `dev`, `serve`, `check`, `credentials`, `doctor`, `chain`.
+//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `doctor`, `chain`.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -19,6 +19,7 @@ mod serve;
 mod server_url;
 mod session_cache;
 mod session_client;
+mod store;
 mod terminal;
 mod wallet;
 
@@ -77,6 +78,9 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Check a configuration file and print all its faults
     Check(check::CheckOptions),
+    /// Try the store behind the server
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print S3 credentials for a wallet, in the format of AWS's `credential_process`
     Credentials(Box<credentials::CredentialsOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
@@ -108,6 +112,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Dev(options) => dev::run(&options),
         Command::Serve(options) => serve::serve(&options),
         Command::Check(options) => check::run(&options),
+        Command::Store(command) => store::run(&command),
         Command::Credentials(options) => credentials::run(*options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),

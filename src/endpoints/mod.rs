@@ -7,16 +7,17 @@ mod health;
 mod json;
 mod nonces;
 pub(crate) mod openapi;
+mod readiness;
 mod request_body;
 mod session;
+mod store_health;
 mod structure;
 mod vended;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
-pub(crate) use self::nonces::Nonces;
 use self::{
     discovery::Discovery,
     health::HealthEndpoints,
@@ -26,6 +27,7 @@ use self::{
     structure::StructureInfo,
     vended::{VendedEndpoints, VendedSettings},
 };
+pub(crate) use self::{nonces::Nonces, readiness::Readiness};
 use crate::{
     access::Access,
     auth::{Audience, bittensor::tao},
@@ -107,9 +109,20 @@ impl Endpoints {
                     session_seconds_max: session.ttl_seconds_max,
                 },
             ),
-            health: HealthEndpoints::new(Arc::clone(&access), site, store, settings.discovery_seconds_max),
+            health: HealthEndpoints::new(
+                Arc::clone(&access),
+                site,
+                &store,
+                Arc::clone(limits),
+                settings.discovery_seconds_max,
+            ),
             access,
         }
+    }
+
+    /// Whether this server can do its work.
+    pub(crate) async fn readiness(&self, now: SystemTime) -> Readiness {
+        self.health.readiness(now).await
     }
 
     /// Answers a request to one of the endpoints.
@@ -164,7 +177,7 @@ impl Endpoints {
                 let health = self.health.check(now).await;
                 json::respond(Ok(health), &mut exchange.record)
             }
-            Endpoint::Ready => json::respond(self.health.ready(now), &mut exchange.record),
+            Endpoint::Ready => json::respond(self.health.ready(now).await, &mut exchange.record),
             Endpoint::Live => json::answer(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             Endpoint::CommitmentFormats => json::answer(StatusCode::OK, &structure::commitment_formats()),
             Endpoint::StructureInfo => {

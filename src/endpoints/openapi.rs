@@ -159,10 +159,10 @@ const SESSION: &[RefusalDoc] = &[
     DAILY_LIMIT,
     SLOW_DOWN,
 ];
-const STALE: &[RefusalDoc] = &[RefusalDoc(
+const NOT_READY: &[RefusalDoc] = &[RefusalDoc(
     503,
-    "The registry of hotkeys is too old to decide by",
-    "The registry of hotkeys is 1000 s old",
+    "The registry of hotkeys is too old, the store does not let this server in, or shared limits are away",
+    "Not ready: the registry of hotkeys is 1000 s old",
 )];
 
 fn responses(ok: &Value, refusals: &[RefusalDoc]) -> Value {
@@ -264,7 +264,7 @@ fn describe(endpoint: Endpoint, schemas: &mut Schemas) -> Value {
             get("healthcheck", "How server, store and registry do", &schemas.of::<HealthCheck>(), &[])
         }
         Endpoint::Live => get("healthz", "The process answers", &any, &[]),
-        Endpoint::Ready => get("readyz", "The server can decide", &any, STALE),
+        Endpoint::Ready => get("readyz", "The server can do its work", &any, NOT_READY),
         Endpoint::CommitmentFormats => get("commitmentFormats", "The strings that are signed", &any, &[]),
         Endpoint::StructureInfo => {
             get("structureInfo", "How folders are laid out", &schemas.of::<StructureInfo>(), &[])

@@ -9,7 +9,12 @@ mod entry;
 mod heaviest;
 mod scrape;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -90,6 +95,11 @@ async fn respond(request: Request<Incoming>, peer: SocketAddr, terms: Arc<Terms>
         let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, "application/json", detail.to_string());
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
+    }
+    if head.uri.path() == "/readyz" {
+        let readiness = terms.front.readiness(SystemTime::now()).await;
+        let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        return response(status, "application/json", readiness.for_the_operator().to_string());
     }
     // The kernel is asked for files, and a snapshot of many is counted: not where requests are served.
     let answering = tokio::task::spawn_blocking(move || answers::answer(&head, &terms.front));

@@ -1,4 +1,4 @@
-//! What the operator's listener answers: metrics as text, all else as JSON.
+//! What the operator's listener answers without asking anybody: metrics as text, all else as JSON.
 
 use std::time::SystemTime;
 
@@ -35,19 +35,6 @@ fn in_json(head: &Parts, front: &Front, now: SystemTime) -> (StatusCode, Value) 
     let access = front.access();
     match head.uri.path() {
         "/healthz" => (StatusCode::OK, json!({ "status": "ok" })),
-        "/readyz" => {
-            let age = access.registry().snapshot(now).age_seconds(UnixTime::from(now).seconds());
-            match age > access.stale_seconds_max() {
-                false => (StatusCode::OK, json!({ "status": "ready" })),
-                true if !access.registry().has_reading(now) => {
-                    (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "no registry read yet" }))
-                }
-                true => (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    json!({ "status": "registry too old", "registry_age_seconds": age }),
-                ),
-            }
-        }
         "/principals" => heaviest::answer(front, head.uri.query().unwrap_or_default()),
         "/snapshot" if !access.registry().has_reading(now) => {
             let body = json!({
