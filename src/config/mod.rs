@@ -1,6 +1,7 @@
 //! The configuration: TOML in, checked values out, all errors reported at once. `proxy.toml` is its
 //! commented reference.
 
+mod acme;
 mod chain;
 mod endpoints;
 mod fault;
@@ -16,6 +17,7 @@ mod tls;
 use std::{collections::BTreeMap, path::Path, time::SystemTime};
 
 pub use crate::file_access::SecretReaders;
+pub use acme::Acme;
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub use endpoints::Endpoints;
 pub(crate) use fault::Lines;
