@@ -31,6 +31,7 @@
 //! | 9 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
 //! | 9 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
+//! | 5 | `acme` | certificates by ACME: ordered, kept on disk, renewed in time |
 //! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
 //! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
 //! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
@@ -68,6 +69,7 @@
 //! store's XML is not built anew: the names in it that are the store's own are replaced as it streams.
 
 mod access;
+mod acme;
 pub mod auth;
 pub mod body;
 pub mod chain;

@@ -1,6 +1,7 @@
 //! The configuration: TOML in, checked values out, all errors reported at once. `proxy.toml` is its
 //! commented reference.
 
+mod acme;
 mod admin;
 mod chain;
 mod difference;
@@ -24,6 +25,7 @@ use std::{
 };
 
 pub use crate::file_access::SecretReaders;
+pub use acme::Acme;
 pub use admin::{AdminEntry, AdminTransport};
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub(crate) use difference::Changes;

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["chain", "s3"],
     &["auth", "observe", "policy"],
     &["config"],
-    &["body"],
+    &["acme", "body"],
     &["limits"],
     &["exchange", "site"],
     &["access", "store"],
