@@ -319,10 +319,12 @@ def serve_target(
     hosts: Iterable[str] = (),
     change: Callable[[str], str] = lambda text: text,
     port: int | None = None,
+    credentials: Callable[[Store, Path], tuple[str, str]] | None = None,
 ) -> Target:
     """`subgate serve` in front of MinIO, with identities that a short run of `subgate dev` made.
 
-    `change` gives another configuration for the usual one.
+    `change` gives another configuration for the usual one; `credentials`, which is told the configuration's
+    file, gives another access key and secret than MinIO's root.
     """
     dev_server, dev = start_dev(data)
     dev_server.stop()
@@ -333,9 +335,12 @@ def serve_target(
     config.write_text(change(serve_config(port, store, data, hosts)))
     # Whatever the umask is: the server believes no configuration that others can write.
     config.chmod(0o600)
+    access_key, secret_key = store.access_key, store.secret_key
+    if credentials:
+        access_key, secret_key = credentials(store, config)
     environment = bare_environment(data) | {
-        "AWS_ACCESS_KEY_ID": store.access_key,
-        "AWS_SECRET_ACCESS_KEY": store.secret_key,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
     }
     server = Server([SUBGATE, "serve", "--config", config], log_in(data, "serve.log"), environment)
     server.wait_until(lambda: accepts(port))
