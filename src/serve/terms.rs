@@ -12,11 +12,10 @@ use crate::{
     access::Access,
     auth::{self, Audience, Verifier, sigv4},
     body::{pace::Pace, progress::Patience},
-    config::{Config, ProxyProtocol},
+    config::{AdminEntry, Config, ProxyProtocol},
     front::Front,
     limits::StorePlaces,
     proxy,
-    secret::SecretText,
     store::Store,
     time::UnixTime,
 };
@@ -24,8 +23,8 @@ use crate::{
 /// What all connections are served by.
 pub(super) struct Terms {
     pub(super) front: Arc<Front>,
-    /// What opens the operator's listener; none where it is on loopback and asks nobody.
-    pub(super) admin_token: Option<SecretText>,
+    /// Who may look in at the operator's listener, and over what.
+    pub(super) admin_entry: AdminEntry,
     /// How slowly answers may be taken.
     pub(super) pace: Pace,
     /// How long a connection may be without a request.
@@ -62,7 +61,7 @@ impl Terms {
         let front = Arc::new(Front::new(config, access, store, limits, metrics, lasting.began));
         Ok(Self {
             front,
-            admin_token: config.server.admin_token.clone(),
+            admin_entry: config.server.admin_entry.clone(),
             pace: proxy::pace(&config.limits.bodies),
             patience: Patience {
                 first: Duration::from_secs(config.server.head_seconds_max),
