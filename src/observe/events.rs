@@ -17,11 +17,20 @@ pub(crate) enum SignatureScheme {
     Hotkey,
 }
 
+/// The versions of TLS that are spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
 /// What is counted of such things.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     /// By scheme, the valid ones first.
     signatures: [[Count; 2]; 2],
+    handshakes: [Count; 2],
+    handshakes_failed: Count,
     connections_opened: Count,
     connections: Level,
     /// Connections that were closed at once, for their address has too many.
@@ -43,6 +52,17 @@ impl Events {
         if is_valid { valid } else { invalid }.one();
     }
 
+    /// Counts a TLS handshake: the version that was agreed on, or none where it failed.
+    pub(crate) fn handshake(&self, version: Option<TlsVersion>) {
+        let [tls12, tls13] = &self.handshakes;
+        match version {
+            Some(TlsVersion::Tls12) => tls12,
+            Some(TlsVersion::Tls13) => tls13,
+            None => &self.handshakes_failed,
+        }
+        .one();
+    }
+
     pub(super) fn write(&self, out: &mut Exposition) {
         let mut family = out.counter(
             "subgate_signature_checks",
@@ -53,6 +73,15 @@ impl Events {
                 family.with(&[("scheme", scheme), ("result", result)], count.now());
             }
         }
+        let mut family = out.counter("subgate_tls_handshakes", "TLS handshakes of clients, by version.");
+        for (version, count) in ["1.2", "1.3"].into_iter().zip(&self.handshakes) {
+            family.with(&[("version", version)], count.now());
+        }
+        out.counter(
+            "subgate_tls_handshake_failures",
+            "Connections that ended before TLS was agreed on, those that said nothing among them.",
+        )
+        .value(self.handshakes_failed.now());
         out.counter("subgate_connections_accepted", "Connections of clients that were accepted.")
             .value(self.connections_opened.now());
         out.gauge("subgate_connections_open", "Connections of clients.").value(self.connections.now());

@@ -33,7 +33,7 @@ use std::sync::Arc;
 pub(crate) use self::principals::Traffic;
 use self::{events::Events, principals::Principals};
 pub(crate) use self::{
-    events::{ClientConnection, SignatureScheme},
+    events::{ClientConnection, SignatureScheme, TlsVersion},
     exposition::{Exposition, Format},
     principals::{Caller, MINUTES_MAX, Principal},
     requests::{Asked, EndedRequest, Outcome, RequestUnderWay, Requests, Why},

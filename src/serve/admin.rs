@@ -23,13 +23,18 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_rustls::TlsAcceptor;
 
 use self::entry::EntryError;
-use super::terms::{CurrentTerms, Terms};
-use crate::limits::{Counts, Sender};
+use super::{terms::CurrentTerms, tls::TlsListener};
+use crate::{
+    config::AdminTransport,
+    limits::{Counts, Sender},
+};
 
 /// Connections at one time: a scraper or two, an operator, a probe. Others wait in the system's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -46,8 +51,8 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(120);
 /// The head of a request, all headers of a scraper included.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Serves until the task is ended.
-pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
+/// Serves until the task is ended; over `tls` where the configuration says so.
+pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>, tls: Option<Arc<TlsListener>>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let by_address = Counts::new();
     loop {
@@ -58,18 +63,46 @@ pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
         };
         let held = by_address.try_add(Sender::at(peer.ip()), 1, CONNECTIONS_PER_ADDRESS_MAX);
         let Some(held) = held else { continue };
-        let terms = Arc::clone(&terms);
+        let visitor = Visitor { peer, terms: Arc::clone(&terms), tls: tls.clone() };
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(CONNECTION_TIME_MAX, serve(terms, stream, peer)).await;
+            let _ = tokio::time::timeout(CONNECTION_TIME_MAX, serve(visitor, stream)).await;
             drop((slot, held));
         });
     }
 }
 
-async fn serve(terms: Arc<CurrentTerms>, stream: TcpStream, peer: SocketAddr) {
+/// Who looks in, and at what.
+#[derive(Clone)]
+struct Visitor {
+    peer: SocketAddr,
+    terms: Arc<CurrentTerms>,
+    tls: Option<Arc<TlsListener>>,
+}
+
+async fn serve(visitor: Visitor, stream: TcpStream) {
+    let transport = visitor.terms.load().admin_entry.transport;
+    match (transport, &visitor.tls) {
+        (AdminTransport::Plain, _) => converse(visitor, stream).await,
+        (AdminTransport::Tls, Some(tls)) => {
+            let config = match tls.admin_config() {
+                Ok(config) => config,
+                Err(error) => return tracing::warn!(%error, "the admin listener cannot speak TLS"),
+            };
+            let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
+            match tokio::time::timeout(HEAD_TIME_MAX, handshake).await {
+                Ok(Ok(stream)) => converse(visitor, stream).await,
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        // No configuration says so.
+        (AdminTransport::Tls, None) => {}
+    }
+}
+
+async fn converse(visitor: Visitor, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let service = service_fn(move |request| {
-        let terms = terms.load_full();
-        async move { Ok::<_, Infallible>(respond(request, peer, terms).await) }
+        let visitor = visitor.clone();
+        async move { Ok::<_, Infallible>(respond(request, visitor).await) }
     });
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -79,8 +112,9 @@ async fn serve(terms: Arc<CurrentTerms>, stream: TcpStream, peer: SocketAddr) {
         .await;
 }
 
-async fn respond(request: Request<Incoming>, peer: SocketAddr, terms: Arc<Terms>) -> Response<Full<Bytes>> {
-    let (head, _) = request.into_parts();
+async fn respond(request: Request<Incoming>, visitor: Visitor) -> Response<Full<Bytes>> {
+    let Visitor { peer, terms, tls } = visitor;
+    let (terms, (head, _)) = (terms.load_full(), request.into_parts());
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     match entry::check(terms.server.admin_entry.token.as_ref(), head.uri.path(), authority, &head.headers) {
         Ok(()) => {}
@@ -102,7 +136,7 @@ async fn respond(request: Request<Incoming>, peer: SocketAddr, terms: Arc<Terms>
         return response(status, "application/json", readiness.for_the_operator().to_string());
     }
     // The kernel is asked for files, and a snapshot of many is counted: not where requests are served.
-    let answering = tokio::task::spawn_blocking(move || answers::answer(&head, &terms.front));
+    let answering = tokio::task::spawn_blocking(move || answers::answer(&head, &terms.front, tls.as_deref()));
     match answering.await {
         Ok(answers::Answer { status, content_type, body }) => response(status, content_type, body),
         Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, "application/json", json!({}).to_string()),

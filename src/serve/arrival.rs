@@ -77,7 +77,11 @@ impl Arrival {
         };
         let transport = match &self.tls {
             None => Transport::Plain(socket),
-            Some(tls) => Transport::Tls(tls.accept(socket, peer).await?),
+            Some(tls) => {
+                let shaken = tls.accept(socket, peer).await;
+                self.metrics.events.handshake(shaken.as_ref().map(|socket| socket.version()));
+                Transport::Tls(shaken?)
+            }
         };
         Some(Arrived { transport, peer, admitted })
     }

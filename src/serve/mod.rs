@@ -120,8 +120,8 @@ impl Server {
         if let Some(tls) = &tls {
             tokio::spawn(tls::watch(Arc::downgrade(tls)));
         }
+        let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&terms), tls.clone())));
         let arrival = Arc::new(Arrival::new(tls, Arc::clone(&metrics)));
-        let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&terms))));
         let (shut_down, shutting_down) = watch::channel(());
         let slots = Arc::new(Semaphore::new(connections_max));
         let mut shutdown = std::pin::pin!(shutdown);

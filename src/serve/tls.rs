@@ -165,6 +165,26 @@ impl TlsListener {
         self.current.load().settings.clone()
     }
 
+    /// When the first of the certificates that are presented ends, in Unix seconds.
+    pub(super) fn certificate_ends_seconds(&self) -> Option<u64> {
+        let current = self.current.load();
+        current.settings.certificates.iter().map(|served| served.certificate.valid_until_seconds()).min()
+    }
+
+    /// How the operator's listener shakes hands: it presents the same certificates, speaks HTTP/1.1 alone,
+    /// and asks its clients for no certificate, but for its token. What it begins is resumed nowhere.
+    ///
+    /// # Errors
+    /// Of the provider.
+    pub(super) fn admin_config(&self) -> Result<Arc<ServerConfig>, TlsListenerError> {
+        let mut settings = self.settings();
+        settings.client_certificates = ClientCertificates::None;
+        let mut server = server_config(&settings, aws_lc_rs::Ticketer::new()?)?;
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        server.send_tls13_tickets = 0;
+        Ok(Arc::new(server))
+    }
+
     /// Shakes hands with a client; none where that fails, which ends the connection.
     pub(super) async fn accept(&self, socket: Socket, peer: SocketAddr) -> Option<Box<TlsSocket>> {
         let current = self.current.load_full();

@@ -12,6 +12,7 @@ use super::{get, start};
 use crate::harness::{
     client::Connection,
     server::{KEY_ONE, Setup, TestServer},
+    tls::Authority,
 };
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -94,6 +95,37 @@ async fn p70_whoever_holds_its_connections_costs_the_public_listener_nothing() {
     panic!("the places of connections that have ended are not given back");
 }
 
+#[tokio::test]
+async fn p70_over_tls_it_asks_for_its_token_and_for_no_certificate() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    write(&dir.path().join("admin.token"), TOKEN, 0o600);
+    std::fs::write(dir.path().join("clients.pem"), authority.pem()).unwrap();
+    let certificate = authority.issue(&["s3.example.com"]).write(dir.path(), "0");
+    let path = dir.path().display();
+    let server = format!(
+        "admin = \"127.0.0.1:0\"\nadmin_tls = true\nadmin_token_file = \"{path}/admin.token\"\n\
+         tls.certificates = [{certificate}]\ntls.client_certificates = \"required\"\n\
+         tls.client_ca_file = \"{path}/clients.pem\"",
+    );
+    let server = TestServer::with(Setup { server, ..Setup::default() }).await;
+    let admin = server.admin.unwrap();
+    let ask = async |token: &str| {
+        let stream = authority.client().connect(admin, "s3.example.com").await.unwrap();
+        let mut connection = Connection::over(stream);
+        let head =
+            format!("GET /metrics HTTP/1.1\r\nhost: s3.example.com\r\nauthorization: Bearer {token}\r\n\r\n");
+        connection.send(head.as_bytes()).await;
+        connection.answer("GET").await
+    };
+    assert_eq!(ask("").await.status, 401);
+    let scrape = ask(TOKEN).await;
+    assert_eq!(scrape.status, 200);
+    let ends = "\nsubgate_tls_certificate_ends_timestamp_seconds ";
+    assert!(scrape.text().split(ends).nth(1).unwrap().starts_with(|first: char| first.is_ascii_digit()));
+    // Plain HTTP is told nothing.
+    assert!(!answers(admin).await);
+}
+
 async fn answers(admin: SocketAddr) -> bool {
     let mut stream = TcpStream::connect(admin).await.unwrap();
     let head = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -121,6 +153,18 @@ fn p70_what_is_beyond_loopback_or_weak_is_a_fault() {
         let faults = local(file);
         assert!(faults.contains("server.admin_token_file: ") && !faults.contains(TOKEN), "{file}: {faults}");
     }
-    let far = faults("admin = \"0.0.0.0:8015\"\nplaintext_beyond_loopback = true");
-    assert!(far.contains("server.admin_token_file: is missing") && far.contains("server.admin: "), "{far}");
+    let beyond = "admin = \"0.0.0.0:8015\"\nplaintext_beyond_loopback = true\n";
+    let far = faults(beyond);
+    assert!(far.contains("server.admin_token_file: is missing"), "{far}");
+    assert!(far.contains("server.admin_tls: is not set"), "{far}");
+    let far = faults(&format!("{beyond}admin_token_file = \"fine\""));
+    assert!(!far.contains("admin_token_file") && far.contains("server.admin_tls: is not set"), "{far}");
+    let far = faults(&format!("{beyond}admin_tls = true\nadmin_token_file = \"fine\""));
+    assert!(far.contains("server.admin_tls: takes the certificates of server.tls"), "{far}");
+    let authority = Authority::new();
+    let certificate = authority.issue(&["s3.example.com"]).write(dir.path(), "0");
+    let tls = format!("tls.certificates = [{certificate}]\nadmin_tls = true\n");
+    let with_tls = format!("{tls}admin = \"0.0.0.0:8015\"\n");
+    assert!(faults(&with_tls).contains("server.admin_token_file: is missing"));
+    assert_eq!(faults(&format!("{with_tls}admin_token_file = \"fine\"")), "");
 }

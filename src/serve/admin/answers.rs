@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::{StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 
-use super::{heaviest, scrape};
+use super::{super::tls::TlsListener, heaviest, scrape};
 use crate::{front::Front, observe::Format, time::UnixTime};
 
 /// What stands here, for who asks for something else.
@@ -19,12 +19,12 @@ pub(super) struct Answer {
 }
 
 /// The answer to a request that may be answered.
-pub(super) fn answer(head: &Parts, front: &Front) -> Answer {
+pub(super) fn answer(head: &Parts, front: &Front, tls: Option<&TlsListener>) -> Answer {
     let now = SystemTime::now();
     if head.uri.path() == "/metrics" {
         let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let format = Format::of_accept(accept.unwrap_or_default());
-        let body = scrape::write(front, format, now);
+        let body = scrape::write(front, tls, format, now);
         return Answer { status: StatusCode::OK, content_type: format.content_type(), body };
     }
     let (status, body) = in_json(head, front, now);

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::super::tls::TlsListener;
 use crate::{
     front::Front,
     observe::{Exposition, Format},
@@ -9,12 +10,19 @@ use crate::{
 };
 
 /// All metrics as text.
-pub(super) fn write(front: &Front, format: Format, now: SystemTime) -> String {
+pub(super) fn write(front: &Front, tls: Option<&TlsListener>, format: Format, now: SystemTime) -> String {
     let mut out = Exposition::new(format);
     front.metrics().write(&front.store().pool(), &mut out);
     write_chain(front, now, &mut out);
     let cached = front.access().verifier().cached_sessions();
     out.gauge("subgate_sessions_cached", "Verified sessions in the cache.").value(cached);
+    let mut ends = out.gauge(
+        "subgate_tls_certificate_ends_timestamp_seconds",
+        "When the first of the certificates of server.tls ends, in seconds since 1970.",
+    );
+    if let Some(seconds) = tls.and_then(TlsListener::certificate_ends_seconds) {
+        ends.value(seconds);
+    }
     out.finish()
 }
 

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::Socket;
+use crate::observe::TlsVersion;
 
 /// A client's connection after its handshake.
 pub(in crate::serve) struct TlsSocket {
@@ -22,6 +23,15 @@ pub(in crate::serve) struct TlsSocket {
 impl TlsSocket {
     pub(super) fn new(stream: TlsStream<Socket>) -> Self {
         Self { stream }
+    }
+
+    /// What was agreed on.
+    pub(in crate::serve) fn version(&self) -> TlsVersion {
+        match self.stream.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+            // There is no third.
+            Some(_) | None => TlsVersion::Tls13,
+        }
     }
 }
 
