@@ -43,6 +43,7 @@
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
 //! | 1 | `file_access` | who else may read or write a file |
+//! | 1 | `log` | how lines of the log leave the process: batches, a file that is opened anew, JSON |
 //! | 1 | [`secret`], [`time`], [`tls`] | unprintable secrets; points in time; roots and certificates of TLS |
 //!
 //! `auth`, `policy`, `s3`, `body`, `limits` and `site` decide and do no I/O: time, snapshot and bytes are
@@ -79,6 +80,7 @@ mod exchange;
 mod file_access;
 mod front;
 mod limits;
+mod log;
 mod observe;
 pub mod policy;
 mod proxy;

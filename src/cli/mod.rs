@@ -22,7 +22,7 @@ mod session_client;
 mod terminal;
 mod wallet;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -64,6 +64,10 @@ struct Arguments {
     #[arg(long, global = true, env = "SUBGATE_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 
+    /// File that the log is appended to, in place of standard error; opened anew at SIGUSR1
+    #[arg(long, global = true, env = "SUBGATE_LOG_FILE", hide_env_values = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -92,7 +96,9 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return help_or_usage_error(&error),
     };
-    match run(arguments) {
+    let result = run(arguments);
+    crate::log::writer::flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::print_remark(&error);
@@ -102,7 +108,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), CommandError> {
-    logging::start(arguments.log_format)?;
+    logging::start(arguments.log_format, arguments.log_file.as_deref())?;
     match arguments.command {
         #[cfg(feature = "dev-store")]
         Command::Dev(options) => dev::run(&options),
