@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     endpoint::Endpoint,
     endpoints::{self, Endpoints, Nonces},
-    exchange::{Answer, AnswerBody, Exchange, RequestBody},
+    exchange::{Answer, AnswerBody, Exchange, RefusalLines, RequestBody},
     limits::{Exceeded, Limits},
     observe::Metrics,
     proxy::{self, Proxy},
@@ -45,6 +45,7 @@ pub(crate) struct Front {
     store: Arc<Store>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    refusals: Arc<RefusalLines>,
     /// How long the store may be silent in the middle of an answer.
     store_idle: Duration,
 }
@@ -78,6 +79,7 @@ impl Front {
             site,
             limits,
             metrics,
+            refusals: Arc::new(RefusalLines::new(config.log.refusals_per_second_max)),
             store,
             store_idle,
         }
@@ -123,6 +125,7 @@ impl Front {
         let mut exchange =
             Exchange::begin(head, peer, client, from_edge, endpoint.unwrap_or_default(), &progress);
         exchange.record.observed = Some(self.metrics.begin_request());
+        exchange.record.refusals = Some(Arc::clone(&self.refusals));
         let (body, unread) = RequestBody::new(body, &exchange);
         let answer = match self.limits.check_requests(exchange.sender) {
             Ok(()) => self.answer_charged(&mut exchange, body).await,

@@ -9,6 +9,7 @@ mod effect;
 mod endpoints;
 mod fault;
 mod limits;
+mod log;
 mod secrets;
 mod section;
 mod server;
@@ -33,6 +34,7 @@ pub use endpoints::Endpoints;
 pub(crate) use fault::Lines;
 pub use fault::{ConfigErrors, Fault, Severity};
 pub use limits::{AddressLimits, BodyBounds, Limits, Override, PartyLimits, PrincipalKey, RateLimit};
+pub use log::Log;
 pub use secrets::SessionKey;
 use section::Section;
 pub use server::{Edge, ProxyProtocol, Server};
@@ -73,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// The endpoints beside S3.
     pub endpoints: Endpoints,
+    /// The log's own bounds.
+    pub log: Log,
     /// Where the settings stand in their file.
     pub(crate) lines: Lines,
     written: Written,
@@ -173,11 +177,22 @@ impl Config {
         let policy = read_policy(root.section("policy"));
         let limits = Limits::read(root.section("limits"), readers);
         let endpoints = Endpoints::read(root.section("endpoints"));
+        let log = Log::read(root.section("log"));
         let errors = root.errors();
         match (server, store, chain, policy) {
-            (Some(server), Some(store), Some(chain), Some(policy)) if errors.0.is_empty() => {
-                Ok(Self { server, bucket, store, session, chain, policy, limits, endpoints, lines, written })
-            }
+            (Some(server), Some(store), Some(chain), Some(policy)) if errors.0.is_empty() => Ok(Self {
+                server,
+                bucket,
+                store,
+                session,
+                chain,
+                policy,
+                limits,
+                endpoints,
+                log,
+                lines,
+                written,
+            }),
             _ => Err(errors),
         }
     }

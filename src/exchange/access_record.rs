@@ -16,12 +16,17 @@ use std::{
 
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
-use super::passage::Passage;
+use super::{
+    passage::Passage,
+    refusals::{RefusalLines, Refused},
+    trace_context::TraceContext,
+};
 use crate::{
     body::{answer_stream::AnswerEnd, progress::ConnectionProgress},
     chain::{AccountId, Owner, Role},
     endpoint::Endpoint,
     error::{Error, Reason},
+    limits::Sender,
     observe::{Asked, Caller, EndedRequest, Outcome, RequestUnderWay, Why},
     s3::Operation,
 };
@@ -39,6 +44,7 @@ pub(crate) struct AccessRecord {
     client: IpAddr,
     method: Method,
     user_agent: Option<Box<str>>,
+    trace: Option<TraceContext>,
     connection: Arc<ConnectionProgress>,
     passage: Arc<Passage>,
     /// The endpoint that was asked, where it was one.
@@ -64,6 +70,8 @@ pub(crate) struct AccessRecord {
     answered: Option<(StatusCode, Duration)>,
     /// Where it is counted.
     pub observed: Option<RequestUnderWay>,
+    /// What holds floods of refusals back from the log.
+    pub refusals: Option<Arc<RefusalLines>>,
     is_written: bool,
 }
 
@@ -98,6 +106,7 @@ impl AccessRecord {
             client,
             method: head.method.clone(),
             user_agent: user_agent(&head.headers),
+            trace: TraceContext::of(&head.headers),
             connection,
             passage: Arc::default(),
             endpoint: None,
@@ -111,6 +120,7 @@ impl AccessRecord {
             error: None,
             answered: None,
             observed: None,
+            refusals: None,
             is_written: false,
         }
     }
@@ -182,6 +192,7 @@ impl AccessRecord {
                 sent_bytes,
             });
         }
+        let Some(suppressed) = self.line_passes() else { return };
         let hotkey = match &self.owner {
             Some(owner) => Some(Cow::Borrowed(owner.hotkey())),
             None => self.hotkey.map(|hotkey| Cow::Owned(hotkey.to_ss58())),
@@ -213,8 +224,22 @@ impl AccessRecord {
             outcome = outcome.as_str(),
             cut_by = cut_by.map(CutBy::as_str),
             user_agent = self.user_agent.as_deref(),
+            suppressed = Some(suppressed).filter(|suppressed| *suppressed > 0),
+            trace_id = self.trace.as_ref().map(TraceContext::trace_id),
+            parent_id = self.trace.as_ref().map(TraceContext::parent_id),
             "request"
         );
+    }
+
+    /// Whether the line is written: one of a flood of refusals may be left out. Tells how many of its kind
+    /// were.
+    fn line_passes(&self) -> Option<u64> {
+        let (Some(error), Some(refusals)) = (&self.error, &self.refusals) else { return Some(0) };
+        let refused = match (self.hotkey, &self.owner) {
+            (Some(hotkey), Some(_)) => Refused::Hotkey(hotkey),
+            (Some(_) | None, _) => Refused::Sender(Sender::at(self.client)),
+        };
+        refusals.pass(error.reason_name(), refused, Instant::now())
     }
 
     fn asked(&self) -> Asked {

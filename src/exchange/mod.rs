@@ -4,14 +4,17 @@
 mod access_record;
 mod answer;
 mod passage;
+mod refusals;
 mod request_body;
 mod store_answer;
+mod trace_context;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::SystemTime};
 
 pub(crate) use access_record::AccessRecord;
 pub(crate) use answer::{Answer, AnswerBody, REQUEST_ID, ReplaceError};
 use http::{Method, request::Parts};
+pub(crate) use refusals::RefusalLines;
 pub(crate) use request_body::RequestBody;
 pub(crate) use store_answer::StoreAnswer;
 

@@ -80,7 +80,7 @@ struct Visitor {
 }
 
 async fn serve(visitor: Visitor, stream: TcpStream) {
-    let transport = visitor.terms.load().admin_entry.transport;
+    let transport = visitor.terms.load().server.admin_entry.transport;
     match (transport, &visitor.tls) {
         (AdminTransport::Plain, _) => converse(visitor, stream).await,
         (AdminTransport::Tls, Some(tls)) => {

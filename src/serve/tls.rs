@@ -177,9 +177,10 @@ impl TlsListener {
     /// # Errors
     /// Of the provider.
     pub(super) fn admin_config(&self) -> Result<Arc<ServerConfig>, TlsListenerError> {
-        let mut settings = self.settings();
+        let current = self.current.load_full();
+        let mut settings = current.settings.clone();
         settings.client_certificates = ClientCertificates::None;
-        let mut server = server_config(&settings, aws_lc_rs::Ticketer::new()?)?;
+        let mut server = server_config(&settings, current.acme.as_ref(), aws_lc_rs::Ticketer::new()?)?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         server.send_tls13_tickets = 0;
         Ok(Arc::new(server))

@@ -65,12 +65,17 @@ async fn p49_an_answered_request_leaves_one_line_with_its_reason() {
     let mut lines = Lines::begin();
     server.store.put(&ALICE.file("f"), bytes(2000));
 
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let get = Call::get(&ALICE.file("f")).header("user-agent", "Boto3/1.2 \"x\"");
+    let get = get.unsigned("traceparent").smuggled("traceparent", trace);
     server.send(&ALICE.hotkey(), &get).await.ok();
     let line = lines.one().await;
     let coldkey = format!("coldkey=\"{}\"", ALICE.coldkey.to_ss58());
     told(&line, &["status=200", &coldkey, "outcome=\"complete\"", "store_milliseconds=", "Boto3/1.2"]);
     told(&line, &["first_byte_milliseconds=", "sent_bytes=2000"]);
+    let ids = ["trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"", "parent_id=\"00f067aa0ba902b7\""];
+    told(&line, &ids);
+    assert_eq!(server.store.last().header("traceparent"), None);
     assert!(!line.contains("cut_by") && !line.contains("reason"), "{line}");
 
     server.send(&ALICE.hotkey(), &put()).await.ok();
