@@ -180,6 +180,8 @@ reasons! {
     NonceSpent,
     /// Too many nonces are remembered at the moment.
     NoncesFull,
+    /// Another process takes the place of this one, and spends the nonces.
+    HandedOver,
     /// The hotkey is not registered.
     NotRegistered,
     /// For validators alone.

@@ -18,7 +18,7 @@ use crate::{
     body::{bounded::drain, progress::RequestProgress},
     config::Config,
     endpoint::Endpoint,
-    endpoints::{self, Endpoints, Nonces},
+    endpoints::{self, Endpoints, Process},
     exchange::{Answer, AnswerBody, Exchange, RefusalLines, RequestBody},
     limits::{Exceeded, Limits},
     observe::Metrics,
@@ -46,6 +46,7 @@ pub(crate) struct Front {
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     refusals: Arc<RefusalLines>,
+    process: Arc<Process>,
     /// How long the store may be silent in the middle of an answer.
     store_idle: Duration,
 }
@@ -58,7 +59,7 @@ impl Front {
         store: Arc<Store>,
         limits: Arc<Limits>,
         metrics: Arc<Metrics>,
-        nonces: Arc<Nonces>,
+        process: &Arc<Process>,
     ) -> Self {
         let Config { server, bucket, limits: bounds, .. } = config;
         let store_idle = store.idle_timeout();
@@ -73,13 +74,14 @@ impl Front {
                 Arc::clone(&limits),
                 config,
             ),
-            endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace, nonces),
+            endpoints: Endpoints::new(&access, &site, &store, &limits, config, pace, process),
             cors: Cors::new(&server.cors_origins),
             access,
             site,
             limits,
             metrics,
             refusals: Arc::new(RefusalLines::new(config.log.refusals_per_second_max)),
+            process: Arc::clone(process),
             store,
             store_idle,
         }
@@ -108,6 +110,11 @@ impl Front {
     /// Whether this server can do its work.
     pub(crate) async fn readiness(&self, now: SystemTime) -> endpoints::Readiness {
         self.endpoints.readiness(now).await
+    }
+
+    /// What is known of this process, for who runs it.
+    pub(crate) fn process(&self) -> &Arc<Process> {
+        &self.process
     }
 
     /// Answers one request; whatever happens, it is an answer. `progress` lives until that answer's end.

@@ -34,6 +34,7 @@ mod metrics;
 #[cfg(feature = "dev-store")]
 mod model;
 mod reload;
+mod restart;
 mod road;
 mod store_probe;
 mod tls;

@@ -50,6 +50,8 @@ const KERNEL_BYTES: u64 = 2 << 20;
 pub(crate) struct ConnectionProgress {
     pace: Pace,
     begun_at: Instant,
+    /// By which its requests come, once there was one.
+    protocol: OnceLock<Protocol>,
     requests: AtomicU64,
     requests_ended: AtomicU64,
     written_bytes: AtomicU64,
@@ -69,6 +71,7 @@ impl ConnectionProgress {
         Arc::new(Self {
             pace,
             begun_at: now,
+            protocol: OnceLock::new(),
             requests: AtomicU64::new(0),
             requests_ended: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
@@ -81,6 +84,7 @@ impl ConnectionProgress {
 
     /// A request has come.
     pub(crate) fn request(self: &Arc<Self>, protocol: Protocol) -> RequestProgress {
+        self.protocol.get_or_init(|| protocol);
         self.requests.fetch_add(1, Ordering::Relaxed);
         let stream = match protocol {
             Protocol::Http1 => None,
@@ -112,6 +116,11 @@ impl ConnectionProgress {
     /// dropped, so that what is dropped with it knows whose doing that is.
     pub(crate) fn cut(&self) {
         self.is_cut.store(true, Ordering::Relaxed);
+    }
+
+    /// The protocol of the requests that have come; none where there was none.
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        self.protocol.get().copied()
     }
 
     /// Whether this server ends the connection because it stops.

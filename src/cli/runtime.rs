@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use futures_util::{Stream, stream};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -9,6 +10,7 @@ use tokio::{
 
 use super::exit::CommandError;
 use crate::log::writer;
+use crate::serve::{Announcement, Order, Program};
 
 /// The runtime of a command that serves: a thread for each processor.
 pub(crate) fn multi_thread() -> Result<Runtime, CommandError> {
@@ -54,6 +56,22 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static,
 
 /// Listens to SIGHUP, which from this call on no longer ends the process.
 pub(crate) fn hangup_signal() -> Result<Signal, CommandError> {
-    signal(SignalKind::hangup())
-        .map_err(|error| CommandError::software(format!("signals cannot be caught: {error}")))
+    listen(SignalKind::hangup())
+}
+
+/// What the signals tell a server: SIGTERM and Ctrl-C (SIGINT) to stop, SIGUSR2 to let `program` take its
+/// place. From this call on, these signals no longer end the process by themselves.
+pub(crate) fn orders(program: Program) -> Result<impl Stream<Item = Order> + Send + 'static, CommandError> {
+    let interrupt = listen(SignalKind::interrupt())?;
+    let terminate = listen(SignalKind::terminate())?;
+    let user2 = listen(SignalKind::user_defined2())?;
+    let signals = (interrupt, terminate, user2, program);
+    Ok(stream::unfold(signals, async |(mut interrupt, mut terminate, mut user2, program)| {
+        let order = tokio::select! {
+            _ = interrupt.recv() => Order::Stop(Announcement::Skipped),
+            _ = terminate.recv() => Order::Stop(Announcement::AsConfigured),
+            _ = user2.recv() => Order::HandOver(program.clone()),
+        };
+        Some((order, (interrupt, terminate, user2, program)))
+    }))
 }

@@ -1,18 +1,25 @@
 //! `subgate serve`: read a configuration file and run the server.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
+use futures_util::{Stream, StreamExt as _};
 
 use super::{
     exit::CommandError,
-    runtime::{self, hangup_signal, stop_signal},
+    runtime::{self, hangup_signal},
     terminal,
 };
 use crate::{
     config::{Config, ConfigErrors, Fault},
-    serve::{ServeError, Server, config_watch::ConfigWatch},
+    serve::{Order, PassedSockets, Predecessor, Program, ServeError, Server, config_watch::ConfigWatch},
 };
+
+/// What has not ended with the last connection gets so long.
+const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Options of `subgate serve`.
 #[derive(Debug, Args)]
@@ -21,8 +28,10 @@ Examples:
   subgate check --config proxy.toml && subgate serve --config proxy.toml
   SUBGATE_LOG=info,subgate::chain=debug subgate serve --config proxy.toml --log-format json
 
-Ctrl-C or SIGTERM stops the server once the requests that are under way have ended. SIGHUP, or a change of
-the file or of a file that it names, has it read anew; what is faulty changes nothing.
+SIGTERM stops the server: for server.drain_announce_seconds /readyz says so, then no more connections are
+accepted, and what is under way may end. Ctrl-C does the same without the announcement. A second signal
+ends at once. SIGUSR2 starts the program anew, in the place of this process, and refuses nobody meanwhile.
+SIGHUP, or a change of the file or of a file that it names, has it read anew; what is faulty changes nothing.
 The proxy.toml of the source tree explains every setting.")]
 pub(crate) struct ServeOptions {
     /// The configuration file
@@ -30,23 +39,65 @@ pub(crate) struct ServeOptions {
     config: PathBuf,
 }
 
-/// Runs `subgate serve` until a signal stops it.
+/// Runs `subgate serve` until a signal stops it, or until another process has taken over.
 pub(crate) fn serve(options: &ServeOptions) -> Result<(), CommandError> {
-    runtime::multi_thread()?.block_on(async {
-        // First of all: from here on no signal ends the process by itself.
-        let (stop, hangup) = (stop_signal()?, hangup_signal()?);
-        let config = load(&options.config)?;
-        for warning in config.warnings() {
-            tracing::warn!("{warning}");
+    let unusable = |error: std::io::Error| {
+        CommandError::software(format!("the process before this one cannot be talked to: {error}"))
+    };
+    let mut predecessor = Predecessor::of_this_process().map_err(unusable)?;
+    let passed = PassedSockets::take(predecessor.as_mut()).map_err(CommandError::usage)?;
+    let runtime = runtime::multi_thread()?;
+    let served = runtime.block_on(serve_until_stopped(options, passed, &mut predecessor));
+    if let (Err(error), Some(predecessor)) = (&served, &mut predecessor) {
+        predecessor.failed(error);
+    }
+    runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
+    served
+}
+
+async fn serve_until_stopped(
+    options: &ServeOptions,
+    passed: PassedSockets,
+    predecessor: &mut Option<Predecessor>,
+) -> Result<(), CommandError> {
+    let program = Program::of_this_process()
+        .map_err(|error| CommandError::software(format!("this program cannot be found: {error}")))?;
+    // First of all: from here on no signal ends the process by itself.
+    let (mut orders, hangup) = (Box::pin(runtime::orders(program)?), hangup_signal()?);
+    let config = load(&options.config)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let starting = async {
+        let server = bind(&options.config, config, passed).await?;
+        if let Some(before) = predecessor {
+            server.take_over(before).await.map_err(CommandError::unavailable)?;
+            // There is no more to say to it.
+            *predecessor = None;
         }
-        let server = bind(&options.config, config).await?;
-        tracing::info!(address = %server.address(), "accepting connections");
-        let watch = ConfigWatch::new(server.reloader(), &options.config);
-        let watching = tokio::spawn(watch.run(hangup));
-        server.run(stop).await;
-        watching.abort();
-        Ok(())
-    })
+        Ok(server)
+    };
+    let server = tokio::select! {
+        server = starting => server?,
+        () = stop(&mut orders) => return Ok(()),
+    };
+    tracing::info!(address = %server.address(), "accepting connections");
+    let watch = ConfigWatch::new(server.reloader(), &options.config);
+    let watching = tokio::spawn(watch.run(hangup));
+    server.obey(orders).await;
+    watching.abort();
+    Ok(())
+}
+
+/// The next order to stop. A process that does not serve yet has nothing to hand over.
+async fn stop(orders: &mut (impl Stream<Item = Order> + Unpin)) {
+    loop {
+        match orders.next().await {
+            Some(Order::Stop(_)) => return,
+            Some(Order::HandOver(_)) => tracing::warn!("nothing is handed over before the start"),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Reads and checks a configuration file; prints each fault on a line of its own.
@@ -71,9 +122,9 @@ pub(super) fn count_faults(path: &Path, count: usize) -> CommandError {
     CommandError::usage(format!("{}: {count} {noun}", path.display()))
 }
 
-/// Opens the sockets.
-pub(crate) async fn bind(path: &Path, config: Config) -> Result<Server, CommandError> {
-    Server::bind(config).await.map_err(|error| match error {
+/// Opens the sockets, except those that were passed.
+pub(crate) async fn bind(path: &Path, config: Config, passed: PassedSockets) -> Result<Server, CommandError> {
+    Server::bind_passed(config, passed).await.map_err(|error| match error {
         ServeError::Faults(ConfigErrors(faults)) => print_faults(path, &faults),
         error => CommandError::cannot_create(error),
     })

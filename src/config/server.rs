@@ -37,8 +37,12 @@ pub struct Server {
     pub head_seconds_max: u64,
     /// Seconds after which a connection without a request is closed.
     pub idle_seconds_max: u64,
-    /// Seconds that requests in progress get to finish at shutdown.
-    pub drain_seconds: u64,
+    /// Seconds in which a process that is to stop still takes connections, and `/readyz` says so.
+    pub drain_announce_seconds: u64,
+    /// Most seconds that what is under way then has to end.
+    pub drain_seconds_max: u64,
+    /// Seconds within which the process that takes over must be ready.
+    pub hand_over_seconds_max: u64,
     /// Seconds between two looks at the configuration and its files; none where nobody looks.
     pub watch_seconds: Option<NonZeroU64>,
 }
@@ -157,7 +161,9 @@ impl Server {
         let connections_max = section.number_given("connections_max", 1..=1_000_000);
         let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
         let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
-        let drain_seconds = section.number("drain_seconds", 30, 0..=3600);
+        let drain_announce_seconds = section.number("drain_announce_seconds", 5, 0..=600);
+        let drain_seconds_max = section.number("drain_seconds_max", 3600, 0..=86_400);
+        let hand_over_seconds_max = section.number("hand_over_seconds_max", 60, 1..=3600);
         let watch_seconds = NonZeroU64::new(section.number("watch_seconds", 5, 0..=3600));
         section.finish();
         Some(Self {
@@ -173,7 +179,9 @@ impl Server {
             connections_max,
             head_seconds_max,
             idle_seconds_max,
-            drain_seconds,
+            drain_announce_seconds,
+            drain_seconds_max,
+            hand_over_seconds_max,
             watch_seconds,
         })
     }

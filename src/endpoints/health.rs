@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     json::Refusal,
+    process::Process,
     readiness::{Readiness, RegistryAge},
     store_health::{ASK_SECONDS_MAX, StoreHealth},
     structure::folder_structure,
@@ -28,6 +29,7 @@ pub(super) struct HealthEndpoints {
     site: Arc<Site>,
     store: Arc<StoreHealth>,
     limits: Arc<Limits>,
+    process: Arc<Process>,
     discovery_seconds_max: u64,
 }
 
@@ -75,11 +77,12 @@ impl HealthEndpoints {
         site: Arc<Site>,
         store: &Arc<Store>,
         limits: Arc<Limits>,
+        process: Arc<Process>,
         discovery_seconds_max: u64,
     ) -> Self {
         let question = Outbound::health_probe(access.policy());
         let store = StoreHealth::new(Arc::clone(store), question);
-        Self { access, site, store, limits, discovery_seconds_max }
+        Self { access, site, store, limits, process, discovery_seconds_max }
     }
 
     fn registry(&self, now: SystemTime) -> RegistryHealth {
@@ -97,6 +100,9 @@ impl HealthEndpoints {
 
     /// Whether this server can do its work, by what is known of its parts.
     pub(super) async fn readiness(&self, now: SystemTime) -> Readiness {
+        if self.process.is_leaving() {
+            return Readiness::leaving();
+        }
         let store = self.store.condition().await;
         let age = self.registry(now).age_seconds.map_or(RegistryAge::Never, RegistryAge::Seconds);
         let fault = self.access.registry().last_error();

@@ -7,6 +7,7 @@ mod health;
 mod json;
 mod nonces;
 pub(crate) mod openapi;
+mod process;
 mod readiness;
 mod request_body;
 mod session;
@@ -27,7 +28,7 @@ use self::{
     structure::StructureInfo,
     vended::{VendedEndpoints, VendedSettings},
 };
-pub(crate) use self::{nonces::Nonces, readiness::Readiness};
+pub(crate) use self::{nonces::Nonces, process::Process, readiness::Readiness};
 use crate::{
     access::Access,
     auth::{Audience, bittensor::tao},
@@ -77,7 +78,7 @@ impl Endpoints {
         limits: &Arc<Limits>,
         config: &Config,
         pace: Pace,
-        nonces: Arc<Nonces>,
+        process: &Arc<Process>,
     ) -> Self {
         let Config { session, endpoints: settings, limits: bounds, .. } = config;
         let body_bounds = bounds.bodies.clone();
@@ -93,7 +94,7 @@ impl Endpoints {
                 Arc::clone(&bodies),
                 Arc::clone(limits),
                 audience,
-                Arc::clone(&nonces),
+                Arc::clone(&process.nonces),
             ),
             vended: VendedEndpoints::new(
                 Arc::clone(&access),
@@ -102,7 +103,7 @@ impl Endpoints {
                 Arc::clone(limits),
                 Arc::clone(&store),
                 discovery,
-                nonces,
+                Arc::clone(&process.nonces),
                 VendedSettings {
                     body_bounds,
                     allow_no_receiver: session.allow_no_receiver,
@@ -114,6 +115,7 @@ impl Endpoints {
                 site,
                 &store,
                 Arc::clone(limits),
+                Arc::clone(process),
                 settings.discovery_seconds_max,
             ),
             access,

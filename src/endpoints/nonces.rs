@@ -6,7 +6,7 @@ use super::json::Refusal;
 use crate::{
     auth::{
         BtauthError,
-        bittensor::{Nonce, SpentNonces},
+        bittensor::{Nonce, SpentNonces, SpentNoncesList},
     },
     error::Reason,
     limits::{NonceUse, SharedNonces, Unreachable},
@@ -27,6 +27,32 @@ impl Nonces {
         match shared {
             Some(shared) => Self::Shared(shared),
             None => Self::Local(SpentNonces::since(began)),
+        }
+    }
+
+    /// Spends no more of them here, for another process will; gives those that are spent, where that process
+    /// cannot know them.
+    pub(crate) fn hand_over(&self) -> Option<SpentNoncesList> {
+        match self {
+            Self::Local(nonces) => Some(nonces.hand_over()),
+            Self::Shared(_) => None,
+        }
+    }
+
+    /// Spends them here again, for the other process does not.
+    pub(crate) fn keep(&self) {
+        match self {
+            Self::Local(nonces) => nonces.keep(),
+            Self::Shared(_) => {}
+        }
+    }
+
+    /// Goes on from what the process before this one has spent; where that is not known, from `now`.
+    pub(crate) fn take_over(&self, list: Option<SpentNoncesList>, now: UnixTime) {
+        match (self, list) {
+            (Self::Local(nonces), Some(list)) => nonces.take_over(list),
+            (Self::Local(nonces), None) => nonces.begin_anew(now),
+            (Self::Shared(_), _) => {}
         }
     }
 

@@ -44,6 +44,20 @@ impl Readiness {
         Self { parts }
     }
 
+    /// Of a process that is about to stop: load balancers are to send nobody here any more, however its parts
+    /// do.
+    pub(super) fn leaving() -> Self {
+        let says = "this server is about to stop; it still answers what is asked".to_owned();
+        let part = Part {
+            name: "process",
+            is_ready: false,
+            for_strangers: says.clone(),
+            for_the_operator: says,
+            reason: None,
+        };
+        Self { parts: vec![part] }
+    }
+
     /// Whether all parts are.
     pub(crate) fn is_ready(&self) -> bool {
         self.parts.iter().all(|part| part.is_ready)

@@ -116,6 +116,7 @@ impl From<BtauthError> for Refusal {
             BtauthError::Receiver => refusal.because(Reason::HostDenied),
             BtauthError::Signature => refusal.because(Reason::HotkeySignatureFalse),
             BtauthError::Full => refusal.because(Reason::NoncesFull),
+            BtauthError::HandedOver => refusal.because(Reason::HandedOver),
         }
     }
 }

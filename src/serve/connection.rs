@@ -3,22 +3,31 @@
 //! Invariants: a connection ends within bounded time once nothing is asked on it or its answers are not taken
 //! (P55, P56), and what ends it is what its own task sees.
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use http::{Response, Version};
+use http::{HeaderValue, Response, Version, header};
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
     net::TcpStream,
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
 use super::{
     arrival::{Arrival, Arrived},
+    drain::{self, CountedTasks, FIRST_REQUEST_MAX, LEAVE_INTERVAL, Stage, StageReceiver},
     socket::Socket,
     terms::CurrentTerms,
     transport::Transport,
@@ -89,27 +98,30 @@ impl Drop for CutOnDrop {
     }
 }
 
-/// Serves one connection, HTTP/1.1 or HTTP/2 by ALPN or with prior knowledge, to its end; from `shutdown` on
-/// it takes no new requests.
+/// Serves one connection, HTTP/1.1 or HTTP/2 by ALPN or with prior knowledge, to its end; `stage` says when
+/// that is to be.
 pub(super) async fn serve(
     current: Arc<CurrentTerms>,
     arrival: Arc<Arrival>,
     stream: TcpStream,
     peer: SocketAddr,
     sizes: BufferSizes,
-    shutdown: watch::Receiver<()>,
+    mut stage: StageReceiver,
 ) {
     let terms = current.load_full();
-    let progress = ConnectionProgress::begin(terms.pace, Instant::now());
+    let accepted_at = Instant::now();
+    let progress = ConnectionProgress::begin(terms.pace, accepted_at);
     let socket = Socket::new(stream, Arc::clone(&progress), sizes.read_bytes, arrival.reading());
-    let Some(Arrived { transport, peer, admitted }) = arrival.receive(socket, peer, &terms).await else {
-        return;
+    let arrived = tokio::select! {
+        arrived = arrival.receive(socket, peer, &terms) => arrived,
+        () = drain::first_request_is_late(&mut stage, accepted_at) => return,
     };
+    let Some(Arrived { transport, peer, admitted }) = arrived else { return };
     drop(arrival);
     let metrics = Arc::clone(terms.front.metrics());
-    let client = Client { current, patience: terms.patience, peer, progress, metrics };
+    let client = Client { current, patience: terms.patience, peer, progress, accepted_at, metrics };
     drop(terms);
-    converse(client, transport, sizes, shutdown).await;
+    converse(client, transport, sizes, stage).await;
     drop(admitted);
 }
 
@@ -119,37 +131,56 @@ struct Client {
     patience: Patience,
     peer: SocketAddr,
     progress: Arc<ConnectionProgress>,
+    accepted_at: Instant,
     metrics: Arc<Metrics>,
 }
 
 /// Answers requests, from the first to the end of the connection.
-async fn converse(
-    client: Client,
-    transport: Transport,
-    sizes: BufferSizes,
-    mut shutdown: watch::Receiver<()>,
-) {
-    let Client { current, patience, peer, progress, metrics } = client;
+async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut stage: StageReceiver) {
+    let Client { current, patience, peer, progress, accepted_at, metrics } = client;
     let ending = Arc::clone(&progress);
     let mut overseer = Overseer::new(Arc::clone(&progress), patience);
-    let builder = builder(&patience, sizes);
+    let builder = builder(&patience, sizes, stage.clone());
+    let is_last_request = Arc::new(AtomicBool::new(false));
+    let is_last = Arc::clone(&is_last_request);
+    let watched = Arc::clone(&progress);
     let service = service_fn(move |request: http::Request<_>| {
         let protocol = match request.version() {
             Version::HTTP_2 => Protocol::Http2,
             _ => Protocol::Http1,
         };
         // The terms at its beginning count for a request to its end.
-        let (front, progress) = (Arc::clone(&current.load().front), progress.request(protocol));
+        let (front, progress) = (Arc::clone(&current.load().front), watched.request(protocol));
         // Boxed, for it has 4 KiB and hyper's dispatcher moves it four times.
-        Box::pin(async move { Ok::<_, Infallible>(front.handle(request, peer, progress).await) }) as Answering
+        let is_last = Arc::clone(&is_last);
+        Box::pin(async move {
+            let mut response = front.handle(request, peer, progress).await;
+            if protocol == Protocol::Http1 && is_last.load(Ordering::Relaxed) {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }) as Answering
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(transport), service));
     // Stands below the connection, so that it is dropped before that.
     let mut cut = CutOnDrop(Some(ending));
     let mut looks = interval_at(Instant::now() + overseer.interval(), overseer.interval());
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_shutting_down = false;
+    let mut leave_looks = interval(LEAVE_INTERVAL);
+    leave_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut at, mut is_leaving, mut is_abandoned) = (*stage.borrow_and_update(), false, false);
     loop {
+        is_last_request.store(at != Stage::Serving, Ordering::Relaxed);
+        match at {
+            Stage::Serving => {}
+            Stage::Announced | Stage::Leaving => {
+                if !is_leaving && may_leave(at, progress.protocol(), accepted_at.elapsed()) {
+                    is_leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            Stage::Cut => return,
+        }
         tokio::select! {
             biased;
             ended = connection.as_mut() => {
@@ -159,10 +190,12 @@ async fn converse(
                 }
                 return;
             }
-            _ = shutdown.changed(), if !is_shutting_down => {
-                is_shutting_down = true;
-                connection.as_mut().graceful_shutdown();
+            changed = stage.changed(), if !is_abandoned => {
+                // Nobody leads to the end any more: the server was dropped.
+                is_abandoned = changed.is_err();
+                at = if is_abandoned { Stage::Leaving } else { *stage.borrow_and_update() };
             }
+            _ = leave_looks.tick(), if at != Stage::Serving && !is_leaving => {}
             _ = looks.tick() => match overseer.look(Instant::now()) {
                 Verdict::Stay => {}
                 Verdict::Close => connection.as_mut().graceful_shutdown(),
@@ -176,9 +209,20 @@ async fn converse(
     }
 }
 
-fn builder(patience: &Patience, sizes: BufferSizes) -> auto::Builder<TokioExecutor> {
+/// Whether a connection that was accepted so long ago may be asked to close, which hyper does at once where
+/// no request is under way. One that has asked nothing yet is left its time for it: on HTTP/1 there is no way
+/// to say that what is on its way was not looked at.
+fn may_leave(at: Stage, protocol: Option<Protocol>, age: Duration) -> bool {
+    match (at, protocol) {
+        (Stage::Serving, _) | (Stage::Announced, Some(Protocol::Http1) | None) => false,
+        (Stage::Announced, Some(Protocol::Http2)) | (Stage::Leaving, Some(_)) | (Stage::Cut, _) => true,
+        (Stage::Leaving, None) => age >= FIRST_REQUEST_MAX,
+    }
+}
+
+fn builder(patience: &Patience, sizes: BufferSizes, stage: StageReceiver) -> auto::Builder<CountedTasks> {
     let window = u32::try_from(sizes.read_bytes.max(WINDOW_BYTES_MIN)).ok();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(CountedTasks(stage));
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -221,6 +265,24 @@ fn log_unreadable(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_is_closed_only_where_no_request_can_be_on_its_way() {
+        let late = FIRST_REQUEST_MAX;
+        for (at, protocol, age, expected) in [
+            (Stage::Serving, Some(Protocol::Http1), late, false),
+            (Stage::Serving, Some(Protocol::Http2), late, false),
+            (Stage::Announced, Some(Protocol::Http1), late, false),
+            (Stage::Announced, Some(Protocol::Http2), late, true),
+            (Stage::Announced, None, late, false),
+            (Stage::Leaving, Some(Protocol::Http1), Duration::ZERO, true),
+            (Stage::Leaving, Some(Protocol::Http2), Duration::ZERO, true),
+            (Stage::Leaving, None, Duration::ZERO, false),
+            (Stage::Leaving, None, late, true),
+        ] {
+            assert_eq!(may_leave(at, protocol, age), expected, "{at:?} {protocol:?} {age:?}");
+        }
+    }
 
     #[test]
     fn many_connections_hold_little_together_and_few_have_large_reads() {

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use super::tls::TlsListener;
-use crate::{endpoints::Nonces, limits::Limits, observe::Metrics, time::UnixTime};
+use crate::{
+    endpoints::{Nonces, Process},
+    limits::Limits,
+    observe::Metrics,
+    time::UnixTime,
+};
 
 /// What this process remembers for as long as it runs.
 pub(super) struct Lasting {
-    /// The nonces of session requests: a session request counts once, whatever was reloaded meanwhile (P9).
-    pub(super) nonces: Arc<Nonces>,
+    /// What it has spent, and whether it stays.
+    pub(super) process: Arc<Process>,
     /// What is told to the operator's counters.
     pub(super) metrics: Arc<Metrics>,
     /// TLS of the listener for clients; none where that speaks plain HTTP, which no reload changes.
@@ -23,7 +28,7 @@ impl Lasting {
         tls: Option<TlsListener>,
         began: UnixTime,
     ) -> Self {
-        let nonces = Arc::new(Nonces::new(limits.shared_nonces(), began));
-        Self { nonces, metrics, tls: tls.map(Arc::new) }
+        let process = Arc::new(Process::new(Nonces::new(limits.shared_nonces(), began)));
+        Self { process, metrics, tls: tls.map(Arc::new) }
     }
 }

@@ -6,12 +6,17 @@ pub(crate) mod capacity;
 pub(crate) mod config_watch;
 mod connection;
 mod door;
+mod drain;
 mod error;
 mod faults;
+mod handover;
 mod lasting;
+mod listeners;
 pub mod proxy_protocol;
 mod reload;
+mod run;
 mod seldom;
+mod service_manager;
 mod socket;
 mod terms;
 mod tls;
@@ -23,31 +28,38 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-};
+use futures_util::{FutureExt as _, Stream, stream};
+use tokio::sync::Semaphore;
 
 use self::{
-    arrival::Arrival,
     capacity::{Capacity, raise_open_files},
-    connection::BufferSizes,
+    handover::Inheritance,
+    listeners::Listeners,
     terms::{CurrentTerms, Terms},
     tls::TlsListener,
 };
 pub use self::{
     error::ServeError,
     faults::{faults, warnings},
+    handover::Predecessor,
+    listeners::PassedSockets,
     reload::{Reloaded, Reloader},
+};
+pub(crate) use self::{
+    handover::Program,
+    run::{Announcement, Order},
 };
 use crate::{
     config::{self, Config, ConfigErrors},
-    observe::{ClientConnection, Metrics},
+    observe::Metrics,
     time::UnixTime,
 };
 
-/// After a failure to accept (too many open files), the listener rests so long.
+/// After a failure to accept (too many open files), a listener rests so long.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How often a process that is to take over looks whether the registry has been read.
+const READY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A server that has its ports and is ready to run.
 pub struct Server {
@@ -55,15 +67,19 @@ pub struct Server {
     metrics: Arc<Metrics>,
     tls: Option<Arc<TlsListener>>,
     reloader: Arc<Reloader>,
-    listener: TcpListener,
-    admin: Option<TcpListener>,
+    listeners: Listeners,
     settings: config::Server,
     connections_max: usize,
 }
 
 impl Server {
     /// Takes the ports and reads what the configuration names; nothing is answered yet.
-    pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        Self::bind_passed(config, PassedSockets::default()).await
+    }
+
+    /// The same, with those of the ports that others have opened already.
+    pub async fn bind_passed(mut config: Config, passed: PassedSockets) -> Result<Self, ServeError> {
         let faults = faults(&config, SystemTime::now());
         if !faults.is_empty() {
             return Err(ServeError::Faults(ConfigErrors(faults)));
@@ -71,13 +87,9 @@ impl Server {
         let mut settings = config.server.clone();
         // Before anybody can reach this process: what is signed from now on is meant for it (P9).
         let began = UnixTime::from(SystemTime::now());
-        let listener = listen("server.listen", settings.listen).await?;
-        let admin = match settings.admin {
-            Some(address) => Some(listen("server.admin", address).await?),
-            None => None,
-        };
+        let listeners = Listeners::open(settings.listen, settings.admin, passed).await?;
         // Port 0 has become a real one.
-        settings.listen = listener.local_addr().unwrap_or(settings.listen);
+        settings.listen = listeners.clients.local_addr().unwrap_or(settings.listen);
         config.server.listen = settings.listen;
         let open_files_max = raise_open_files();
         let capacity = Capacity::of(&config, open_files_max);
@@ -91,8 +103,7 @@ impl Server {
             tls: lasting.tls.clone(),
             reloader: Arc::new(Reloader::new(Arc::clone(&terms), lasting, config)),
             terms,
-            listener,
-            admin,
+            listeners,
             settings,
             connections_max: usize::try_from(capacity.clients_max).unwrap_or(Semaphore::MAX_PERMITS),
         })
@@ -110,67 +121,42 @@ impl Server {
 
     /// Where the operator looks in.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
+        self.listeners.admin.as_ref().and_then(|admin| admin.local_addr().ok())
+    }
+
+    /// Takes the place of the process that has started this one: once the registry has been read, that one
+    /// stops accepting connections, and this one begins with [`Self::obey`]. Blocks its thread for a moment.
+    ///
+    /// # Errors
+    /// `Predecessor` where that process goes on alone; this one must end.
+    pub(crate) async fn take_over(&self, predecessor: &mut Predecessor) -> Result<(), ServeError> {
+        let front = Arc::clone(&self.terms.load().front);
+        while !front.access().registry().has_reading(SystemTime::now()) {
+            tokio::time::sleep(READY_INTERVAL).await;
+        }
+        tokio::task::block_in_place(|| {
+            let left = predecessor.ready().map_err(ServeError::Predecessor)?;
+            let now = UnixTime::from(SystemTime::now());
+            let nonces = match left {
+                Inheritance::Left(nonces) => nonces,
+                Inheritance::Gone => None,
+            };
+            front.process().nonces.take_over(nonces, now);
+            predecessor.took_over();
+            Ok(())
+        })
     }
 
     /// Serves until `shutdown`; then takes no more connections and gives those that are there their time to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { terms, metrics, tls, reloader: _, listener, admin, settings: _, connections_max } = self;
-        if let Some(tls) = &tls {
-            tokio::spawn(tls::watch(Arc::downgrade(tls)));
-        }
-        let admin = admin.map(|admin| tokio::spawn(admin::run(admin, Arc::clone(&terms), tls.clone())));
-        let arrival = Arc::new(Arrival::new(tls, Arc::clone(&metrics)));
-        let (shut_down, shutting_down) = watch::channel(());
-        let slots = Arc::new(Semaphore::new(connections_max));
-        let mut shutdown = std::pin::pin!(shutdown);
-        loop {
-            // A connection is accepted only when there is room for it; others wait in the system's queue.
-            let accepted = tokio::select! {
-                accepted = accept(&listener, &slots) => accepted,
-                () = &mut shutdown => break,
-            };
-            let Some((stream, peer, slot)) = accepted else { continue };
-            let counted = ClientConnection::begin(&metrics);
-            let open = connections_max.saturating_sub(slots.available_permits());
-            let (terms, arrival) = (Arc::clone(&terms), Arc::clone(&arrival));
-            let shutting_down = shutting_down.clone();
-            tokio::spawn(async move {
-                connection::serve(terms, arrival, stream, peer, BufferSizes::of(open), shutting_down).await;
-                drop((slot, counted));
-            });
-        }
-        drop(listener);
-        let seconds_max = terms.load().server.drain_seconds;
-        tracing::info!(seconds_max, "shutting down: requests under way may end");
-        drop(shutting_down);
-        let _ = shut_down.send(());
-        let drained = tokio::time::timeout(Duration::from_secs(seconds_max), shut_down.closed()).await;
-        if drained.is_err() {
-            tracing::warn!("requests that did not end within server.drain_seconds are cut off");
-        }
-        terms.load_full().limits().settle(SystemTime::now().into()).await;
-        if let Some(admin) = admin {
-            admin.abort();
-        }
+        let stop = shutdown.map(|()| Order::Stop(Announcement::Skipped));
+        self.obey(stream::once(stop)).await;
     }
-}
 
-type Slot = tokio::sync::OwnedSemaphorePermit;
-
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, Slot)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, slot)),
-        Err(error) => {
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(ACCEPT_REST).await;
-            None
-        }
+    /// Serves until an order to stop, or until another process has taken over; then takes no more connections
+    /// and gives those that are there their time to end.
+    pub(crate) async fn obey(self, orders: impl Stream<Item = Order>) {
+        run::run(self, orders).await;
     }
-}
-
-async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { setting, address, source })
 }

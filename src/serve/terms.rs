@@ -144,7 +144,7 @@ impl Terms {
             Arc::clone(&parts.store),
             Arc::clone(&parts.limits),
             Arc::clone(&lasting.metrics),
-            Arc::clone(&lasting.nonces),
+            &lasting.process,
         );
         Self {
             front: Arc::new(front),

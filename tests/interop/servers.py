@@ -283,6 +283,7 @@ def serve_config(port: int, store: Store, data: Path, hosts: Iterable[str]) -> s
     return f"""
 [server]
 listen = "127.0.0.1:{port}"
+drain_announce_seconds = 0
 hosts = {json.dumps(list(hosts))}
 
 [bucket]

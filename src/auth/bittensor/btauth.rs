@@ -83,6 +83,9 @@ pub enum BtauthError {
     /// Too many nonces within the window.
     #[error("Too many nonces are in use; please retry")]
     Full,
+    /// Another process takes the place of this one, and spends the nonces.
+    #[error("This server is being replaced; please retry")]
+    HandedOver,
 }
 
 impl BtauthError {
@@ -94,7 +97,7 @@ impl BtauthError {
                 StatusCode::UNAUTHORIZED
             }
             Self::Receiver => StatusCode::FORBIDDEN,
-            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::HandedOver => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -10,4 +10,4 @@ pub mod tao;
 pub(crate) mod vending;
 
 pub(crate) use nonce::Nonce;
-pub(crate) use nonces::SpentNonces;
+pub(crate) use nonces::{SpentNonces, SpentNoncesList};

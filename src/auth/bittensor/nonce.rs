@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{chain::AccountId, time::UnixTime};
 
 /// How old what has a nonce may be, in nanoseconds.
@@ -17,8 +19,23 @@ const CLOCKS_APART_MAX: Duration = Duration::from_secs(30);
 const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// A UUID in its one spelling: 32 lower-case digits in groups of 8, 4, 4, 4 and 12.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub(crate) struct Uuid(pub(super) u128);
+
+impl From<Uuid> for String {
+    fn from(uuid: Uuid) -> Self {
+        uuid.to_string()
+    }
+}
+
+impl TryFrom<String> for Uuid {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("no UUID in its one spelling")
+    }
+}
 
 impl Uuid {
     /// The smallest and the largest.
@@ -52,7 +69,7 @@ impl std::fmt::Display for Uuid {
 }
 
 /// A nonce with the hotkey that signed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Nonce {
     /// When it was signed, by the signer's clock, in unix nanoseconds.
     pub(super) signed_nanos: u64,
@@ -61,7 +78,7 @@ pub(crate) struct Nonce {
 }
 
 /// What tells the nonces of one hotkey apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum NonceId {
     /// The time itself.
     Time,

@@ -3,11 +3,15 @@
 //! Invariants: a (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted, nor
 //! what was signed before the process began, for nobody remembers what was spent then; memory is bounded by
 //! [`NONCES_MAX`], and one hotkey has a share of it, [`NONCES_PER_HOTKEY_MAX`], where it chooses its nonces.
+//! A process that takes over from another gets the nonces that were spent there, and that one spends no more:
+//! between the two as well, each is spent once.
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     btauth::BtauthError,
@@ -26,23 +30,40 @@ const NONCES_PER_HOTKEY_MAX: usize = 2000;
 /// spend the same nonce once, which gives no more than what the same hotkey asked for itself: sessions and
 /// links.
 #[derive(Debug)]
-pub(crate) struct SpentNonces {
-    /// Nonces below this may have been spent at the process before this one.
-    began_nanos: u64,
-    nonces: Mutex<Nonces>,
+pub(crate) struct SpentNonces(Mutex<Nonces>);
+
+/// The nonces of one process.
+#[derive(Debug)]
+struct Nonces {
+    list: SpentNoncesList,
+    /// Another process spends them now, or is about to.
+    is_handed_over: bool,
 }
 
-#[derive(Debug, Default)]
-struct Nonces {
+/// The nonces that one process has spent, for the one that takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SpentNoncesList {
+    /// Nonces below this may have been spent at a process of which nothing is known.
+    began_nanos: u64,
     /// All of them, the oldest first.
     spent: BTreeSet<Nonce>,
     /// Those among them that are UUIDs, which a hotkey could sign again with another time.
+    #[serde(skip)]
     uuids: BTreeSet<(AccountId, Uuid)>,
     /// Nonces below this are forgotten; a clock that steps back does not bring them to life again.
     forgotten_below_nanos: u64,
 }
 
-impl Nonces {
+impl SpentNoncesList {
+    fn since(began: UnixTime) -> Self {
+        Self {
+            began_nanos: u64::try_from(began.nanos()).unwrap_or(u64::MAX),
+            spent: BTreeSet::new(),
+            uuids: BTreeSet::new(),
+            forgotten_below_nanos: 0,
+        }
+    }
+
     fn forget_below(&mut self, nanos: u64) {
         self.forgotten_below_nanos = self.forgotten_below_nanos.max(nanos);
         while self.spent.first().is_some_and(|oldest| oldest.signed_nanos < self.forgotten_below_nanos) {
@@ -64,15 +85,47 @@ impl Nonces {
 impl SpentNonces {
     /// None are spent, and none are accepted that were made before `began`.
     pub(crate) fn since(began: UnixTime) -> Self {
-        let began_nanos = u64::try_from(began.nanos()).unwrap_or(u64::MAX);
-        Self { began_nanos, nonces: Mutex::default() }
+        Self(Mutex::new(Nonces { list: SpentNoncesList::since(began), is_handed_over: false }))
+    }
+
+    /// The same, where that turns out later.
+    pub(crate) fn begin_anew(&self, began: UnixTime) {
+        self.take_over(SpentNoncesList::since(began));
+    }
+
+    /// Spends no more of them, and gives those that are spent for another process that will.
+    pub(crate) fn hand_over(&self) -> SpentNoncesList {
+        let mut nonces = self.lock();
+        nonces.is_handed_over = true;
+        nonces.list.clone()
+    }
+
+    /// Spends them again: the other process does not.
+    pub(crate) fn keep(&self) {
+        self.lock().is_handed_over = false;
+    }
+
+    /// Goes on where the process before this one has stopped.
+    pub(crate) fn take_over(&self, mut list: SpentNoncesList) {
+        let uuids = list.spent.iter().filter_map(|nonce| match nonce.id {
+            NonceId::Uuid(uuid) => Some((nonce.hotkey, uuid)),
+            NonceId::Time => None,
+        });
+        list.uuids = uuids.collect();
+        *self.lock() = Nonces { list, is_handed_over: false };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Nonces> {
+        // A panic elsewhere cannot leave a set of plain values half-changed in a way that matters here.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Spends a nonce whose signature was verified.
     ///
     /// # Errors
     /// `Replayed` the second time, `Stale` where the nonce is older than the window, `BeforeStart` where it
-    /// is older than the process, `Full` where there are too many within the window.
+    /// is older than the process, `Full` where there are too many within the window,
+    /// `HandedOver` where another process spends them.
     pub(crate) fn spend(&self, nonce: &Nonce, now: UnixTime) -> Result<(), BtauthError> {
         self.spend_bounded(nonce, now, (NONCES_MAX, NONCES_PER_HOTKEY_MAX))
     }
@@ -84,13 +137,16 @@ impl SpentNonces {
         (nonces_max, nonces_per_hotkey_max): (usize, usize),
     ) -> Result<(), BtauthError> {
         let oldest_nanos = u64::try_from(now.nanos().saturating_sub(PAST_NANOS_MAX)).unwrap_or(u64::MAX);
-        // A panic elsewhere cannot leave a set of plain values half-changed in a way that matters here.
-        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = self.lock();
+        if locked.is_handed_over {
+            return Err(BtauthError::HandedOver);
+        }
+        let nonces = &mut locked.list;
         nonces.forget_below(oldest_nanos);
         if nonce.signed_nanos < nonces.forgotten_below_nanos {
             return Err(BtauthError::Stale);
         }
-        if nonce.signed_nanos < self.began_nanos {
+        if nonce.signed_nanos < nonces.began_nanos {
             return Err(BtauthError::BeforeStart);
         }
         let is_spent = match nonce.id {

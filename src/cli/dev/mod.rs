@@ -28,6 +28,7 @@ use self::{
     certificates::DevCertificates, identities::Identity, keys::StoreKeys, layout::Layout, store::DevStore,
 };
 use super::{exit::CommandError, runtime, serve};
+use crate::serve::PassedSockets;
 
 /// The bucket.
 const BUCKET: &str = "data-universe";
@@ -141,7 +142,7 @@ async fn run_servers(options: &DevOptions, workspace: &Workspace) -> Result<(), 
     };
     workspace.write_proxy_config(options.listen, store.address(), tls.as_ref())?;
     let config = workspace.layout.proxy_config();
-    let server = serve::bind(&config, serve::load(&config)?).await?;
+    let server = serve::bind(&config, serve::load(&config)?, PassedSockets::default()).await?;
     let addresses =
         Addresses { server: server.address(), admin: server.admin_address(), store: store.address(), tls };
     workspace.write_aws_config(&addresses)?;

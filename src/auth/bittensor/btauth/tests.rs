@@ -214,6 +214,34 @@ fn p9_a_nonce_from_before_the_start_is_not_taken() {
 }
 
 #[test]
+fn p9_a_nonce_is_spent_once_by_two_processes_of_which_one_takes_over() {
+    let evidence = |nonce_nanos| {
+        let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), nonce_nanos));
+        verify(&headers, "POST", TARGET, BODY, &audience(), UnixTime::from_nanos(nonce_nanos))
+            .unwrap()
+            .nonce()
+    };
+    let old = SpentNonces::since(UnixTime::from_nanos(NONCE));
+    assert_eq!(old.spend(&evidence(NONCE + 1), now()), Ok(()));
+    let list = serde_json::to_vec(&old.hand_over()).unwrap();
+    assert_eq!(old.spend(&evidence(NONCE + 2), now()), Err(BtauthError::HandedOver));
+    assert_eq!(BtauthError::HandedOver.status(), StatusCode::SERVICE_UNAVAILABLE);
+
+    // It began long after the other, and yet takes what was signed for that one.
+    let new = SpentNonces::since(UnixTime::from_nanos(NONCE + 1_000_000_000));
+    assert_eq!(new.spend(&evidence(NONCE + 2), now()), Err(BtauthError::BeforeStart));
+    new.take_over(serde_json::from_slice(&list).unwrap());
+    assert_eq!(new.spend(&evidence(NONCE + 1), now()), Err(BtauthError::Replayed));
+    assert_eq!(new.spend(&evidence(NONCE + 2), now()), Ok(()));
+    assert_eq!(new.spend(&evidence(NONCE - 1), now()), Err(BtauthError::BeforeStart));
+
+    // A hand-over that fails takes nothing away.
+    old.keep();
+    assert_eq!(old.spend(&evidence(NONCE + 1), now()), Err(BtauthError::Replayed));
+    assert_eq!(old.spend(&evidence(NONCE + 3), now()), Ok(()));
+}
+
+#[test]
 fn p9_a_nonce_that_replicas_share_is_remembered_until_none_of_them_takes_it() {
     let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), NONCE));
     let nonce: Nonce = verify(&headers, "POST", TARGET, BODY, &audience(), now()).unwrap().nonce();
