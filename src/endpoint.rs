@@ -39,6 +39,10 @@ endpoints! {
     FolderUrls = Post "/get-folder-presigned-urls",
     /// Downloads of a miner's files, for validators.
     FileUrls = Post "/get-file-presigned-urls",
+    /// A form for one new file, for miners.
+    UploadUrl = Post "/get-file-upload-url",
+    /// A page of the list of one miner, for validators.
+    MinerList = Post "/get-miner-list",
     /// How the server, its store and its registry do.
     HealthCheck = Get "/healthcheck",
     /// Whether the process answers.

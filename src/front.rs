@@ -3,7 +3,11 @@
 
 mod cors;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
@@ -99,6 +103,11 @@ impl Front {
         &self.metrics
     }
 
+    /// Whether this server can do its work.
+    pub(crate) async fn readiness(&self, now: SystemTime) -> endpoints::Readiness {
+        self.endpoints.readiness(now).await
+    }
+
     /// Answers one request; whatever happens, it is an answer. `progress` lives until that answer's end.
     pub(crate) async fn handle(
         self: Arc<Self>,
@@ -178,7 +187,11 @@ impl Front {
         if self.is_browser_at_the_root(&exchange.head) {
             return to_the_docs();
         }
-        let result = match proxy::is_form(&exchange.head) {
+        let is_form = proxy::is_form(&exchange.head);
+        if !is_form && endpoints::is_for_none(&exchange.head) {
+            return endpoints::not_found(&mut exchange.record);
+        }
+        let result = match is_form {
             true => self.proxy.post_form(exchange, body).await,
             false => self.proxy.road(exchange, body).await,
         };

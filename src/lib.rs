@@ -31,6 +31,7 @@
 //! | 9 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
 //! | 9 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
+//! | 5 | `acme` | certificates by ACME: ordered, kept on disk, renewed in time |
 //! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
 //! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
 //! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
@@ -43,6 +44,7 @@
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
 //! | 1 | `file_access` | who else may read or write a file |
+//! | 1 | `log` | how lines of the log leave the process: batches, a file that is opened anew, JSON |
 //! | 1 | [`secret`], [`time`], [`tls`] | unprintable secrets; points in time; roots and certificates of TLS |
 //!
 //! `auth`, `policy`, `s3`, `body`, `limits` and `site` decide and do no I/O: time, snapshot and bytes are
@@ -67,6 +69,7 @@
 //! store's XML is not built anew: the names in it that are the store's own are replaced as it streams.
 
 mod access;
+mod acme;
 pub mod auth;
 pub mod body;
 pub mod chain;
@@ -79,6 +82,7 @@ mod exchange;
 mod file_access;
 mod front;
 mod limits;
+mod log;
 mod observe;
 pub mod policy;
 mod proxy;

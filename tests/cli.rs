@@ -112,6 +112,8 @@ fn help_teaches_by_example_and_goes_to_standard_output() {
         &["doctor", "--help"],
         &["chain", "status", "--help"],
         &["chain", "who", "--help"],
+        &["store", "probe", "--help"],
+        &["store", "policy", "--help"],
     ] {
         let output = subgate(arguments);
         assert_eq!(output.status.code(), Some(0));
@@ -372,8 +374,13 @@ struct Dev {
 #[cfg(feature = "dev-store")]
 impl Dev {
     fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    fn start_with(data: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_subgate"))
             .args(["dev", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -400,7 +407,7 @@ fn check_commands(card: &str, folder: &str) {
     let (_, commands) = card.split_once("Try it").unwrap();
     let commands = commands.lines().filter(|line| line.starts_with("  "));
     let script: String = commands.map(|line| format!("{line}\n")).collect();
-    assert!(script.lines().all(|line| line.contains("AWS_CONFIG_FILE") || line.len() <= 100), "{script}");
+    assert!(script.lines().all(|line| line.contains("export ") || line.len() <= 100), "{script}");
     let dir = tempfile::tempdir().unwrap();
     let script = format!("set -eu\naws() {{ test -f \"$AWS_CONFIG_FILE\"; echo \"$@\"; }}\n{script}");
     let output = Command::new("sh").args(["-c", &script]).current_dir(&dir).output().unwrap();
@@ -449,5 +456,37 @@ fn dev_starts_with_one_command_and_keeps_its_identities() {
 
     let dev = Dev::start(&data);
     assert_eq!(read()["identities"], first["identities"]);
+    dev.stop();
+}
+
+#[cfg(feature = "dev-store")]
+#[test]
+fn dev_over_tls_is_trusted_by_the_authority_that_it_keeps() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("it's here");
+    let read = || -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(data.join("dev.json")).unwrap()).unwrap()
+    };
+    let dev = Dev::start_with(&data, &["--tls"]);
+    let first = read();
+    let endpoint = first["endpoint"].as_str().unwrap();
+    let ca_file = first["ca_file"].as_str().unwrap().to_owned();
+    assert!(endpoint.starts_with("https://127.0.0.1:"), "{endpoint}");
+    for told in [endpoint, &ca_file, "AWS_CA_BUNDLE=", "--ca-cert", "NODE_EXTRA_CA_CERTS="] {
+        assert!(dev.card.contains(told), "{told}\n{}", dev.card);
+    }
+    check_commands(&dev.card, first["identities"][0]["folders"][0].as_str().unwrap());
+    // A session, over TLS, by the command line that AWS's clients take from the profile.
+    let config = std::fs::read_to_string(first["aws_config"].as_str().unwrap()).unwrap();
+    assert!(config.contains(&format!("ca_bundle = {ca_file}\n")), "{config}");
+    let command = config.lines().find_map(|line| line.strip_prefix("credential_process = ")).unwrap();
+    let miner = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(miner.status.success(), "{}", String::from_utf8_lossy(&miner.stderr));
+    let session: serde_json::Value = serde_json::from_slice(&miner.stdout).unwrap();
+    assert_eq!(session["endpoint"], endpoint);
+    dev.stop();
+    let authority = std::fs::read(&ca_file).unwrap();
+    let dev = Dev::start_with(&data, &["--tls"]);
+    assert_eq!(std::fs::read(&ca_file).unwrap(), authority);
     dev.stop();
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Large enough that a read is worth its system call, and every head fits.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -27,7 +27,7 @@ impl Input {
     }
 
     /// The next head; none at the end of the connection.
-    pub(crate) async fn head(&mut self, stream: &mut TcpStream) -> io::Result<Option<Head>> {
+    pub(crate) async fn head(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Head>> {
         loop {
             let filled = self.buffer.get(..self.filled).unwrap_or_default();
             if let Some(at) = filled.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -46,7 +46,11 @@ impl Input {
     }
 
     /// Reads `bytes` of content away.
-    pub(crate) async fn swallow(&mut self, stream: &mut TcpStream, bytes: u64) -> io::Result<()> {
+    pub(crate) async fn swallow(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        bytes: u64,
+    ) -> io::Result<()> {
         let mut left = bytes;
         let here = left.min(self.filled as u64);
         self.consume(usize::try_from(here).unwrap_or_default());
@@ -62,7 +66,11 @@ impl Input {
     }
 
     /// Reads `bytes` of content; for the small JSON of a session.
-    pub(crate) async fn content(&mut self, stream: &mut TcpStream, bytes: u64) -> io::Result<Vec<u8>> {
+    pub(crate) async fn content(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        bytes: u64,
+    ) -> io::Result<Vec<u8>> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         while self.filled < bytes {
             let free = self.buffer.get_mut(self.filled..).unwrap_or_default();

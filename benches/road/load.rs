@@ -1,18 +1,17 @@
 //! The load client: a number of connections, each sending one and the same signed request again and again.
 
 use std::{
-    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::http::{Head, Input};
+use crate::{
+    http::{Head, Input},
+    transport::{Stream, Transport},
+};
 
 /// One request, ready to be written.
 #[derive(Debug, Clone)]
@@ -41,13 +40,19 @@ impl Tally {
 }
 
 /// Sends for `duration`, and at least once on each connection; whatever has begun is ended and counted.
-pub(crate) fn run(port: u16, shot: &Shot, connections: usize, duration: Duration) -> Tally {
+pub(crate) fn run(
+    port: u16,
+    transport: &Transport,
+    shot: &Shot,
+    connections: usize,
+    duration: Duration,
+) -> Tally {
     let started = Instant::now();
     let until = started + duration;
     let shot = Arc::new(shot.clone());
     let requests = runtime().block_on(async {
-        let running: Vec<_> =
-            (0..connections).map(|_| tokio::spawn(connection(port, Arc::clone(&shot), until))).collect();
+        let one = || connection(port, transport.clone(), Arc::clone(&shot), until);
+        let running: Vec<_> = (0..connections).map(|_| tokio::spawn(one())).collect();
         let mut requests = 0;
         for connection in running {
             requests += connection.await.unwrap();
@@ -61,7 +66,7 @@ pub(crate) fn run(port: u16, shot: &Shot, connections: usize, duration: Duration
 pub(crate) fn latencies(port: u16, shot: &Shot, duration: Duration) -> Vec<Duration> {
     let until = Instant::now() + duration;
     runtime().block_on(async {
-        let mut stream = connect(port).await;
+        let mut stream = Transport::Plain.connect(port).await;
         let mut input = Input::new();
         let mut latencies = Vec::new();
         while Instant::now() < until {
@@ -91,7 +96,7 @@ pub(crate) fn run_slowly(port: u16, shot: &Shot, connections: usize, duration: D
 async fn slow_connection(port: u16, shot: Arc<Shot>, until: Instant) {
     /// Twice what Subgate asks of its clients each second.
     const STEP_BYTES: usize = 32 * 1024;
-    let mut stream = connect(port).await;
+    let mut stream = Transport::Plain.connect(port).await;
     let mut steps = shot.pieces.iter().flat_map(|piece| piece.chunks(STEP_BYTES));
     let mut room = vec![0; STEP_BYTES];
     while Instant::now() < until {
@@ -108,8 +113,8 @@ async fn slow_connection(port: u16, shot: Arc<Shot>, until: Instant) {
     }
 }
 
-async fn connection(port: u16, shot: Arc<Shot>, until: Instant) -> u64 {
-    let mut stream = connect(port).await;
+async fn connection(port: u16, transport: Transport, shot: Arc<Shot>, until: Instant) -> u64 {
+    let mut stream = transport.connect(port).await;
     let mut input = Input::new();
     let mut requests = 0;
     loop {
@@ -126,7 +131,7 @@ async fn connection(port: u16, shot: Arc<Shot>, until: Instant) -> u64 {
 /// Sends one request on a connection of its own; gives the content of the answer.
 pub(crate) fn once(port: u16, shot: &Shot) -> Vec<u8> {
     runtime().block_on(async {
-        let mut stream = connect(port).await;
+        let mut stream = Transport::Plain.connect(port).await;
         let mut input = Input::new();
         let head = send(&mut stream, &mut input, shot).await;
         assert!(head.first_line.contains(" 200 "), "{}", failure(&mut stream, &mut input, &head).await);
@@ -134,25 +139,21 @@ pub(crate) fn once(port: u16, shot: &Shot) -> Vec<u8> {
     })
 }
 
-async fn send(stream: &mut TcpStream, input: &mut Input, shot: &Shot) -> Head {
+async fn send(stream: &mut Stream, input: &mut Input, shot: &Shot) -> Head {
     for piece in &shot.pieces {
         if stream.write_all(piece).await.is_err() {
             // The answer that came instead says why.
             break;
         }
     }
+    // TLS may keep a part of what it was given.
+    let _ = stream.flush().await;
     input.head(stream).await.unwrap().expect("an answer")
 }
 
-async fn failure(stream: &mut TcpStream, input: &mut Input, head: &Head) -> String {
+async fn failure(stream: &mut Stream, input: &mut Input, head: &Head) -> String {
     let content = input.content(stream, head.content_bytes).await.unwrap_or_default();
     format!("{}: {}", head.first_line, String::from_utf8_lossy(&content))
-}
-
-async fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -21,6 +21,7 @@ use crate::{
     Case, Form,
     load::{self, Shot},
     process::{Listening, Process, free_port},
+    transport::Identity,
 };
 
 const BUCKET: &str = "bench";
@@ -64,7 +65,7 @@ const SMALL_BYTES_MAX: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Starts `program` as the server of two miners, before the store at `store`, with further settings of
-/// `[limits.server]`. Its log goes to a file.
+/// `[limits.server]` or sections behind it. Its log goes to a file.
 pub(crate) fn start(program: &Path, dir: &Path, store: u16, of_server: &str) -> Listening {
     let private = |name: &str, content: &str| {
         let path = dir.join(name);
@@ -117,6 +118,12 @@ job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
     let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(dir.join(config));
     Process::start(command, Some(&dir.join(format!("subgate-{port}.log")))).listening_on(port)
+}
+
+/// The section by which a server ends TLS, to be put behind all others.
+pub(crate) fn with_tls(identity: &Identity) -> String {
+    let (certificate, key) = (identity.certificate.display(), identity.key.display());
+    format!("[server.tls]\ncertificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}]")
 }
 
 /// A miner with a session.

@@ -10,7 +10,7 @@ use aws_sigv4::sign::v4::calculate_signature;
 use super::{
     bittensor::{btauth::Audience, evidence::Evidence},
     request::{ClaimedRequest, Head, ProvenSignature},
-    session::{self, PresentedSession, SessionAuthority, SessionCredentials, SessionKeys},
+    session::{self, PresentedSession, SessionAuthority, SessionCredentials, SessionKeys, SessionUse},
     sigv4::{
         claim::Scheme,
         payload::{ChunkSeed, Declared, Payload},
@@ -25,6 +25,9 @@ use crate::{
     secret::constant_time_eq,
     time::UnixTime,
 };
+
+/// Most roots that a presigned list is tried with: each costs an HMAC.
+const LIST_ROOTS_MAX: usize = 8;
 
 /// What a [`Verifier`] is made from.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub struct Verifier {
     pub(super) region: String,
     pub(super) presigned_seconds_max: u64,
     session_seconds_max: u64,
+    /// Prefixes of lists whose holder may put a longer one in their place.
+    list_roots: Vec<String>,
     pub(super) sessions: SessionAuthority,
 }
 
@@ -67,7 +72,15 @@ impl Verifier {
             region,
             presigned_seconds_max,
             session_seconds_max,
+            list_roots: Vec::new(),
         }
+    }
+
+    /// The same verifier with the roots of the folders. In the URL of a list of one of them, presigned by a
+    /// session, a longer prefix may stand in the place of the signed one. So many are looked at.
+    #[must_use]
+    pub(crate) fn with_list_roots(self, roots: &[String]) -> Self {
+        Self { list_roots: roots.iter().take(LIST_ROOTS_MAX).cloned().collect(), ..self }
     }
 
     /// Issues session credentials against verified evidence. They last `ttl_seconds`, or as long as this
@@ -92,15 +105,15 @@ impl Verifier {
                 ),
             ));
         }
-        self.sessions.issue(evidence, ttl_seconds, now)
+        self.sessions.issue(evidence, ttl_seconds, SessionUse::Requests, now)
     }
 
     /// Issues session credentials against verified evidence, to end at a time of the client's choice. They
-    /// are for signing URLs and forms here and their secret never leaves. They are bounded as every session
-    /// is.
+    /// are for signing URLs and forms here and their secret never leaves; they count in nothing else. They
+    /// are bounded as every session is.
     ///
     /// # Errors
-    /// `InvalidRequest` for evidence that is not of a session.
+    /// `InvalidRequest` for evidence that was not signed for links.
     pub(crate) fn issue_until(
         &self,
         evidence: &Evidence,
@@ -108,7 +121,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<SessionCredentials> {
         let ttl_seconds = expires_at.seconds().saturating_sub(now.seconds()).min(self.session_seconds_max);
-        self.sessions.issue(evidence, ttl_seconds, now)
+        self.sessions.issue(evidence, ttl_seconds, SessionUse::Links, now)
     }
 
     /// How many verified sessions are cached.
@@ -143,11 +156,19 @@ impl Verifier {
             SignaturePlace::Query { .. } => {
                 // What was added behind the signature of a list is not signed; as it arrived comes first all
                 // the same.
-                let (proven, signed, added) = match (prove(&query), presigned::split(head.method, &query)) {
+                let as_arrived = match (prove(&query), presigned::split(head.method, &query)) {
                     (Err(error), Some((signed, added))) if error.code == Code::SignatureDoesNotMatch => {
-                        (prove(&signed)?, signed, added)
+                        prove(&signed).map(|proven| (proven, signed, added))
                     }
-                    (proven, _) => (proven?, query.clone(), Query::default()),
+                    (proven, _) => proven.map(|proven| (proven, query.clone(), Query::default())),
+                };
+                let (proven, signed, added) = match (as_arrived, claim.claim.scheme) {
+                    (Err(error), Scheme::Hmac) if error.code == Code::SignatureDoesNotMatch => {
+                        let replaced = presigned::replaced_prefix(head.method, &query, &self.list_roots)
+                            .find_map(|(signed, added)| Some((prove(&signed).ok()?, signed, added)));
+                        replaced.ok_or(error)?
+                    }
+                    (proven, Scheme::Hmac | Scheme::Sr25519) => proven?,
                 };
                 (proven, VerifiedQuery::Presigned { signed: without_signature(signed), added })
             }
@@ -169,6 +190,10 @@ impl Verifier {
                 constant_time_eq(ours.as_bytes(), claim.signature.as_bytes())
             })
         })?;
+        match (session.good_for, request.claim.place) {
+            (SessionUse::Requests, _) | (SessionUse::Links, SignaturePlace::Query { .. }) => {}
+            (SessionUse::Links, SignaturePlace::Header) => return Err(session::not_for_requests()),
+        }
         let seed = || ChunkSeed {
             signing_key: session.signing_key.clone(),
             date: claim.date.clone().into_owned(),

@@ -24,7 +24,7 @@ Examples:
 Whatever would stop `subgate serve` is told in the words that it would use: a line for each fault, with the
 file, the line, the setting, and what it should be. The files that the configuration names are read as well.
 A warning is no fault and leaves the exit code at 0. Nothing is started and no network is used: whether an
-address is free, only the start can tell.")]
+address is free, only the start can tell, and `subgate store probe` tries the store.")]
 pub(crate) struct CheckOptions {
     /// The configuration file
     #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]

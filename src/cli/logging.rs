@@ -1,8 +1,12 @@
-//! The log: text for a person or JSON for a machine, on standard error, filtered by `SUBGATE_LOG`.
+//! The log: text for a person or JSON for a machine, on standard error or in a file, filtered by
+//! `SUBGATE_LOG`.
 //!
 //! Invariant: a library that can log secrets or every byte at TRACE never does, whatever the filter says.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
 
 use clap::ValueEnum;
 use tracing::{Level, Metadata, level_filters::LevelFilter};
@@ -14,6 +18,11 @@ use tracing_subscriber::{
 };
 
 use super::{exit::CommandError, terminal};
+use crate::log::{
+    json::{self, JsonLines},
+    output::LogOutput,
+    writer::{self, Leaving, LogWriter},
+};
 
 /// The environment variable with the filter, in tracing's form: `info,subgate::chain=debug`.
 const VARIABLE: &str = "SUBGATE_LOG";
@@ -44,9 +53,10 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts the log. If no format is given, it is text on a terminal and JSON elsewhere.
-pub(crate) fn start(format: Option<LogFormat>) -> Result<(), CommandError> {
-    let on_terminal = io::stderr().is_terminal();
+/// Starts the log. If no format is given, it is text on a terminal and JSON elsewhere; if no file is given,
+/// it goes to standard error.
+pub(crate) fn start(format: Option<LogFormat>, file: Option<&Path>) -> Result<(), CommandError> {
+    let on_terminal = file.is_none() && io::stderr().is_terminal();
     let directives = std::env::var(VARIABLE).unwrap_or_default();
     let targets = match directives.trim().is_empty() {
         true => Targets::new().with_default(LevelFilter::INFO),
@@ -56,16 +66,45 @@ pub(crate) fn start(format: Option<LogFormat>) -> Result<(), CommandError> {
     };
     let filter = targets.and(filter_fn(is_within_cap));
     let format = format.unwrap_or(if on_terminal { LogFormat::Text } else { LogFormat::Json });
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let output = match file {
+        None => LogOutput::Stderr,
+        Some(file) => LogOutput::file(file).map_err(|error| {
+            CommandError::cannot_create(format!("--log-file {}: {error}", file.display()))
+        })?,
+    };
+    let leaving = if on_terminal { Leaving::AtOnce } else { Leaving::InBatches };
+    let tell_lost = match format {
+        LogFormat::Text => lost_lines,
+        LogFormat::Json => json::lost_lines,
+    };
+    let writer = LogWriter::start(output, leaving, tell_lost)
+        .map_err(|error| CommandError::software(format!("the log's thread cannot start: {error}")))?;
+    writer.install();
+    flush_on_panic();
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = match format {
         LogFormat::Text => {
             layer.with_ansi(on_terminal && terminal::colours_allowed()).with_filter(filter).boxed()
         }
-        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Json => layer.event_format(JsonLines).with_filter(filter).boxed(),
     };
     // A second start (tests in one process) keeps the first.
     let _ = tracing_subscriber::registry().with(layer).try_init();
     Ok(())
+}
+
+/// The line that tells a person of lines which were lost.
+fn lost_lines(lost_lines: u64) -> String {
+    format!("{} lost_lines={lost_lines}\n", crate::log::LOST_LINES)
+}
+
+/// What was logged before a panic is written before its message.
+fn flush_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        writer::flush();
+        tell(panic);
+    }));
 }
 
 fn is_within_cap(metadata: &Metadata<'_>) -> bool {

@@ -1,4 +1,4 @@
-//! The commands: `dev`, `serve`, `check`, `credentials`, `doctor`, `chain`.
+//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `doctor`, `chain`.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -19,10 +19,11 @@ mod serve;
 mod server_url;
 mod session_cache;
 mod session_client;
+mod store;
 mod terminal;
 mod wallet;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -64,6 +65,10 @@ struct Arguments {
     #[arg(long, global = true, env = "SUBGATE_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 
+    /// File that the log is appended to, in place of standard error; opened anew at SIGUSR1
+    #[arg(long, global = true, env = "SUBGATE_LOG_FILE", hide_env_values = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -77,6 +82,9 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Check a configuration file and print all its faults
     Check(check::CheckOptions),
+    /// Try the store behind the server
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print S3 credentials for a wallet, in the format of AWS's `credential_process`
     Credentials(Box<credentials::CredentialsOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
@@ -92,7 +100,9 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return help_or_usage_error(&error),
     };
-    match run(arguments) {
+    let result = run(arguments);
+    crate::log::writer::flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::print_remark(&error);
@@ -102,12 +112,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), CommandError> {
-    logging::start(arguments.log_format)?;
+    logging::start(arguments.log_format, arguments.log_file.as_deref())?;
     match arguments.command {
         #[cfg(feature = "dev-store")]
         Command::Dev(options) => dev::run(&options),
         Command::Serve(options) => serve::serve(&options),
         Command::Check(options) => check::run(&options),
+        Command::Store(command) => store::run(&command),
         Command::Credentials(options) => credentials::run(*options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),

@@ -8,10 +8,19 @@ use tokio::{
 };
 
 use super::exit::CommandError;
+use crate::log::writer;
 
 /// The runtime of a command that serves: a thread for each processor.
 pub(crate) fn multi_thread() -> Result<Runtime, CommandError> {
-    build(Builder::new_multi_thread())
+    let runtime = build(Builder::new_multi_thread())?;
+    // Whoever moves the log's file away says so; without a file nothing comes of it.
+    let mut moved = runtime.block_on(async { listen(SignalKind::user_defined1()) })?;
+    runtime.spawn(async move {
+        while moved.recv().await.is_some() {
+            writer::reopen();
+        }
+    });
+    Ok(runtime)
 }
 
 /// The runtime of a command that is a client: this thread.
@@ -26,12 +35,14 @@ fn build(mut builder: Builder) -> Result<Runtime, CommandError> {
         .map_err(|error| CommandError::software(format!("the asynchronous runtime cannot start: {error}")))
 }
 
+/// From here on a signal of that kind is told, and does not end the process by itself.
+fn listen(kind: SignalKind) -> Result<Signal, CommandError> {
+    signal(kind).map_err(|error| CommandError::software(format!("signals cannot be caught: {error}")))
+}
+
 /// Resolves at Ctrl-C (SIGINT) or SIGTERM. From this call on, these signals no longer end the process by
 /// themselves.
 pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, CommandError> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| CommandError::software(format!("signals cannot be caught: {error}")))
-    };
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {

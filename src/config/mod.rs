@@ -1,6 +1,8 @@
 //! The configuration: TOML in, checked values out, all errors reported at once. `proxy.toml` is its
 //! commented reference.
 
+mod acme;
+mod admin;
 mod chain;
 mod difference;
 mod effect;
@@ -23,6 +25,8 @@ use std::{
 };
 
 pub use crate::file_access::SecretReaders;
+pub use acme::Acme;
+pub use admin::{AdminEntry, AdminTransport};
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub(crate) use difference::Changes;
 pub use endpoints::Endpoints;

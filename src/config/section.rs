@@ -55,9 +55,12 @@ impl Section {
         &self.path
     }
 
-    /// Whether nothing is set in it.
+    /// Whether nothing is set in it; tables in which nothing is set are nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        fn is_nothing(value: &Value) -> bool {
+            value.as_table().is_some_and(|table| table.values().all(is_nothing))
+        }
+        self.table.values().all(is_nothing)
     }
 
     pub(super) fn error(&self, setting: &str, what: impl fmt::Display) {

@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{section::Section, tls::Tls};
+use super::{admin::AdminEntry, section::Section, tls::Tls};
 use crate::file_access::SecretReaders;
 
 /// Listeners and connections.
@@ -17,6 +17,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Address of the admin listener, if enabled.
     pub admin: Option<SocketAddr>,
+    /// Who may look in there, and over what.
+    pub admin_entry: AdminEntry,
     /// The names under which clients know this server, lower case, with or without a port.
     pub hosts: Vec<String>,
     /// The origins of pages that may call this server from a browser, as browsers send them.
@@ -134,12 +136,6 @@ impl Server {
                 ),
             );
         }
-        if let Some(admin) = admin.filter(|admin| !admin.ip().is_loopback() && !plaintext) {
-            section.error(
-                "admin",
-                format_args!("{admin} is beyond loopback; the admin listener authenticates nobody"),
-            );
-        }
         if let Some(admin) = admin.filter(|admin| *admin == listen && admin.port() != 0) {
             section.error("admin", format_args!("{admin} is the address of server.listen; choose another"));
         }
@@ -157,6 +153,7 @@ impl Server {
             false => SecretReaders::Owner,
         };
         let tls = Tls::read(tls, secret_readers);
+        let admin_entry = AdminEntry::read(&mut section, admin, !is_plaintext, secret_readers);
         let connections_max = section.number_given("connections_max", 1..=1_000_000);
         let head_seconds_max = section.number("head_seconds_max", 15, 1..=600);
         let idle_seconds_max = section.number("idle_seconds_max", 60, 1..=3600);
@@ -166,6 +163,7 @@ impl Server {
         Some(Self {
             listen,
             admin,
+            admin_entry,
             hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             cors_origins,
             tls,

@@ -22,6 +22,7 @@ impl Place {
         };
         write("s3.example.com.pem", made.cert.pem());
         write("clients-ca.pem", made.cert.pem());
+        write("acme-ca.pem", made.cert.pem());
         write("s3.example.com.key", made.signing_key.serialize_pem());
         Self(dir)
     }

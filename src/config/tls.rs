@@ -7,7 +7,7 @@ use std::{os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc, time::Durati
 
 use rustls::RootCertStore;
 
-use super::{secrets::read_private_file, section::Section};
+use super::{acme::Acme, secrets::read_private_file, section::Section};
 use crate::{
     file_access::{SecretReaders, check_writers},
     tls::{Certificate, CertificateError, Validity, authorities},
@@ -16,8 +16,11 @@ use crate::{
 /// TLS of the listener for clients.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// What it presents; the first is for clients that name no host, or an unknown one. Never empty.
+    /// What it presents; the first is for clients that name no host, or an unknown one. Empty only where
+    /// certificates come by ACME.
     pub certificates: Vec<ServedCertificate>,
+    /// Certificates that are ordered from an authority.
+    pub acme: Option<Acme>,
     /// What is asked of clients.
     pub client_certificates: ClientCertificates,
     /// Seconds within which a handshake must have ended.
@@ -101,12 +104,16 @@ impl Tls {
         if section.is_empty() {
             return None;
         }
+        let acme = section.section("acme");
+        let by_acme = !acme.is_empty();
+        let acme = by_acme.then(|| Acme::read(acme));
         let sections = section.sections("certificates");
         let given = sections.len();
-        if given == 0 {
+        if given == 0 && !by_acme {
             section.error(
                 "certificates",
-                "is missing; write [{ certificate = \"certs/a.pem\", key = \"certs/a.key\" }]",
+                "is missing; write [{ certificate = \"certs/a.pem\", key = \"certs/a.key\" }], or have a \
+                 section [server.tls.acme]",
             );
         }
         let certificates: Vec<_> =
@@ -144,9 +151,13 @@ impl Tls {
         };
         let handshake_seconds_max = section.number("handshake_seconds_max", 10, 1..=120);
         section.finish();
-        let is_whole = !certificates.is_empty() && certificates.len() == given;
+        let is_whole = certificates.len() == given && (given > 0 || by_acme);
         let client_certificates = client_certificates.filter(|_| is_whole)?;
-        Some(Self { certificates, client_certificates, handshake_seconds_max, readers })
+        let acme = match acme {
+            Some(read) => Some(read?),
+            None => None,
+        };
+        Some(Self { certificates, acme, client_certificates, handshake_seconds_max, readers })
     }
 
     /// The same settings with what the files hold now.

@@ -1,47 +1,34 @@
 //! Health for whoever asks. Nothing here names the store or a secret.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::json::Refusal;
+use super::{
+    json::Refusal,
+    readiness::{Readiness, RegistryAge},
+    store_health::{ASK_SECONDS_MAX, StoreHealth},
+    structure::folder_structure,
+};
 use crate::{
     access::Access,
-    error::Reason,
-    exchange::OnBehalf,
+    limits::Limits,
     policy::Outbound,
     site::Site,
-    store::{Store, StoreBody},
+    store::{Condition, Store},
     time::UnixTime,
 };
-
-/// Anybody may ask, so the store is asked no more often than this.
-const PROBE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// A store that takes longer is not well.
-const PROBE_SECONDS_MAX: u64 = 5;
-
-/// What the last look at the store gave.
-#[derive(Debug, Clone, Copy)]
-struct Probe {
-    ok: bool,
-    latency_ms: u64,
-}
 
 /// Says how the server, its store and its registry do.
 pub(super) struct HealthEndpoints {
     access: Arc<Access>,
     site: Arc<Site>,
-    store: Arc<Store>,
+    store: Arc<StoreHealth>,
+    limits: Arc<Limits>,
     discovery_seconds_max: u64,
-    last_probe: Mutex<Option<(Instant, Probe)>>,
 }
 
 /// How the server does.
@@ -49,13 +36,16 @@ pub(super) struct HealthEndpoints {
 pub(super) struct HealthCheck {
     /// `ok` or `degraded`.
     status: String,
-    timestamp: String,
+    /// Unix seconds.
+    timestamp: f64,
     bucket: String,
     region: String,
-    /// The templates of the folders.
-    folder_structure: Vec<String>,
+    /// The template of the folders; with several of them the one of jobs, or the first.
+    folder_structure: String,
     s3_ok: bool,
     s3_latency_ms: u64,
+    /// Clients of the vending server look for it; nothing that a request needs is kept in Redis here.
+    redis_ok: bool,
     metagraph_syncer: RegistryHealth,
     timeouts: Timeouts,
 }
@@ -66,7 +56,8 @@ pub(super) struct HealthCheck {
 pub(super) struct RegistryHealth {
     enabled: bool,
     fresh: bool,
-    age_seconds: u64,
+    /// None before the first reading.
+    age_seconds: Option<u64>,
     hotkeys: usize,
 }
 
@@ -82,74 +73,68 @@ impl HealthEndpoints {
     pub(super) fn new(
         access: Arc<Access>,
         site: Arc<Site>,
-        store: Arc<Store>,
+        store: &Arc<Store>,
+        limits: Arc<Limits>,
         discovery_seconds_max: u64,
     ) -> Self {
-        Self { access, site, store, discovery_seconds_max, last_probe: Mutex::default() }
+        let question = Outbound::health_probe(access.policy());
+        let store = StoreHealth::new(Arc::clone(store), question);
+        Self { access, site, store, limits, discovery_seconds_max }
     }
 
     fn registry(&self, now: SystemTime) -> RegistryHealth {
-        let snapshot = self.access.registry().snapshot(now);
+        let registry = self.access.registry();
+        let snapshot = registry.snapshot(now);
         let age_seconds = snapshot.age_seconds(UnixTime::from(now).seconds());
+        let has_reading = registry.has_reading(now);
         RegistryHealth {
             enabled: true,
-            fresh: age_seconds <= self.access.stale_seconds_max(),
-            age_seconds,
+            fresh: has_reading && age_seconds <= self.access.stale_seconds_max(),
+            age_seconds: has_reading.then_some(age_seconds),
             hotkeys: snapshot.len(),
         }
     }
 
-    /// Whether the registry is fresh enough to decide by.
-    pub(super) fn ready(&self, now: SystemTime) -> Result<Value, Refusal> {
-        match self.registry(now) {
-            registry if registry.fresh => Ok(json!({ "status": "ready" })),
-            registry => Err(Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("The registry of hotkeys is {} s old", registry.age_seconds),
-            )
-            .because(Reason::RegistryTooOld)),
+    /// Whether this server can do its work, by what is known of its parts.
+    pub(super) async fn readiness(&self, now: SystemTime) -> Readiness {
+        let store = self.store.condition().await;
+        let age = self.registry(now).age_seconds.map_or(RegistryAge::Never, RegistryAge::Seconds);
+        let fault = self.access.registry().last_error();
+        let shared = self.limits.shared_state();
+        Readiness::new(age, self.access.stale_seconds_max(), fault, store, shared)
+    }
+
+    /// The same for whoever asks.
+    pub(super) async fn ready(&self, now: SystemTime) -> Result<Value, Refusal> {
+        let readiness = self.readiness(now).await;
+        match readiness.is_ready() {
+            true => Ok(json!({ "status": "ready" })),
+            false => {
+                let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, readiness.for_strangers());
+                Err(readiness.reason().into_iter().fold(refusal, Refusal::because))
+            }
         }
     }
 
     pub(super) async fn check(&self, now: SystemTime) -> HealthCheck {
-        let probe = self.probe(now.into()).await;
+        let look = self.store.look().await;
+        let s3_ok = look.condition == Condition::Well;
         let registry = self.registry(now);
-        let templates = self.access.policy().templates().iter();
         HealthCheck {
-            status: if probe.ok && registry.fresh { "ok" } else { "degraded" }.to_owned(),
-            timestamp: UnixTime::from(now).to_string(),
+            status: if s3_ok && registry.fresh { "ok" } else { "degraded" }.to_owned(),
+            timestamp: now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             bucket: self.site.bucket().name.clone(),
             region: self.site.bucket().region.clone(),
-            folder_structure: templates.map(|template| template.as_str().to_owned()).collect(),
-            s3_ok: probe.ok,
-            s3_latency_ms: probe.latency_ms,
+            folder_structure: folder_structure(self.access.policy()),
+            s3_ok,
+            s3_latency_ms: look.milliseconds,
+            redis_ok: true,
             metagraph_syncer: registry,
             timeouts: Timeouts {
-                s3_probe_seconds: PROBE_SECONDS_MAX,
+                s3_probe_seconds: ASK_SECONDS_MAX,
                 discovery_seconds: self.discovery_seconds_max,
                 registry_stale_seconds: self.access.stale_seconds_max(),
             },
         }
-    }
-
-    /// A list of one key by this server itself, which every store policy that lets it work allows; the answer
-    /// of the last seconds serves everyone.
-    async fn probe(&self, now: UnixTime) -> Probe {
-        let mut last = self.last_probe.lock().await;
-        if let Some((at, probe)) = *last
-            && at.elapsed() < PROBE_INTERVAL
-        {
-            return probe;
-        }
-        let probe = Outbound::health_probe(self.access.policy());
-        let sent = self.store.send(probe, StoreBody::empty(), OnBehalf::server(now));
-        let began = Instant::now();
-        let answer = tokio::time::timeout(Duration::from_secs(PROBE_SECONDS_MAX), sent).await;
-        let probe = Probe {
-            ok: matches!(answer, Ok(Ok(response)) if response.status().is_success()),
-            latency_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        };
-        *last = Some((Instant::now(), probe));
-        probe
     }
 }

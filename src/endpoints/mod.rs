@@ -7,23 +7,30 @@ mod health;
 mod json;
 mod nonces;
 pub(crate) mod openapi;
+mod readiness;
 mod request_body;
 mod session;
+mod store_health;
 mod structure;
 mod vended;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
-pub(crate) use self::nonces::Nonces;
 use self::{
-    discovery::Discovery, health::HealthEndpoints, json::Refusal, request_body::RequestBodies,
-    session::SessionEndpoint, structure::StructureInfo, vended::VendedEndpoints,
+    discovery::Discovery,
+    health::HealthEndpoints,
+    json::Refusal,
+    request_body::RequestBodies,
+    session::SessionEndpoint,
+    structure::StructureInfo,
+    vended::{VendedEndpoints, VendedSettings},
 };
+pub(crate) use self::{nonces::Nonces, readiness::Readiness};
 use crate::{
     access::Access,
-    auth::Audience,
+    auth::{Audience, bittensor::tao},
     body::pace::Pace,
     config::{BodyBounds, Config},
     endpoint::Endpoint,
@@ -36,6 +43,20 @@ use crate::{
 /// The refusal of a request to an endpoint by a limit.
 pub(crate) fn refuse_limit(exceeded: Exceeded, record: &mut AccessRecord) -> Answer {
     json::respond(Err::<(), _>(Refusal::from(exceeded)), record)
+}
+
+/// Whether a request is for an endpoint that is not there: a client of the vending server's sends a document
+/// that is signed in `X-Tao-*` headers, which nothing of S3 is. Answered in JSON, as that client expects.
+pub(crate) fn is_for_none(head: &Parts) -> bool {
+    head.method == Method::POST
+        && head.uri.query().is_none()
+        && !head.headers.contains_key(header::AUTHORIZATION)
+        && tao::is_claimed(&head.headers)
+}
+
+/// The answer to a request for an endpoint that is not there.
+pub(crate) fn not_found(record: &mut AccessRecord) -> Answer {
+    json::respond(Err::<(), _>(Refusal::new(StatusCode::NOT_FOUND, "Not Found: see /docs")), record)
 }
 
 /// The endpoints that are not S3's.
@@ -72,20 +93,36 @@ impl Endpoints {
                 Arc::clone(&bodies),
                 Arc::clone(limits),
                 audience,
-                nonces,
+                Arc::clone(&nonces),
             ),
             vended: VendedEndpoints::new(
                 Arc::clone(&access),
                 Arc::clone(&site),
                 bodies,
                 Arc::clone(limits),
+                Arc::clone(&store),
                 discovery,
-                body_bounds,
-                session,
+                nonces,
+                VendedSettings {
+                    body_bounds,
+                    allow_no_receiver: session.allow_no_receiver,
+                    session_seconds_max: session.ttl_seconds_max,
+                },
             ),
-            health: HealthEndpoints::new(Arc::clone(&access), site, store, settings.discovery_seconds_max),
+            health: HealthEndpoints::new(
+                Arc::clone(&access),
+                site,
+                &store,
+                Arc::clone(limits),
+                settings.discovery_seconds_max,
+            ),
             access,
         }
+    }
+
+    /// Whether this server can do its work.
+    pub(crate) async fn readiness(&self, now: SystemTime) -> Readiness {
+        self.health.readiness(now).await
     }
 
     /// Answers a request to one of the endpoints.
@@ -128,11 +165,19 @@ impl Endpoints {
                 let result = self.vended.file_urls(exchange, body).await;
                 json::respond(result, &mut exchange.record)
             }
+            Endpoint::UploadUrl => {
+                let result = self.vended.upload_url(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
+            Endpoint::MinerList => {
+                let result = self.vended.miner_list(exchange, body).await;
+                json::respond(result, &mut exchange.record)
+            }
             Endpoint::HealthCheck => {
                 let health = self.health.check(now).await;
                 json::respond(Ok(health), &mut exchange.record)
             }
-            Endpoint::Ready => json::respond(self.health.ready(now), &mut exchange.record),
+            Endpoint::Ready => json::respond(self.health.ready(now).await, &mut exchange.record),
             Endpoint::Live => json::answer(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             Endpoint::CommitmentFormats => json::answer(StatusCode::OK, &structure::commitment_formats()),
             Endpoint::StructureInfo => {

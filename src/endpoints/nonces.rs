@@ -5,8 +5,8 @@ use http::StatusCode;
 use super::json::Refusal;
 use crate::{
     auth::{
-        BtauthError, Evidence,
-        bittensor::{SpentNonces, nonce_life},
+        BtauthError,
+        bittensor::{Nonce, SpentNonces},
     },
     error::Reason,
     limits::{NonceUse, SharedNonces, Unreachable},
@@ -30,17 +30,16 @@ impl Nonces {
         }
     }
 
-    /// Spends the nonce of verified evidence.
+    /// Spends a nonce whose signature was verified.
     ///
     /// # Errors
     /// Those of [`SpentNonces::spend`]; a 503 where replicas share their nonces and cannot be asked.
-    pub(super) async fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), Refusal> {
+    pub(super) async fn spend(&self, nonce: &Nonce, now: UnixTime) -> Result<(), Refusal> {
         let shared = match self {
-            Self::Local(nonces) => return Ok(nonces.spend(evidence, now)?),
+            Self::Local(nonces) => return Ok(nonces.spend(nonce, now)?),
             Self::Shared(nonces) => nonces,
         };
-        let life = nonce_life(evidence, now);
-        match shared.spend(&evidence.hotkey(), evidence.nonce_nanos(), life).await {
+        match shared.spend(&nonce.hotkey(), &nonce.id(), nonce.life(now)).await {
             Ok(NonceUse::First) => Ok(()),
             Ok(NonceUse::Again) => Err(BtauthError::Replayed.into()),
             Err(Unreachable) => Err(Refusal::new(

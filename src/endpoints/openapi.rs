@@ -12,10 +12,12 @@ use super::{
     structure::StructureInfo,
     vended::{
         ValidatorRequest,
-        file_urls::{FileUrls, FilesRequest},
+        file_urls::{FileUrls, FilesRequest, TaoFilesRequest},
         folder_access::{FolderAccess, FolderAccessRequest},
         folder_urls::FolderUrls,
         miner_access::{MinerAccess, MinerRequest},
+        miner_list::{MinerList, MinerListRequest, SignedMinerListRequest},
+        upload_url::{UploadUrl, UploadUrlRequest},
         validator_access::ValidatorAccess,
     },
 };
@@ -53,10 +55,10 @@ Behind the signature of a presigned ListObjectsV2 with a prefix, `continuation-t
 what was signed. A prefix does not go past a delimiter that was signed.\n\
 \n\
 ## Replays\n\
-A request to `/v1/session` counts once. The strings of the other endpoints may be sent again within \
-300 s: the answer is the same for the same hotkey, and each URL is judged by the registry when it is \
-used. These strings name no receiver, so they are taken only where the operator has set \
-`session.allow_no_receiver`.";
+A request to `/v1/session`, or one signed in `X-Tao-*` headers, counts once. The strings of the other \
+endpoints may be sent again within 300 s: the answer is the same for the same hotkey, and each URL is \
+judged by the registry when it is used. Neither such strings nor `X-Tao-*` headers name a receiver, so \
+they are taken only where the operator has set `session.allow_no_receiver`.";
 
 /// The schemas of the document, by name.
 #[derive(Default)]
@@ -95,6 +97,11 @@ const SLOW_DOWN: RefusalDoc = RefusalDoc(
     "An outage, or a limit of the hotkey or of its address; to be retried",
     "Please reduce your request rate: limits.miner.controls_per_second is reached. Try again in 1 s.",
 );
+const UNREADABLE: RefusalDoc = RefusalDoc(
+    422,
+    "The body cannot be read",
+    "Invalid request: missing field `timestamp` at line 1 column 2",
+);
 const NOT_REGISTERED: RefusalDoc = RefusalDoc(
     403,
     "Who asks may not have this",
@@ -104,6 +111,7 @@ const MINERS: &[RefusalDoc] = &[
     RefusalDoc(400, "The request cannot be right", "Invalid timestamp"),
     RefusalDoc(401, "The signature is not the hotkey's", "Invalid signature"),
     NOT_REGISTERED,
+    UNREADABLE,
     DAILY_LIMIT,
     SLOW_DOWN,
 ];
@@ -115,6 +123,7 @@ const VALIDATORS: &[RefusalDoc] = &[
         "You are not validator",
     ),
     NOT_REGISTERED,
+    UNREADABLE,
     DAILY_LIMIT,
     RefusalDoc(
         503,
@@ -124,6 +133,20 @@ const VALIDATORS: &[RefusalDoc] = &[
          not \
          answer; nothing can be said about your object. Please retry. Nothing is shown of it.",
     ),
+];
+const UPLOADS: &[RefusalDoc] = &[
+    RefusalDoc(400, "The request cannot be right", "Invalid job_id: expected [A-Za-z0-9_-]{1,64}"),
+    RefusalDoc(401, "The signature is not the hotkey's, or its nonce was used", "Nonce already used"),
+    NOT_REGISTERED,
+    RefusalDoc(
+        409,
+        "The file is there already",
+        "409: data/hotkey=5…/job_id=a/data_20251121_093000_1_0123456789abcdef.parquet is already there; \
+         nothing is to be done",
+    ),
+    UNREADABLE,
+    DAILY_LIMIT,
+    SLOW_DOWN,
 ];
 const SESSION: &[RefusalDoc] = &[
     RefusalDoc(400, "The request cannot be right", "Unsupported X-Bittensor-Version; this server speaks 1"),
@@ -136,10 +159,10 @@ const SESSION: &[RefusalDoc] = &[
     DAILY_LIMIT,
     SLOW_DOWN,
 ];
-const STALE: &[RefusalDoc] = &[RefusalDoc(
+const NOT_READY: &[RefusalDoc] = &[RefusalDoc(
     503,
-    "The registry of hotkeys is too old to decide by",
-    "The registry of hotkeys is 1000 s old",
+    "The registry of hotkeys is too old, the store does not let this server in, or shared limits are away",
+    "Not ready: the registry of hotkeys is 1000 s old",
 )];
 
 fn responses(ok: &Value, refusals: &[RefusalDoc]) -> Value {
@@ -213,15 +236,35 @@ fn describe(endpoint: Endpoint, schemas: &mut Schemas) -> Value {
             "getFilePresignedUrls",
             "validators",
             "Downloads of a miner's files; signs s3:validator:files:{miner_hotkey}:{hotkey}:{timestamp}",
-            &schemas.of::<FilesRequest>(),
+            &either(&schemas.of::<TaoFilesRequest>(), &schemas.of::<FilesRequest>()),
             &schemas.of::<FileUrls>(),
             VALIDATORS,
-        ),
+        )
+        .with_tao_headers(TaoHeaders::Or),
+        Endpoint::UploadUrl => post(
+            "getFileUploadUrl",
+            "miners",
+            "A form for one new file of a job; signed in X-Tao headers",
+            &schemas.of::<UploadUrlRequest>(),
+            &schemas.of::<UploadUrl>(),
+            UPLOADS,
+        )
+        .with_tao_headers(TaoHeaders::Alone),
+        Endpoint::MinerList => post(
+            "getMinerList",
+            "validators",
+            "A page of the list of one miner; signed in X-Tao headers, or in the body over \
+             s3:validator:miner:{miner_hotkey}:{timestamp}",
+            &either(&schemas.of::<MinerListRequest>(), &schemas.of::<SignedMinerListRequest>()),
+            &schemas.of::<MinerList>(),
+            VALIDATORS,
+        )
+        .with_tao_headers(TaoHeaders::Or),
         Endpoint::HealthCheck => {
             get("healthcheck", "How server, store and registry do", &schemas.of::<HealthCheck>(), &[])
         }
         Endpoint::Live => get("healthz", "The process answers", &any, &[]),
-        Endpoint::Ready => get("readyz", "The server can decide", &any, STALE),
+        Endpoint::Ready => get("readyz", "The server can do its work", &any, NOT_READY),
         Endpoint::CommitmentFormats => get("commitmentFormats", "The strings that are signed", &any, &[]),
         Endpoint::StructureInfo => {
             get("structureInfo", "How folders are laid out", &schemas.of::<StructureInfo>(), &[])
@@ -234,6 +277,56 @@ fn describe(endpoint: Endpoint, schemas: &mut Schemas) -> Value {
             } },
         } }),
         Endpoint::OpenApi => get("openapi", "This document", &any, &[]),
+    }
+}
+
+/// A body of either shape.
+fn either(one: &Value, other: &Value) -> Value {
+    json!({ "oneOf": [one, other] })
+}
+
+fn header(name: &str, required: bool, what: &str) -> Value {
+    json!({
+        "name": name, "in": "header", "required": required, "description": what,
+        "schema": { "type": "string" },
+    })
+}
+
+/// Whether a request is signed in X-Tao headers.
+#[derive(Debug, Clone, Copy)]
+enum TaoHeaders {
+    /// Always.
+    Alone,
+    /// Or in its body.
+    Or,
+}
+
+trait WithTaoHeaders {
+    /// The path item of an endpoint that takes them.
+    fn with_tao_headers(self, headers: TaoHeaders) -> Self;
+}
+
+impl WithTaoHeaders for Value {
+    fn with_tao_headers(mut self, headers: TaoHeaders) -> Self {
+        let required = match headers {
+            TaoHeaders::Alone => true,
+            TaoHeaders::Or => false,
+        };
+        let parameters = [
+            ("X-Tao-Version", "2"),
+            ("X-Tao-Timestamp", "Unix milliseconds, at most 10 s past and 2 s ahead"),
+            ("X-Tao-Nonce", "A UUID in lower case; each counts once"),
+            ("X-Tao-Signed-By", "SS58 of the signer"),
+            (
+                "X-Tao-Signature",
+                "Base64 of sr25519 by the hotkey over hex(sha256(body)).nonce.timestamp; hex is taken too",
+            ),
+        ]
+        .map(|(name, what)| header(name, required, what));
+        if let Some(post) = self.get_mut("post").and_then(Self::as_object_mut) {
+            post.insert("parameters".into(), Self::from(parameters.to_vec()));
+        }
+        self
     }
 }
 
@@ -264,12 +357,6 @@ fn session(schemas: &mut Schemas) -> Value {
             },
         }),
     );
-    let header = |name: &str, required: bool, what: &str| {
-        json!({
-            "name": name, "in": "header", "required": required, "description": what,
-            "schema": { "type": "string" },
-        })
-    };
     json!({ "post": {
         "operationId": "openSession", "tags": ["sessions"],
         "summary": "Session credentials for a hotkey's signature (btauth/1)",

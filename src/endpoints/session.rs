@@ -71,7 +71,7 @@ impl SessionEndpoint {
         let request = parse(&body)?;
         let (caller, _) = self.access.identify(evidence.hotkey(), exchange)?;
         // Only now: a stranger's nonces are not remembered.
-        self.nonces.spend(&evidence, now).await?;
+        self.nonces.spend(&evidence.nonce(), now).await?;
         // And only then: whoever repeats what another sent charges nobody.
         exchange.admitted(self.limits.admit_to(&caller, Endpoint::Session, now).await?);
         let session = self.access.verifier().issue(&evidence, request.ttl_seconds, now)?;

@@ -13,8 +13,10 @@ use crate::{
 /// How folders are laid out.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StructureInfo {
-    /// The templates of the folders.
-    folder_structure: Vec<String>,
+    /// The template of the folders; with several of them the one of jobs, or the first.
+    folder_structure: String,
+    /// All templates.
+    folder_structures: Vec<String>,
     /// What is before every miner's folder.
     roots: Vec<String>,
     /// A line for people.
@@ -31,12 +33,20 @@ impl StructureInfo {
             policy.templates().iter().map(|template| template.as_str().to_owned()).collect();
         Self {
             description: format!("Each miner owns the folders {}", templates.join(" and ")),
-            folder_structure: templates,
+            folder_structure: folder_structure(policy),
+            folder_structures: templates,
             roots: policy.roots().to_vec(),
             object_bytes_min: bounds.object_bytes_min,
             object_bytes_max: bounds.object_bytes_max,
         }
     }
+}
+
+/// The one template of the folders that a client is told which knows of one: that of jobs, or the first.
+pub(super) fn folder_structure(policy: &Policy) -> String {
+    let templates = policy.templates();
+    let of_jobs = templates.iter().find(|template| template.before_hotkey().is_some());
+    of_jobs.or_else(|| templates.first()).map(|template| template.as_str().to_owned()).unwrap_or_default()
 }
 
 /// The strings that are signed, by endpoint.
@@ -47,6 +57,12 @@ pub(super) fn commitment_formats() -> Value {
         .collect();
     json!({
         "formats": formats,
+        "miner_format": VendingRequest::format_of("/get-folder-access"),
+        "validator_format": VendingRequest::format_of("/get-validator-access"),
+        "miner_specific_format": VendingRequest::format_of("/get-miner-specific-access"),
+        "folder_presigned_format": VendingRequest::format_of("/get-folder-presigned-urls"),
+        "file_presigned_format": VendingRequest::format_of("/get-file-presigned-urls"),
+        "x_tao_format": "{sha256_hex_of_body}.{nonce}.{timestamp_ms}",
         "signature": "sr25519 by the hotkey over the UTF-8 string, hex, with or without 0x",
         "window_seconds": { "past": PAST_SECONDS_MAX, "future": FUTURE_SECONDS_MAX },
     })

@@ -22,7 +22,7 @@ use crate::{
     chain::{AccountId, Owner, Role},
     endpoint::Endpoint,
     error::{Error, Reason},
-    observe::{Asked, Caller, EndedRequest, Outcome, RequestUnderWay},
+    observe::{Asked, Caller, EndedRequest, Outcome, RequestUnderWay, Why},
     s3::Operation,
 };
 
@@ -173,7 +173,7 @@ impl AccessRecord {
                 asked: self.asked(),
                 caller: self.caller(),
                 status: self.answered.map(|(status, _)| status),
-                code: error.map(|error| error.code),
+                why: error.map(Why::of),
                 limit: error.and_then(|error| error.limit.as_deref()),
                 first_byte: self.answered.map_or(duration, |(_, after)| after),
                 duration,

@@ -50,6 +50,9 @@ pub(super) fn of_endpoint(endpoint: Endpoint) -> Option<(Class, DayCharge)> {
         }
         // A download for each file that a validator reads, as a GET would be.
         Endpoint::Session | Endpoint::FileUrls => Some((Class::Control, DayCharge::Request)),
+        // Asked for each file of a miner's whole cycle and for each page of a list, by clients that do not
+        // try again; what it leads to is charged as a write or a list.
+        Endpoint::UploadUrl | Endpoint::MinerList => Some((Class::Read, DayCharge::Request)),
         Endpoint::HealthCheck
         | Endpoint::Live
         | Endpoint::Ready

@@ -64,6 +64,19 @@ pub(crate) fn check_shared(limits: &config::Limits) -> Result<(), SharedLimitsEr
     limits.shared.as_ref().map_or(Ok(()), shared::check)
 }
 
+/// How what replicas share does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SharedState {
+    /// This process counts by itself, by setting.
+    NotShared,
+    /// Redis answers.
+    Connected,
+    /// Redis does not answer, and a share of the limits is granted.
+    Alone,
+    /// Redis does not answer, and requests are refused.
+    Refusing,
+}
+
 /// The limits of one server; built once, shared by all requests.
 #[derive(Debug)]
 pub(crate) struct Limits<C: Clock = DefaultClock> {
@@ -151,6 +164,14 @@ impl<C: Clock + Clone> Limits<C> {
         match &self.ledger {
             Ledger::Local(_) => None,
             Ledger::Shared(ledger) => Some(ledger.nonces()),
+        }
+    }
+
+    /// How what replicas share does.
+    pub(crate) fn shared_state(&self) -> SharedState {
+        match &self.ledger {
+            Ledger::Local(_) => SharedState::NotShared,
+            Ledger::Shared(ledger) => ledger.state(),
         }
     }
 

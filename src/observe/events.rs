@@ -28,6 +28,8 @@ pub(crate) struct Events {
     pub(crate) connections_refused: Count,
     /// Requests that could not be read as HTTP.
     pub(crate) unreadable: Count,
+    /// Requests to the operator's listener by somebody who may not look in.
+    pub(crate) admin_refused: Count,
 }
 
 impl Events {
@@ -64,6 +66,11 @@ impl Events {
             "Requests that could not be read as HTTP and have no access record.",
         )
         .value(self.unreadable.now());
+        out.counter(
+            "subgate_admin_refused",
+            "Requests to the admin listener that were refused: no token, or a name that is not its own.",
+        )
+        .value(self.admin_refused.now());
     }
 }
 

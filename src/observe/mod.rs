@@ -36,7 +36,7 @@ pub(crate) use self::{
     events::{ClientConnection, SignatureScheme},
     exposition::{Exposition, Format},
     principals::{Caller, MINUTES_MAX, Principal},
-    requests::{Asked, EndedRequest, Outcome, RequestUnderWay, Requests},
+    requests::{Asked, EndedRequest, Outcome, RequestUnderWay, Requests, Why},
     store::{StoreConnection, StoreCounts, StorePool, StoreResult, StoreTimer},
 };
 

@@ -11,6 +11,7 @@ use rustix::{
 };
 
 use super::exposition::Exposition;
+use crate::log::writer::lost_lines;
 
 /// What `/proc/self/stat` says, in the kernel's own units.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,9 +46,11 @@ fn machine_start_seconds(stat: &str) -> Option<u64> {
     stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
 }
 
-/// Writes what the kernel says of this process.
+/// Writes what the kernel says of this process, and what its log lost.
 #[expect(clippy::cast_precision_loss, reason = "times are shown in seconds with fractions")]
 pub(super) fn write(out: &mut Exposition) {
+    out.counter("subgate_log_lines_lost", "Lines of the log that its output did not take.")
+        .value(lost_lines());
     let stat = fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::parse(&text));
     if let Some(stat) = stat {
         let ticks = clock_ticks_per_second().max(1) as f64;

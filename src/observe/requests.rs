@@ -14,7 +14,12 @@ use super::{
     named_counts::NamedCounts,
     principals::{Caller, Traffic},
 };
-use crate::{chain::Role, endpoint::Endpoint, error::Code, s3::Operation};
+use crate::{
+    chain::Role,
+    endpoint::Endpoint,
+    error::{Code, Error, Reason},
+    s3::Operation,
+};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +186,28 @@ const STATUSES: [(u16, &str); 22] = [
 ];
 
 fn status_index(status: Option<StatusCode>) -> usize {
-    STATUSES.iter().take_while(|(known, _)| status.is_none_or(|status| *known != status.as_u16())).count()
+    match status {
+        Some(status) => STATUSES.iter().take_while(|(known, _)| *known != status.as_u16()).count(),
+        None => STATUSES.len() + 1,
+    }
+}
+
+/// Why a request was refused or failed: the reason, or where there is none the code of S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Why(usize);
+
+impl Why {
+    const COUNT: usize = Reason::ALL.len() + Code::ALL.len();
+
+    pub(crate) fn of(error: &Error) -> Self {
+        Self(error.reason.map_or(Reason::ALL.len() + error.code as usize, |reason| reason as usize))
+    }
+
+    /// What each is called, in their order.
+    fn names() -> impl Iterator<Item = &'static str> {
+        let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
+        reasons.chain(Code::ALL.iter().map(|code| code.as_str()))
+    }
 }
 
 /// A request whose answer has ended.
@@ -194,7 +220,7 @@ pub(crate) struct EndedRequest<'a> {
     /// With which status it was answered; none where it was cut before that.
     pub(crate) status: Option<StatusCode>,
     /// Why it was refused or failed.
-    pub(crate) code: Option<Code>,
+    pub(crate) why: Option<Why>,
     /// The name of the limit that refused it; one of this program's own.
     pub(crate) limit: Option<&'a str>,
     /// From its arrival until its answer began.
@@ -215,7 +241,7 @@ pub(crate) struct Requests {
     under_way: Level,
     /// By what is asked, role and status, in this order.
     ended: Box<[Count]>,
-    /// By code and role.
+    /// By why and role.
     refused: Box<[Count]>,
     outcomes: [Count; Outcome::ALL.len()],
     first_byte: [Histogram; Kind::ALL.len()],
@@ -228,7 +254,8 @@ pub(crate) struct Requests {
     sessions_refused: Count,
 }
 
-const STATUS_COUNT: usize = STATUSES.len() + 1;
+/// The known ones, any other, and none.
+const STATUS_COUNT: usize = STATUSES.len() + 2;
 
 impl Default for Requests {
     fn default() -> Self {
@@ -236,7 +263,7 @@ impl Default for Requests {
         Self {
             under_way: Level::default(),
             ended: counts(Asked::COUNT * ROLES.len() * STATUS_COUNT),
-            refused: counts(Code::ALL.len() * ROLES.len()),
+            refused: counts(Why::COUNT * ROLES.len()),
             outcomes: Default::default(),
             first_byte: Default::default(),
             duration: Default::default(),
@@ -251,12 +278,12 @@ impl Default for Requests {
 
 impl Requests {
     fn end(&self, request: &EndedRequest<'_>) {
-        let EndedRequest { asked, caller, status, code, limit, first_byte, duration, outcome, .. } = request;
+        let EndedRequest { asked, caller, status, why, limit, first_byte, duration, outcome, .. } = request;
         let role = role_index(caller.as_ref().map(|caller| caller.role));
         let at = (asked.index() * ROLES.len() + role) * STATUS_COUNT + status_index(*status);
         one(&self.ended, at);
-        if let Some(code) = code {
-            one(&self.refused, *code as usize * ROLES.len() + role);
+        if let Some(why) = why {
+            one(&self.refused, why.0 * ROLES.len() + role);
         }
         if let Some(limit) = limit {
             self.limits.one(limit);
@@ -279,7 +306,7 @@ impl Requests {
         let mut family = out.counter("subgate_requests", "Requests whose answer has ended.");
         for asked in Asked::all() {
             for (role, role_name) in ROLES.into_iter().enumerate() {
-                let statuses = STATUSES.iter().map(|(_, name)| *name).chain(["other"]);
+                let statuses = STATUSES.iter().map(|(_, name)| *name).chain(["other", "none"]);
                 for (status, status_name) in statuses.enumerate() {
                     let at = (asked.index() * ROLES.len() + role) * STATUS_COUNT + status;
                     let count = self.ended.get(at).map_or(0, Count::now);
@@ -295,11 +322,11 @@ impl Requests {
             "subgate_requests_refused",
             "Requests that were refused or failed here, by reason; what the store refuses is not among them.",
         );
-        for code in Code::ALL {
+        for (why, name) in Why::names().enumerate() {
             for (role, role_name) in ROLES.into_iter().enumerate() {
-                let count = self.refused.get(*code as usize * ROLES.len() + role).map_or(0, Count::now);
+                let count = self.refused.get(why * ROLES.len() + role).map_or(0, Count::now);
                 if count > 0 {
-                    family.with(&[("reason", code.as_str()), ("role", role_name)], count);
+                    family.with(&[("reason", name), ("role", role_name)], count);
                 }
             }
         }
@@ -359,8 +386,8 @@ impl RequestUnderWay {
     pub(crate) fn end(&self, request: &EndedRequest<'_>) {
         self.0.requests.end(request);
         if let Some(caller) = request.caller {
-            let EndedRequest { status, code, received_bytes, sent_bytes, .. } = *request;
-            let is_error = code.is_some()
+            let EndedRequest { status, why, received_bytes, sent_bytes, .. } = *request;
+            let is_error = why.is_some()
                 || status.is_none_or(|status| status.is_client_error() || status.is_server_error());
             let errors = u64::from(is_error);
             let traffic = Traffic { requests: 1, errors, bytes_in: received_bytes, bytes_out: sent_bytes };
@@ -383,7 +410,11 @@ mod tests {
     fn everything_has_a_place_of_its_own() {
         let places: Vec<usize> = Asked::all().map(Asked::index).collect();
         assert_eq!(places, (0..Asked::COUNT).collect::<Vec<_>>());
-        assert!(Code::ALL.iter().enumerate().all(|(at, code)| *code as usize == at));
+        let errors = Code::ALL.iter().map(|code| Error::new(*code, "m"));
+        let because = Reason::ALL.iter().map(|reason| Error::new(Code::AccessDenied, "m").reason(*reason));
+        let all: Vec<Error> = because.chain(errors).collect();
+        assert!(all.iter().map(Why::of).eq((0..Why::COUNT).map(Why)));
+        assert!(all.iter().map(Error::reason_name).eq(Why::names()));
         assert!(Kind::ALL.iter().enumerate().all(|(at, kind)| *kind as usize == at));
         assert!(Outcome::ALL.iter().enumerate().all(|(at, outcome)| *outcome as usize == at));
         for role in [Role::Miner, Role::Undecided, Role::Validator] {

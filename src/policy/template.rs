@@ -12,6 +12,12 @@ use regex_lite::Regex;
 
 use crate::chain::{AccountId, Owner};
 
+/// The variable of jobs, whose folders the vending server's clients name by it.
+const JOB_VARIABLE: &str = "job_id";
+
+/// What an open variable is called in an example.
+const DEFAULT_VALUE: &str = "default";
+
 /// What a variable that is not an identity may hold.
 #[derive(Debug, Clone)]
 pub enum Values {
@@ -336,6 +342,64 @@ impl Template {
         })
     }
 
+    /// Whether a coldkey names its folders.
+    pub fn names_coldkeys(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment.variable, Some(Variable::Coldkey)))
+    }
+
+    /// What begins the folders of all hotkeys: the path down to the name of one, where no variable stands
+    /// before it.
+    pub fn before_hotkey(&self) -> Option<String> {
+        let mut before = String::new();
+        for segment in &self.segments {
+            match &segment.variable {
+                None => before.push_str(&format!("{}/", segment.before)),
+                Some(Variable::Hotkey) => return Some(before + &segment.before),
+                Some(Variable::Coldkey | Variable::Named(..)) => return None,
+            }
+        }
+        None
+    }
+
+    /// `owner`'s folder of a job, where the layout has `{hotkey}` and `{job_id}` and no other variable.
+    pub fn job_folder(&self, owner: &Owner, job_id: &str) -> Option<String> {
+        let mut folder = String::new();
+        let mut has_job = false;
+        for segment in &self.segments {
+            let value = match &segment.variable {
+                None => "",
+                Some(Variable::Hotkey) => owner.hotkey(),
+                Some(Variable::Named(name, values)) if name == JOB_VARIABLE && values.allow(job_id) => {
+                    has_job = true;
+                    job_id
+                }
+                Some(Variable::Coldkey | Variable::Named(..)) => return None,
+            };
+            folder.push_str(&format!("{}{value}{}/", segment.before, segment.after));
+        }
+        has_job.then_some(folder)
+    }
+
+    /// A folder of this template in `owned`, one of [`Template::owned_folders`]: each variable that is open
+    /// has its first value, or is called `default`. The folder itself where that is no value.
+    pub fn example_below(&self, owned: &str) -> String {
+        let mut folder = owned.to_owned();
+        for segment in self.segments.iter().skip(self.owned_depth) {
+            let value = match &segment.variable {
+                None => Some(""),
+                Some(Variable::Named(_, Values::List(values))) => values.first().map(String::as_str),
+                Some(Variable::Named(_, values @ Values::Pattern(_))) => {
+                    Some(DEFAULT_VALUE).filter(|value| values.allow(value))
+                }
+                // Every identity is bound in the owned part.
+                Some(Variable::Hotkey | Variable::Coldkey) => None,
+            };
+            let Some(value) = value else { return owned.to_owned() };
+            folder.push_str(&format!("{}{value}{}/", segment.before, segment.after));
+        }
+        folder
+    }
+
     /// The literal path before the first variable, with its `/`: what validators see begins here.
     pub fn root(&self) -> String {
         self.segments
@@ -408,6 +472,30 @@ mod tests {
 
     fn template(text: &str) -> Template {
         Template::parse(text, &variables()).unwrap()
+    }
+
+    #[test]
+    fn jobs_and_examples_are_named_by_the_layout() {
+        let me = owner(1, 2);
+        let (hotkey, coldkey) = (me.hotkey(), me.coldkey());
+        let jobs = template("data/hotkey={hotkey}/job_id={job_id}/");
+        let folder = format!("data/hotkey={hotkey}/");
+        assert_eq!(jobs.job_folder(&me, "j-1"), Some(format!("{folder}job_id=j-1/")));
+        assert!(jobs.owns(&me, &format!("{folder}job_id=j-1/f")));
+        assert_eq!(jobs.job_folder(&me, "j/1"), None);
+        assert_eq!(jobs.example_below(&folder), format!("{folder}job_id=default/"));
+        assert_eq!(jobs.before_hotkey().as_deref(), Some("data/hotkey="));
+        assert!(!jobs.names_coldkeys());
+
+        let sources = template("data/{source}/{coldkey}/");
+        let folder = format!("data/x/{coldkey}/");
+        assert_eq!((sources.job_folder(&me, "j-1"), sources.before_hotkey()), (None, None));
+        assert_eq!(sources.example_below(&folder), folder);
+        assert!(sources.names_coldkeys());
+        assert_eq!(template("{hotkey}/{source}/").example_below("5H/"), "5H/x/");
+        assert_eq!(template("{hotkey}/").job_folder(&me, "j"), None);
+        assert_eq!(template("a/{hotkey}/{coldkey}/{job_id}/").job_folder(&me, "j"), None);
+        assert_eq!(template("{job_id}/{hotkey}/").before_hotkey(), None);
     }
 
     #[test]

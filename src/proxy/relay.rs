@@ -72,6 +72,9 @@ pub(super) async fn answer(
         false => collect_bounded(body, STORE_ERROR_BYTES_MAX, Pace::idle(store.idle_timeout())).await.ok(),
     };
     let error = document.as_deref().and_then(StoreError::parse);
+    if let Some(error) = &error {
+        store.refused_with(&error.code);
+    }
     let names = Names::of(store, exchange);
     let refusal = classify(parts.status, error, exchange.is_head(), &names)?;
     let request_id = request_id(exchange, &headers).to_owned();

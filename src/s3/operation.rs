@@ -228,6 +228,11 @@ impl Operation {
         matches!(self, Self::ListBuckets | Self::HeadBucket | Self::CreateBucket | Self::GetBucketLocation)
     }
 
+    /// Whether its query may name a version of the object.
+    pub(crate) fn may_name_a_version(self) -> bool {
+        TABLE.iter().any(|row| row.operation == self && row.optional.contains(&"versionId"))
+    }
+
     /// Whether the answer may be a 200 that turns out to be an error (P46).
     pub(crate) fn fails_late(self) -> bool {
         matches!(self, Self::CompleteMultipartUpload | Self::CopyObject | Self::UploadPartCopy)

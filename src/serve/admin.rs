@@ -1,117 +1,136 @@
 //! The operator's listener: metrics, who asks most, health and the snapshot, on an address of its own. \[IO\]
+//!
+//! Invariants: who may look in is decided by [`entry`] before anything is told; whatever comes to this
+//! listener costs the clients of the other one nothing but [`CONNECTIONS_MAX`] connections, each of which
+//! ends within [`CONNECTION_TIME_MAX`].
 
+mod answers;
+mod entry;
 mod heaviest;
 mod scrape;
 
-use std::{convert::Infallible, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use serde_json::json;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 
-use super::terms::CurrentTerms;
-use crate::{front::Front, observe::Format, proxy::HEAD_BYTES_MAX, time::UnixTime};
+use self::entry::EntryError;
+use super::terms::{CurrentTerms, Terms};
+use crate::limits::{Counts, Sender};
 
-/// What stands here, for who asks for something else.
-const PATHS: &str = "here are /metrics, /principals, /healthz, /readyz and /snapshot";
+/// Connections at one time: a scraper or two, an operator, a probe. Others wait in the system's queue.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Connections of one address at one time.
+const CONNECTIONS_PER_ADDRESS_MAX: u64 = 16;
+
+/// The head of a request must have arrived within this time, and so must the next one's.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A connection ends after this time, whatever it does.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// The head of a request, all headers of a scraper included.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Serves until the task is ended.
 pub(super) async fn run(listener: TcpListener, terms: Arc<CurrentTerms>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let by_address = Counts::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(super::ACCEPT_REST).await;
             continue;
         };
+        let held = by_address.try_add(Sender::at(peer.ip()), 1, CONNECTIONS_PER_ADDRESS_MAX);
+        let Some(held) = held else { continue };
         let terms = Arc::clone(&terms);
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = respond(&request, &terms.load().front);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let _ = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .max_header_size(HEAD_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = tokio::time::timeout(CONNECTION_TIME_MAX, serve(terms, stream, peer)).await;
+            drop((slot, held));
         });
     }
 }
 
-fn respond(request: &Request<Incoming>, front: &Front) -> Response<Full<Bytes>> {
-    if request.method() == Method::GET && request.uri().path() == "/metrics" {
-        let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-        let format = Format::of_accept(accept.unwrap_or_default());
-        let text = scrape::write(front, format, SystemTime::now());
-        return response(StatusCode::OK, format.content_type(), text);
-    }
-    let (status, body) = answer(request, front);
-    response(status, "application/json", body.to_string())
+async fn serve(terms: Arc<CurrentTerms>, stream: TcpStream, peer: SocketAddr) {
+    let service = service_fn(move |request| {
+        let terms = terms.load_full();
+        async move { Ok::<_, Infallible>(respond(request, peer, terms).await) }
+    });
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
-fn answer(request: &Request<Incoming>, front: &Front) -> (StatusCode, Value) {
-    let access = front.access();
-    if request.method() != Method::GET {
-        return (StatusCode::METHOD_NOT_ALLOWED, json!({ "detail": "the admin listener takes GET" }));
+async fn respond(request: Request<Incoming>, peer: SocketAddr, terms: Arc<Terms>) -> Response<Full<Bytes>> {
+    let (head, _) = request.into_parts();
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    match entry::check(terms.server.admin_entry.token.as_ref(), head.uri.path(), authority, &head.headers) {
+        Ok(()) => {}
+        Err(refused) => {
+            terms.front.metrics().events.admin_refused.one();
+            tracing::debug!(%peer, ?refused, "a request to the admin listener was refused");
+            return refuse(refused);
+        }
     }
-    let now = SystemTime::now();
-    match request.uri().path() {
-        "/healthz" => (StatusCode::OK, json!({ "status": "ok" })),
-        "/readyz" => {
-            let age = access.registry().snapshot(now).age_seconds(UnixTime::from(now).seconds());
-            match age > access.stale_seconds_max() {
-                false => (StatusCode::OK, json!({ "status": "ready" })),
-                true if !access.registry().has_reading(now) => {
-                    (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "no registry read yet" }))
-                }
-                true => (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    json!({ "status": "registry too old", "registry_age_seconds": age }),
-                ),
-            }
-        }
-        "/principals" => heaviest::answer(front, request.uri().query().unwrap_or_default()),
-        "/snapshot" if !access.registry().has_reading(now) => {
-            let body = json!({
-                "status": "nothing has been read from the chain yet, and nothing is stored on disk: S3 \
-                           requests are answered with 503 until the first reading",
-                "chain_events": access.registry().counters(),
-                "chain_fault": access.registry().last_error(),
-            });
-            (StatusCode::SERVICE_UNAVAILABLE, body)
-        }
-        "/snapshot" => {
-            let snapshot = access.registry().snapshot(now);
-            let rule = access.validator_rule();
-            let origin = snapshot.origin.as_ref();
-            let body = json!({
-                "source": origin.map_or("file", |origin| &origin.source),
-                "block": snapshot.block(),
-                "block_hash": origin.map(|origin| origin.block.hash.to_string()),
-                "spec_version": origin.map(|origin| origin.spec_version),
-                "age_seconds": snapshot.age_seconds(UnixTime::from(now).seconds()),
-                "hotkeys": snapshot.len(),
-                "coldkeys": snapshot.coldkeys(),
-                "permits": snapshot.permits(),
-                "validators": snapshot.validators(rule),
-                "validator_stake_min": rule.stake_min,
-                "stale_seconds_max": access.stale_seconds_max(),
-                "chain_events": access.registry().counters(),
-                "chain_fault": access.registry().last_error(),
-                "cached_sessions": access.verifier().cached_sessions(),
-            });
-            (StatusCode::OK, body)
-        }
-        _ => (StatusCode::NOT_FOUND, json!({ "detail": PATHS })),
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        let detail = json!({ "detail": "the admin listener takes GET and HEAD" });
+        let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, "application/json", detail.to_string());
+        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
     }
+    if head.uri.path() == "/readyz" {
+        let readiness = terms.front.readiness(SystemTime::now()).await;
+        let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        return response(status, "application/json", readiness.for_the_operator().to_string());
+    }
+    // The kernel is asked for files, and a snapshot of many is counted: not where requests are served.
+    let answering = tokio::task::spawn_blocking(move || answers::answer(&head, &terms.front));
+    match answering.await {
+        Ok(answers::Answer { status, content_type, body }) => response(status, content_type, body),
+        Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, "application/json", json!({}).to_string()),
+    }
+}
+
+fn refuse(refused: EntryError) -> Response<Full<Bytes>> {
+    let (status, detail) = match refused {
+        EntryError::Token => {
+            (StatusCode::UNAUTHORIZED, "show the token of server.admin_token_file: Authorization: Bearer …")
+        }
+        EntryError::Host => {
+            (StatusCode::MISDIRECTED_REQUEST, "ask by an address or as localhost, or set a token")
+        }
+    };
+    let mut response = response(status, "application/json", json!({ "detail": detail }).to_string());
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -95,7 +95,9 @@ impl Terms {
             }
             ChainSource::File(_) | ChainSource::Subtensor(_) => Arc::clone(&self.parts.registry),
         };
-        let verifier = match changes.touch("session.") || changes.touch("bucket.") {
+        // The verifier knows the roots of the folders.
+        let is_verified_anew = ["session.", "bucket.", "policy."].iter().any(|part| changes.touch(part));
+        let verifier = match is_verified_anew {
             true => Arc::new(verifier(config)?),
             false => Arc::clone(&self.parts.verifier),
         };
@@ -168,7 +170,7 @@ pub(super) fn verifier(config: &Config) -> Result<Verifier, auth::SessionKeysErr
         secret: key.secret.clone(),
         accept_until: key.accept_until.map(UnixTime::from_seconds),
     });
-    Ok(Verifier::new(auth::Settings {
+    let verifier = Verifier::new(auth::Settings {
         region: config.bucket.region.clone(),
         session_keys: auth::SessionKeys::new(keys.collect(), &config.session.issue_with)?,
         audience: Audience {
@@ -177,5 +179,6 @@ pub(super) fn verifier(config: &Config) -> Result<Verifier, auth::SessionKeysErr
         },
         session_seconds_max: config.session.ttl_seconds_max,
         presigned_seconds_max: sigv4::PRESIGNED_SECONDS_MAX,
-    }))
+    });
+    Ok(verifier.with_list_roots(config.policy.roots()))
 }

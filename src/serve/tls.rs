@@ -6,14 +6,13 @@
 //!
 //! - [`TlsListener::replace`] takes other settings, with the files that were read for them: for a reload.
 //! - [`watch`] looks at those files now and then, and replaces what has changed.
-//! - A further source of certificates is a set of its own beside the settings': a field of `Current`, given
-//!   to [`ByName::new`] behind those of the files. A handshake that is to be answered in another way than all
-//!   others (a challenge by its ALPN) is told by [`Current::config_for`], which sees the client's first
-//!   message before anything is decided.
+//! - Certificates by ACME are a source of their own beside those of files ([`by_acme`]); it lives on where
+//!   its settings stay the same.
 //!
 //! Invariants: a handshake ends within its time; connections that are there keep what they began with; what
 //! cannot be used replaces nothing; a session is resumed only under the settings that it was begun under.
 
+mod by_acme;
 mod by_name;
 mod stream;
 mod watch;
@@ -29,16 +28,22 @@ use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{Acceptor, ClientHello, ProducesTickets, VerifierBuilderError, WebPkiClientVerifier},
+    server::{
+        Acceptor, ClientHello, ProducesTickets, ResolvesServerCert, VerifierBuilderError,
+        WebPkiClientVerifier,
+    },
     version::{TLS12, TLS13},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 
-use self::by_name::ByName;
+use self::{by_acme::WithAcme, by_name::ByName};
 pub(super) use self::{stream::TlsSocket, watch::watch};
 use super::{seldom::Seldom, socket::Socket};
-use crate::config::{self, ClientCertificates, FileFault};
+use crate::{
+    acme::{Acme, AcmeError},
+    config::{self, ClientCertificates, FileFault},
+};
 
 /// Failed handshakes are logged at most so often; each of them is at the level `debug`.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -66,6 +71,9 @@ pub enum TlsListenerError {
     /// The provider.
     #[error("server.tls: {0}")]
     Provider(#[from] rustls::Error),
+    /// Certificates by ACME.
+    #[error("server.tls.acme: {0}")]
+    Acme(#[from] AcmeError),
 }
 
 impl From<TlsListenerError> for FileFault {
@@ -73,6 +81,7 @@ impl From<TlsListenerError> for FileFault {
         let (setting, message) = match error {
             TlsListenerError::ClientAuthorities(error) => ("server.tls.client_ca_file", error.to_string()),
             TlsListenerError::Provider(error) => ("server.tls", error.to_string()),
+            TlsListenerError::Acme(error) => ("server.tls.acme", error.to_string()),
         };
         Self { setting: setting.to_owned(), message }
     }
@@ -91,6 +100,7 @@ pub(crate) struct TlsListener {
 #[derive(Debug)]
 struct Current {
     settings: config::Tls,
+    acme: Option<Arc<Acme>>,
     server: Arc<ServerConfig>,
 }
 
@@ -102,13 +112,31 @@ impl Current {
             Some(before) => Arc::clone(&before.server.ticketer),
             None => aws_lc_rs::Ticketer::new()?,
         };
-        Ok(Self { settings: settings.clone(), server: Arc::new(server_config(settings, ticketer)?) })
+        let running = before.and_then(|before| before.acme.as_ref());
+        let acme = match (&settings.acme, running) {
+            (Some(settings), Some(running)) if running.settings() == settings => Some(Arc::clone(running)),
+            (Some(settings), _) => Some(Arc::new(Acme::start(settings)?)),
+            (None, _) => None,
+        };
+        let server = Arc::new(server_config(settings, acme.as_ref(), ticketer)?);
+        Ok(Self { settings: settings.clone(), acme, server })
     }
 
     /// By what a handshake that begins with `hello` is to be answered.
-    fn config_for(&self, _hello: &ClientHello<'_>) -> Arc<ServerConfig> {
-        Arc::clone(&self.server)
+    fn answer_to(&self, hello: &ClientHello<'_>) -> Result<Answer, rustls::Error> {
+        match self.acme.as_ref().and_then(|acme| by_acme::challenge(acme, hello)) {
+            Some(config) => Ok(Answer::Proof(Arc::new(config?))),
+            None => Ok(Answer::Http(Arc::clone(&self.server))),
+        }
     }
+}
+
+/// What a handshake is for.
+enum Answer {
+    /// HTTP.
+    Http(Arc<ServerConfig>),
+    /// An authority that validates a domain, and goes.
+    Proof(Arc<ServerConfig>),
 }
 
 impl TlsListener {
@@ -159,7 +187,7 @@ impl TlsListener {
     }
 }
 
-/// None where the client says nothing, or speaks plain HTTP and was told.
+/// None where the client says nothing, or speaks plain HTTP and was told, or only validates a domain.
 async fn shake_hands(mut socket: Socket, current: Arc<Current>) -> io::Result<Option<Box<TlsSocket>>> {
     const FIRST_BYTES_MAX: usize = 4 * 1024;
     if socket.ahead().is_empty() && socket.read_ahead(FIRST_BYTES_MAX).await? == 0 {
@@ -173,9 +201,16 @@ async fn shake_hands(mut socket: Socket, current: Arc<Current>) -> io::Result<Op
         return Err(io::Error::new(io::ErrorKind::InvalidData, "what came is not TLS"));
     }
     let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
-    let config = current.config_for(&start.client_hello());
+    let answer = current.answer_to(&start.client_hello()).map_err(io::Error::other)?;
     // Its settings may be replaced meanwhile: the handshake holds what it needs.
     drop(current);
+    let config = match answer {
+        Answer::Http(config) => config,
+        Answer::Proof(config) => {
+            start.into_stream(config).await?.shutdown().await?;
+            return Ok(None);
+        }
+    };
     let stream =
         start.into_stream_with(config, |connection| connection.set_buffer_limit(Some(WRITE_BYTES))).await?;
     Ok(Some(Box::new(TlsSocket::new(stream))))
@@ -195,6 +230,7 @@ async fn refuse_plain(mut socket: Socket) {
 
 fn server_config(
     settings: &config::Tls,
+    acme: Option<&Arc<Acme>>,
     ticketer: Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, TlsListenerError> {
     let provider = Arc::new(provider());
@@ -206,10 +242,15 @@ fn server_config(
         ClientCertificates::Optional(authorities) => verifier(authorities).allow_unauthenticated().build()?,
         ClientCertificates::Required(authorities) => verifier(authorities).build()?,
     };
+    let files = ByName::new(settings.certificates.iter().map(|it| &it.certificate));
+    let resolver: Arc<dyn ResolvesServerCert> = match acme {
+        Some(acme) => Arc::new(WithAcme { files, acme: Arc::clone(acme) }),
+        None => Arc::new(files),
+    };
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_client_cert_verifier(client_verifier)
-        .with_cert_resolver(Arc::new(ByName::new(settings.certificates.iter().map(|it| &it.certificate))));
+        .with_cert_resolver(resolver);
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     server.ticketer = ticketer;
     // The server's order, which is that of `provider`.

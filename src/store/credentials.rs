@@ -1,9 +1,15 @@
 //! The server's own credentials: held as an AWS identity, read again when they change or run out.
+//!
+//! Sources: <https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>.
+//!
+//! Invariants: credentials that count serve every request at once, whatever their source does meanwhile; one
+//! renewal is under way at a time, and after a failure the source rests; a source that gives nothing, or
+//! nonsense, leaves the last ones in place as long as they have not run out.
 
 use std::{
     os::unix::fs::MetadataExt,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -24,8 +30,14 @@ use crate::{
 /// How often a credential file is looked at.
 const FILE_LOOK: Duration = Duration::from_secs(1);
 
-/// Credentials that run out are renewed this long before, and every request tries until it works.
+/// Credentials that run out are renewed this long before.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
+
+/// Between two attempts to renew: however many requests come, and however often the store refuses.
+const RENEW_PAUSE: Duration = Duration::from_secs(5);
+
+/// Who has nothing to sign with waits this long for a renewal.
+const RENEW_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A credential file holds three short texts.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -35,10 +47,17 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 #[error("{0}")]
 pub struct CredentialError(String);
 
+struct SigningKey {
+    day: String,
+    region: String,
+    key: Secret,
+}
+
 /// Credentials that count now, with the signing key of the day.
 pub(super) struct Current {
     identity: Identity,
-    key: Mutex<Option<(String, Secret)>>,
+    /// By day and region.
+    key: Mutex<Option<SigningKey>>,
 }
 
 impl Current {
@@ -62,12 +81,12 @@ impl Current {
     /// The signing key for `day` (`yyyymmdd`), derived once a day.
     pub(super) fn signing_key(&self, day: &str, region: &str, now: UnixTime) -> Secret {
         let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = key.as_ref().filter(|(derived, _)| derived == day) {
-            return key.clone();
+        if let Some(known) = key.as_ref().filter(|known| known.day == day && known.region == region) {
+            return known.key.clone();
         }
         let secret = SecretText::new(self.data().map_or("", AwsCredentials::secret_access_key));
         let derived = sigv4::signing_key(&secret, now, region);
-        *key = Some((day.to_owned(), derived.clone()));
+        *key = Some(SigningKey { day: day.to_owned(), region: region.to_owned(), key: derived.clone() });
         derived
     }
 
@@ -76,19 +95,52 @@ impl Current {
     }
 }
 
+/// Whether the store refuses with this code what other credentials might mend.
+pub(super) fn may_be_renewed(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken"
+            | "InvalidAccessKeyId"
+            | "InvalidToken"
+            | "SignatureDoesNotMatch"
+            | "TokenRefreshRequired"
+    )
+}
+
 /// Where credentials come from, and the ones that count now.
 pub(crate) struct Credentials {
-    current: ArcSwap<Current>,
+    current: Arc<ArcSwap<Current>>,
     source: Source,
 }
 
 enum Source {
     Fixed,
-    File { file: CredentialFile, looked: Mutex<(SystemTime, Option<Stamp>)> },
-    Chain { chain: Box<DefaultCredentialsChain>, renewing: tokio::sync::Mutex<()> },
+    File { file: CredentialFile, looked: Mutex<Looked> },
+    Chain(Arc<Chain>),
+}
+
+/// The last look at a file.
+struct Looked {
+    at: SystemTime,
+    /// The state of the file then, whether or not it could be used; none where it was not there.
+    stamp: Option<Stamp>,
 }
 
 type Stamp = (u64, i64, i64, u64);
+
+/// The AWS chain, and when it was last asked.
+struct Chain {
+    provider: DefaultCredentialsChain,
+    asked: Mutex<Asked>,
+    /// Who renews holds it.
+    renewing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// When the chain was last asked, and whether it is to be asked before the credentials run out.
+struct Asked {
+    at: Instant,
+    is_wanted: bool,
+}
 
 impl Credentials {
     /// Reads them for the first time.
@@ -97,17 +149,19 @@ impl Credentials {
             CredentialSource::Environment => (from_environment()?, Source::Fixed),
             CredentialSource::File(file) => {
                 let (identity, stamp) = from_file(file)?;
-                let looked = Mutex::new((SystemTime::now(), Some(stamp)));
+                let looked = Mutex::new(Looked { at: SystemTime::now(), stamp: Some(stamp) });
                 (identity, Source::File { file: file.clone(), looked })
             }
             CredentialSource::Aws => {
-                let chain = Box::new(default_chain().await?);
-                (from_chain(&chain).await?, Source::Chain { chain, renewing: tokio::sync::Mutex::new(()) })
+                let provider = default_chain().await?;
+                let identity = from_chain(&provider).await?;
+                let asked = Mutex::new(Asked { at: Instant::now(), is_wanted: false });
+                (identity, Source::Chain(Arc::new(Chain { provider, asked, renewing: Arc::default() })))
             }
         };
         let current =
             Current::new(identity).ok_or_else(|| CredentialError("not AWS credentials".to_owned()))?;
-        Ok(Self { current: ArcSwap::from_pointee(current), source })
+        Ok(Self { current: Arc::new(ArcSwap::from_pointee(current)), source })
     }
 
     /// Whether there are some, as far as the environment and a file tell; the AWS chain is not asked, for it
@@ -126,16 +180,16 @@ impl Credentials {
         match &self.source {
             Source::Fixed => {}
             Source::File { file, looked } => self.look_at_file(file, looked, now),
-            Source::Chain { chain, renewing } => {
-                if self.current.load().runs_out_by(now + RENEW_BEFORE) {
-                    let _one = renewing.lock().await;
-                    if self.current.load().runs_out_by(now + RENEW_BEFORE) {
-                        match from_chain(chain).await.map(Current::new) {
-                            Ok(Some(fresh)) => self.current.store(Arc::new(fresh)),
-                            Ok(None) => {}
-                            Err(fault) => tracing::error!(%fault, "store credentials could not be renewed"),
-                        }
-                    }
+            Source::Chain(chain) => {
+                let has_run_out = self.current.load().runs_out_by(now);
+                if (chain.is_wanted() || self.current.load().runs_out_by(now + RENEW_BEFORE))
+                    && let Some(renewal) = chain.renewal(&self.current)
+                {
+                    tokio::spawn(renewal);
+                }
+                if has_run_out {
+                    // Whoever renews, the end of it is what is waited for.
+                    let _ = tokio::time::timeout(RENEW_WAIT_MAX, chain.renewing.lock()).await;
                 }
             }
         }
@@ -147,23 +201,33 @@ impl Credentials {
         }
     }
 
-    fn look_at_file(
-        &self,
-        file: &CredentialFile,
-        looked: &Mutex<(SystemTime, Option<Stamp>)>,
-        now: SystemTime,
-    ) {
+    /// The store has refused the ones that count: they are read anew, and no more often than is good for
+    /// where they come from.
+    pub(super) fn refused(&self) {
+        match &self.source {
+            Source::Fixed => {}
+            Source::File { looked, .. } => {
+                looked.lock().unwrap_or_else(PoisonError::into_inner).at = SystemTime::UNIX_EPOCH;
+            }
+            Source::Chain(chain) => chain.asked().is_wanted = true,
+        }
+    }
+
+    fn look_at_file(&self, file: &CredentialFile, looked: &Mutex<Looked>, now: SystemTime) {
         let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(looked.0).unwrap_or(FILE_LOOK) < FILE_LOOK {
+        if now.duration_since(looked.at).unwrap_or(FILE_LOOK) < FILE_LOOK {
             return;
         }
-        looked.0 = now;
-        if std::fs::metadata(&file.path).map(|metadata| stamp(&metadata)).ok() == looked.1 {
+        looked.at = now;
+        let found = std::fs::metadata(&file.path).map(|metadata| stamp(&metadata)).ok();
+        if found == looked.stamp {
             return;
         }
+        // A state that cannot be used is told once, and not looked into again.
+        looked.stamp = found;
         match from_file(file) {
             Ok((identity, stamp)) => {
-                looked.1 = Some(stamp);
+                looked.stamp = Some(stamp);
                 if let Some(fresh) = Current::new(identity) {
                     self.current.store(Arc::new(fresh));
                     tracing::info!("store credentials read anew");
@@ -178,6 +242,47 @@ impl Credentials {
     /// The access key that counts now.
     pub(super) fn access_key(&self) -> String {
         self.current.load().access_key().to_owned()
+    }
+}
+
+impl Chain {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.asked().is_wanted
+    }
+
+    /// A renewal of what counts, to be run; none where one is under way, or the last was just now.
+    fn renewal(
+        self: &Arc<Self>,
+        current: &Arc<ArcSwap<Current>>,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let one = Arc::clone(&self.renewing).try_lock_owned().ok()?;
+        {
+            let mut asked = self.asked();
+            if asked.at.elapsed() < RENEW_PAUSE {
+                return None;
+            }
+            *asked = Asked { at: Instant::now(), is_wanted: false };
+        }
+        let (chain, current) = (Arc::clone(self), Arc::clone(current));
+        Some(async move {
+            match from_chain(&chain.provider).await.map(Current::new) {
+                Ok(Some(fresh)) => {
+                    if fresh.access_key() != current.load().access_key() {
+                        tracing::info!("store credentials renewed");
+                    }
+                    current.store(Arc::new(fresh));
+                }
+                Ok(None) => {}
+                Err(fault) => {
+                    tracing::error!(%fault, "store credentials could not be renewed; the last ones count")
+                }
+            }
+            drop(one);
+        })
     }
 }
 
@@ -247,124 +352,4 @@ fn from_file(file: &CredentialFile) -> Result<(Identity, Stamp), CredentialError
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{os::unix::fs::PermissionsExt, path::Path};
-
-    use super::*;
-    use crate::file_access::SecretReaders;
-
-    fn file(path: &Path) -> CredentialFile {
-        CredentialFile { path: path.to_owned(), readers: SecretReaders::Owner }
-    }
-
-    fn write(path: &Path, text: &str, mode: u32) {
-        std::fs::write(path, text).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_credential_file_is_read_again_when_it_changes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.json");
-        write(&path, r#"{"access_key": "one", "secret_key": "s"}"#, 0o600);
-        let credentials = Credentials::new(&CredentialSource::File(file(&path))).await.unwrap();
-        assert_eq!(credentials.current().await.unwrap().access_key(), "one");
-        write(&path, r#"{"access_key": "another", "secret_key": "s", "session_token": "t"}"#, 0o600);
-        std::thread::sleep(FILE_LOOK);
-        let current = credentials.current().await.unwrap();
-        assert_eq!((current.access_key(), current.token()), ("another", Some("t")));
-        // A broken file leaves the last ones.
-        write(&path, "{", 0o600);
-        std::thread::sleep(FILE_LOOK);
-        assert_eq!(credentials.current().await.unwrap().access_key(), "another");
-    }
-
-    #[test]
-    fn p51_faults_never_quote_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.json");
-        for (text, mode, says) in [
-            (r#"{"access_key": "one", "secret_key": "hunter2""#, 0o600, "line 1"),
-            (r#"{"access_key": "one", "secret_key": "hunter2"}"#, 0o644, "chmod 600"),
-            (r#"{"access_key": "", "secret_key": "hunter2"}"#, 0o600, "must not be empty"),
-        ] {
-            write(&path, text, mode);
-            let fault = from_file(&file(&path)).map(|_| ()).unwrap_err().to_string();
-            assert!(fault.contains(says) && !fault.contains("hunter2"), "{fault}");
-        }
-    }
-
-    /// What containers and instances answer, by path.
-    fn metadata(path: &str) -> Option<String> {
-        let keys = |name: &str| {
-            format!(
-                r#"{{"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "{name}", "SecretAccessKey": "s",
-                "Token": "t", "LastUpdated": "2026-01-01T00:00:00Z", "Expiration": "2099-01-01T00:00:00Z"}}"#
-            )
-        };
-        match path {
-            "/container" => Some(keys("container")),
-            "/latest/api/token" => Some("token".to_owned()),
-            "/latest/meta-data/iam/security-credentials/" => Some("role".to_owned()),
-            "/latest/meta-data/iam/security-credentials/role" => Some(keys("instance")),
-            _ => None,
-        }
-    }
-
-    /// Answers until it is dropped.
-    async fn serve_metadata(listener: tokio::net::TcpListener) {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        loop {
-            let (mut peer, _) = listener.accept().await.unwrap();
-            let mut head = [0; 4096];
-            let read = peer.read(&mut head).await.unwrap();
-            let head = String::from_utf8_lossy(&head[..read]).into_owned();
-            let body = metadata(head.split(' ').nth(1).unwrap_or_default());
-            let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
-            let body = body.unwrap_or_default();
-            let answer = format!(
-                "HTTP/1.1 {status}\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\n\
-                 content-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = peer.write_all(answer.as_bytes()).await;
-        }
-    }
-
-    /// Each source in a process of its own, for the chain reads the environment.
-    #[tokio::test]
-    async fn the_chain_reads_the_environment_containers_and_instances() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::spawn(serve_metadata(listener));
-        let container = format!("{server}/container");
-        let environment: &[(&str, &str)] =
-            &[("AWS_ACCESS_KEY_ID", "environment"), ("AWS_SECRET_ACCESS_KEY", "s")];
-        let container: &[(&str, &str)] = &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)];
-        let instance: &[(&str, &str)] = &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &server)];
-        for (variables, access_key) in
-            [(environment, "environment"), (container, "container"), (instance, "instance")]
-        {
-            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-            child.args(["--exact", "store::credentials::tests::chain_child", "--nocapture"]);
-            child.env_clear().env(CHILD, "1").env("AWS_REGION", "us-east-1").envs(variables.iter().copied());
-            let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
-            let output = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(output.contains(&format!("access key: {access_key}\n")), "{access_key}: {output}");
-        }
-        serving.abort();
-    }
-
-    /// Set in the processes that the test above starts.
-    const CHILD: &str = "SUBGATE_TEST_CREDENTIAL_CHAIN";
-
-    /// What those processes run; nothing in any other.
-    #[tokio::test]
-    async fn chain_child() {
-        if std::env::var_os(CHILD).is_none() {
-            return;
-        }
-        let credentials = Credentials::new(&CredentialSource::Aws).await.unwrap();
-        println!("access key: {}", credentials.access_key());
-    }
-}
+mod tests;

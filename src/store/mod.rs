@@ -6,11 +6,13 @@
 mod aws_http;
 mod body;
 mod breaker;
+mod condition;
 mod connect;
 mod connection;
 mod credentials;
 mod outage;
 mod sign;
+mod trial_client;
 
 use std::{
     sync::Arc,
@@ -30,12 +32,15 @@ use hyper_util::{
 
 use self::{
     breaker::Outcome,
+    condition::Learned,
     connect::PatientConnector,
     connection::{Watch, WatchedConnector},
     outage::{Asked, Outages},
 };
 pub(crate) use body::StoreBody;
+pub(crate) use condition::{Cause, Condition};
 pub(crate) use credentials::{CredentialError, Credentials};
+pub(crate) use trial_client::{NoAnswer, Signature, Trial, TrialAnswer, TrialClient};
 
 use crate::{
     config::{self, StoreAddressing},
@@ -94,6 +99,7 @@ pub(crate) struct Store {
     places: StorePlaces,
     outages: Outages,
     metrics: Arc<Metrics>,
+    learned: Learned,
     credentials: Credentials,
     scheme: &'static str,
     authority: Authority,
@@ -149,6 +155,7 @@ impl Store {
             places,
             outages: Outages::new(config, Arc::clone(&metrics)),
             metrics,
+            learned: Learned::new(),
             credentials,
             scheme,
             host,
@@ -288,6 +295,16 @@ impl Store {
         let timer = StoreTimer::begin(&self.metrics, &method);
         let sent = self.send_once(outbound, body, on_behalf.now, connected_by).await;
         self.metrics.store.ended(&method, result_of(&sent));
+        match &sent {
+            Ok(answer) if answer.status().is_success() => self.learned.success(),
+            Ok(answer) if speaks_of_the_server(answer.status()) => self.learned.doubt(),
+            Ok(_) => {}
+            Err(Failure::Died(_)) if is_upload => {}
+            Err(Failure::Unreached(_) | Failure::Died(_) | Failure::Silent | Failure::Credentials(_)) => {
+                self.learned.doubt();
+            }
+            Err(Failure::LeftAlone | Failure::Early | Failure::Ambiguous | Failure::Fault(_)) => {}
+        }
         asked.tell(match &sent {
             Ok(_) | Err(Failure::Early | Failure::Ambiguous) => Outcome::Answered,
             // An upload may have ended by what its client did, or left undone.
@@ -528,6 +545,12 @@ fn has_one_length(headers: &HeaderMap) -> bool {
         is_digits && length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok())
     };
     lengths.next().is_none_or(is_number) && lengths.next().is_none()
+}
+
+/// Whether a status may be about this server and not about what its client asked for.
+fn speaks_of_the_server(status: http::StatusCode) -> bool {
+    status.is_redirection() && status != http::StatusCode::NOT_MODIFIED
+        || matches!(status, http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN)
 }
 
 fn is_safe(method: &Method) -> bool {

@@ -110,6 +110,11 @@ impl Certificate {
         &self.names
     }
 
+    /// Unix seconds from which on it counts.
+    pub fn valid_from_seconds(&self) -> u64 {
+        self.valid_from_seconds
+    }
+
     /// Unix seconds after which it counts no more.
     pub fn valid_until_seconds(&self) -> u64 {
         self.valid_until_seconds

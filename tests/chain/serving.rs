@@ -137,10 +137,15 @@ async fn list_buckets(place: &Place) -> String {
 }
 
 async fn look(place: &Place, path: &str) -> (u16, Value) {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let answer = exchange(place.admin, &request).await;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+}
+
+/// Whether what decides is fresh; there is no store here.
+async fn ready(place: &Place) -> Value {
+    look(place, "/readyz").await.1["parts"]["registry"]["ready"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +155,7 @@ async fn p38_access_ends_with_the_registration_and_an_old_snapshot_is_a_503() {
     // Each decision is logged with the block that it was made at.
     let hotkey = place.keypair.account().to_ss58();
     until_logged(&[&hotkey, "status=200", "block=100"]).await;
-    assert_eq!(look(&place, "/readyz").await.0, 200);
+    assert_eq!(ready(&place).await, serde_json::json!(true));
     let snapshot = look(&place, "/snapshot").await.1;
     assert_eq!(
         (&snapshot["block"], &snapshot["hotkeys"], &snapshot["permits"]),
@@ -190,6 +195,7 @@ async fn p38_access_ends_with_the_registration_and_an_old_snapshot_is_a_503() {
     assert!(unavailable.to_ascii_lowercase().contains("retry-after:"), "{unavailable}");
     until_logged(&[&hotkey, "status=503", "block=101"]).await;
     assert_eq!(look(&place, "/readyz").await.0, 503);
+    assert_eq!(ready(&place).await, serde_json::json!(false));
     let snapshot = look(&place, "/snapshot").await.1;
     assert!(snapshot["chain_events"]["unreachable"].as_u64().unwrap() > 0, "{snapshot}");
     assert!(snapshot["chain_fault"].as_str().unwrap().contains("connection"), "{snapshot}");
@@ -334,7 +340,17 @@ async fn before_the_first_reading_the_snapshot_says_that_there_is_none() {
     assert!(snapshot["status"].as_str().unwrap().contains("nothing has been read"), "{snapshot}");
     assert!(snapshot["chain_fault"].as_str().unwrap().contains("connection"), "{snapshot}");
     assert_eq!(snapshot.get("source"), None);
-    assert_eq!(look(&place, "/readyz").await, (503, serde_json::json!({ "status": "no registry read yet" })));
+    let (status, readiness) = look(&place, "/readyz").await;
+    assert_eq!((status, &readiness["parts"]["registry"]["ready"]), (503, &serde_json::json!(false)));
+    let says = readiness["parts"]["registry"]["says"].as_str().unwrap();
+    assert!(says.starts_with("nothing has been read from the registry of hotkeys yet; the last"), "{says}");
+    // Strangers are told no age of what there is not, and no address.
+    let asked = "GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let public = exchange(place.address, asked).await;
+    assert!(public.contains("nothing has been read") && !public.contains("127.0.0.1"), "{public}");
+    let asked = asked.replace("/readyz", "/healthcheck");
+    let health = exchange(place.address, &asked).await;
+    assert!(health.contains("\"age_seconds\":null,\"enabled\":true,\"fresh\":false"), "{health}");
     place.node.script().manner = Manner::Answer;
     let end = tokio::time::Instant::now() + PATIENCE;
     while look(&place, "/snapshot").await.0 != 200 {

@@ -11,7 +11,7 @@ use crate::harness::{
 const PATH: &str = "/get-folder-access";
 
 /// Posts the handed-out form as the vending server's clients do: the key overwritten, the file last.
-async fn upload(
+pub(super) async fn upload(
     server: &TestServer,
     access: &Value,
     key: &str,
@@ -58,10 +58,10 @@ async fn s10_small_files_fit_through_a_form_that_is_handed_out() {
 #[tokio::test]
 async fn both_eras_get_a_form_and_a_list_that_lead_through_the_gate() {
     let server = TestServer::start().await;
-    for (source, folder, name) in [
-        (Some("x"), ALICE.file(""), "f.parquet"),
-        (Some("reddit"), ALICE.file("").replace("/x/", "/reddit/"), "deep/f.parquet"),
-        (None, format!("data/hotkey={}/", ALICE.ss58()), "job_id=j1/f.parquet"),
+    for (source, folder, below, name) in [
+        (Some("x"), ALICE.file(""), "", "f.parquet"),
+        (Some("reddit"), ALICE.file("").replace("/x/", "/reddit/"), "", "deep/f.parquet"),
+        (None, format!("data/hotkey={}/", ALICE.ss58()), "job_id=default/", "job_id=j1/f.parquet"),
     ] {
         let access = ok(&server.post_json(PATH, &folder_request(&ALICE, source)).await);
         let names: Vec<_> = access.as_object().unwrap().keys().cloned().collect();
@@ -83,7 +83,7 @@ async fn both_eras_get_a_form_and_a_list_that_lead_through_the_gate() {
         ];
         expected.sort_unstable();
         assert_eq!(names, expected);
-        assert_eq!(fields["key"], json!(format!("{folder}${{filename}}")));
+        assert_eq!(fields["key"], json!(format!("{folder}{below}${{filename}}")));
         let file = bytes(5000);
         let key = format!("{folder}{name}");
         assert_eq!(upload(&server, &access, &key, &file).await.status, 204);
@@ -148,7 +148,7 @@ async fn windows_and_shapes_are_the_seeds() {
         server.follow(access["list_url"].as_str().unwrap(), "").await.ok();
     }
     for body in [json!([]), json!({}), json!({ "coldkey": coldkey }), json!("x")] {
-        refused(&server.post_json(PATH, &body).await, 400, "Invalid request");
+        refused(&server.post_json(PATH, &body).await, 422, "Invalid request");
     }
     let mut request = at(now, now + 100);
     request["hotkey"] = json!("5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM");

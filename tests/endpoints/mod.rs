@@ -5,4 +5,5 @@ mod forms;
 mod lists;
 mod miners;
 mod open;
+mod tao;
 mod validators;

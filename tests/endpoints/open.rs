@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{
-    client::Call,
+    client::{Call, Connection},
     server::{ALICE, Setup, TestServer},
     store::Reply,
     vending::{ok, refused},
@@ -24,6 +24,8 @@ async fn anybody_may_ask_how_the_server_does() {
     // The store is looked at once for all who ask.
     ok(&server.plain_get("/healthcheck").await);
     assert_eq!(server.store.seen().len(), 1);
+    assert!(health["timestamp"].as_f64().is_some_and(|seconds| seconds > 1_700_000_000.0));
+    assert_eq!(health["folder_structure"], json!("data/hotkey={hotkey}/job_id={job_id}/"));
     let formats = ok(&server.plain_get("/commitment-formats").await);
     assert_eq!(formats["formats"]["/get-validator-access"], json!("s3:validator:access:{timestamp}"));
     assert_eq!(ok(&server.plain_get("/structure-info").await)["roots"], json!(["data/"]));
@@ -32,6 +34,81 @@ async fn anybody_may_ask_how_the_server_does() {
     server.store.always(Reply::new(503));
     let health = ok(&server.plain_get("/healthcheck").await);
     assert_eq!((health["status"].as_str(), health["s3_ok"].as_bool()), (Some("degraded"), Some(false)));
+}
+
+/// What `/readyz` says to the operator of the store.
+async fn store_part(server: &TestServer) -> (u16, String) {
+    let mut admin = Connection::connect(server.admin.unwrap()).await;
+    admin.send(b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let answer = admin.answer("GET").await;
+    let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    (answer.status, json["parts"]["store"]["says"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_this_server_or_is_away_makes_it_unready() {
+    for (reply, strangers, operator) in [
+        (Reply::error(403, "SignatureDoesNotMatch", "m"), "does not let this server in", "secret key"),
+        (Reply::error(403, "InvalidAccessKeyId", "m"), "does not let this server in", "access key"),
+        (Reply::error(403, "RequestTimeTooSkewed", "m"), "does not let this server in", "clocks"),
+        (Reply::error(404, "NoSuchBucket", "m"), "does not let this server in", "store.bucket"),
+        (Reply::error(503, "SlowDown", "m"), "answers with errors", "503"),
+    ] {
+        let setup = Setup { server: "admin = \"127.0.0.1:0\"".into(), ..Setup::default() };
+        let server = TestServer::with(setup).await;
+        server.store.always(reply);
+        let answer = server.plain_get("/readyz").await;
+        refused(&answer, 503, strangers);
+        assert!(!answer.text().contains(&server.store.address.to_string()), "{}", answer.text());
+        let (status, says) = store_part(&server).await;
+        assert!(status == 503 && says.contains(operator), "{status} {says}");
+        // It is told when it is over.
+        server.store.unscript();
+        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while server.plain_get("/readyz").await.status != 200 {
+            assert!(tokio::time::Instant::now() < end);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_makes_it_unready() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let setup = Setup {
+        server: "admin = \"127.0.0.1:0\"".into(),
+        endpoint: Some(format!("http://{closed}")),
+        ..Setup::default()
+    };
+    let server = TestServer::with(setup).await;
+    let answer = server.plain_get("/readyz").await;
+    refused(&answer, 503, "the store does not answer");
+    assert!(!answer.text().contains(&closed.to_string()), "{}", answer.text());
+    let (status, says) = store_part(&server).await;
+    assert!(status == 503 && says.contains("store.endpoint"), "{status} {says}");
+}
+
+#[tokio::test]
+async fn traffic_tells_of_the_store_and_questions_cost_it_next_to_nothing() {
+    let server = TestServer::start().await;
+    server.store.put(&ALICE.file("a"), vec![1; 2000]);
+    let key = ALICE.hotkey();
+    let get = Call::new("GET", &format!("/data-universe/{}", ALICE.file("a")));
+    server.send(&key, &get).await.ok();
+    // What just succeeded is knowledge enough.
+    for _ in 0..20 {
+        ok(&server.plain_get("/readyz").await);
+    }
+    assert_eq!(server.store.seen().len(), 1);
+    // A refusal of the server itself makes it look again, once for all who ask.
+    server.store.always(Reply::error(403, "SignatureDoesNotMatch", "m"));
+    server.send(&key, &get).await.refused(503, "ServiceUnavailable");
+    let asking: Vec<_> = (0..50).map(|_| server.plain_get("/readyz")).collect();
+    for answer in futures_util::future::join_all(asking).await {
+        refused(&answer, 503, "the store does not let this server in");
+    }
+    let lists = server.store.seen().iter().filter(|seen| seen.query("list-type").is_some()).count();
+    assert!(lists <= 3, "{lists}");
 }
 
 #[tokio::test]
@@ -55,6 +132,8 @@ async fn p18_endpoints_match_exactly() {
         "//healthz",
         "/HEALTHZ",
         "/get-folder-access/",
+        "/get-miner-list/",
+        "/get-file-upload-url2",
         "/structure-info2",
     ] {
         server.plain_get(path).await.refused(403, "AccessDenied");

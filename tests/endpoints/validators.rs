@@ -45,6 +45,7 @@ async fn a_validator_gets_everything_each_source_and_each_miner() {
     assert!(miners.contains(&format!("<Prefix>{}</Prefix>", ALICE.file(""))));
     let miners = urls["miners"].as_object().unwrap();
     let mut expected = vec![ALICE.coldkey.to_ss58(), BOB.coldkey.to_ss58(), ALICE.ss58(), BOB.ss58()];
+    expected.push("list_all_miners".to_owned());
     expected.sort();
     assert_eq!(miners.keys().cloned().collect::<Vec<_>>(), expected);
     let folder = &miners[&ALICE.coldkey.to_ss58()]["x"];

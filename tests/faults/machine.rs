@@ -74,7 +74,7 @@ impl Process {
 
     async fn snapshot(&self) -> serde_json::Value {
         let mut connection = Connection::connect(self.admin).await;
-        connection.send(b"GET /snapshot HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        connection.send(b"GET /snapshot HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         serde_json::from_slice(&connection.answer("GET").await.body).unwrap()
     }
 }

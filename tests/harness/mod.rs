@@ -3,7 +3,9 @@
 
 pub mod client;
 pub mod logs;
+pub mod metadata;
 pub mod node;
+pub mod program;
 pub mod server;
 pub mod sigv4;
 pub mod store;

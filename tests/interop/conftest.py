@@ -21,6 +21,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "dev": servers.dev_target,
     # `subgate serve` in front of a real MinIO.
     "minio": servers.serve_target,
+    # The same, ending TLS by itself.
+    "tls": servers.tls_target,
     # The same with nginx in front, which ends TLS.
     "nginx": servers.nginx_target,
 }
@@ -29,7 +31,8 @@ STORES = ("dev", "minio")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--targets", default=",".join(TARGETS), help=f"which of {','.join(TARGETS)} to run against")
+    names = ",".join(TARGETS)
+    parser.addoption("--targets", default=names, help=f"which of {names} to run against")
 
 
 def pytest_configure(config: pytest.Config) -> None:

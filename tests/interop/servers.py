@@ -1,4 +1,4 @@
-"""The servers of the suite, all on loopback and free ports: Subgate, MinIO, nginx and pebble."""
+"""The servers of the suite, all on loopback and free ports: Subgate, MinIO and nginx."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ class Server:
     def __init__(self, command: list[str | Path], log: Path, environment: dict[str, str]) -> None:
         self.name = Path(command[0]).name
         self.log = log
+        self._command, self._environment = command, environment
         self._output = log.open("wb")
         self._process = subprocess.Popen(
             [str(word) for word in command],
@@ -89,6 +90,11 @@ class Server:
             self.stop()
             raise
         return self
+
+    def restart(self) -> Server:
+        """Ends it and starts the same anew, with a log beside the one before."""
+        self.stop()
+        return Server(self._command, self.log.with_name(f"again-{self.log.name}"), self._environment)
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-4000:]
@@ -336,6 +342,23 @@ def serve_target(
     target = Target("minio", endpoint, BUCKET, data, identities_of(dev), store)
     write_aws_config(target)
     return target
+
+
+def tls_target(data: Path) -> Target:
+    """`subgate serve` that ends TLS by itself, in front of MinIO."""
+    port = free_port()
+    ca = certificate_for_localhost(data / "tls.crt", data / "tls.key")
+    (data / "tls.key").chmod(0o600)
+
+    def change(text: str) -> str:
+        return f"""{text}
+[server.tls]
+certificates = [{{ certificate = "tls.crt", key = "tls.key" }}]
+"""
+
+    target = serve_target(data, hosts=hosts_at(port), change=change, port=port)
+    target.ca = ca
+    return over_tls(target, "tls", port)
 
 
 def nginx_target(data: Path) -> Target:

@@ -22,7 +22,7 @@ from servers import Target
 Connect = Callable[[type[Client], Account], Client]
 
 # Where TLS changes what a client sends, or how it frames it.
-everywhere = pytest.mark.targets("dev", "minio", "nginx")
+everywhere = pytest.mark.targets("dev", "minio", "tls")
 every_client = pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: kind.name)
 
 

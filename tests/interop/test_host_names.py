@@ -17,7 +17,7 @@ from conftest import Accounts
 from files import MIB, digest, pattern
 from servers import BIN, Target
 
-pytestmark = pytest.mark.targets("nginx")
+pytestmark = pytest.mark.targets("tls")
 
 every_sdk = pytest.mark.parametrize("sdk", ["go-sdk", "js-sdk"])
 # Percent-encoding has to agree on both sides of the signature.

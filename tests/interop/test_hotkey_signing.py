@@ -14,7 +14,7 @@ from files import MIB, pattern
 from servers import Target
 from signing import UNSIGNED, HotkeySigner, hotkey_boto3, hotkey_of, send
 
-pytestmark = pytest.mark.targets("dev", "minio", "nginx")
+pytestmark = pytest.mark.targets("dev", "minio", "tls")
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from signing import Answer, SessionSigner, exchange, send
 
 Connect = Callable[[type[Client], Account], Client]
 
-everywhere = pytest.mark.targets("dev", "minio", "nginx")
+everywhere = pytest.mark.targets("dev", "minio", "tls")
 every_client = pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: kind.name)
 # As the clients word it: a HEAD has no body, so all that is left of its refusal is the status.
 # s5cmd shows of a refused batch the message alone.

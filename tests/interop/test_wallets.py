@@ -16,7 +16,7 @@ import pytest
 from checks import registry_changed
 from clients import Account, Refused, run
 from conftest import Accounts
-from servers import Identity, Target, credentials_command, wait_until
+from servers import CACHE, Identity, Target, credentials_command, wait_until
 from signing import HotkeySigner, send
 
 PASSWORD = "correct horse Battery 9!"
@@ -129,6 +129,23 @@ def test_wallet_of_dev_opens_in_bittensors_own_tools(
     identity = accounts[name].identity
     assert keypair.ss58_address == identity.hotkey
     assert keypair.verify(b"message", keypair.sign(b"message"))
+
+
+OPENS_AND_SIGNS = """
+import sys, bittensor_wallet
+name, path = sys.argv[1:]
+keypair = bittensor_wallet.Wallet(name=name, hotkey="default", path=path).hotkey
+assert keypair.verify(b"message", keypair.sign(b"message"))
+print(keypair.ss58_address)
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wallet_of_dev_opens_in_bittensor_wallet_4_0(target: Target, accounts: Accounts, name: str) -> None:
+    """The one that pip picks beside bittensor 10.3."""
+    python = CACHE / "venv-wallet-4.0" / "bin" / "python"
+    said = run([str(python), "-c", OPENS_AND_SIGNS, name, str(target.wallets)], target.environment())
+    assert said.split()[-1] == accounts[name].identity.hotkey
 
 
 @pytest.mark.parametrize("package", [bittensor, bittensor_wallet], ids=lambda package: package.__name__)

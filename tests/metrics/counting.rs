@@ -1,32 +1,13 @@
 //! What happens is counted, under names and labels that have a bound.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
+use super::{get, scrape, start};
 use crate::harness::{
-    client::{Answer, Call, Connection},
+    client::Call,
     server::{ALICE, BOB, STRANGER, Setup, TestServer, VALIDATOR, bytes},
     store::Reply,
 };
-
-/// A server with an admin listener.
-async fn start() -> TestServer {
-    TestServer::with(Setup { server: "admin = \"127.0.0.1:0\"".to_owned(), ..Setup::default() }).await
-}
-
-/// A GET on the admin listener, with these further header lines.
-async fn get(admin: SocketAddr, target: &str, headers: &str) -> Answer {
-    let mut connection = Connection::connect(admin).await;
-    let head = format!("GET {target} HTTP/1.1\r\nhost: {admin}\r\n{headers}\r\n");
-    connection.send(head.as_bytes()).await;
-    connection.answer("GET").await
-}
-
-async fn scrape(server: &TestServer) -> String {
-    let answer = get(server.admin.unwrap(), "/metrics", "").await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.get("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    answer.text()
-}
 
 /// The value of a series, 0 where it is not there.
 fn value(scrape: &str, series: &str) -> f64 {
@@ -71,6 +52,8 @@ async fn p50_what_happens_is_counted() {
         (by("GetObject", "miner", 403), 1.0),
         (by("unknown", "none", 403), 1.0),
         (by("/v1/session", "miner", 200), 1.0),
+        ("subgate_requests_refused_total{reason=\"FolderDenied\",role=\"miner\"}".to_owned(), 1.0),
+        ("subgate_requests_refused_total{reason=\"NotRegistered\",role=\"none\"}".to_owned(), 1.0),
         ("subgate_received_bytes_total".to_owned(), 1500.0),
         ("subgate_sessions_issued_total".to_owned(), 1.0),
         ("subgate_requests_under_way".to_owned(), 0.0),

@@ -478,7 +478,7 @@ async fn the_operators_listener_is_apart() {
     let server = TestServer::with(Setup { server, ..Setup::default() }).await;
     let mut admin = Connection::connect(server.admin.unwrap()).await;
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/snapshot", 200), ("/other", 404)] {
-        admin.send(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes()).await;
+        admin.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await;
         let answer = admin.answer("GET").await;
         assert_eq!(answer.status, status, "{path}");
         if path == "/snapshot" {

@@ -346,11 +346,11 @@ async fn p38_a_registry_that_cannot_be_read_fails_closed_as_an_outage() {
     server.send(&wrong, &get).await.refused(403, "SignatureDoesNotMatch");
     // The operator sees it, and a mended file counts at once.
     let mut admin = crate::harness::client::Connection::connect(server.admin.unwrap()).await;
-    admin.send(b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    admin.send(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert_eq!(admin.answer("GET").await.status, 503);
     std::fs::write(server.registry(), registry(&[&ALICE], &[])).unwrap();
     server.send(&session, &get).await.ok();
-    admin.send(b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    admin.send(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert_eq!(admin.answer("GET").await.status, 200);
 }
 

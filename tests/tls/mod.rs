@@ -1,5 +1,6 @@
 //! The listener's own TLS, and what comes before it.
 
+mod acme;
 mod handshakes;
 mod proxy_protocol;
 mod reload;

@@ -10,15 +10,10 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     evidence::{Evidence, signed_wrapped},
+    nonce::{FUTURE_NANOS_MAX, PAST_NANOS_MAX},
     sr25519::{Keypair, SIGNATURE_BYTES},
 };
 use crate::{auth::sigv4::canonical::sha256_hex, chain::AccountId, time::UnixTime};
-
-/// How old a request may be, in nanoseconds.
-pub(super) const PAST_NANOS_MAX: u128 = 10_000_000_000;
-
-/// How far ahead of us a signer's clock may be, in nanoseconds.
-const FUTURE_NANOS_MAX: u128 = 2_000_000_000;
 
 /// First line of the signed bytes.
 const PROTOCOL: &str = "btauth/1";
@@ -86,7 +81,7 @@ pub enum BtauthError {
     #[error("Nonce already used")]
     Replayed,
     /// Too many nonces within the window.
-    #[error("Too many sessions are being asked for; please retry")]
+    #[error("Too many nonces are in use; please retry")]
     Full,
 }
 

@@ -1,12 +1,15 @@
 //! What a hotkey signed when it asked for a session, kept as proof.
 //!
-//! Two wire forms make evidence: a request of btauth/1 ([`super::btauth`]) and a string of the vending server
-//! ([`super::vending`]). Invariant: an [`Evidence`] is made only where the hotkey's signature over its text
-//! was verified.
+//! Three wire forms make evidence: a request of btauth/1 (`btauth`), a string of the vending server
+//! (`vending`), and a body with X-Tao headers (`tao`). Invariant: an [`Evidence`] is made only where the
+//! hotkey's signature over its text was verified.
 
 use std::fmt;
 
-use super::sr25519::{self, SIGNATURE_BYTES};
+use super::{
+    nonce::Nonce,
+    sr25519::{self, SIGNATURE_BYTES},
+};
 use crate::{chain::AccountId, time::UnixTime};
 
 /// The text that a hotkey signed, with its signature: it proves for ever that the hotkey asked for a session.
@@ -29,8 +32,8 @@ impl Evidence {
     }
 
     /// The nonce of btauth/1.
-    pub(crate) fn nonce_nanos(&self) -> u64 {
-        self.nonce_nanos
+    pub(crate) fn nonce(&self) -> Nonce {
+        Nonce::time(self.hotkey, self.nonce_nanos)
     }
 
     /// When it was signed, by the signer's clock.

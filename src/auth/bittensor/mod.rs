@@ -1,10 +1,13 @@
-//! What a Bittensor hotkey signs: requests of btauth/1, the strings of the vending server, and sr25519
-//! beneath both.
+//! What a Bittensor hotkey signs: requests of btauth/1, the strings and the X-Tao headers of the vending
+//! server's clients, and sr25519 beneath them all.
 
 pub mod btauth;
 pub(in crate::auth) mod evidence;
+mod nonce;
 mod nonces;
 pub mod sr25519;
+pub mod tao;
 pub(crate) mod vending;
 
-pub(crate) use nonces::{SpentNonces, nonce_life};
+pub(crate) use nonce::Nonce;
+pub(crate) use nonces::SpentNonces;

@@ -1,38 +1,30 @@
-//! The nonces of btauth/1 that were used already.
+//! The nonces of btauth/1 and of X-Tao that were used already.
 //!
 //! Invariants: a (hotkey, nonce) is spent once within the window, and outside of it nothing is accepted, nor
 //! what was signed before the process began, for nobody remembers what was spent then; memory is bounded by
-//! [`NONCES_MAX`].
+//! [`NONCES_MAX`], and one hotkey has a share of it, [`NONCES_PER_HOTKEY_MAX`], where it chooses its nonces.
 
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use super::{
-    btauth::{BtauthError, PAST_NANOS_MAX},
-    evidence::Evidence,
+    btauth::BtauthError,
+    nonce::{Nonce, NonceId, PAST_NANOS_MAX, Uuid},
 };
 use crate::{chain::AccountId, time::UnixTime};
 
 /// Most nonces held at once: 5000 sessions a second over the window of 12 s, about 4 MiB.
 const NONCES_MAX: usize = 60_000;
 
-/// How far apart the clocks of replicas may be: so long one of them may take what is over for another.
-const CLOCKS_APART_MAX: Duration = Duration::from_secs(30);
-
-/// How long replicas that share their nonces have to remember that of `evidence`: until it is too old for
-/// each of them.
-pub(crate) fn nonce_life(evidence: &Evidence, now: UnixTime) -> Duration {
-    let until = u128::from(evidence.nonce_nanos).saturating_add(PAST_NANOS_MAX);
-    let rest = u64::try_from(until.saturating_sub(now.nanos())).unwrap_or(u64::MAX);
-    Duration::from_nanos(rest).saturating_add(CLOCKS_APART_MAX)
-}
+/// Most nonces of one hotkey that are UUIDs: over a hundred requests a second, ten times what a validator
+/// makes.
+const NONCES_PER_HOTKEY_MAX: usize = 2000;
 
 /// The nonces spent within the window, exactly. One per process: replicas that do not share them could each
-/// be asked once with a request that somebody captured within its window, which yields one more session of
-/// the same hotkey.
+/// spend the same nonce once, which gives no more than what the same hotkey asked for itself: sessions and
+/// links.
 #[derive(Debug)]
 pub(crate) struct SpentNonces {
     /// Nonces below this may have been spent at the process before this one.
@@ -42,9 +34,31 @@ pub(crate) struct SpentNonces {
 
 #[derive(Debug, Default)]
 struct Nonces {
-    spent: BTreeSet<(u64, AccountId)>,
+    /// All of them, the oldest first.
+    spent: BTreeSet<Nonce>,
+    /// Those among them that are UUIDs, which a hotkey could sign again with another time.
+    uuids: BTreeSet<(AccountId, Uuid)>,
     /// Nonces below this are forgotten; a clock that steps back does not bring them to life again.
     forgotten_below_nanos: u64,
+}
+
+impl Nonces {
+    fn forget_below(&mut self, nanos: u64) {
+        self.forgotten_below_nanos = self.forgotten_below_nanos.max(nanos);
+        while self.spent.first().is_some_and(|oldest| oldest.signed_nanos < self.forgotten_below_nanos) {
+            match self.spent.pop_first() {
+                Some(Nonce { hotkey, id: NonceId::Uuid(uuid), .. }) => {
+                    self.uuids.remove(&(hotkey, uuid));
+                }
+                Some(Nonce { id: NonceId::Time, .. }) | None => {}
+            }
+        }
+    }
+
+    fn uuids_of(&self, hotkey: AccountId) -> usize {
+        let (first, last) = Uuid::BOUNDS;
+        self.uuids.range((hotkey, first)..=(hotkey, last)).count()
+    }
 }
 
 impl SpentNonces {
@@ -54,42 +68,49 @@ impl SpentNonces {
         Self { began_nanos, nonces: Mutex::default() }
     }
 
-    /// Spends the nonce of verified evidence.
+    /// Spends a nonce whose signature was verified.
     ///
     /// # Errors
     /// `Replayed` the second time, `Stale` where the nonce is older than the window, `BeforeStart` where it
     /// is older than the process, `Full` where there are too many within the window.
-    pub(crate) fn spend(&self, evidence: &Evidence, now: UnixTime) -> Result<(), BtauthError> {
-        self.spend_bounded(evidence, now, NONCES_MAX)
+    pub(crate) fn spend(&self, nonce: &Nonce, now: UnixTime) -> Result<(), BtauthError> {
+        self.spend_bounded(nonce, now, (NONCES_MAX, NONCES_PER_HOTKEY_MAX))
     }
 
     pub(super) fn spend_bounded(
         &self,
-        evidence: &Evidence,
+        nonce: &Nonce,
         now: UnixTime,
-        nonces_max: usize,
+        (nonces_max, nonces_per_hotkey_max): (usize, usize),
     ) -> Result<(), BtauthError> {
         let oldest_nanos = u64::try_from(now.nanos().saturating_sub(PAST_NANOS_MAX)).unwrap_or(u64::MAX);
         // A panic elsewhere cannot leave a set of plain values half-changed in a way that matters here.
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        nonces.forgotten_below_nanos = nonces.forgotten_below_nanos.max(oldest_nanos);
-        while nonces.spent.first().is_some_and(|(nanos, _)| *nanos < nonces.forgotten_below_nanos) {
-            nonces.spent.pop_first();
-        }
-        let entry = (evidence.nonce_nanos, evidence.hotkey);
-        if entry.0 < nonces.forgotten_below_nanos {
+        nonces.forget_below(oldest_nanos);
+        if nonce.signed_nanos < nonces.forgotten_below_nanos {
             return Err(BtauthError::Stale);
         }
-        if entry.0 < self.began_nanos {
+        if nonce.signed_nanos < self.began_nanos {
             return Err(BtauthError::BeforeStart);
         }
-        if nonces.spent.contains(&entry) {
+        let is_spent = match nonce.id {
+            NonceId::Time => nonces.spent.contains(nonce),
+            NonceId::Uuid(uuid) => nonces.uuids.contains(&(nonce.hotkey, uuid)),
+        };
+        if is_spent {
             return Err(BtauthError::Replayed);
         }
-        if nonces.spent.len() >= nonces_max {
+        let is_full = match nonce.id {
+            NonceId::Time => false,
+            NonceId::Uuid(_) => nonces.uuids_of(nonce.hotkey) >= nonces_per_hotkey_max,
+        };
+        if is_full || nonces.spent.len() >= nonces_max {
             return Err(BtauthError::Full);
         }
-        nonces.spent.insert(entry);
+        if let NonceId::Uuid(uuid) = nonce.id {
+            nonces.uuids.insert((nonce.hotkey, uuid));
+        }
+        nonces.spent.insert(*nonce);
         Ok(())
     }
 }

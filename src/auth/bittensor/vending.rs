@@ -26,6 +26,11 @@ pub(crate) const FUTURE_SECONDS_MAX: u64 = 60;
 /// Longest name of a source, in characters.
 const SOURCE_CHARS_MAX: usize = 64;
 
+/// Whether a text begins as the strings do.
+pub(in crate::auth) fn is_begun_by(text: &str) -> bool {
+    text.starts_with("s3:")
+}
+
 /// What a signed string asks the vending server for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VendingRequest<'a> {
@@ -60,14 +65,20 @@ pub(crate) enum VendingRequest<'a> {
 
 impl<'a> VendingRequest<'a> {
     /// Endpoint and string of each kind, as `/commitment-formats` lists them.
-    pub(crate) const FORMATS: [(&'static str, &'static str); 6] = [
+    pub(crate) const FORMATS: [(&'static str, &'static str); 7] = [
         ("/get-folder-access (with source)", "s3:access:{coldkey}:{source}:{timestamp}"),
         ("/get-folder-access", "s3:data:access:{coldkey}:{hotkey}:{timestamp}"),
         ("/get-validator-access", "s3:validator:access:{timestamp}"),
         ("/get-miner-specific-access", "s3:validator:miner:{miner_hotkey}:{timestamp}"),
         ("/get-folder-presigned-urls", "s3:validator:folders:{hotkey}:{timestamp}"),
         ("/get-file-presigned-urls", "s3:validator:files:{miner_hotkey}:{hotkey}:{timestamp}"),
+        ("/get-miner-list", "s3:validator:miner:{miner_hotkey}:{timestamp}"),
     ];
+
+    /// The string of an endpoint of that list.
+    pub(crate) fn format_of(endpoint: &str) -> Option<&'static str> {
+        Self::FORMATS.iter().find(|(name, _)| *name == endpoint).map(|(_, format)| *format)
+    }
 
     /// The string that a client signs at `timestamp`, unix seconds.
     pub(crate) fn signed_string(&self, timestamp: u64) -> String {

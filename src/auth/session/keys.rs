@@ -1,7 +1,9 @@
 //! The server's session keys: they derive the secrets of sessions and seal tokens.
 //!
-//! The secret access key is base64 of 30 bytes of HKDF-SHA256(server session key, token): 40 characters, as
-//! AWS's. Tokens are sealed with AES-256-GCM-SIV under a key of its own, derived from the session key.
+//! The secret access key is base64url of 30 bytes of HKDF-SHA256(server session key, token): 40 characters,
+//! as AWS's, and none of them means anything in a URL, where several clients take it. The token says which
+//! alphabet it has, so that sessions of the time when it was base64 go on. Tokens are sealed with
+//! AES-256-GCM-SIV under a key of its own, derived from the session key.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +11,10 @@ use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey},
     hkdf,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -29,6 +34,15 @@ const KEY_BYTES_MIN: usize = 32;
 
 /// Bytes of a secret access key before base64.
 const SECRET_BYTES: usize = 30;
+
+/// The characters of a secret access key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecretAlphabet {
+    /// Base64, with `+` and `/`: of sessions that were issued before the other was there.
+    Base64,
+    /// Base64url.
+    Base64Url,
+}
 
 /// One of the server's session keys.
 #[derive(Debug, Clone)]
@@ -80,8 +94,8 @@ pub(super) struct DerivingKey {
 
 impl DerivingKey {
     /// The secret access key of a session with this token.
-    pub(super) fn secret(&self, token: &str) -> Result<SecretText> {
-        self.derive.secret(token)
+    pub(super) fn secret(&self, token: &str, alphabet: SecretAlphabet) -> Result<SecretText> {
+        self.derive.secret(token, alphabet)
     }
 
     /// What comes before a sealed token, in the clear and authenticated with it.
@@ -158,7 +172,7 @@ impl SessionKeys {
     /// A secret that belongs to no session, for a token that is refused anyway: it costs what a real one
     /// costs.
     pub(super) fn dummy_secret(&self, token: &str) -> Result<SecretText> {
-        self.dummy.secret(token)
+        self.dummy.secret(token, SecretAlphabet::Base64Url)
     }
 }
 
@@ -177,13 +191,16 @@ impl SecretDeriver {
         Self(hkdf::Salt::new(hkdf::HKDF_SHA256, b"subgate session secret 1").extract(key))
     }
 
-    fn secret(&self, token: &str) -> Result<SecretText> {
+    fn secret(&self, token: &str, alphabet: SecretAlphabet) -> Result<SecretText> {
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         self.0
             .expand(&[token.as_bytes()], SecretLength)
             .and_then(|output| output.fill(secret.as_mut_slice()))
             .map_err(|_| Error::internal("HKDF refuses to derive a session secret"))?;
-        Ok(SecretText::new(STANDARD_NO_PAD.encode(*secret)))
+        Ok(SecretText::new(match alphabet {
+            SecretAlphabet::Base64 => STANDARD_NO_PAD.encode(*secret),
+            SecretAlphabet::Base64Url => URL_SAFE_NO_PAD.encode(*secret),
+        }))
     }
 }
 

@@ -18,8 +18,8 @@ use moka::sync::Cache;
 
 pub use self::keys::{SessionKey, SessionKeys, SessionKeysError};
 use self::{
-    keys::DerivingKey,
-    statement::Statement,
+    keys::{DerivingKey, SecretAlphabet},
+    statement::{Purpose, Statement},
     token::{Token, TokenBytes},
 };
 use super::{
@@ -63,9 +63,20 @@ pub struct SessionCredentials {
     pub expires_at: UnixTime,
 }
 
+/// What a session is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionUse {
+    /// Everything that its hotkey may do: the hotkey asked for a session and has its secret.
+    Requests,
+    /// Presigned URLs and forms, which the server signed with it; nobody else has its secret, so nobody has a
+    /// request that is signed in its header.
+    Links,
+}
+
 /// A session whose token, secret and evidence have been verified.
 pub(super) struct VerifiedSession {
     pub(super) hotkey: AccountId,
+    pub(super) good_for: SessionUse,
     pub(super) expires_at: UnixTime,
     /// Of [`VerifiedSession::day`].
     pub(super) signing_key: Secret,
@@ -118,17 +129,24 @@ impl SessionAuthority {
         &self,
         evidence: &Evidence,
         ttl_seconds: u64,
+        good_for: SessionUse,
         now: UnixTime,
     ) -> Result<SessionCredentials> {
-        if Statement::parse(&evidence.text).is_none_or(|statement| !statement.is_for_sessions) {
-            return Err(Error::new(
-                Code::InvalidRequest,
-                "A session is issued for a signature over POST /v1/session, without a query.",
-            ));
+        let purpose = Statement::parse(&evidence.text).map(|statement| statement.purpose);
+        match (purpose, good_for) {
+            (Some(Purpose::Session), SessionUse::Requests) | (Some(Purpose::Links), SessionUse::Links) => {}
+            (Some(Purpose::Session | Purpose::Other | Purpose::Links) | None, _) => {
+                return Err(Error::new(
+                    Code::InvalidRequest,
+                    "A session is issued for a signature over POST /v1/session, without a query.",
+                ));
+            }
         }
         let expires_at =
             now.plus_seconds(ttl_seconds).seconds().min(self.expiry_seconds_max(evidence.time()));
+        let secret_alphabet = SecretAlphabet::Base64Url;
         let token = Token {
+            secret_alphabet,
             key_id: &self.keys.issuing.id,
             wrapped: evidence.wrapped,
             expires_at: UnixTime::from_seconds(expires_at),
@@ -139,7 +157,7 @@ impl SessionAuthority {
         .ok_or_else(|| Error::internal("the evidence of a session does not fit into a token"))?;
         Ok(SessionCredentials {
             access_key_id: evidence.hotkey.to_ss58(),
-            secret_access_key: self.keys.issuing.secret(&token)?,
+            secret_access_key: self.keys.issuing.secret(&token, secret_alphabet)?,
             session_token: SecretText::new(token),
             expires_at: UnixTime::from_seconds(expires_at),
         })
@@ -172,13 +190,13 @@ impl SessionAuthority {
         let bytes = TokenBytes::of(token, &self.keys.keys);
         let checked = self.check_token(presented, bytes.as_ref(), now);
         let secret = match &checked {
-            Ok(checked) => checked.key.secret(token)?,
+            Ok(checked) => checked.key.secret(token, checked.token.secret_alphabet)?,
             Err(_) => self.keys.dummy_secret(token)?,
         };
         let signing_key = self.signing_key(&secret, presented);
         let found = find_signed(signing_key.expose());
         // What is wrong with the token is answered only now: a refusal takes as long as a false signature.
-        let CheckedToken { key, token, hotkey, signed_text } = checked?;
+        let CheckedToken { key, token, hotkey, good_for, signed_text } = checked?;
         let found = found?.ok_or_else(signature_false)?;
         if !is_signed_by(&hotkey, signed_text, token.wrapped, &token.signature) {
             return Err(invalid_token("its hotkey signature is false").detail(
@@ -188,6 +206,7 @@ impl SessionAuthority {
         }
         let session = Arc::new(VerifiedSession {
             hotkey,
+            good_for,
             expires_at: token.expires_at,
             signing_key,
             access_key: presented.access_key.into(),
@@ -252,16 +271,18 @@ impl SessionAuthority {
         if !self.audience.takes(statement.receiver.as_ref()) {
             return Err(invalid_token("it was issued for another server"));
         }
-        if !statement.is_for_sessions {
-            return Err(invalid_token("its evidence was signed for something else"));
-        }
+        let good_for = match statement.purpose {
+            Purpose::Session => SessionUse::Requests,
+            Purpose::Links => SessionUse::Links,
+            Purpose::Other => return Err(invalid_token("its evidence was signed for something else")),
+        };
         if token.expires_at.seconds() > self.expiry_seconds_max(statement.signed_at)
             || statement.signed_at > now.plus_seconds(SKEW_SECONDS_MAX)
         {
             return Err(invalid_token("it lasts longer than this server allows"));
         }
         check_alive(token.expires_at, key.accept_until, now)?;
-        Ok(CheckedToken { key, token, hotkey, signed_text: statement.signed_text })
+        Ok(CheckedToken { key, token, hotkey, good_for, signed_text: statement.signed_text })
     }
 
     fn signing_key(&self, secret: &SecretText, presented: &PresentedSession<'_>) -> Secret {
@@ -280,6 +301,7 @@ struct CheckedToken<'a> {
     key: &'a DerivingKey,
     token: Token<'a>,
     hotkey: AccountId,
+    good_for: SessionUse,
     /// What the hotkey signed.
     signed_text: &'a str,
 }
@@ -298,6 +320,11 @@ fn check_alive(expires_at: UnixTime, key_accept_until: Option<UnixTime>, now: Un
 
 fn signature_false() -> Error {
     signature_mismatch(Reason::SessionSignatureFalse)
+}
+
+/// The refusal of a session that is good for links alone.
+pub(super) fn not_for_requests() -> Error {
+    invalid_token("it is of a URL or a form and good for nothing else")
 }
 
 fn invalid_token(reason: &str) -> Error {

@@ -1,7 +1,11 @@
-//! What the evidence in a session token says, of either kind. Nothing in it is proven.
+//! What the evidence in a session token says, of whichever kind. Nothing in it is proven.
 
 use crate::{
-    auth::bittensor::{btauth::SignedRequest, vending::SignedString},
+    auth::bittensor::{
+        btauth::SignedRequest,
+        tao::SignedBodyEvidence,
+        vending::{self, SignedString},
+    },
     chain::AccountId,
     time::UnixTime,
 };
@@ -16,11 +20,18 @@ pub(super) enum EvidenceKind {
     Btauth,
     /// A string of the vending server.
     Vending,
+    /// A body with X-Tao headers.
+    Tao,
 }
 
 impl EvidenceKind {
     pub(super) fn of(evidence: &str) -> Self {
-        if SignedRequest::is_begun_by(evidence) { Self::Btauth } else { Self::Vending }
+        let signed = evidence.split_once('\n').map_or(evidence, |(_, signed)| signed);
+        match (SignedRequest::is_begun_by(evidence), vending::is_begun_by(signed)) {
+            (true, _) => Self::Btauth,
+            (false, true) => Self::Vending,
+            (false, false) => Self::Tao,
+        }
     }
 
     /// The kind as it stands in a token.
@@ -28,26 +39,38 @@ impl EvidenceKind {
         match self {
             Self::Btauth => 1,
             Self::Vending => 2,
+            Self::Tao => 3,
         }
     }
+}
+
+/// What a hotkey asked for when it signed evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A session, whose secret it gets.
+    Session,
+    /// URLs and forms, which the server signs. The secret stays here.
+    Links,
+    /// Neither.
+    Other,
 }
 
 /// What evidence says.
 pub(super) struct Statement<'a> {
     /// Who says to have signed it.
     pub(super) sender: AccountId,
-    /// For which server; strings of the vending server name none.
+    /// For which server; btauth/1 alone names one.
     pub(super) receiver: Option<AccountId>,
     /// When, by the signer's clock.
     pub(super) signed_at: UnixTime,
-    /// Whether it was signed to be given a session.
-    pub(super) is_for_sessions: bool,
+    /// What for.
+    pub(super) purpose: Purpose,
     /// What the hotkey signed.
     pub(super) signed_text: &'a str,
 }
 
 impl<'a> Statement<'a> {
-    /// Reads evidence; `None` where it is of neither kind.
+    /// Reads evidence; `None` where it is of no kind.
     pub(super) fn parse(evidence: &'a str) -> Option<Self> {
         match EvidenceKind::of(evidence) {
             EvidenceKind::Btauth => {
@@ -56,7 +79,10 @@ impl<'a> Statement<'a> {
                     sender: request.sender,
                     receiver: request.receiver,
                     signed_at: UnixTime::from_nanos(request.nonce_nanos),
-                    is_for_sessions: (request.method, request.target) == SESSION_ENDPOINT,
+                    purpose: match (request.method, request.target) {
+                        SESSION_ENDPOINT => Purpose::Session,
+                        _ => Purpose::Other,
+                    },
                     signed_text: evidence,
                 })
             }
@@ -66,8 +92,18 @@ impl<'a> Statement<'a> {
                     sender: hotkey,
                     receiver: None,
                     signed_at,
-                    is_for_sessions: true,
+                    purpose: Purpose::Links,
                     signed_text: string,
+                })
+            }
+            EvidenceKind::Tao => {
+                let SignedBodyEvidence { hotkey, signed_at, text } = SignedBodyEvidence::parse(evidence)?;
+                Some(Self {
+                    sender: hotkey,
+                    receiver: None,
+                    signed_at,
+                    purpose: Purpose::Links,
+                    signed_text: text,
                 })
             }
         }

@@ -38,13 +38,21 @@ fn forged_of(
     change: impl FnOnce(&mut Token<'_>),
 ) -> SessionCredentials {
     let expires_at = NOW.plus_seconds(3600);
-    let mut token = Token { key_id: "k1", wrapped: false, expires_at, evidence, signature };
+    let mut token = Token {
+        secret_alphabet: SecretAlphabet::Base64Url,
+        key_id: "k1",
+        wrapped: false,
+        expires_at,
+        evidence,
+        signature,
+    };
     change(&mut token);
+    let alphabet = token.secret_alphabet;
     let keys = SessionKeys::new(vec![key("k1", 1, None)], "k1").unwrap();
     let token = token.text(&keys.issuing).unwrap();
     SessionCredentials {
         access_key_id: keypair().account().to_ss58(),
-        secret_access_key: keys.issuing.secret(&token).unwrap(),
+        secret_access_key: keys.issuing.secret(&token, alphabet).unwrap(),
         session_token: SecretText::new(token),
         expires_at,
     }
@@ -66,6 +74,34 @@ fn p12_a_session_is_issued_and_the_same_on_every_replica() {
         assert!(use_at(verifier, &issued, NOW).is_none());
         assert_eq!(verifier.cached_sessions(), 1);
     }
+}
+
+#[test]
+fn p12_a_secret_has_the_characters_that_its_token_says() {
+    let verifier = verifier();
+    let plain = |secret: &SecretText| !secret.expose().contains(['+', '/', '=']);
+    let mut spelled_anew = 0;
+    for second in 0..64 {
+        let expires_at = NOW.plus_seconds(2000 + second);
+        let new = forged(|token| token.expires_at = expires_at);
+        assert!(plain(&new.secret_access_key));
+        assert!(use_at(&verifier, &new, NOW).is_none());
+        // A session of the time of base64 goes on, by its own secret and by no other spelling of it.
+        let old = forged(|token| {
+            token.expires_at = expires_at;
+            token.secret_alphabet = SecretAlphabet::Base64;
+        });
+        assert!(use_at(&verifier, &old, NOW).is_none());
+        if !plain(&old.secret_access_key) {
+            let secret = old.secret_access_key.expose().replace('+', "-").replace('/', "_");
+            let respelled = SessionCredentials { secret_access_key: SecretText::new(secret), ..old };
+            check(&verifier, &respelled, NOW, Code::SignatureDoesNotMatch, "");
+            spelled_anew += 1;
+        }
+    }
+    assert!(spelled_anew > 0);
+    let issued = session(&verifier);
+    assert!(plain(&issued.secret_access_key) && plain(&issued.session_token));
 }
 
 #[test]

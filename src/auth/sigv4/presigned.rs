@@ -5,6 +5,11 @@
 //! on a presigned `GET` of ListObjectsV2 with a signed prefix, the parameters of [`Addition`] may be added
 //! *after* `X-Amz-Signature`. Where they stand says that they are not signed; nothing has to be guessed.
 //!
+//! A client of the vending server's from 2025-05 puts a longer prefix in the place of the signed one instead.
+//! That is the same request spelled otherwise, so [`replaced_prefix`] says which list may have been signed:
+//! one of a root of the folders, that has no delimiter. Whether it was is for the signature of a session to
+//! say; the longer prefix then counts as if it had been added.
+//!
 //! Invariants: what is added only narrows what was signed, never widens or replaces it; a header that stands
 //! in the query stands nowhere else.
 
@@ -71,6 +76,31 @@ pub(crate) fn split(method: &Method, query: &Query) -> Option<(Query, Query)> {
     let is_list = signed.get("list-type") == Some("2");
     let has_prefix = signed.get("prefix").is_some_and(|prefix| !prefix.is_empty());
     (is_list && has_prefix && !added.is_empty()).then_some((signed, added))
+}
+
+/// The queries that may have been signed where the prefix of a presigned list was replaced by a longer one,
+/// with that prefix as what was added: one for each of `roots` that begins it. None where the query is no
+/// list without a delimiter, or says anything twice.
+pub(crate) fn replaced_prefix<'a>(
+    method: &Method,
+    query: &'a Query,
+    roots: &'a [String],
+) -> impl Iterator<Item = (Query, Query)> + use<'a> {
+    let once = |name: &str| query.get_unique(name).ok().flatten();
+    let is_plain_list = *method == Method::GET
+        && once("list-type") == Some("2")
+        && query.iter().all(|(name, _)| name != "delimiter" && once(name).is_some());
+    let prefix = once("prefix").filter(|_| is_plain_list);
+    roots.iter().filter_map(move |root| {
+        let prefix = prefix.filter(|prefix| !root.is_empty() && *prefix != root)?;
+        prefix.strip_prefix(root.as_str())?;
+        let (mut signed, mut added) = (Query::default(), Query::default());
+        for (name, value) in query.iter() {
+            signed.push(name, if name == "prefix" { root } else { value }).ok()?;
+        }
+        added.push("prefix", prefix).ok()?;
+        Some((signed, added))
+    })
 }
 
 /// The query that is authorised and forwarded: the signed one, narrowed by what was added.

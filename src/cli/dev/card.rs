@@ -2,6 +2,7 @@
 
 use super::{
     Addresses, BUCKET, REGION, Workspace,
+    certificates::DevCertificates,
     files::shell_quote,
     identities::{DevRole, Identity},
 };
@@ -12,7 +13,7 @@ pub(super) fn print(workspace: &Workspace, addresses: &Addresses) {
     for line in lines(workspace, addresses, Paint::for_stdout()) {
         terminal::print_line(line);
     }
-    terminal::print_line(format_args!("ready http://{}", addresses.server));
+    terminal::print_line(format_args!("ready {}", addresses.server_url()));
 }
 
 fn lines(workspace: &Workspace, addresses: &Addresses, paint: Paint) -> Vec<String> {
@@ -45,11 +46,13 @@ fn lines(workspace: &Workspace, addresses: &Addresses, paint: Paint) -> Vec<Stri
 
 fn facts(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, String)> {
     let layout = &workspace.layout;
-    let Addresses { server, admin, store } = addresses;
+    let Addresses { admin, store, tls, .. } = addresses;
+    let url = addresses.server_url();
     let mut facts = vec![
-        ("server", format!("http://{server}   bucket {BUCKET}, region {REGION}")),
-        ("API", format!("http://{server}/docs   to read in a browser")),
+        ("server", format!("{url}   bucket {BUCKET}, region {REGION}")),
+        ("API", format!("{url}/docs   to read in a browser")),
     ];
+    facts.extend(tls.iter().flat_map(trust));
     facts.extend(admin.map(|admin| ("admin", format!("http://{admin}"))));
     facts.extend([
         ("store", format!("http://{store}   keys in {}", layout.store_file().display())),
@@ -59,13 +62,25 @@ fn facts(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, Str
     facts
 }
 
+/// What makes clients trust the server.
+fn trust(tls: &DevCertificates) -> [(&'static str, String); 4] {
+    let ca_file = tls.ca_file.display();
+    [
+        ("trust", format!("{ca_file}   the authority of its certificate, for clients:")),
+        ("", "AWS_CA_BUNDLE=FILE (aws, boto3, subgate), --ca-cert FILE (rclone)".to_owned()),
+        ("", "NODE_EXTRA_CA_CERTS=FILE (JavaScript), REQUESTS_CA_BUNDLE=FILE (Python)".to_owned()),
+        ("", "SSL_CERT_FILE=FILE (Go, s5cmd), --cacert FILE (curl)".to_owned()),
+    ]
+}
+
 fn identity_lines(identity: &Identity, all: &[Identity]) -> Vec<String> {
     match identity.role {
         DevRole::Miner => {
             let same_coldkey = all.iter().find(|other| other.coldkey == identity.coldkey);
             match same_coldkey {
                 Some(first) if first.name != identity.name => {
-                    vec![format!("the folders of {}: another hotkey of the same coldkey", first.name)]
+                    let shared = format!("the sources of {}: another hotkey of the same coldkey", first.name);
+                    vec![shared, identity.job_folders()]
                 }
                 Some(_) | None => identity.folders(),
             }
@@ -79,25 +94,24 @@ fn identity_lines(identity: &Identity, all: &[Identity]) -> Vec<String> {
 fn commands(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, Vec<String>)> {
     let config = shell_quote(&workspace.layout.aws_config().display().to_string());
     let aws = |profile: &str, command: &str, target: String| {
-        let server = addresses.server;
-        vec![
-            format!("aws --profile {profile} --endpoint-url http://{server} s3 {command} \\"),
-            format!("  {target}"),
-        ]
+        let url = addresses.server_url();
+        vec![format!("aws --profile {profile} --endpoint-url {url} s3 {command} \\"), format!("  {target}")]
     };
     let folder_of = |name: &str| {
         let identity = workspace.identities.iter().find(|identity| identity.name == name);
         let folder = identity.and_then(|identity| identity.folders().into_iter().next());
         format!("s3://{BUCKET}/{}", folder.unwrap_or_default())
     };
+    let mut first = vec![format!("export AWS_CONFIG_FILE={config}")];
+    first.extend(
+        addresses
+            .tls
+            .as_ref()
+            .map(|tls| format!("export AWS_CA_BUNDLE={}", shell_quote(&tls.ca_file.display().to_string()))),
+    );
+    first.push("head -c 100000 /dev/urandom > first.bin".to_owned());
     vec![
-        (
-            "the profiles of all identities, and a file",
-            vec![
-                format!("export AWS_CONFIG_FILE={config}"),
-                "head -c 100000 /dev/urandom > first.bin".to_owned(),
-            ],
-        ),
+        ("the profiles of all identities, and a file", first),
         ("miner-a uploads it into its folder", aws("miner-a", "cp first.bin", folder_of("miner-a"))),
         (
             "the validator lists all folders",

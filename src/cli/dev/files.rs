@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path};
 
 use super::{
     Addresses, BUCKET, REGION, SOURCES, Workspace,
+    certificates::DevCertificates,
     data_file::{remove, write, write_json},
     identities::HOTKEY,
     keys::StoreFile,
@@ -31,15 +32,21 @@ impl Workspace {
         &self,
         listen: SocketAddr,
         store: SocketAddr,
+        tls: Option<&DevCertificates>,
     ) -> Result<(), CommandError> {
         let quote = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
         let sources = SOURCES.map(|source| format!("\"{source}\"")).join(", ");
+        let tls = tls.map(|tls| {
+            let (certificate, key) = (quote(&tls.certificate_file), quote(&tls.key_file));
+            format!("[server.tls]\ncertificates = [{{ certificate = {certificate}, key = {key} }}]\n\n")
+        });
         let text = format!(
             "# Written by `subgate dev` at each start, so edits here are lost.\n\
              # Copy it as a start for your own `subgate serve`.\n\
              [server]\n\
              listen = \"{listen}\"\n\
              admin = \"127.0.0.1:0\"\n\n\
+             {tls}\
              [bucket]\n\
              name = \"{BUCKET}\"\n\
              region = \"{REGION}\"\n\n\
@@ -61,9 +68,12 @@ impl Workspace {
              source = \"file\"\n\
              file = {registry}\n\n\
              [policy]\n\
-             folders = [\"data/{{source}}/{{coldkey}}/\"]\n\n\
+             # The layouts of both eras of the vending server's clients.\n\
+             folders = [\"data/{{source}}/{{coldkey}}/\", \"data/hotkey={{hotkey}}/job_id={{job_id}}/\"]\n\n\
              [policy.variables]\n\
-             source = [{sources}]\n",
+             source = [{sources}]\n\
+             job_id = {{ pattern = \"[A-Za-z0-9_-]{{1,64}}\" }}\n",
+            tls = tls.unwrap_or_default(),
             store_file = quote(&self.layout.store_file()),
             session_key = quote(&self.layout.session_key()),
             registry = quote(&self.layout.registry()),
@@ -72,21 +82,27 @@ impl Workspace {
     }
 
     /// `aws/config`: a profile for each identity.
-    pub(super) fn write_aws_config(&self, server: SocketAddr) -> Result<(), CommandError> {
+    pub(super) fn write_aws_config(&self, addresses: &Addresses) -> Result<(), CommandError> {
         let program = std::env::current_exe()
             .map_err(|error| CommandError::software(format!("the path of this program: {error}")))?;
-        let profiles = self.identities.iter().map(|identity| self.profile(identity.name, &program, server));
+        let profiles =
+            self.identities.iter().map(|identity| self.profile(identity.name, &program, addresses));
         write(&self.layout.aws_config(), profiles.collect::<String>().as_bytes())
     }
 
-    fn profile(&self, name: &str, program: &Path, server: SocketAddr) -> String {
+    fn profile(&self, name: &str, program: &Path, addresses: &Addresses) -> String {
         let quote = |path: &Path| shell_quote(&path.display().to_string());
+        let url = addresses.server_url();
+        // A path in an INI file is not quoted, and a word of a command is.
+        let ca_file = addresses.tls.as_ref().map(|tls| tls.ca_file.as_path());
+        let ca_bundle = ca_file.map(|path| format!("ca_bundle = {}\n", path.display())).unwrap_or_default();
+        let ca_option = ca_file.map(|path| format!(" --ca-file {}", quote(path))).unwrap_or_default();
         format!(
             "[profile {name}]\n\
              region = {REGION}\n\
-             endpoint_url = http://{server}\n\
+             endpoint_url = {url}\n{ca_bundle}\
              credential_process = {program} credentials --wallet-path {wallets} --wallet-name {name} \
-             --wallet-hotkey {HOTKEY} --endpoint http://{server} --cache-dir {cache}\n\
+             --wallet-hotkey {HOTKEY} --endpoint {url}{ca_option} --cache-dir {cache}\n\
              s3 =\n  addressing_style = path\n  signature_version = s3v4\n\n",
             program = quote(program),
             wallets = quote(&self.layout.wallets()),
@@ -112,7 +128,8 @@ impl Workspace {
         write_json(
             &self.layout.dev_json(),
             &serde_json::json!({
-                "endpoint": format!("http://{}", addresses.server),
+                "endpoint": addresses.server_url(),
+                "ca_file": addresses.tls.as_ref().map(|tls| &tls.ca_file),
                 "bucket": BUCKET,
                 "region": REGION,
                 "admin": addresses.admin.map(|admin| format!("http://{admin}")),
@@ -151,7 +168,7 @@ mod tests {
         let layout = Layout::open(&dir.path().join("it's \"here\"")).unwrap();
         let workspace = Workspace::prepare(layout).unwrap();
         let address = "127.0.0.1:1".parse().unwrap();
-        workspace.write_proxy_config(address, address).unwrap();
+        workspace.write_proxy_config(address, address, None).unwrap();
         let layout = &workspace.layout;
         let text = std::fs::read_to_string(layout.proxy_config()).unwrap();
         let config: toml::Table = text.parse().unwrap();

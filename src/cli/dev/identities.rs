@@ -66,14 +66,20 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Its own folders by the folder template that `subgate dev` configures.
+    /// Its own folders by the folder templates that `subgate dev` configures; a job is shown by its name.
     pub(super) fn folders(&self) -> Vec<String> {
         match self.role {
             DevRole::Miner | DevRole::Validator => {
-                SOURCES.iter().map(|source| format!("data/{source}/{}/", self.coldkey)).collect()
+                let by_source = SOURCES.iter().map(|source| format!("data/{source}/{}/", self.coldkey));
+                by_source.chain([self.job_folders()]).collect()
             }
             DevRole::Stranger => Vec::new(),
         }
+    }
+
+    /// Its folders by the layout of jobs.
+    pub(super) fn job_folders(&self) -> String {
+        format!("data/hotkey={}/job_id={{job_id}}/", self.hotkey)
     }
 }
 
@@ -156,6 +162,6 @@ mod tests {
             .collect();
         assert_eq!(names, ["miner-a", "miner-b", "miner-a2", "validator"]);
         assert_eq!(by_name("stranger").folders(), Vec::<String>::new());
-        assert_eq!(by_name("validator").folders().len(), 2);
+        assert_eq!(by_name("validator").folders().len(), 3);
     }
 }

@@ -78,6 +78,11 @@ impl Layout {
         self.root.join("session.key")
     }
 
+    /// Directory of the authority and the certificate of `--tls`.
+    pub(super) fn certificates(&self) -> PathBuf {
+        self.root.join("certs")
+    }
+
     /// Directory of the sessions that `subgate credentials` keeps.
     pub(super) fn session_cache(&self) -> PathBuf {
         self.root.join("cache")

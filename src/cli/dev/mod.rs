@@ -5,6 +5,7 @@
 //! first.
 
 mod card;
+mod certificates;
 mod data_file;
 mod files;
 mod identities;
@@ -17,12 +18,15 @@ use std::{
     io::{self, IsTerminal as _},
     net::SocketAddr,
     path::PathBuf,
+    time::SystemTime,
 };
 
 use clap::Args;
 use tokio::signal::unix::Signal;
 
-use self::{identities::Identity, keys::StoreKeys, layout::Layout, store::DevStore};
+use self::{
+    certificates::DevCertificates, identities::Identity, keys::StoreKeys, layout::Layout, store::DevStore,
+};
 use super::{exit::CommandError, runtime, serve};
 
 /// The bucket.
@@ -40,6 +44,7 @@ const SOURCES: [&str; 2] = ["x", "reddit"];
 Examples:
   subgate dev
   subgate dev --listen 127.0.0.1:0 --data /tmp/subgate     with a free port, in another directory
+  subgate dev --tls                                        over https, with an authority of its own
 
 It prints commands to paste, with which the AWS CLI uploads a file, lists it and is refused.
 Ctrl-C stops it. All data stays in --data for the next start; delete that directory to start
@@ -50,6 +55,7 @@ Made at the first start, and kept:
                                  miner-b, miner-a2, validator and stranger
   registry.json                  who is registered: an edit takes effect at the next request
   store/                         the objects
+  certs/                         with --tls: ca.pem, for clients to trust; a certificate for localhost
 Written anew at each start:
   aws/config                     an AWS profile for each identity (for AWS_CONFIG_FILE)
   proxy.toml                     the server's configuration, a start for your own `subgate serve`
@@ -63,6 +69,10 @@ pub(crate) struct DevOptions {
     /// Directory of all data; it is created if it is missing
     #[arg(long, value_name = "DIR", default_value = ".subgate")]
     data: PathBuf,
+
+    /// Serve https, with a certificate for localhost, 127.0.0.1 and ::1 that is made here
+    #[arg(long)]
+    tls: bool,
 }
 
 /// The addresses that accept connections.
@@ -70,6 +80,16 @@ struct Addresses {
     server: SocketAddr,
     admin: Option<SocketAddr>,
     store: SocketAddr,
+    /// Where the server speaks TLS: its certificates.
+    tls: Option<DevCertificates>,
+}
+
+impl Addresses {
+    /// The URL of the server.
+    fn server_url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.server)
+    }
 }
 
 /// The data directory with all that is kept in it.
@@ -115,12 +135,16 @@ async fn run_servers(options: &DevOptions, workspace: &Workspace) -> Result<(), 
     let (stop, hangup) = (runtime::stop_signal()?, runtime::hangup_signal()?);
     let store = start_store(workspace).await?;
     workspace.write_store_file(store.address())?;
-    workspace.write_proxy_config(options.listen, store.address())?;
+    let tls = match options.tls {
+        true => Some(DevCertificates::open(&workspace.layout.certificates(), SystemTime::now())?),
+        false => None,
+    };
+    workspace.write_proxy_config(options.listen, store.address(), tls.as_ref())?;
     let config = workspace.layout.proxy_config();
     let server = serve::bind(&config, serve::load(&config)?).await?;
     let addresses =
-        Addresses { server: server.address(), admin: server.admin_address(), store: store.address() };
-    workspace.write_aws_config(addresses.server)?;
+        Addresses { server: server.address(), admin: server.admin_address(), store: store.address(), tls };
+    workspace.write_aws_config(&addresses)?;
     // The socket is open since `bind`, so a client that reads this now can connect.
     workspace.write_dev_json(&addresses)?;
     card::print(workspace, &addresses);

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::{auth::bittensor::sr25519::Keypair, chain::AccountId, secret::SecretText};
 
 /// The tools' number for sr25519; ed25519 is 0.
-pub(super) const CRYPTO_TYPE_SR25519: u8 = 1;
+const CRYPTO_TYPE_SR25519: u8 = 1;
 
 /// Why a keyfile cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::io;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{WalletLocation, keyfile::CRYPTO_TYPE_SR25519};
+use super::WalletLocation;
 use crate::{
     auth::bittensor::sr25519::Keypair,
     chain::AccountId,
@@ -48,7 +48,8 @@ impl WalletLocation {
     }
 }
 
-/// The fields of a keyfile; those of a public one hold no secret.
+/// The fields of a keyfile; those of a public one hold no secret. Without `cryptoType` a key is of sr25519;
+/// bittensor-wallet 4.0 opens no file in which it is a number.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields<'a> {
@@ -59,7 +60,6 @@ struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_seed: Option<&'a str>,
     ss58_address: String,
-    crypto_type: u8,
 }
 
 fn keyfile(hotkey: &NewHotkey) -> Secret {
@@ -73,7 +73,6 @@ fn keyfile(hotkey: &NewHotkey) -> Secret {
         private_key: Some(&private),
         secret_seed: Some(&seed),
         ss58_address: account.to_ss58(),
-        crypto_type: CRYPTO_TYPE_SR25519,
     })
 }
 
@@ -85,12 +84,11 @@ fn public_keyfile(account: &AccountId) -> Secret {
         private_key: None,
         secret_seed: None,
         ss58_address: account.to_ss58(),
-        crypto_type: CRYPTO_TYPE_SR25519,
     })
 }
 
 fn json(fields: &Fields<'_>) -> Secret {
-    // Strings and a number always serialise.
+    // Strings always serialise.
     Secret::new(serde_json::to_vec(fields).unwrap_or_default())
 }
 

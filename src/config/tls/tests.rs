@@ -226,3 +226,50 @@ fn networks_of_load_balancers_are_networks() {
     );
     place.faults("proxy_protocol.network = []", &["server.proxy_protocol.network: no such setting"]);
 }
+
+#[test]
+fn certificates_by_acme_need_no_files_and_every_fault_is_told() {
+    let place = Place::with(&[]);
+    let acme = |rest: &str| {
+        format!(
+            "tls.acme.domains = [\"S3.Example.com\", \"a.example\"]\ntls.acme.cache_dir = \"acme\"\n\
+             tls.acme.terms_agreed = true\n{rest}"
+        )
+    };
+    let read = place.server(&acme("")).tls.unwrap();
+    let acme_read = read.acme.unwrap();
+    assert!(read.certificates.is_empty());
+    assert_eq!(acme_read.domains, ["a.example", "s3.example.com"]);
+    assert_eq!(acme_read.directory, "https://acme-v02.api.letsencrypt.org/directory");
+    assert_eq!(acme_read.cache_dir, place.path().join("acme"));
+    place.faults(
+        "tls.acme.contact = [\"ops\"]",
+        &[
+            "server.tls.acme.domains: is missing",
+            "server.tls.acme.contact: \"ops\" is not",
+            "server.tls.acme.cache_dir: is missing",
+            "server.tls.acme.terms_agreed: must be true",
+        ],
+    );
+    place.write("file", "", 0o600);
+    place.write("empty.pem", "", 0o644);
+    std::fs::create_dir(place.path().join("open")).unwrap();
+    set_permissions(place.path().join("open"), Permissions::from_mode(0o755)).unwrap();
+    for (dir, why) in [("file", "is not a directory"), ("open", "chmod 700 it")] {
+        place.faults(
+            &format!(
+                "tls.acme.domains = [\"*.example.com\", \"localhost\"]\ntls.acme.cache_dir = {dir:?}\n\
+                 tls.acme.directory = \"http://a.example/\"\ntls.acme.ca_file = \"empty.pem\"\n\
+                 tls.acme.terms_agreed = true\ntls.acme.else = 1"
+            ),
+            &[
+                "is a wildcard",
+                "is not a host name",
+                "begins with https://",
+                "holds no certificate",
+                why,
+                "no such setting",
+            ],
+        );
+    }
+}

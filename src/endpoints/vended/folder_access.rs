@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BODY_BYTES_MAX, SignedFields, VendedEndpoints, account};
+use super::{BODY_BYTES_MAX, SignedFields, VendedEndpoints, account, links::FormKey};
 use crate::{
     auth::bittensor::vending::VendingRequest,
     endpoints::{json::Refusal, structure::StructureInfo},
@@ -38,7 +38,8 @@ pub(in crate::endpoints) struct FolderAccess {
     folder: String,
     /// Where the form is posted.
     url: String,
-    /// The fields of the form; `key` may be set to any key in the folder.
+    /// The fields of the form; `key` may be set to any key in the folder. As it is, it leads to a folder of
+    /// the job `default` where the layout has jobs.
     fields: BTreeMap<String, String>,
     /// When all of it ends.
     expiry: String,
@@ -70,7 +71,7 @@ impl VendedEndpoints {
             signature: &request.signature,
             expiry: request.expiry,
         };
-        let verified = self.verify(&ask, &fields, exchange).await?;
+        let verified = self.verify(ask.endpoint(), &ask, &fields, exchange).await?;
         // Whose the folder is says the chain, never the request.
         let owner = &verified.caller.owner;
         if owner.coldkey() != request.coldkey {
@@ -80,21 +81,20 @@ impl VendedEndpoints {
             ));
         }
         let policy = self.access.policy();
-        let fitting = policy
-            .templates()
-            .iter()
-            .map(|template| template.owned_folders(owner, source))
-            .find_map(|folders| <[String; 1]>::try_from(folders).ok());
-        let Some([folder]) = fitting else {
+        let fitting = policy.templates().iter().find_map(|template| {
+            let [folder] = <[String; 1]>::try_from(template.owned_folders(owner, source)).ok()?;
+            Some((template, folder))
+        });
+        let Some((template, folder)) = fitting else {
             let what = if source.is_some() { "Invalid source" } else { "A source is required" };
             return Err(Refusal::bad_request(format!("{what}; see /structure-info")));
         };
         let links = self.links(exchange, &verified, verified.expires_at)?;
-        let (url, fields) = links.form(
-            &folder,
-            self.body_bounds.object_bytes_min_of_all(),
-            self.body_bounds.object_bytes_max,
-        )?;
+        // A client that posts the form as it is gets a folder that is its own, however the layout goes on.
+        let example_folder = template.example_below(&folder);
+        let bounds = (self.body_bounds.object_bytes_min_of_all(), self.body_bounds.object_bytes_max);
+        let (url, fields) =
+            links.form(FormKey::In { folder: &folder, example_folder: &example_folder }, bounds)?;
         Ok(FolderAccess {
             list_url: links.list(&folder, None)?,
             folder,

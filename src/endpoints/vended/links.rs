@@ -18,8 +18,9 @@ use crate::{
         sigv4::{PRESIGNED_SECONDS_MAX, SERVICE, TERMINATOR, signing_key},
     },
     config::Bucket,
+    endpoints::json::Refusal,
     error::Result,
-    s3::uri,
+    s3::{listing::CONTINUATION_TOKEN, uri},
     time::UnixTime,
 };
 
@@ -39,6 +40,34 @@ pub(super) struct Links {
     bucket: Bucket,
     now: UnixTime,
     seconds: u64,
+}
+
+/// What the key of a form may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FormKey<'a> {
+    /// Any key directly or deeper in `folder`. As it is handed out the form is for one in `example_folder`,
+    /// which lies in it.
+    In { folder: &'a str, example_folder: &'a str },
+    /// This one.
+    Exactly(&'a str),
+}
+
+/// Where a page of a list goes on: a continuation token of the store's, whatever is in it. It is judged when
+/// the list is asked for, as any that a client sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageToken<'a>(&'a str);
+
+/// Longest continuation token that is taken, in bytes: one may be a key in base64, with notes behind it.
+const PAGE_TOKEN_BYTES_MAX: usize = 4096;
+
+impl<'a> PageToken<'a> {
+    /// One that can stand in a URL.
+    pub(super) fn parse(text: &'a str) -> std::result::Result<Self, Refusal> {
+        if text.len() > PAGE_TOKEN_BYTES_MAX || text.chars().any(char::is_control) {
+            return Err(Refusal::bad_request("Invalid continuation_token"));
+        }
+        Ok(Self(text))
+    }
 }
 
 /// The signed form: where it is posted, and its fields.
@@ -61,6 +90,14 @@ impl Links {
         let path = if self.place.bucket_path.is_empty() { "/" } else { &self.place.bucket_path };
         let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)];
         query.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
+        self.presign(path, &query)
+    }
+
+    /// One page of the list of what begins with `prefix`: the first, or the one that a token leads to.
+    pub(super) fn page(&self, prefix: &str, token: Option<PageToken<'_>>) -> Result<String> {
+        let path = if self.place.bucket_path.is_empty() { "/" } else { &self.place.bucket_path };
+        let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)];
+        query.extend(token.map(|PageToken(token)| (CONTINUATION_TOKEN, token)));
         self.presign(path, &query)
     }
 
@@ -87,8 +124,8 @@ impl Links {
         Ok(format!("{}{}?{}", self.place.endpoint, uri::encode_path(path), pairs.join("&")))
     }
 
-    /// A form for any file directly or deeper in `folder`, of the server's own sizes.
-    pub(super) fn form(&self, folder: &str, bytes_min: u64, bytes_max: u64) -> Result<Form> {
+    /// A form for a file of at least and at most so many bytes.
+    pub(super) fn form(&self, key: FormKey<'_>, (bytes_min, bytes_max): (u64, u64)) -> Result<Form> {
         let date = self.now.to_amz();
         let day = date.split_once('T').map_or(date.as_str(), |(day, _)| day);
         let access_key = &self.session.access_key_id;
@@ -101,18 +138,24 @@ impl Links {
             ("x-amz-date", date.clone()),
             ("x-amz-security-token", self.session.session_token.expose().to_owned()),
         ]);
+        let (key_condition, key_field) = match key {
+            FormKey::In { folder, example_folder } => {
+                (json!(["starts-with", "$key", folder]), format!("{example_folder}${{filename}}"))
+            }
+            FormKey::Exactly(key) => (json!({ "key": key }), key.to_owned()),
+        };
         let mut conditions = vec![
-            json!(["starts-with", "$key", folder]),
+            key_condition,
             json!(["content-length-range", bytes_min, bytes_max]),
             json!({ "bucket": self.bucket.name }),
         ];
         conditions.extend(fields.iter().map(|(name, value)| json!({ *name: value })));
         let policy = json!({ "expiration": self.session.expires_at.to_string(), "conditions": conditions });
         let policy = STANDARD.encode(policy.to_string());
-        let key = signing_key(&self.session.secret_access_key, self.now, &self.bucket.region);
-        fields.insert("x-amz-signature", calculate_signature(key.expose(), policy.as_bytes()));
+        let signing_key = signing_key(&self.session.secret_access_key, self.now, &self.bucket.region);
+        fields.insert("x-amz-signature", calculate_signature(signing_key.expose(), policy.as_bytes()));
         fields.insert("policy", policy);
-        fields.insert("key", format!("{folder}${{filename}}"));
+        fields.insert("key", key_field);
         let url = format!("{}{}", self.place.endpoint, self.place.bucket_path);
         Ok((url, fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BODY_BYTES_MAX, ValidatorRequest, VendedEndpoints, account, registered_miner};
+use super::{BODY_BYTES_MAX, ValidatorRequest, VendedEndpoints, account, folder_of_miner};
 use crate::{
     auth::bittensor::vending::VendingRequest,
     endpoints::json::Refusal,
@@ -43,18 +43,9 @@ impl VendedEndpoints {
         let miner = account("miner_hotkey", &request.miner_hotkey)?;
         let fields = request.validator.signed_fields();
         let verified = self.verify_validator(&VendingRequest::Miner(miner), &fields, exchange).await?;
-        let owner = registered_miner(&verified, miner)?;
         let source = request.source.as_deref().filter(|source| !source.is_empty());
-        let templates = self.access.policy().templates().iter();
-        let folders: Vec<Vec<String>> =
-            templates.map(|template| template.owned_folders(&owner, source)).collect();
-        // A layout that names the miner in one folder says it all; else the first folder there is.
-        let one = folders
-            .iter()
-            .find(|folders| folders.len() == 1)
-            .or_else(|| folders.iter().find(|folders| !folders.is_empty()));
-        let prefix = one.and_then(|folders| folders.first()).cloned();
-        let prefix = prefix.ok_or_else(|| Refusal::bad_request("Invalid source"))?;
+        let prefix = folder_of_miner(self.access.policy(), &verified, miner, source)
+            .ok_or_else(|| Refusal::bad_request("Invalid source, or miner_hotkey is not registered"))?;
         let links = self.links(exchange, &verified, verified.expires_at)?;
         Ok(MinerAccess {
             bucket: self.site.bucket().name.clone(),

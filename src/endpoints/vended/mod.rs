@@ -1,5 +1,5 @@
 //! The endpoints of the vending server, for clients that were written for it: who asks, by which string,
-//! until when.
+//! until when. [`tao`] is about those who sign in headers.
 //!
 //! Order (P54, P59, P17): the setting, the declared size of the body, the bytes that may be buffered, the
 //! registry, the address's false signatures, the window, one string, at most two sr25519 verifications, the
@@ -11,6 +11,9 @@ pub(super) mod folder_access;
 pub(super) mod folder_urls;
 mod links;
 pub(super) mod miner_access;
+pub(super) mod miner_list;
+mod tao;
+pub(super) mod upload_url;
 pub(super) mod validator_access;
 
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use self::links::{Links, Place};
-use super::{discovery::Discovery, json::Refusal, request_body::RequestBodies};
+use super::{discovery::Discovery, json::Refusal, nonces::Nonces, request_body::RequestBodies};
 use crate::{
     access::Access,
     auth::{
@@ -29,11 +32,13 @@ use crate::{
     },
     chain::{AccountId, Owner, Role, Snapshot},
     config::BodyBounds,
+    endpoint::Endpoint,
     error::{Code, Error, Reason},
     exchange::{Exchange, RequestBody},
     limits::{Buffered, Limits},
-    policy::{self, Caller},
+    policy::{self, Caller, Policy},
     site::{self, Site},
+    store::Store,
     time::UnixTime,
 };
 
@@ -49,11 +54,21 @@ pub(super) struct VendedEndpoints {
     site: Arc<Site>,
     bodies: Arc<RequestBodies>,
     limits: Arc<Limits>,
+    store: Arc<Store>,
     discovery: Discovery,
+    /// Of requests that are signed in headers; strings in bodies have none.
+    nonces: Arc<Nonces>,
     body_bounds: BodyBounds,
     /// Whether what is addressed to nobody is taken; none of these requests is addressed to anybody.
     allow_no_receiver: bool,
     session_seconds_max: u64,
+}
+
+/// What the configuration says of them.
+pub(super) struct VendedSettings {
+    pub(super) body_bounds: BodyBounds,
+    pub(super) allow_no_receiver: bool,
+    pub(super) session_seconds_max: u64,
 }
 
 /// A request of a registered hotkey whose signature holds.
@@ -110,12 +125,24 @@ impl VendedEndpoints {
         site: Arc<Site>,
         bodies: Arc<RequestBodies>,
         limits: Arc<Limits>,
+        store: Arc<Store>,
         discovery: Discovery,
-        body_bounds: BodyBounds,
-        session: &crate::config::SessionSettings,
+        nonces: Arc<Nonces>,
+        settings: VendedSettings,
     ) -> Self {
-        let (allow_no_receiver, session_seconds_max) = (session.allow_no_receiver, session.ttl_seconds_max);
-        Self { access, site, bodies, limits, discovery, body_bounds, allow_no_receiver, session_seconds_max }
+        let VendedSettings { body_bounds, allow_no_receiver, session_seconds_max } = settings;
+        Self {
+            access,
+            site,
+            bodies,
+            limits,
+            store,
+            discovery,
+            nonces,
+            body_bounds,
+            allow_no_receiver,
+            session_seconds_max,
+        }
     }
 
     /// Reads a request in JSON, with the bytes that are held for it.
@@ -125,21 +152,26 @@ impl VendedEndpoints {
         body: RequestBody,
         bytes_max: usize,
     ) -> Result<(T, Buffered), Refusal> {
-        if !self.allow_no_receiver {
-            return Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                "This server takes requests that are addressed to it only: use POST /v1/session",
-            ));
-        }
+        self.check_no_receiver()?;
         let (body, buffered) = self.bodies.read(exchange, body, bytes_max).await?;
-        let request = serde_json::from_slice(&body)
-            .map_err(|error| Refusal::bad_request(format!("Invalid request: {error}")))?;
-        Ok((request, buffered))
+        Ok((parse(&body)?, buffered))
     }
 
-    /// Verifies that a registered hotkey asks for that, and admits it.
+    /// Refuses what is addressed to nobody, where the operator has not allowed it.
+    fn check_no_receiver(&self) -> Result<(), Refusal> {
+        if self.allow_no_receiver {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "This server takes requests that are addressed to it only: use POST /v1/session",
+        ))
+    }
+
+    /// Verifies that a registered hotkey asks for that, and admits it to `endpoint`.
     async fn verify(
         &self,
+        endpoint: Endpoint,
         ask: &VendingRequest<'_>,
         fields: &SignedFields<'_>,
         exchange: &mut Exchange,
@@ -159,7 +191,7 @@ impl VendedEndpoints {
         })?;
         self.access.hotkey_signature_checked(true);
         let (caller, snapshot) = self.access.identify(hotkey, exchange)?;
-        exchange.admitted(self.limits.admit_to(&caller, ask.endpoint(), now).await?);
+        exchange.admitted(self.limits.admit_to(&caller, endpoint, now).await?);
         let wished = fields.expiry.unwrap_or_else(|| fields.timestamp.saturating_add(EXPIRY_SECONDS));
         let latest = fields.timestamp.saturating_add(self.session_seconds_max);
         Ok(VerifiedRequest {
@@ -179,15 +211,7 @@ impl VendedEndpoints {
         fields: &SignedFields<'_>,
         exchange: &mut Exchange,
     ) -> Result<VerifiedRequest, Refusal> {
-        let verified = self.verify(ask, fields, exchange).await?;
-        match verified.caller.role {
-            Role::Validator => Ok(verified),
-            Role::Undecided => Err(policy::role_undecided().into()),
-            Role::Miner => {
-                Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")
-                    .because(Reason::NotValidator))
-            }
-        }
+        self.verify(ask.endpoint(), ask, fields, exchange).await?.of_validator()
     }
 
     /// Signs links for the caller until `expires_at`.
@@ -206,6 +230,56 @@ impl VendedEndpoints {
         let session = self.access.verifier().issue_until(&verified.evidence, expires_at, exchange.now)?;
         Ok(Links::new(self.site.bucket().clone(), place, session, exchange.now))
     }
+}
+
+impl VerifiedRequest {
+    /// The same where its caller is a validator.
+    fn of_validator(self) -> Result<Self, Refusal> {
+        match self.caller.role {
+            Role::Validator => Ok(self),
+            Role::Undecided => Err(policy::role_undecided().into()),
+            Role::Miner => {
+                Err(Refusal::new(StatusCode::UNAUTHORIZED, "You are not validator")
+                    .because(Reason::NotValidator))
+            }
+        }
+    }
+}
+
+/// Reads a body: an object in JSON, for serde would take a list for a struct as well.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let unreadable =
+        |reason: &str| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("Invalid request: {reason}"));
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(unreadable("the body must be an object in JSON"));
+    }
+    serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))
+}
+
+/// The folder that a miner's files are listed under, with a `source` where the layout has sources. Of a
+/// hotkey that is not registered any more its coldkey is not known, but what a validator may list holds
+/// folders that the hotkey alone names.
+fn folder_of_miner(
+    policy: &Policy,
+    verified: &VerifiedRequest,
+    miner: AccountId,
+    source: Option<&str>,
+) -> Option<String> {
+    let neuron = verified.snapshot.neuron(&miner);
+    let owner = match neuron {
+        Some(neuron) => Arc::clone(&neuron.owner),
+        None => Arc::new(Owner::new(miner, miner)),
+    };
+    let templates =
+        policy.templates().iter().filter(|template| neuron.is_some() || !template.names_coldkeys());
+    let folders: Vec<Vec<String>> =
+        templates.map(|template| template.owned_folders(&owner, source)).collect();
+    // A layout that names the miner in one folder says it all; else the first folder there is.
+    let one = folders
+        .iter()
+        .find(|folders| folders.len() == 1)
+        .or_else(|| folders.iter().find(|folders| !folders.is_empty()));
+    one.and_then(|folders| folders.first()).cloned()
 }
 
 /// The owner of a miner's folders.

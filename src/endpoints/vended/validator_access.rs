@@ -25,6 +25,9 @@ const NO_ROOT: &str = "There is no list of everything here: a template of policy
  variable. \
                        The operator can put a fixed folder before it.";
 
+/// The name among the miners under which clients look for the list of them all; no address is called so.
+const LIST_ALL_MINERS: &str = "list_all_miners";
+
 /// Folders signed before others have their turn of the thread.
 const FOLDERS_PER_TURN: usize = 64;
 
@@ -48,8 +51,9 @@ pub(in crate::endpoints) struct ValidatorUrls {
     /// By source.
     sources: BTreeMap<String, SourceUrls>,
     /// By coldkey or hotkey, as the layout has it, then by source; `all` where the layout has none, and the
-    /// layout itself where several of them have the same sources.
-    miners: BTreeMap<String, BTreeMap<String, MinerUrls>>,
+    /// layout itself where several of them have the same sources. Under `list_all_miners` is a list of the
+    /// folders of all hotkeys, where the layout has such folders.
+    miners: BTreeMap<String, MinersEntry>,
     /// Miners that have, or may have, more folders than are shown; by prefix, which `rest_urls` lists. Only
     /// where the layout has an open variable above the miner's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -59,6 +63,16 @@ pub(in crate::endpoints) struct ValidatorUrls {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
     rest_urls: BTreeMap<String, String>,
+}
+
+/// What stands under a name in `miners`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::endpoints) enum MinersEntry {
+    /// The folders of a miner.
+    Miner(BTreeMap<String, MinerUrls>),
+    /// A presigned list.
+    List(String),
 }
 
 /// Everything.
@@ -130,6 +144,13 @@ impl VendedEndpoints {
             // Other variables may have the same values; the prefix is no other folder's.
             let name = if of_miner.contains_key(&source) { folder.prefix.clone() } else { source };
             of_miner.insert(name, urls);
+        }
+        let mut miners: BTreeMap<String, MinersEntry> =
+            miners.into_iter().map(|(miner, urls)| (miner, MinersEntry::Miner(urls))).collect();
+        let before_hotkeys = policy.templates().iter().find_map(Template::before_hotkey);
+        if let Some(prefix) = before_hotkeys.filter(|prefix| !prefix.is_empty()) {
+            let list = links.list(&prefix, Some("/"))?;
+            miners.insert(LIST_ALL_MINERS.to_owned(), MinersEntry::List(list));
         }
         let mut rest_urls = BTreeMap::new();
         for prefix in found.truncated.values().flatten() {

@@ -25,6 +25,7 @@ use script::Keys;
 use tokio::task::AbortHandle;
 
 use super::{
+    SharedState,
     charge::Charge,
     daily::{Daily, DayUsage},
     exceeded::{Exceeded, LimitName, Period, Scope},
@@ -150,6 +151,15 @@ impl<C: Clock + Clone> SharedLedger<C> {
 }
 
 impl<C: Clock> SharedLedger<C> {
+    /// How Redis does.
+    pub(super) fn state(&self) -> SharedState {
+        match (self.reporter.link.is_up(), &self.outage) {
+            (true, _) => SharedState::Connected,
+            (false, Outage::Local(_)) => SharedState::Alone,
+            (false, Outage::Refuse) => SharedState::Refusing,
+        }
+    }
+
     /// Waits for the first attempt to connect, no longer than a request would.
     pub(super) async fn tried(&self) {
         self.reporter.link.tried().await;
@@ -228,10 +238,10 @@ impl SharedNonces {
     pub(crate) async fn spend(
         &self,
         hotkey: &AccountId,
-        nonce_nanos: u64,
+        nonce: &str,
         life: Duration,
     ) -> Result<NonceUse, Unreachable> {
-        let command = link::spend(&self.keys.nonce(hotkey, nonce_nanos), life);
+        let command = link::spend(&self.keys.nonce(hotkey, nonce), life);
         match self.link.ask::<Option<String>>(&command).await? {
             Some(_) => Ok(NonceUse::First),
             None => Ok(NonceUse::Again),

@@ -77,8 +77,8 @@ impl Keys {
     }
 
     /// A nonce of a hotkey.
-    pub(super) fn nonce(&self, hotkey: &AccountId, nonce_nanos: u64) -> String {
-        format!("{}nonce:{hotkey}:{nonce_nanos}", self.prefix)
+    pub(super) fn nonce(&self, hotkey: &AccountId, nonce: &str) -> String {
+        format!("{}nonce:{hotkey}:{nonce}", self.prefix)
     }
 
     /// A key of no meaning, to see that this server may write.

@@ -202,19 +202,19 @@ async fn s6_by_setting_an_outage_refuses_and_nonces_are_never_spent_alone() {
     let parties = Parties::new(&limits);
     let (party, nonces) = (parties.at(0).unwrap(), ledger.nonces());
     let life = Duration::from_secs(10);
-    assert_eq!(nonces.spend(&account(1), 7, life).await, Ok(NonceUse::First));
-    assert_eq!(nonces.spend(&account(1), 7, life).await, Ok(NonceUse::Again));
-    assert_eq!(nonces.spend(&account(2), 7, life).await, Ok(NonceUse::First));
+    assert_eq!(nonces.spend(&account(1), "7", life).await, Ok(NonceUse::First));
+    assert_eq!(nonces.spend(&account(1), "7", life).await, Ok(NonceUse::Again));
+    assert_eq!(nonces.spend(&account(2), "7", life).await, Ok(NonceUse::First));
     fake.manner.send_replace(Manner::Refuse);
     let exceeded = ledger.charge(&read_by(party, 1)).await.unwrap_err();
     assert_eq!((exceeded.limit.scope, exceeded.period), (Scope::Shared, Period::Outage));
-    assert_eq!(nonces.spend(&account(1), 8, life).await, Err(Unreachable));
+    assert_eq!(nonces.spend(&account(1), "8", life).await, Err(Unreachable));
     // A server that lets nobody write is none, however well one can connect to it.
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!ledger.reporter.link.is_up());
     fake.manner.send_replace(Manner::Answer([0, 0]));
     until(|| ledger.reporter.link.is_up()).await;
-    assert_eq!(nonces.spend(&account(1), 8, life).await, Ok(NonceUse::First));
+    assert_eq!(nonces.spend(&account(1), "8", life).await, Ok(NonceUse::First));
 }
 
 #[tokio::test]

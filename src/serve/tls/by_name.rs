@@ -36,16 +36,27 @@ impl ByName {
         Self { names, all }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether there is one of the name itself, or of the wildcard above it.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.named(name).is_some()
+    }
+
+    fn named(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
+        let name = name.to_ascii_lowercase();
+        self.names.get(&name).or_else(|| {
+            let (_, above) = name.split_once('.')?;
+            self.names.get(&format!("*.{above}"))
+        })
+    }
+
     /// The certificate for `name`, as a client asks for it that checks these signatures.
     fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<CertifiedKey>> {
-        let named = name.and_then(|name| {
-            let name = name.to_ascii_lowercase();
-            self.names.get(&name).or_else(|| {
-                let (_, above) = name.split_once('.')?;
-                self.names.get(&format!("*.{above}"))
-            })
-        });
-        let all = named.unwrap_or(&self.all);
+        let all = name.and_then(|name| self.named(name)).unwrap_or(&self.all);
         all.iter().find(|key| key.key.choose_scheme(schemes).is_some()).or_else(|| all.first())
     }
 }

@@ -10,7 +10,9 @@ pub fn config(input: &[u8]) {
     // No file is read: none is there.
     match Config::parse(text, Path::new("/nonexistent")) {
         Ok(config) => assert!(!config.bucket.name.is_empty()),
-        Err(errors) => assert!(errors.0.iter().all(|error| !error.trim().is_empty()) && !errors.0.is_empty()),
+        Err(errors) => {
+            assert!(errors.0.iter().all(|error| !error.message.trim().is_empty()) && !errors.0.is_empty())
+        }
     }
 }
 

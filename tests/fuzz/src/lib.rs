@@ -7,6 +7,7 @@
 mod bodies;
 mod chain;
 mod config;
+mod connections;
 mod documents;
 mod signed;
 
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "presigned", run: signed::presigned, seeds: signed::presigned_seeds },
     Target { name: "session_token", run: signed::session_token, seeds: signed::session_token_seeds },
     Target { name: "btauth", run: signed::btauth, seeds: signed::btauth_seeds },
+    Target { name: "tao", run: signed::tao, seeds: signed::tao_seeds },
     Target { name: "canonical", run: signed::canonical, seeds: none },
     Target { name: "post_policy", run: signed::post_policy, seeds: none },
     Target { name: "chunked", run: bodies::chunked, seeds: bodies::chunked_seeds },
@@ -35,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "copy_source", run: documents::copy_source, seeds: none },
     Target { name: "ss58", run: chain::ss58, seeds: none },
     Target { name: "metagraph", run: chain::metagraph, seeds: none },
+    Target { name: "proxy_header", run: connections::proxy_header, seeds: connections::proxy_header_seeds },
     Target { name: "config", run: config::config, seeds: config::seeds },
 ];
 

@@ -19,7 +19,7 @@ use subgate::{
     auth::{
         Audience, Declared, Evidence, Head, SessionCredentials, SessionKey, SessionKeys, Settings, Verified,
         Verifier,
-        bittensor::{btauth, sr25519::Keypair},
+        bittensor::{btauth, sr25519::Keypair, tao},
         sigv4::{
             post_policy::PostPolicy,
             signer::{ClientRequest, Credentials, Signer},
@@ -36,6 +36,7 @@ const PATH: &str = "/data-universe/data/x/a b.parquet";
 const QUERY: &str = "list-type=2&prefix=data%2Fx%2F";
 const META: (&str, &str) = ("x-amz-meta-origin", "two words");
 const BODY: &[u8] = b"{\"ttl_seconds\": 1200}";
+const TAO_NONCE: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const NOW: UnixTime = UnixTime::from_seconds(1_790_000_000);
 const AUDIENCE: Audience = Audience { receiver: None, allow_none: true };
 
@@ -229,6 +230,32 @@ pub fn btauth_seeds() -> Vec<(&'static str, Vec<u8>)> {
         .into_iter()
         .map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("plain text")));
     vec![("session", text_of("POST", "/v1/session", &headers.collect()))]
+}
+
+/// A body with X-Tao headers: what verifies is the body that was signed, by its signer.
+pub fn tao(input: &[u8]) {
+    let Some(input) = read(input) else { return };
+    if let Ok(evidence) = tao::verify(&input.headers, BODY, NOW) {
+        assert_eq!(
+            format!("{evidence:?}").split(' ').next(),
+            Some(&*format!("Evidence({}", KEYPAIR.account()))
+        );
+        for name in ["x-tao-version", "x-tao-timestamp", "x-tao-nonce", "x-tao-signed-by", "x-tao-signature"]
+        {
+            assert_eq!(input.headers.get_all(name).iter().count(), 1, "{name}");
+        }
+        assert_eq!(input.headers["x-tao-nonce"], TAO_NONCE);
+        assert!(tao::verify(&input.headers, b"", NOW).is_err());
+        assert!(tao::verify(&input.headers, BODY, NOW.plus_seconds(11)).is_err());
+    }
+}
+
+pub fn tao_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let signed = tao::sign(&KEYPAIR, BODY, TAO_NONCE, NOW.seconds() * 1000);
+    let headers = signed
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("plain text")));
+    vec![("list", text_of("POST", "/get-miner-list", &headers.collect()))]
 }
 
 /// The policy of a form, as JSON: what is understood takes exactly the lengths that all its ranges take, and

@@ -5,11 +5,23 @@ use std::{collections::BTreeMap, time::SystemTime};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::Digest as _;
 
-use super::{ACCESS_KEY, BUCKET, REGION, Reply, SECRET_KEY, Seen};
+use super::{BUCKET, REGION, Reply, Seen};
 use crate::harness::sigv4::{self, Signing, encode, sha256_hex};
 
+/// The access key that a request was signed with; empty where it was not.
+pub fn access_key(seen: &Seen) -> &str {
+    let authorization = seen.header("authorization").unwrap_or_default();
+    let credential = authorization.split_once("Credential=").map_or("", |(_, rest)| rest);
+    credential.split('/').next().unwrap_or_default()
+}
+
+/// Whether the scope of a signature names this region.
+pub fn is_of_this_region(seen: &Seen) -> bool {
+    seen.header("authorization").unwrap_or_default().contains(&format!("/{REGION}/s3/"))
+}
+
 /// Recomputes the signature of what arrived.
-pub fn check_signature(seen: &Seen, path: &str) -> Result<(), String> {
+pub fn check_signature(seen: &Seen, path: &str, own_key: &str, secret: &str) -> Result<(), String> {
     let authorization = seen.header("authorization").ok_or("not signed")?;
     let fields: BTreeMap<&str, &str> = authorization
         .strip_prefix("AWS4-HMAC-SHA256 ")
@@ -19,7 +31,7 @@ pub fn check_signature(seen: &Seen, path: &str) -> Result<(), String> {
         .collect();
     let (access_key, scope) = fields["Credential"].split_once('/').ok_or("no scope")?;
     let date = seen.header("x-amz-date").ok_or("no date")?;
-    if access_key != ACCESS_KEY || scope != format!("{}/{REGION}/s3/aws4_request", &date[..8]) {
+    if access_key != own_key || scope != format!("{}/{REGION}/s3/aws4_request", &date[..8]) {
         return Err(format!("wrong credential {}", fields["Credential"]));
     }
     let wire_path = seen.target.split('?').next().unwrap_or_default();
@@ -53,7 +65,7 @@ pub fn check_signature(seen: &Seen, path: &str) -> Result<(), String> {
         date,
         scope,
     };
-    let key = sigv4::signing_key(SECRET_KEY, SystemTime::now(), REGION, "s3");
+    let key = sigv4::signing_key(secret, SystemTime::now(), REGION, "s3");
     let expected = sigv4::hmac_signature(&key, &signing.string_to_sign());
     (expected == fields["Signature"]).then_some(()).ok_or_else(|| "the signature is false".to_owned())
 }

@@ -127,6 +127,14 @@ impl Reply {
         )
     }
 
+    /// As AWS says which region would be right.
+    fn wrong_region() -> Self {
+        Self::new(400).header("content-type", "application/xml").body(format!(
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong</Message>\
+             <Region>{REGION}</Region></Error>"
+        ))
+    }
+
     fn response(self) -> Response<Body> {
         let mut response = Response::builder().status(self.status);
         for (name, value) in &self.headers {
@@ -181,6 +189,8 @@ struct State {
     violations: Mutex<Vec<String>>,
     parts_page: Mutex<usize>,
     keeps_torn_uploads: Mutex<bool>,
+    /// The access keys that are known, with their secrets; where none are given, it is the store's own.
+    keys: Mutex<Vec<Pair>>,
 }
 
 #[derive(Default, Clone)]
@@ -296,6 +306,18 @@ impl Store {
         *self.state.keeps_torn_uploads.lock().unwrap() = true;
     }
 
+    /// From now on these access keys are known with these secrets, and no others; a request with another is
+    /// refused as S3 does it.
+    pub fn accept_keys(&self, keys: &[(&str, &str)]) {
+        let keys = keys.iter().map(|(key, secret)| ((*key).to_owned(), (*secret).to_owned()));
+        *self.state.keys.lock().unwrap() = keys.collect();
+    }
+
+    /// The access keys of the requests, in their order.
+    pub fn keys_seen(&self) -> Vec<String> {
+        self.seen().iter().map(|seen| check::access_key(seen).to_owned()).collect()
+    }
+
     /// What was wrong with the requests of Subgate itself.
     pub fn violations(&self) -> Vec<String> {
         self.state.violations.lock().unwrap().clone()
@@ -324,9 +346,19 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             *slot = seen.clone();
         }
     };
-    if let Err(what) = check::check_signature(&seen, &path) {
+    let keys = state.keys.lock().unwrap().clone();
+    let known = keys.iter().find(|(key, _)| key == check::access_key(&seen)).cloned();
+    let (access_key, secret) = match known {
+        Some(pair) => pair,
+        None if keys.is_empty() => (ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()),
+        None => return Ok(Reply::error(403, "InvalidAccessKeyId", "it is not in our records").response()),
+    };
+    if let Err(what) = check::check_signature(&seen, &path, &access_key, &secret) {
         let line = format!("{} {}: {what}", seen.method, seen.target);
         state.violations.lock().unwrap().push(line);
+        if !check::is_of_this_region(&seen) {
+            return Ok(Reply::wrong_region().response());
+        }
         return Ok(Reply::error(403, "SignatureDoesNotMatch", &what).response());
     }
     let reply = state.scripts.lock().unwrap().iter().find_map(|script| script(&seen));

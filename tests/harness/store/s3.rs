@@ -147,6 +147,9 @@ fn write(state: &State, seen: &Seen, mut data: Vec<u8>) -> Reply {
             None => Reply::new(200).header("etag", &format!("\"{etag}\"")).header("content-length", "0"),
         };
     }
+    if seen.header("if-none-match") == Some("*") && objects.contains_key(&seen.key) {
+        return Reply::error(412, "PreconditionFailed", "At least one of the pre-conditions did not hold");
+    }
     objects.insert(seen.key.clone(), Object { data, headers, etag: etag.clone() });
     match copies {
         Some(_) => result("CopyObjectResult"),

@@ -1,7 +1,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::auth::bittensor::{SpentNonces, nonce_life};
+use crate::auth::bittensor::{Nonce, SpentNonces};
 
 const NONCE: u64 = 1_752_076_800_000_000_000;
 const TARGET: &str = "/v1/session?a=1";
@@ -187,17 +187,18 @@ fn a_nonce_is_spent_once_within_the_window_and_the_store_is_bounded() {
         let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), nonce_nanos));
         verify(&headers, "POST", TARGET, BODY, &audience(), UnixTime::from_nanos(nonce_nanos)).unwrap()
     };
-    let first = evidence(NONCE);
-    assert_eq!(store.spend_bounded(&first, now(), 2), Ok(()));
-    assert_eq!(store.spend_bounded(&first, now(), 2), Err(BtauthError::Replayed));
-    assert_eq!(store.spend_bounded(&evidence(NONCE + 1), now(), 2), Ok(()));
-    assert_eq!(store.spend_bounded(&evidence(NONCE + 2), now(), 2), Err(BtauthError::Full));
+    let nonce = |nonce_nanos| evidence(nonce_nanos).nonce();
+    let first = nonce(NONCE);
+    assert_eq!(store.spend_bounded(&first, now(), (2, 0)), Ok(()));
+    assert_eq!(store.spend_bounded(&first, now(), (2, 0)), Err(BtauthError::Replayed));
+    assert_eq!(store.spend_bounded(&nonce(NONCE + 1), now(), (2, 0)), Ok(()));
+    assert_eq!(store.spend_bounded(&nonce(NONCE + 2), now(), (2, 0)), Err(BtauthError::Full));
     assert_eq!(BtauthError::Full.status(), StatusCode::SERVICE_UNAVAILABLE);
 
     // Once the window has passed there is room again, and a clock that steps back revives nothing.
     let later = UnixTime::from_nanos(NONCE + 12_000_000_000);
-    assert_eq!(store.spend_bounded(&evidence(NONCE + 12_000_000_000), later, 2), Ok(()));
-    assert_eq!(store.spend_bounded(&first, now(), 2), Err(BtauthError::Stale));
+    assert_eq!(store.spend_bounded(&nonce(NONCE + 12_000_000_000), later, (2, 0)), Ok(()));
+    assert_eq!(store.spend_bounded(&first, now(), (2, 0)), Err(BtauthError::Stale));
 }
 
 #[test]
@@ -207,16 +208,16 @@ fn p9_a_nonce_from_before_the_start_is_not_taken() {
         verify(&headers, "POST", TARGET, BODY, &audience(), UnixTime::from_nanos(nonce_nanos)).unwrap()
     };
     let store = SpentNonces::since(UnixTime::from_nanos(NONCE));
-    assert_eq!(store.spend(&evidence(NONCE - 1), now()), Err(BtauthError::BeforeStart));
-    assert_eq!(store.spend(&evidence(NONCE), now()), Ok(()));
+    assert_eq!(store.spend(&evidence(NONCE - 1).nonce(), now()), Err(BtauthError::BeforeStart));
+    assert_eq!(store.spend(&evidence(NONCE).nonce(), now()), Ok(()));
     assert_eq!(BtauthError::BeforeStart.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[test]
 fn p9_a_nonce_that_replicas_share_is_remembered_until_none_of_them_takes_it() {
     let headers = map(sign(&keypair(), "POST", TARGET, BODY, Some(&server()), NONCE));
-    let evidence = verify(&headers, "POST", TARGET, BODY, &audience(), now()).unwrap();
-    let life = |now_nanos| nonce_life(&evidence, UnixTime::from_nanos(now_nanos)).as_secs();
+    let nonce: Nonce = verify(&headers, "POST", TARGET, BODY, &audience(), now()).unwrap().nonce();
+    let life = |now_nanos| nonce.life(UnixTime::from_nanos(now_nanos)).as_secs();
     assert_eq!((life(NONCE), life(NONCE + 4_000_000_000), life(NONCE - 2_000_000_000)), (40, 36, 42));
     assert_eq!(life(NONCE + 60_000_000_000), 30);
 }
