@@ -187,7 +187,7 @@ fn changed_files_reload_by_themselves_and_nothing_hangs_on_what_is_no_file() {
 
 #[test]
 fn sighup_during_the_start_and_the_end_changes_nothing() {
-    let mut process = Process::start("watch_seconds = 0\ndrain_seconds = 30");
+    let mut process = Process::start("watch_seconds = 0\ndrain_announce_seconds = 0");
     // A connection in the middle of a request holds the end up.
     let mut log = Vec::new();
     process.signal("-HUP");
