@@ -43,12 +43,22 @@ pub(super) struct Directory {
 impl Directory {
     /// Makes the directory where it is not there.
     pub(super) fn open(settings: &config::Acme) -> Result<Self, AcmeError> {
+        let dir = &settings.cache_dir;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| fault(dir, error))?;
+        Self::at(settings)
+    }
+
+    /// The same without making anything: one that is not there has nothing in it.
+    pub(super) fn at(settings: &config::Acme) -> Result<Self, AcmeError> {
         let dir = settings.cache_dir.clone();
-        let failed = |error: io::Error| fault(&dir, error);
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
-        check_secret(&fs::metadata(&dir).map_err(failed)?, SecretReaders::Owner).map_err(|_| {
-            fault(&dir, "others than its owner may look into it, or it is another user's; chmod 700 it")
-        })?;
+        match fs::metadata(&dir) {
+            Ok(metadata) => check_secret(&metadata, SecretReaders::Owner).map_err(|_| {
+                fault(&dir, "others than its owner may look into it, or it is another user's; chmod 700 it")
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fault(&dir, error)),
+        }
         let authority = digest(&[settings.directory.as_str()]);
         let parts = [settings.directory.as_str()].into_iter();
         let set = digest(&parts.chain(settings.domains.iter().map(String::as_str)).collect::<Vec<_>>());
@@ -174,6 +184,8 @@ mod tests {
     fn a_certificate_comes_back_for_the_domains_and_the_authority_it_was_ordered_for() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("certs/acme");
+        let own = Directory::at(&settings(&dir, &["a.example"], "https://one/")).unwrap();
+        assert!(own.certificate().unwrap().is_none() && !dir.exists());
         let own = Directory::open(&settings(&dir, &["a.example"], "https://one/")).unwrap();
         assert!(own.certificate().unwrap().is_none());
         own.keep_certificate(&pem("a.example")).unwrap();

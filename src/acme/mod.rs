@@ -87,6 +87,13 @@ impl fmt::Debug for Acme {
 }
 
 impl Acme {
+    /// What [`Acme::start`] would fail with: nothing is made, and nobody is asked.
+    pub(crate) fn check(settings: &config::Acme) -> Result<(), AcmeError> {
+        Directory::at(settings)?.certificate()?;
+        AcmeHttp::new(settings.ca_file.as_deref())?;
+        Ok(())
+    }
+
     /// Reads what is kept on disk and begins to keep it new. Must be called within a runtime.
     pub(crate) fn start(settings: &config::Acme) -> Result<Self, AcmeError> {
         let directory = Directory::open(settings)?;
@@ -234,4 +241,26 @@ enum Renewal {
     Done,
     /// Another process is at it.
     ByAnother,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_makes_nothing_and_begins_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let settings = config::Acme {
+            domains: vec!["a.example".to_owned()],
+            contacts: Vec::new(),
+            directory: "https://127.0.0.1:1/directory".to_owned(),
+            ca_file: None,
+            cache_dir: place.path().join("acme"),
+        };
+        // There is no runtime here that a task could be begun in.
+        Acme::check(&settings).unwrap();
+        assert!(!settings.cache_dir.exists());
+        std::fs::write(&settings.cache_dir, "").unwrap();
+        assert!(Acme::check(&settings).is_err());
+    }
 }

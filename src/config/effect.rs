@@ -81,6 +81,7 @@ const AT_ONCE: &[&str] = &[
     "limits.small_files.names",
     "limits.small_files.object_bytes_min",
     "limits.validator.*",
+    "log.refusals_per_second_max",
     "policy.folder_markers",
     "policy.folders",
     "policy.roles.*",

@@ -89,9 +89,8 @@ async fn serve(visitor: Visitor, stream: TcpStream) {
                 Err(error) => return tracing::warn!(%error, "the admin listener cannot speak TLS"),
             };
             let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
-            match tokio::time::timeout(HEAD_TIME_MAX, handshake).await {
-                Ok(Ok(stream)) => converse(visitor, stream).await,
-                Ok(Err(_)) | Err(_) => {}
+            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIME_MAX, handshake).await {
+                converse(visitor, stream).await;
             }
         }
         // No configuration says so.

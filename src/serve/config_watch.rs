@@ -87,7 +87,8 @@ impl ConfigWatch {
                 _ = hangup.recv() => Cause::Hangup,
                 () = self.settled_change(interval) => Cause::Change,
             };
-            self.read(cause).await;
+            // Boxed, for it makes everything anew and is seldom there.
+            Box::pin(self.read(cause)).await;
         }
     }
 

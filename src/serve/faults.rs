@@ -26,8 +26,9 @@ pub fn faults(config: &Config, now: SystemTime) -> Vec<Fault> {
         }
     }
     errors.extend(Store::faults(&config.store).into_iter().map(ServeError::from));
-    errors
-        .extend(config.server.tls.as_ref().and_then(|tls| TlsListener::new(tls).err()).map(ServeError::from));
+    errors.extend(
+        config.server.tls.as_ref().and_then(|tls| TlsListener::check(tls).err()).map(ServeError::from),
+    );
     errors.extend(verifier(config).err().map(ServeError::from));
     errors.extend(limits::check_shared(&config.limits).err().map(ServeError::from));
     errors.into_iter().map(|error| error.fault(config)).collect()

@@ -140,6 +140,13 @@ enum Answer {
 }
 
 impl TlsListener {
+    /// What stops [`TlsListener::new`]; nothing is begun, and no certificate is ordered.
+    pub(crate) fn check(settings: &config::Tls) -> Result<(), TlsListenerError> {
+        settings.acme.as_ref().map(Acme::check).transpose()?;
+        server_config(settings, None, aws_lc_rs::Ticketer::new()?)?;
+        Ok(())
+    }
+
     /// TLS by these settings.
     pub(crate) fn new(settings: &config::Tls) -> Result<Self, TlsListenerError> {
         Ok(Self {

@@ -76,8 +76,6 @@ fn an_empty_table_is_plain_http_and_a_certificate_allows_any_address() {
     assert_eq!(tls.handshake_seconds_max, 10);
     assert!(matches!(tls.client_certificates, super::ClientCertificates::None));
     assert_eq!(tls.certificates[0].certificate.names(), ["a.example"]);
-    // The admin listener has no part in it.
-    place.faults(&format!("admin = \"0.0.0.0:444\"\n{}", one("a")), &["server.admin: "]);
     let two = "[[server.tls.certificates]]\ncertificate = \"b.pem\"\nkey = \"b.key\"\n\
                [[server.tls.certificates]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
     let tls = place.server(two).tls.unwrap();

@@ -120,6 +120,7 @@ fn account(field: &str, text: &str) -> Result<AccountId, Refusal> {
 }
 
 impl VendedEndpoints {
+    #[expect(clippy::too_many_arguments, reason = "what all endpoints share, each of which is there once")]
     pub(super) fn new(
         access: Arc<Access>,
         site: Arc<Site>,
