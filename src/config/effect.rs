@@ -16,6 +16,7 @@ pub(super) enum Effect {
 const FILES: &[&str] = &[
     "chain.ca_file",
     "limits.shared.password_file",
+    "server.tls.acme.ca_file",
     "server.tls.certificates.certificate",
     "server.tls.certificates.key",
     "server.tls.client_ca_file",
@@ -99,6 +100,7 @@ const AT_ONCE: &[&str] = &[
     "server.idle_seconds_max",
     "server.plaintext_beyond_loopback",
     "server.proxy_protocol.networks",
+    "server.tls.acme.*",
     "server.tls.certificates.*",
     "server.tls.certificates",
     "server.tls.client_ca_file",
