@@ -291,8 +291,8 @@ fn commands_and_options_that_are_named_exist() {
     for document in documents() {
         for command in document.commands() {
             let Some(words) = call(&command) else { continue };
-            // `chain` has commands of its own.
-            let depth = if words.first() == Some(&"chain") { 2 } else { 1 };
+            // These have commands of their own.
+            let depth = if matches!(words.first(), Some(&"chain" | &"store")) { 2 } else { 1 };
             let named: Vec<&str> =
                 words.iter().take(depth).take_while(|w| !w.starts_with('-')).copied().collect();
             if named == ["dev"] && cfg!(not(feature = "dev-store")) {

@@ -39,7 +39,7 @@ async fn anybody_may_ask_how_the_server_does() {
 /// What `/readyz` says to the operator of the store.
 async fn store_part(server: &TestServer) -> (u16, String) {
     let mut admin = Connection::connect(server.admin.unwrap()).await;
-    admin.send(b"GET /readyz HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    admin.send(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let answer = admin.answer("GET").await;
     let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     (answer.status, json["parts"]["store"]["says"].as_str().unwrap().to_owned())

@@ -217,10 +217,7 @@ fn what_the_server_cuts_at_its_end_says_so() {
     let (mut lines, _clients) = runtime.block_on(async {
         let server = TestServer::start().await;
         let mut lines = Lines::begin();
-        let setup = Setup {
-            server: "drain_announce_seconds = 0\ndrain_seconds_max = 0".to_owned(),
-            ..Setup::default()
-        };
+        let setup = Setup { server: "drain_seconds_max = 0".to_owned(), ..Setup::default() };
         let text = setup.text(&format!("http://{}", server.store.address));
         let stopped = Server::bind(Config::parse(&text, server.dir.path()).unwrap()).await.unwrap();
         let address = stopped.address();

@@ -54,6 +54,8 @@ pub enum Action {
 /// The folders of each, as the server was told.
 #[derive(Debug)]
 pub struct People {
+    /// The hotkeys of the registered.
+    pub hotkeys: Vec<(Who, String)>,
     pub coldkey_of_a: String,
     pub coldkey_of_b: String,
     pub coldkey_of_validator: String,
@@ -61,7 +63,7 @@ pub struct People {
 
 impl People {
     pub fn folder(&self, folder: Folder) -> String {
-        let Self { coldkey_of_a: a, coldkey_of_b: b, coldkey_of_validator: validator } = self;
+        let Self { coldkey_of_a: a, coldkey_of_b: b, coldkey_of_validator: validator, .. } = self;
         match folder {
             Folder::OfA => format!("data/x/{a}/"),
             Folder::OfB => format!("data/x/{b}/"),
@@ -97,7 +99,10 @@ impl People {
             Who::Validator => &self.coldkey_of_validator,
             Who::Stranger => return Vec::new(),
         };
-        ["x", "reddit"].map(|source| format!("data/{source}/{coldkey}/")).to_vec()
+        let of_coldkey = ["x", "reddit"].map(|source| format!("data/{source}/{coldkey}/"));
+        // Above those of its jobs.
+        let of_hotkey = self.hotkeys.iter().filter(|(whose, _)| *whose == who);
+        of_hotkey.map(|(_, hotkey)| format!("data/hotkey={hotkey}/")).chain(of_coldkey).collect()
     }
 
     /// The folders in which somebody may do something.

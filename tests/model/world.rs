@@ -92,18 +92,29 @@ pub struct World {
     store_signer: Signer,
 }
 
+/// Everybody who is registered, with the name of the wallet.
+const REGISTERED: [(Who, &str); 4] = [
+    (Who::MinerA, "miner-a"),
+    (Who::MinerA2, "miner-a2"),
+    (Who::MinerB, "miner-b"),
+    (Who::Validator, "validator"),
+];
+
 impl World {
     /// A server with an empty bucket, and whose folders are where.
     pub async fn start() -> (Self, People) {
         let dev = Dev::start();
         let coldkey = |name| dev.coldkey(name).to_owned();
+        let json = |path: &str| -> serde_json::Value {
+            serde_json::from_slice(&std::fs::read(dev.dir.path().join(path)).unwrap()).unwrap()
+        };
+        let hotkey = |name: &str| json(&format!("wallets/{name}/hotkeys/default"))["ss58Address"].clone();
+        let registered = REGISTERED.map(|(who, name)| (who, hotkey(name).as_str().unwrap().to_owned()));
         let people = People {
+            hotkeys: registered.to_vec(),
             coldkey_of_a: coldkey("miner-a"),
             coldkey_of_b: coldkey("miner-b"),
             coldkey_of_validator: coldkey("validator"),
-        };
-        let json = |path: &str| -> serde_json::Value {
-            serde_json::from_slice(&std::fs::read(dev.dir.path().join(path)).unwrap()).unwrap()
         };
         let store_file = json("store.json");
         let text = |name: &str| store_file[name].as_str().unwrap().to_owned();

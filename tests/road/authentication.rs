@@ -477,7 +477,7 @@ async fn p18_only_the_exact_path_is_exempt() {
                     (false, _) => 405,
                     // There is no request in it, and for a session none of the headers.
                     (true, "POST") if *path == "/v1/session" => 401,
-                    (true, "POST") => 400,
+                    (true, "POST") => 422,
                     (true, _) => 200,
                 };
                 assert_eq!(answer.status, status, "{method} {path} {}", answer.text());

@@ -561,6 +561,6 @@ async fn p40_a_body_that_was_read_to_its_end_leaves_its_connection_open() {
                 2\r\n{}\r\n0\r\n\r\n";
     connection.send(json.as_bytes()).await;
     let answer = connection.answer("POST").await;
-    assert_eq!((answer.status, answer.get("connection")), (400, None));
+    assert_eq!((answer.status, answer.get("connection")), (422, None));
     assert!(connection.silent().await);
 }

@@ -28,7 +28,8 @@ Examples:
   subgate store policy --config proxy.toml --for garage | sh
 
 The document goes to standard output, and what to do with it to standard error. For aws and minio it is a
-policy in JSON; for r2 it is that of an API token, and for garage a command, for both know whole buckets alone.
+policy in JSON; for r2 it is that of an API token, and for garage a command, for both know whole buckets
+alone.
 --lifecycle prints what removes multipart uploads that nobody has ended.")]
 pub(crate) struct PolicyOptions {
     /// The configuration file
