@@ -197,7 +197,8 @@ fn write_time(line: &mut String, now: SystemTime) {
     let _ = write!(line, ".{:06}Z", since.subsec_micros());
 }
 
-/// Appends date and time of day, by the rule of the proleptic Gregorian calendar: 400 years have 146,097 days.
+/// Appends date and time of day, by the rule of the proleptic Gregorian calendar: 400 years have 146,097
+/// days.
 fn write_second(text: &mut String, second: u64) {
     let (days, of_day) = (second / 86_400, second % 86_400);
     // Counted from 0000-03-01, so that the leap day is the last of its year.

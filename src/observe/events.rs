@@ -29,6 +29,8 @@ pub(crate) enum TlsVersion {
 pub(crate) struct Events {
     /// By scheme, the valid ones first.
     signatures: [[Count; 2]; 2],
+    /// Those that were taken first.
+    reloads: [Count; 2],
     handshakes: [Count; 2],
     handshakes_failed: Count,
     connections_opened: Count,
@@ -52,6 +54,12 @@ impl Events {
         if is_valid { valid } else { invalid }.one();
     }
 
+    /// Counts a reading of the configuration while the server runs.
+    pub(crate) fn reload(&self, is_taken: bool) {
+        let [taken, refused] = &self.reloads;
+        if is_taken { taken } else { refused }.one();
+    }
+
     /// Counts a TLS handshake: the version that was agreed on, or none where it failed.
     pub(crate) fn handshake(&self, version: Option<TlsVersion>) {
         let [tls12, tls13] = &self.handshakes;
@@ -72,6 +80,13 @@ impl Events {
             for (result, count) in ["valid", "invalid"].into_iter().zip(counts) {
                 family.with(&[("scheme", scheme), ("result", result)], count.now());
             }
+        }
+        let mut family = out.counter(
+            "subgate_reloads",
+            "Readings of the configuration while the server runs; one that is refused changes nothing.",
+        );
+        for (result, count) in ["taken", "refused"].into_iter().zip(&self.reloads) {
+            family.with(&[("result", result)], count.now());
         }
         let mut family = out.counter("subgate_tls_handshakes", "TLS handshakes of clients, by version.");
         for (version, count) in ["1.2", "1.3"].into_iter().zip(&self.handshakes) {

@@ -145,15 +145,14 @@ impl ConfigWatch {
                 Err(ConfigErrors(vec![fault]))
             }
         };
-        match new {
+        let (warnings, reloaded) = match new {
+            Err(faults) => (Vec::new(), Err(faults)),
+            Ok(new) => (new.warnings(), self.reloader.reload(new).await),
+        };
+        self.reloader.count(reloaded.is_ok());
+        match reloaded {
             Err(faults) => log_faults(&faults),
-            Ok(new) => {
-                let warnings = new.warnings();
-                match self.reloader.reload(new).await {
-                    Err(faults) => log_faults(&faults),
-                    Ok(reloaded) => log_changes(&reloaded, &warnings, cause),
-                }
-            }
+            Ok(reloaded) => log_changes(&reloaded, &warnings, cause),
         }
     }
 }

@@ -75,6 +75,11 @@ impl Reloader {
         Ok(reloaded)
     }
 
+    /// Counts whether what was read has been taken.
+    pub(super) fn count(&self, is_taken: bool) {
+        self.lasting.metrics.events.reload(is_taken);
+    }
+
     /// The configuration that counts now.
     pub async fn running(&self) -> Config {
         self.running.lock().await.clone()

@@ -100,7 +100,8 @@ fn text(server: &str, keys: &[&str], more: &str) -> String {
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n[bucket]\nname = \"data-universe\"\n[store]\n\
          endpoint = \"http://127.0.0.1:9\"\ncredentials = {{ file = \"store.json\" }}\n[session]\n\
-         issue_with = \"a\"\nallow_no_receiver = true\nkeys = [{}]\n[chain]\nfile = \"registry.json\"\n{more}\n",
+         issue_with = \"a\"\nallow_no_receiver = true\nkeys = [{}]\n\
+         [chain]\nfile = \"registry.json\"\n{more}\n",
         keys.join(", ")
     )
 }
