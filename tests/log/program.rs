@@ -30,7 +30,9 @@ impl Program {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let text = Setup::default().text(&format!("http://{}", server.store.address));
+        // It is asked as quickly as it answers.
+        let limits = "[limits.address]\nrequests_per_second = \"none\"".to_owned();
+        let text = Setup { limits, ..Setup::default() }.text(&format!("http://{}", server.store.address));
         let text = text.replace("127.0.0.1:0\"", &format!("{address}\""));
         let config = server.dir.path().join("proxy.toml");
         std::fs::write(&config, text).unwrap();

@@ -117,7 +117,7 @@ fn sighup_reloads_tells_the_difference_and_never_ends_the_process() {
         &text("watch_seconds = 0\nadmin = \"127.0.0.1:1\"", &["a", "b"], "[limits]\nobject_bytes_min = 5"),
     );
     process.signal("-HUP");
-    let log = process.wait_for("the configuration was reloaded").join("\n");
+    let log = process.wait_for("the configuration was reloaded").join("\n").replace("\\\"", "\"");
     for told in [
         "configuration: limits.object_bytes_min: not set -> 5",
         "configuration: session.keys: + b",
