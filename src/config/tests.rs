@@ -67,6 +67,14 @@ fn the_least_configuration_has_the_documented_defaults() {
     assert_eq!(config.session.ttl_seconds_max, 86_400);
 }
 
+/// The reference with every line that is commented out, and with the files of [`Place`].
+fn shown_in(reference: &str) -> String {
+    let lines = reference.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n");
+    ["certs/session-2026-11.key", "certs/session-2026-10.key", "certs/admin.token"]
+        .iter()
+        .fold(lines.collect(), |text: String, file| text.replace(file, "session.key"))
+}
+
 #[test]
 fn the_reference_is_a_configuration() {
     let place = Place::new();
@@ -76,12 +84,7 @@ fn the_reference_is_a_configuration() {
         .unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.bucket.name, "data-universe");
     // Every line that is commented out is a setting as well, shown with its default.
-    let whole: String =
-        reference.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
-    let whole = whole
-        .replace("certs/session-2026-11.key", "session.key")
-        .replace("certs/session-2026-10.key", "session.key");
-    place.parse(&whole).unwrap_or_else(|errors| panic!("{errors}"));
+    place.parse(&shown_in(reference)).unwrap_or_else(|errors| panic!("{errors}"));
 }
 
 #[test]
@@ -89,13 +92,7 @@ fn limits_have_the_documented_defaults_and_can_be_switched_off() {
     let place = Place::new();
     let limits = place.parse(LEAST).unwrap().limits;
     let reference = include_str!("../../proxy.toml");
-    let whole: String = reference
-        .lines()
-        .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
-        .collect::<String>()
-        .replace("certs/session-2026-11.key", "session.key")
-        .replace("certs/session-2026-10.key", "session.key");
-    let shown = place.parse(&whole).unwrap().limits;
+    let shown = place.parse(&shown_in(reference)).unwrap().limits;
     assert_eq!((limits.principal, limits.address), (shown.principal, shown.address));
     assert_eq!((limits.miner, limits.validator), (shown.miner, shown.validator));
     assert_eq!(limits.server, shown.server);

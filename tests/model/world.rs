@@ -143,7 +143,8 @@ impl World {
         (Self { dev, server, store, signers, store_signer }, people)
     }
 
-    /// Sends a request, again where it comes too fast for the limits: a quick machine makes more than a miner.
+    /// Sends a request, again where it comes too fast for the limits: a quick machine sends more than a miner
+    /// may.
     async fn send(&mut self, who: Who, call: &Call) -> Answer {
         loop {
             let answer = self.server.send(&self.signers[&who], call).await;
