@@ -10,9 +10,9 @@
 //! [`Audience::allow_none`](super::btauth::Audience) is set.
 //!
 //! Invariants: there is one spelling of nonce and timestamp; a request is accepted within the window of 10 s
-//! past and 2 s ahead; that it counts once is for `SpentNonces`, to which [`VerifiedTao::nonce`] goes. In a
+//! past and 2 s ahead; that it counts once is for `SpentNonces`, to which `VerifiedTao::nonce` goes. In a
 //! token the evidence is the hotkey's SS58, a line end, and the signed text; such a token stands in URLs and
-//! forms alone (see [`crate::auth::session`]).
+//! forms alone (see `auth::session`).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, StatusCode};
