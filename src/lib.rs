@@ -31,9 +31,9 @@
 //! | 9 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
 //! | 9 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
-//! | 5 | `acme` | certificates by ACME: ordered, kept on disk, renewed in time |
 //! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
 //! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
+//! | 5 | `acme` | certificates by ACME: ordered, kept on disk, renewed in time |
 //! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
 //! | 4 | [`config`] | TOML to checked values, all faults at once |
 //! | 3 | [`auth`] | SigV4 by session or by hotkey, session tokens, btauth/1; the client's side of all that |
