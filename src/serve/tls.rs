@@ -48,9 +48,6 @@ use crate::{
 /// Failed handshakes are logged at most so often; each of them is at the level `debug`.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What of an answer waits encrypted for the socket: so much goes with one system call.
-const WRITE_BYTES: usize = 256 * 1024;
-
 /// The first byte of TLS, of a record of the handshake.
 const HANDSHAKE_RECORD: u8 = 22;
 
@@ -193,11 +190,18 @@ impl TlsListener {
         Ok(Arc::new(server))
     }
 
-    /// Shakes hands with a client; none where that fails, which ends the connection.
-    pub(super) async fn accept(&self, socket: Socket, peer: SocketAddr) -> Option<Box<TlsSocket>> {
+    /// Shakes hands with a client; none where that fails, which ends the connection. So many bytes of answers
+    /// wait encrypted for the socket at most.
+    pub(super) async fn accept(
+        &self,
+        socket: Socket,
+        peer: SocketAddr,
+        encrypted_bytes_max: usize,
+    ) -> Option<Box<TlsSocket>> {
         let current = self.current.load_full();
         let handshake_max = current.settings.handshake_max();
-        let shaken = tokio::time::timeout(handshake_max, Box::pin(shake_hands(socket, current))).await;
+        let shaking = Box::pin(shake_hands(socket, current, encrypted_bytes_max));
+        let shaken = tokio::time::timeout(handshake_max, shaking).await;
         let failed: io::Error = match shaken {
             Ok(Ok(Some(socket))) => return Some(socket),
             Ok(Ok(None)) => return None,
@@ -216,7 +220,11 @@ impl TlsListener {
 }
 
 /// None where the client says nothing, or speaks plain HTTP and was told, or only validates a domain.
-async fn shake_hands(mut socket: Socket, current: Arc<Current>) -> io::Result<Option<Box<TlsSocket>>> {
+async fn shake_hands(
+    mut socket: Socket,
+    current: Arc<Current>,
+    encrypted_bytes_max: usize,
+) -> io::Result<Option<Box<TlsSocket>>> {
     const FIRST_BYTES_MAX: usize = 4 * 1024;
     if socket.ahead().is_empty() && socket.read_ahead(FIRST_BYTES_MAX).await? == 0 {
         return Ok(None);
@@ -239,8 +247,10 @@ async fn shake_hands(mut socket: Socket, current: Arc<Current>) -> io::Result<Op
             return Ok(None);
         }
     };
-    let stream =
-        start.into_stream_with(config, |connection| connection.set_buffer_limit(Some(WRITE_BYTES))).await?;
+    let bounded = start.into_stream_with(config, |connection| {
+        connection.set_buffer_limit(Some(encrypted_bytes_max));
+    });
+    let stream = bounded.await?;
     Ok(Some(Box::new(TlsSocket::new(stream))))
 }
 
