@@ -159,14 +159,27 @@ impl TlsListener {
     /// Where they cannot be used; then nothing is replaced.
     pub(crate) fn replace(&self, settings: &config::Tls) -> Result<(), TlsListenerError> {
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.present(settings)
+    }
+
+    /// The same for settings that were made from those of `seen`: where others count by now, these would undo
+    /// them, and nothing is replaced. Whether they were taken.
+    ///
+    /// # Errors
+    /// As of [`Self::replace`].
+    fn replace_seen(&self, seen: &Arc<Current>, settings: &config::Tls) -> Result<bool, TlsListenerError> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(seen, &self.current.load()) {
+            return Ok(false);
+        }
+        self.present(settings).map(|()| true)
+    }
+
+    /// Only while `replacing` is held.
+    fn present(&self, settings: &config::Tls) -> Result<(), TlsListenerError> {
         let current = Current::new(settings, Some(&self.current.load()))?;
         self.current.store(Arc::new(current));
         Ok(())
-    }
-
-    /// The settings that count now, with the certificates that are presented.
-    pub(crate) fn settings(&self) -> config::Tls {
-        self.current.load().settings.clone()
     }
 
     /// When the first of the certificates that are presented ends, in Unix seconds.
@@ -327,6 +340,31 @@ fn has_aes_instructions() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::reload::tests::{config, place};
+
+    fn settings(dir: &std::path::Path, name: &str) -> config::Tls {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        std::fs::write(dir.join("tls.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        // A file that `place` has made with the mode of a secret.
+        std::fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
+        let tls = "server.tls.certificates = [{ certificate = \"tls.pem\", key = \"tls.key\" }]";
+        config(dir, tls).server.tls.unwrap()
+    }
+
+    #[test]
+    fn what_was_read_for_settings_of_before_undoes_no_reload() {
+        let dir = place();
+        let listener = TlsListener::new(&settings(dir.path(), "first.example")).unwrap();
+        let names = || listener.current.load().settings.certificates[0].certificate.names().to_vec();
+        let seen = listener.current.load_full();
+        let found = settings(dir.path(), "found.example");
+        listener.replace(&settings(dir.path(), "reloaded.example")).unwrap();
+        assert!(!listener.replace_seen(&seen, &found).unwrap());
+        assert_eq!(names(), ["reloaded.example"]);
+        assert!(listener.replace_seen(&listener.current.load_full(), &found).unwrap());
+        assert_eq!(names(), ["found.example"]);
+    }
 
     #[test]
     fn the_answer_to_plain_http_has_the_length_that_it_says() {
