@@ -136,6 +136,11 @@ impl Acme {
         self.state.certificate.load().as_ref().map(|certificate| Arc::clone(certificate.certified_key()))
     }
 
+    /// When it ends, in Unix seconds.
+    pub(crate) fn ends_seconds(&self) -> Option<u64> {
+        self.state.certificate.load().as_ref().map(|certificate| certificate.valid_until_seconds())
+    }
+
     /// What an authority that validates `name`, in lower case, is presented: only while it is asked to.
     pub(crate) fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.state.challenges.get(name)

@@ -182,10 +182,13 @@ impl TlsListener {
         Ok(())
     }
 
-    /// When the first of the certificates that are presented ends, in Unix seconds.
+    /// When the first of the certificates that are presented ends, in Unix seconds; 0 where one is to come by
+    /// ACME and has not come yet.
     pub(super) fn certificate_ends_seconds(&self) -> Option<u64> {
         let current = self.current.load();
-        current.settings.certificates.iter().map(|served| served.certificate.valid_until_seconds()).min()
+        let of_files = current.settings.certificates.iter();
+        let of_files = of_files.map(|served| served.certificate.valid_until_seconds());
+        of_files.chain(current.acme.as_ref().map(|acme| acme.ends_seconds().unwrap_or_default())).min()
     }
 
     /// How the operator's listener shakes hands: it presents the same certificates, speaks HTTP/1.1 alone,
