@@ -15,7 +15,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
@@ -25,7 +25,7 @@ use self::{
     challenges::Challenges,
     directory::Directory,
     http::AcmeHttp,
-    schedule::{Schedule, pause_after_failures},
+    schedule::{Pauses, Schedule},
 };
 use crate::{
     config,
@@ -157,35 +157,35 @@ struct Keeper {
 
 impl Keeper {
     async fn run(self) {
-        let mut failures: u32 = 0;
-        let mut schedule = self.schedule();
+        let (mut schedule, mut pauses) = (self.schedule(), Pauses::default());
         loop {
-            let now = UnixTime::from(SystemTime::now());
-            let wait = match schedule.wait(now) {
-                Some(wait) => wait.min(LOOK_INTERVAL),
-                None => match self.renew().await {
-                    Ok(Renewal::Done) => {
-                        failures = 0;
-                        Duration::ZERO
-                    }
-                    Ok(Renewal::ByAnother) => LOOK_INTERVAL / 4,
-                    Err(error) => {
-                        failures = failures.saturating_add(1);
-                        let pause = pause_after_failures(failures, fastrand::f64());
-                        tracing::error!(
-                            %error,
-                            domains = %self.settings.domains.join(" "),
-                            failures,
-                            next_try_seconds = pause.as_secs(),
-                            "no certificate by server.tls.acme: what was there before is presented still"
-                        );
-                        pause
-                    }
-                },
-            };
-            tokio::time::sleep(wait).await;
+            let due = schedule.wait(SystemTime::now().into()).unwrap_or_default();
+            let wait = due.max(pauses.wait(Instant::now()));
+            match wait.is_zero() {
+                true => self.order(&mut pauses).await,
+                false => tokio::time::sleep(wait.min(LOOK_INTERVAL)).await,
+            }
             if self.look() {
                 schedule = self.schedule();
+                pauses.succeeded(Instant::now(), schedule.wait(SystemTime::now().into()));
+            }
+        }
+    }
+
+    /// Orders, and leaves a pause in any case.
+    async fn order(&self, pauses: &mut Pauses) {
+        match self.renew().await {
+            Ok(Renewal::Done) => pauses.succeeded(Instant::now(), None),
+            Ok(Renewal::ByAnother) => pauses.rest(Instant::now(), LOOK_INTERVAL / 4),
+            Err(error) => {
+                let (failures, pause) = pauses.failed(Instant::now(), fastrand::f64());
+                tracing::error!(
+                    %error,
+                    domains = %self.settings.domains.join(" "),
+                    failures,
+                    next_try_seconds = pause.as_secs(),
+                    "no certificate by server.tls.acme: what was there before is presented still"
+                );
             }
         }
     }
