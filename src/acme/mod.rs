@@ -121,6 +121,11 @@ impl Acme {
         Ok(Self { settings: settings.clone(), state, keeper })
     }
 
+    /// Orders nothing any more; what is at hand is presented still.
+    pub(crate) fn stop_ordering(&self) {
+        self.keeper.abort();
+    }
+
     /// What it was started with.
     pub(crate) fn settings(&self) -> &config::Acme {
         &self.settings
@@ -252,16 +257,30 @@ enum Renewal {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_check_makes_nothing_and_begins_nothing() {
-        let place = tempfile::tempdir().unwrap();
-        let settings = config::Acme {
+    fn settings(place: &std::path::Path) -> config::Acme {
+        config::Acme {
             domains: vec!["a.example".to_owned()],
             contacts: Vec::new(),
             directory: "https://127.0.0.1:1/directory".to_owned(),
             ca_file: None,
-            cache_dir: place.path().join("acme"),
-        };
+            cache_dir: place.join("acme"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stopped_has_no_keeper_any_more() {
+        let place = tempfile::tempdir().unwrap();
+        let acme = Acme::start(&settings(place.path())).unwrap();
+        assert!(!acme.keeper.is_finished());
+        acme.stop_ordering();
+        tokio::task::yield_now().await;
+        assert!(acme.keeper.is_finished());
+    }
+
+    #[test]
+    fn a_check_makes_nothing_and_begins_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let settings = settings(place.path());
         // There is no runtime here that a task could be begun in.
         Acme::check(&settings).unwrap();
         assert!(!settings.cache_dir.exists());

@@ -20,7 +20,10 @@ mod watch;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -90,6 +93,8 @@ pub(crate) struct TlsListener {
     current: ArcSwap<Current>,
     /// Held while what is current is made anew.
     replacing: Mutex<()>,
+    /// This process is about to end, and orders no certificates.
+    is_leaving: AtomicBool,
     failures: Seldom,
 }
 
@@ -117,6 +122,10 @@ impl Current {
         };
         let server = Arc::new(server_config(settings, acme.as_ref(), ticketer)?);
         Ok(Self { settings: settings.clone(), acme, server })
+    }
+
+    fn stop_ordering(&self) {
+        self.acme.iter().for_each(|acme| acme.stop_ordering());
     }
 
     /// By what a handshake that begins with `hello` is to be answered.
@@ -149,6 +158,7 @@ impl TlsListener {
         Ok(Self {
             current: ArcSwap::from_pointee(Current::new(settings, None)?),
             replacing: Mutex::new(()),
+            is_leaving: AtomicBool::new(false),
             failures: Seldom::every(LOG_INTERVAL),
         })
     }
@@ -178,8 +188,19 @@ impl TlsListener {
     /// Only while `replacing` is held.
     fn present(&self, settings: &config::Tls) -> Result<(), TlsListenerError> {
         let current = Current::new(settings, Some(&self.current.load()))?;
+        if self.is_leaving.load(Ordering::Relaxed) {
+            current.stop_ordering();
+        }
         self.current.store(Arc::new(current));
         Ok(())
+    }
+
+    /// Orders no certificates any more, for this process is about to end and another one may have its
+    /// sockets already; what is at hand is presented still.
+    pub(super) fn leave(&self) {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_leaving.store(true, Ordering::Relaxed);
+        self.current.load().stop_ordering();
     }
 
     /// When the first of the certificates that are presented ends, in Unix seconds; 0 where one is to come by
