@@ -10,7 +10,8 @@
 //!   its settings stay the same.
 //!
 //! Invariants: a handshake ends within its time; connections that are there keep what they began with; what
-//! cannot be used replaces nothing; a session is resumed only under the settings that it was begun under.
+//! cannot be used replaces nothing; a session is resumed only under the settings that it was begun under, and
+//! nowhere where clients are asked for certificates.
 
 mod by_acme;
 mod by_name;
@@ -32,7 +33,7 @@ use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{
-        Acceptor, ClientHello, ProducesTickets, ResolvesServerCert, VerifierBuilderError,
+        Acceptor, ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, VerifierBuilderError,
         WebPkiClientVerifier,
     },
     version::{TLS12, TLS13},
@@ -327,7 +328,14 @@ fn server_config(
         .with_client_cert_verifier(client_verifier)
         .with_cert_resolver(resolver);
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    server.ticketer = ticketer;
+    match &settings.client_certificates {
+        ClientCertificates::None => server.ticketer = ticketer,
+        // Nobody looks at a client's certificate again where its session is resumed: it would outlive its end.
+        ClientCertificates::Optional(_) | ClientCertificates::Required(_) => {
+            server.send_tls13_tickets = 0;
+            server.session_storage = Arc::new(NoServerSessionStorage {});
+        }
+    }
     // The server's order, which is that of `provider`.
     server.ignore_client_order = has_aes_instructions();
     Ok(server)
