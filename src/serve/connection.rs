@@ -149,7 +149,7 @@ struct Client {
 async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut stage: StageReceiver) {
     let Client { current, patience, peer, progress, accepted_at, metrics } = client;
     let ending = Arc::clone(&progress);
-    let mut overseer = Overseer::new(Arc::clone(&progress), patience);
+    let mut overseer = Overseer::new(Arc::clone(&progress), patience, Instant::now());
     let builder = builder(&patience, sizes, stage.clone());
     let is_last_request = Arc::new(AtomicBool::new(false));
     let is_last = Arc::clone(&is_last_request);
