@@ -33,8 +33,8 @@ use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{
-        Acceptor, ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, VerifierBuilderError,
-        WebPkiClientVerifier,
+        Acceptor, ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
+        VerifierBuilderError, WebPkiClientVerifier,
     },
     version::{TLS12, TLS13},
 };
