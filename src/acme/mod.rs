@@ -15,7 +15,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
@@ -25,7 +25,7 @@ use self::{
     challenges::Challenges,
     directory::Directory,
     http::AcmeHttp,
-    schedule::{Schedule, pause_after_failures},
+    schedule::{Pauses, Schedule},
 };
 use crate::{
     config,
@@ -121,6 +121,11 @@ impl Acme {
         Ok(Self { settings: settings.clone(), state, keeper })
     }
 
+    /// Orders nothing any more; what is at hand is presented still.
+    pub(crate) fn stop_ordering(&self) {
+        self.keeper.abort();
+    }
+
     /// What it was started with.
     pub(crate) fn settings(&self) -> &config::Acme {
         &self.settings
@@ -134,6 +139,11 @@ impl Acme {
     /// What clients are presented; nothing before the first certificate is there.
     pub(crate) fn certificate(&self) -> Option<Arc<CertifiedKey>> {
         self.state.certificate.load().as_ref().map(|certificate| Arc::clone(certificate.certified_key()))
+    }
+
+    /// When it ends, in Unix seconds.
+    pub(crate) fn ends_seconds(&self) -> Option<u64> {
+        self.state.certificate.load().as_ref().map(|certificate| certificate.valid_until_seconds())
     }
 
     /// What an authority that validates `name`, in lower case, is presented: only while it is asked to.
@@ -152,35 +162,35 @@ struct Keeper {
 
 impl Keeper {
     async fn run(self) {
-        let mut failures: u32 = 0;
-        let mut schedule = self.schedule();
+        let (mut schedule, mut pauses) = (self.schedule(), Pauses::default());
         loop {
-            let now = UnixTime::from(SystemTime::now());
-            let wait = match schedule.wait(now) {
-                Some(wait) => wait.min(LOOK_INTERVAL),
-                None => match self.renew().await {
-                    Ok(Renewal::Done) => {
-                        failures = 0;
-                        Duration::ZERO
-                    }
-                    Ok(Renewal::ByAnother) => LOOK_INTERVAL / 4,
-                    Err(error) => {
-                        failures = failures.saturating_add(1);
-                        let pause = pause_after_failures(failures, fastrand::f64());
-                        tracing::error!(
-                            %error,
-                            domains = %self.settings.domains.join(" "),
-                            failures,
-                            next_try_seconds = pause.as_secs(),
-                            "no certificate by server.tls.acme: what was there before is presented still"
-                        );
-                        pause
-                    }
-                },
-            };
-            tokio::time::sleep(wait).await;
+            let due = schedule.wait(SystemTime::now().into()).unwrap_or_default();
+            let wait = due.max(pauses.wait(Instant::now()));
+            match wait.is_zero() {
+                true => self.order(&mut pauses).await,
+                false => tokio::time::sleep(wait.min(LOOK_INTERVAL)).await,
+            }
             if self.look() {
                 schedule = self.schedule();
+                pauses.succeeded(Instant::now(), schedule.wait(SystemTime::now().into()));
+            }
+        }
+    }
+
+    /// Orders, and leaves a pause in any case.
+    async fn order(&self, pauses: &mut Pauses) {
+        match self.renew().await {
+            Ok(Renewal::Done) => pauses.succeeded(Instant::now(), None),
+            Ok(Renewal::ByAnother) => pauses.rest(Instant::now(), LOOK_INTERVAL / 4),
+            Err(error) => {
+                let (failures, pause) = pauses.failed(Instant::now(), fastrand::f64());
+                tracing::error!(
+                    %error,
+                    domains = %self.settings.domains.join(" "),
+                    failures,
+                    next_try_seconds = pause.as_secs(),
+                    "no certificate by server.tls.acme: what was there before is presented still"
+                );
             }
         }
     }
@@ -247,16 +257,30 @@ enum Renewal {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_check_makes_nothing_and_begins_nothing() {
-        let place = tempfile::tempdir().unwrap();
-        let settings = config::Acme {
+    fn settings(place: &std::path::Path) -> config::Acme {
+        config::Acme {
             domains: vec!["a.example".to_owned()],
             contacts: Vec::new(),
             directory: "https://127.0.0.1:1/directory".to_owned(),
             ca_file: None,
-            cache_dir: place.path().join("acme"),
-        };
+            cache_dir: place.join("acme"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stopped_has_no_keeper_any_more() {
+        let place = tempfile::tempdir().unwrap();
+        let acme = Acme::start(&settings(place.path())).unwrap();
+        assert!(!acme.keeper.is_finished());
+        acme.stop_ordering();
+        tokio::task::yield_now().await;
+        assert!(acme.keeper.is_finished());
+    }
+
+    #[test]
+    fn a_check_makes_nothing_and_begins_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let settings = settings(place.path());
         // There is no runtime here that a task could be begun in.
         Acme::check(&settings).unwrap();
         assert!(!settings.cache_dir.exists());

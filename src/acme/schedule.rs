@@ -1,6 +1,6 @@
-//! When a certificate is renewed, and when an order that failed is tried again. Pure.
+//! When a certificate is renewed, and how long nothing is ordered after an order. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{time::UnixTime, tls::Certificate};
 
@@ -11,6 +11,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// Each further pause is so many times the one before.
 const PAUSE_GROWTH: u32 = 4;
+
+/// After a certificate has come: what goes wrong with the clock, the disk or the authority orders no more
+/// than one in that time. Less where the certificate itself is to be replaced earlier.
+const PAUSE_AFTER_SUCCESS: Duration = Duration::from_secs(3600);
+const PAUSE_AFTER_SUCCESS_MIN: Duration = Duration::from_secs(10);
 
 /// When the certificate at hand is to be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +56,44 @@ impl Schedule {
     }
 }
 
+/// How long nothing is ordered, whatever the certificate at hand says.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    /// In a row.
+    failures: u32,
+    next_try: Option<Instant>,
+}
+
+impl Pauses {
+    /// How long until something may be ordered.
+    pub(super) fn wait(&self, now: Instant) -> Duration {
+        self.next_try.map_or(Duration::ZERO, |next_try| next_try.saturating_duration_since(now))
+    }
+
+    /// A certificate has come, ordered here or found on disk, that is to be replaced after `lasts`; none
+    /// where it is time already.
+    pub(super) fn succeeded(&mut self, now: Instant, lasts: Option<Duration>) {
+        let pause = lasts.unwrap_or(PAUSE_AFTER_SUCCESS);
+        let pause = pause.clamp(PAUSE_AFTER_SUCCESS_MIN, PAUSE_AFTER_SUCCESS);
+        *self = Self { failures: 0, next_try: now.checked_add(pause) };
+    }
+
+    /// An order has failed; how many in a row, and for how long there is none.
+    pub(super) fn failed(&mut self, now: Instant, spread: f64) -> (u32, Duration) {
+        self.failures = self.failures.saturating_add(1);
+        let pause = pause_after_failures(self.failures, spread);
+        self.next_try = now.checked_add(pause);
+        (self.failures, pause)
+    }
+
+    /// Another process is ordering.
+    pub(super) fn rest(&mut self, now: Instant, pause: Duration) {
+        self.next_try = now.checked_add(pause);
+    }
+}
+
 /// How long nothing is ordered after so many failures in a row; `spread` is from 0 to 1.
-pub(super) fn pause_after_failures(failures: u32, spread: f64) -> Duration {
+fn pause_after_failures(failures: u32, spread: f64) -> Duration {
     let growth = PAUSE_GROWTH.saturating_pow(failures.saturating_sub(1));
     let pause = PAUSE_MIN.saturating_mul(growth).min(PAUSE_MAX);
     pause + (pause / 10).mul_f64(spread.clamp(0.0, 1.0))
@@ -82,6 +123,25 @@ mod tests {
     #[test]
     fn where_there_is_none_it_is_time() {
         assert_eq!(Schedule::of(None, 0.5).wait(UnixTime::from_seconds(0)), None);
+    }
+
+    #[test]
+    fn nothing_is_ordered_within_a_pause_and_a_certificate_ends_the_row_of_failures() {
+        let (second, now) = (Duration::from_secs(1), Instant::now());
+        let mut pauses = Pauses::default();
+        assert_eq!(pauses.wait(now), Duration::ZERO);
+        assert_eq!(pauses.failed(now, 0.0), (1, second * 60));
+        assert_eq!(pauses.failed(now, 0.0), (2, second * 240));
+        assert_eq!(pauses.wait(now + second * 100), second * 140);
+        assert_eq!(pauses.wait(now + second * 240), Duration::ZERO);
+        // One that is to be replaced at once is replaced in an hour, and one of 30 seconds in time.
+        for (lasts, pause) in [(None, 3600), (Some(5_000_000), 3600), (Some(20), 20), (Some(0), 10)] {
+            pauses.succeeded(now, lasts.map(Duration::from_secs));
+            assert_eq!(pauses.wait(now), second * pause, "{lasts:?}");
+        }
+        assert_eq!(pauses.failed(now, 0.0), (1, second * 60));
+        pauses.rest(now, second * 15);
+        assert_eq!((pauses.wait(now), pauses.failed(now, 0.0).0), (second * 15, 2));
     }
 
     #[test]

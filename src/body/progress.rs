@@ -269,16 +269,22 @@ pub(crate) struct Overseer {
 }
 
 impl Overseer {
-    /// Watches over the connection that has begun with `progress`.
-    pub(crate) fn new(progress: Arc<ConnectionProgress>, patience: Patience) -> Self {
-        Self::behind(KERNEL_BYTES, progress, patience)
+    /// Watches over the connection that has begun with `progress`, from `now` on: what came before its first
+    /// request could come, such as a handshake, was bounded by others.
+    pub(crate) fn new(progress: Arc<ConnectionProgress>, patience: Patience, now: Instant) -> Self {
+        Self::behind(KERNEL_BYTES, progress, patience, now)
     }
 
-    fn behind(kernel_bytes: u64, progress: Arc<ConnectionProgress>, patience: Patience) -> Self {
+    fn behind(
+        kernel_bytes: u64,
+        progress: Arc<ConnectionProgress>,
+        patience: Patience,
+        now: Instant,
+    ) -> Self {
         let pace = progress.pace.behind(kernel_bytes);
         Self {
             patience,
-            looked_at: progress.begun_at,
+            looked_at: now,
             requests: 0,
             quiet: Duration::ZERO,
             is_closing: false,
@@ -367,7 +373,7 @@ mod tests {
         let now = Instant::now();
         let progress = ConnectionProgress::begin(pace, now);
         let patience = Patience { first: SECOND * 3, next: SECOND * 20 };
-        Watched { overseer: Overseer::behind(0, Arc::clone(&progress), patience), progress, now }
+        Watched { overseer: Overseer::behind(0, Arc::clone(&progress), patience, now), progress, now }
     }
 
     impl Watched {
@@ -397,6 +403,15 @@ mod tests {
         drop(it.progress.request(Protocol::Http2));
         assert_eq!(it.stays(|it| it.progress.wrote(17)), (21, Verdict::Close));
         assert_eq!(it.stays(|_| {}), (5, Verdict::Drop));
+    }
+
+    #[test]
+    fn p55_the_time_of_a_handshake_is_none_of_the_first_requests() {
+        let mut it = watched();
+        let shaken_at = it.now + SECOND * 60;
+        it.overseer = Overseer::new(Arc::clone(&it.progress), it.overseer.patience, shaken_at);
+        it.now = shaken_at;
+        assert_eq!(it.stays(|_| {}), (3, Verdict::Drop));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Readiness {
     }
 
     /// What is wrong, in one sentence that anybody may read.
-    pub(super) fn for_strangers(&self) -> String {
+    pub(crate) fn for_strangers(&self) -> String {
         let wrong: Vec<&str> = self.wrong().map(|part| part.for_strangers.as_str()).collect();
         format!("Not ready: {}", wrong.join("; "))
     }

@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use self::entry::EntryError;
+use self::entry::{EntryError, Standing};
 use super::{terms::CurrentTerms, tls::TlsListener};
 use crate::{
     config::AdminTransport,
@@ -115,14 +115,15 @@ async fn respond(request: Request<Incoming>, visitor: Visitor) -> Response<Full<
     let Visitor { peer, terms, tls } = visitor;
     let (terms, (head, _)) = (terms.load_full(), request.into_parts());
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    match entry::check(terms.server.admin_entry.token.as_ref(), head.uri.path(), authority, &head.headers) {
-        Ok(()) => {}
+    let token = terms.server.admin_entry.token.as_ref();
+    let standing = match entry::check(token, head.uri.path(), authority, &head.headers) {
+        Ok(standing) => standing,
         Err(refused) => {
             terms.front.metrics().events.admin_refused.one();
             tracing::debug!(%peer, ?refused, "a request to the admin listener was refused");
             return refuse(refused);
         }
-    }
+    };
     if !matches!(head.method, Method::GET | Method::HEAD) {
         let detail = json!({ "detail": "the admin listener takes GET and HEAD" });
         let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, "application/json", detail.to_string());
@@ -132,7 +133,12 @@ async fn respond(request: Request<Incoming>, visitor: Visitor) -> Response<Full<
     if head.uri.path() == "/readyz" {
         let readiness = terms.front.readiness(SystemTime::now()).await;
         let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        return response(status, "application/json", readiness.for_the_operator().to_string());
+        let says = match standing {
+            Standing::Operator => readiness.for_the_operator(),
+            Standing::Stranger if readiness.is_ready() => json!({ "status": "ready" }),
+            Standing::Stranger => json!({ "detail": readiness.for_strangers() }),
+        };
+        return response(status, "application/json", says.to_string());
     }
     // The kernel is asked for files, and a snapshot of many is counted: not where requests are served.
     let answering = tokio::task::spawn_blocking(move || answers::answer(&head, &terms.front, tls.as_deref()));

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    connection::BufferSizes,
     door::{Admitted, Door},
     proxy_protocol::{self, HEADER_BYTES_MAX, ProxyHeaderError, Source},
     seldom::Seldom,
@@ -65,6 +66,7 @@ impl Arrival {
         mut socket: Socket,
         peer: SocketAddr,
         terms: &Terms,
+        sizes: BufferSizes,
     ) -> Option<Arrived> {
         let peer = match terms.proxy_protocol.is_spoken_by(peer.ip()) {
             true => self.read_header(&mut socket, peer).await?,
@@ -78,7 +80,7 @@ impl Arrival {
         let transport = match &self.tls {
             None => Transport::Plain(socket),
             Some(tls) => {
-                let shaken = tls.accept(socket, peer).await;
+                let shaken = tls.accept(socket, peer, sizes.encrypted_bytes_max()).await;
                 self.metrics.events.handshake(shaken.as_ref().map(|socket| socket.version()));
                 Transport::Tls(shaken?)
             }

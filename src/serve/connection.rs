@@ -54,6 +54,11 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 /// The same while there are many: a read is still worth its system call.
 const READ_BYTES_MIN: usize = 16 * 1024;
 
+/// What of an answer waits encrypted for the socket while there are few connections, and while there are
+/// many: so much goes with one system call, and a record of TLS at least.
+const ENCRYPTED_BYTES_MAX: usize = 256 * 1024;
+const ENCRYPTED_BYTES_MIN: usize = 16 * 1024;
+
 /// So many connections have the largest reads; the share of a further one falls with the square of how many
 /// there are, so that all of them together stay below twice what these have.
 const LARGE_READS_MAX: usize = 8;
@@ -81,6 +86,11 @@ impl BufferSizes {
         // One byte less than a power of two: hyper makes room for twice as much once a read has filled it.
         let read_bytes = share.clamp(READ_BYTES_MIN, READ_BYTES_MAX).next_power_of_two() - 1;
         Self { read_bytes, buffer_bytes: read_bytes.max(BUFFER_BYTES_MIN) }
+    }
+
+    /// What of answers may wait encrypted for the socket.
+    pub(super) fn encrypted_bytes_max(self) -> usize {
+        self.read_bytes.clamp(ENCRYPTED_BYTES_MIN, ENCRYPTED_BYTES_MAX)
     }
 }
 
@@ -113,7 +123,7 @@ pub(super) async fn serve(
     let progress = ConnectionProgress::begin(terms.pace, accepted_at);
     let socket = Socket::new(stream, Arc::clone(&progress), sizes.read_bytes, arrival.reading());
     let arrived = tokio::select! {
-        arrived = arrival.receive(socket, peer, &terms) => arrived,
+        arrived = arrival.receive(socket, peer, &terms, sizes) => arrived,
         () = drain::first_request_is_late(&mut stage, accepted_at) => return,
     };
     let Some(Arrived { transport, peer, admitted }) = arrived else { return };
@@ -139,7 +149,7 @@ struct Client {
 async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut stage: StageReceiver) {
     let Client { current, patience, peer, progress, accepted_at, metrics } = client;
     let ending = Arc::clone(&progress);
-    let mut overseer = Overseer::new(Arc::clone(&progress), patience);
+    let mut overseer = Overseer::new(Arc::clone(&progress), patience, Instant::now());
     let builder = builder(&patience, sizes, stage.clone());
     let is_last_request = Arc::new(AtomicBool::new(false));
     let is_last = Arc::clone(&is_last_request);
@@ -291,5 +301,9 @@ mod tests {
         assert_eq!(BufferSizes::of(usize::MAX).read_bytes, READ_BYTES_MIN - 1);
         let all: usize = (1..=1000).map(|open| BufferSizes::of(open).read_bytes).sum();
         assert!(all <= 64 << 20, "{all}");
+        assert_eq!(BufferSizes::of(1).encrypted_bytes_max(), ENCRYPTED_BYTES_MAX);
+        assert_eq!(BufferSizes::of(usize::MAX).encrypted_bytes_max(), ENCRYPTED_BYTES_MIN);
+        let all: usize = (1..=1000).map(|open| BufferSizes::of(open).encrypted_bytes_max()).sum();
+        assert!(all <= 32 << 20, "{all}");
     }
 }

@@ -87,7 +87,7 @@ impl Reloader {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         os::unix::fs::PermissionsExt as _,
         sync::{Arc, Weak},
@@ -95,7 +95,7 @@ mod tests {
 
     use crate::{config::Config, serve::Server};
 
-    fn config(dir: &std::path::Path, more: &str) -> Config {
+    pub(in crate::serve) fn config(dir: &std::path::Path, more: &str) -> Config {
         let text = "server.listen = \"127.0.0.1:0\"\nbucket.name = \"data-universe\"\n\
             store.endpoint = \"http://127.0.0.1:9\"\nstore.credentials.file = \"store.json\"\n\
             chain.file = \"registry.json\"\nsession.issue_with = \"a\"\n\
@@ -103,12 +103,13 @@ mod tests {
         Config::parse(&format!("{text}{more}"), dir).unwrap()
     }
 
-    fn place() -> tempfile::TempDir {
+    pub(in crate::serve) fn place() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [
             ("a.key", "11".repeat(32).as_str()),
             ("store.json", "{\"access_key\": \"a\", \"secret_key\": \"b\"}"),
             ("registry.json", "{\"identities\": []}"),
+            ("tls.key", ""),
         ] {
             let path = dir.path().join(name);
             std::fs::write(&path, text).unwrap();

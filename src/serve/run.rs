@@ -71,6 +71,7 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
     if let Some(tls) = &tls {
         tokio::spawn(tls::watch(Arc::downgrade(tls)));
     }
+    let departing_tls = tls.clone();
     let slots = Arc::new(Semaphore::new(connections_max));
     let mut reception = Reception {
         arrival: Arc::new(Arrival::new(tls, Arc::clone(&metrics))),
@@ -100,6 +101,7 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
     // What has not taken over by now is killed.
     drop(hand_over);
     process.leave();
+    departing_tls.iter().for_each(|tls| tls.leave());
     drain.announce();
     let settings = current.load().server.clone();
     let announce_time = Duration::from_secs(settings.drain_announce_seconds);

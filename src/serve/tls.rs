@@ -10,7 +10,8 @@
 //!   its settings stay the same.
 //!
 //! Invariants: a handshake ends within its time; connections that are there keep what they began with; what
-//! cannot be used replaces nothing; a session is resumed only under the settings that it was begun under.
+//! cannot be used replaces nothing; a session is resumed only under the settings that it was begun under, and
+//! nowhere where clients are asked for certificates.
 
 mod by_acme;
 mod by_name;
@@ -20,7 +21,10 @@ mod watch;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,8 +33,8 @@ use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{
-        Acceptor, ClientHello, ProducesTickets, ResolvesServerCert, VerifierBuilderError,
-        WebPkiClientVerifier,
+        Acceptor, ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
+        VerifierBuilderError, WebPkiClientVerifier,
     },
     version::{TLS12, TLS13},
 };
@@ -47,9 +51,6 @@ use crate::{
 
 /// Failed handshakes are logged at most so often; each of them is at the level `debug`.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-
-/// What of an answer waits encrypted for the socket: so much goes with one system call.
-const WRITE_BYTES: usize = 256 * 1024;
 
 /// The first byte of TLS, of a record of the handshake.
 const HANDSHAKE_RECORD: u8 = 22;
@@ -93,6 +94,8 @@ pub(crate) struct TlsListener {
     current: ArcSwap<Current>,
     /// Held while what is current is made anew.
     replacing: Mutex<()>,
+    /// This process is about to end, and orders no certificates.
+    is_leaving: AtomicBool,
     failures: Seldom,
 }
 
@@ -120,6 +123,10 @@ impl Current {
         };
         let server = Arc::new(server_config(settings, acme.as_ref(), ticketer)?);
         Ok(Self { settings: settings.clone(), acme, server })
+    }
+
+    fn stop_ordering(&self) {
+        self.acme.iter().for_each(|acme| acme.stop_ordering());
     }
 
     /// By what a handshake that begins with `hello` is to be answered.
@@ -152,6 +159,7 @@ impl TlsListener {
         Ok(Self {
             current: ArcSwap::from_pointee(Current::new(settings, None)?),
             replacing: Mutex::new(()),
+            is_leaving: AtomicBool::new(false),
             failures: Seldom::every(LOG_INTERVAL),
         })
     }
@@ -162,20 +170,47 @@ impl TlsListener {
     /// Where they cannot be used; then nothing is replaced.
     pub(crate) fn replace(&self, settings: &config::Tls) -> Result<(), TlsListenerError> {
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.present(settings)
+    }
+
+    /// The same for settings that were made from those of `seen`: where others count by now, these would undo
+    /// them, and nothing is replaced. Whether they were taken.
+    ///
+    /// # Errors
+    /// As of [`Self::replace`].
+    fn replace_seen(&self, seen: &Arc<Current>, settings: &config::Tls) -> Result<bool, TlsListenerError> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(seen, &self.current.load()) {
+            return Ok(false);
+        }
+        self.present(settings).map(|()| true)
+    }
+
+    /// Only while `replacing` is held.
+    fn present(&self, settings: &config::Tls) -> Result<(), TlsListenerError> {
         let current = Current::new(settings, Some(&self.current.load()))?;
+        if self.is_leaving.load(Ordering::Relaxed) {
+            current.stop_ordering();
+        }
         self.current.store(Arc::new(current));
         Ok(())
     }
 
-    /// The settings that count now, with the certificates that are presented.
-    pub(crate) fn settings(&self) -> config::Tls {
-        self.current.load().settings.clone()
+    /// Orders no certificates any more, for this process is about to end and another one may have its
+    /// sockets already; what is at hand is presented still.
+    pub(super) fn leave(&self) {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_leaving.store(true, Ordering::Relaxed);
+        self.current.load().stop_ordering();
     }
 
-    /// When the first of the certificates that are presented ends, in Unix seconds.
+    /// When the first of the certificates that are presented ends, in Unix seconds; 0 where one is to come by
+    /// ACME and has not come yet.
     pub(super) fn certificate_ends_seconds(&self) -> Option<u64> {
         let current = self.current.load();
-        current.settings.certificates.iter().map(|served| served.certificate.valid_until_seconds()).min()
+        let of_files = current.settings.certificates.iter();
+        let of_files = of_files.map(|served| served.certificate.valid_until_seconds());
+        of_files.chain(current.acme.as_ref().map(|acme| acme.ends_seconds().unwrap_or_default())).min()
     }
 
     /// How the operator's listener shakes hands: it presents the same certificates, speaks HTTP/1.1 alone,
@@ -193,11 +228,18 @@ impl TlsListener {
         Ok(Arc::new(server))
     }
 
-    /// Shakes hands with a client; none where that fails, which ends the connection.
-    pub(super) async fn accept(&self, socket: Socket, peer: SocketAddr) -> Option<Box<TlsSocket>> {
+    /// Shakes hands with a client; none where that fails, which ends the connection. So many bytes of answers
+    /// wait encrypted for the socket at most.
+    pub(super) async fn accept(
+        &self,
+        socket: Socket,
+        peer: SocketAddr,
+        encrypted_bytes_max: usize,
+    ) -> Option<Box<TlsSocket>> {
         let current = self.current.load_full();
         let handshake_max = current.settings.handshake_max();
-        let shaken = tokio::time::timeout(handshake_max, Box::pin(shake_hands(socket, current))).await;
+        let shaking = Box::pin(shake_hands(socket, current, encrypted_bytes_max));
+        let shaken = tokio::time::timeout(handshake_max, shaking).await;
         let failed: io::Error = match shaken {
             Ok(Ok(Some(socket))) => return Some(socket),
             Ok(Ok(None)) => return None,
@@ -216,7 +258,11 @@ impl TlsListener {
 }
 
 /// None where the client says nothing, or speaks plain HTTP and was told, or only validates a domain.
-async fn shake_hands(mut socket: Socket, current: Arc<Current>) -> io::Result<Option<Box<TlsSocket>>> {
+async fn shake_hands(
+    mut socket: Socket,
+    current: Arc<Current>,
+    encrypted_bytes_max: usize,
+) -> io::Result<Option<Box<TlsSocket>>> {
     const FIRST_BYTES_MAX: usize = 4 * 1024;
     if socket.ahead().is_empty() && socket.read_ahead(FIRST_BYTES_MAX).await? == 0 {
         return Ok(None);
@@ -239,8 +285,10 @@ async fn shake_hands(mut socket: Socket, current: Arc<Current>) -> io::Result<Op
             return Ok(None);
         }
     };
-    let stream =
-        start.into_stream_with(config, |connection| connection.set_buffer_limit(Some(WRITE_BYTES))).await?;
+    let bounded = start.into_stream_with(config, |connection| {
+        connection.set_buffer_limit(Some(encrypted_bytes_max));
+    });
+    let stream = bounded.await?;
     Ok(Some(Box::new(TlsSocket::new(stream))))
 }
 
@@ -280,7 +328,14 @@ fn server_config(
         .with_client_cert_verifier(client_verifier)
         .with_cert_resolver(resolver);
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    server.ticketer = ticketer;
+    match &settings.client_certificates {
+        ClientCertificates::None => server.ticketer = ticketer,
+        // Nobody looks at a client's certificate again where its session is resumed: it would outlive its end.
+        ClientCertificates::Optional(_) | ClientCertificates::Required(_) => {
+            server.send_tls13_tickets = 0;
+            server.session_storage = Arc::new(NoServerSessionStorage {});
+        }
+    }
     // The server's order, which is that of `provider`.
     server.ignore_client_order = has_aes_instructions();
     Ok(server)
@@ -317,6 +372,31 @@ fn has_aes_instructions() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::reload::tests::{config, place};
+
+    fn settings(dir: &std::path::Path, name: &str) -> config::Tls {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        std::fs::write(dir.join("tls.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        // A file that `place` has made with the mode of a secret.
+        std::fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
+        let tls = "server.tls.certificates = [{ certificate = \"tls.pem\", key = \"tls.key\" }]";
+        config(dir, tls).server.tls.unwrap()
+    }
+
+    #[test]
+    fn what_was_read_for_settings_of_before_undoes_no_reload() {
+        let dir = place();
+        let listener = TlsListener::new(&settings(dir.path(), "first.example")).unwrap();
+        let names = || listener.current.load().settings.certificates[0].certificate.names().to_vec();
+        let seen = listener.current.load_full();
+        let found = settings(dir.path(), "found.example");
+        listener.replace(&settings(dir.path(), "reloaded.example")).unwrap();
+        assert!(!listener.replace_seen(&seen, &found).unwrap());
+        assert_eq!(names(), ["reloaded.example"]);
+        assert!(listener.replace_seen(&listener.current.load_full(), &found).unwrap());
+        assert_eq!(names(), ["found.example"]);
+    }
 
     #[test]
     fn the_answer_to_plain_http_has_the_length_that_it_says() {

@@ -12,6 +12,7 @@ use super::{get, start};
 use crate::harness::{
     client::Connection,
     server::{KEY_ONE, Setup, TestServer},
+    store::Reply,
     tls::Authority,
 };
 
@@ -46,9 +47,28 @@ async fn p70_a_token_is_asked_for_where_there_is_one() {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(get(admin, path, "").await.status, 200, "{path}");
     }
+    assert_eq!(get(admin, "/readyz", "").await.text(), "{\"status\":\"ready\"}");
+    assert!(get(admin, "/readyz", &with(TOKEN)).await.text().contains("\"store\""));
     assert_eq!(get(admin, "/nothing", "").await.status, 401);
     let scrape = get(admin, "/metrics", &with(TOKEN)).await.text();
     assert!(scrape.contains("\nsubgate_admin_refused_total 7\n") && !scrape.contains(TOKEN), "{scrape}");
+}
+
+#[tokio::test]
+async fn p70_whoever_shows_no_token_reads_no_words_for_the_operator() {
+    let (server, _dir) = with_token().await;
+    let admin = server.admin.unwrap();
+    server.store.always(Reply::error(403, "SignatureDoesNotMatch", "m"));
+    let with = format!("authorization: Bearer {TOKEN}\r\n");
+    let told = get(admin, "/readyz", &with).await;
+    assert_eq!(told.status, 503);
+    assert!(told.text().contains("store.credentials"), "{}", told.text());
+    let public = server.plain_get("/readyz").await.text();
+    for headers in ["", "authorization: Bearer 00000000000000000000000000000000\r\n"] {
+        let told = get(admin, "/readyz", headers).await;
+        assert_eq!((told.status, told.text()), (503, public.clone()), "{headers}");
+        assert!(!told.text().contains("store.credentials") && !told.text().contains("parts"));
+    }
 }
 
 #[tokio::test]

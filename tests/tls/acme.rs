@@ -20,7 +20,7 @@ async fn start(authority: &Authority, dir: &Path, names: &[&[&str]]) -> TestServ
     let write = |(index, names): (usize, &&[&str])| authority.issue(names).write(dir, &index.to_string());
     let entries: Vec<String> = names.iter().enumerate().map(write).collect();
     let server = format!(
-        "tls.certificates = [{}]\ntls.acme.domains = [{NAME:?}]\ntls.acme.directory = {DIRECTORY:?}\n\
+        "admin = \"127.0.0.1:0\"\ntls.certificates = [{}]\ntls.acme.domains = [{NAME:?}]\ntls.acme.directory = {DIRECTORY:?}\n\
          tls.acme.cache_dir = {:?}\ntls.acme.terms_agreed = true\n",
         entries.join(", "),
         dir.join("acme"),
@@ -70,6 +70,27 @@ async fn what_was_kept_is_shown_although_nobody_can_be_asked() {
     assert!(client.connect(server.address, "other.example").await.is_err());
     let error = client.connect(server.address, "127.0.0.1").await.unwrap_err().to_string();
     assert!(error.contains(&format!("only valid for DnsName({NAME:?})")), "{error}");
+}
+
+/// When the operator is told that the first certificate ends.
+async fn ends(server: &TestServer) -> u64 {
+    let mut connection = Connection::connect(server.admin.unwrap()).await;
+    connection.send(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let scrape = connection.answer("GET").await.text();
+    let rest = scrape.split("\nsubgate_tls_certificate_ends_timestamp_seconds ").nth(1).unwrap();
+    rest.lines().next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_operator_is_told_when_it_ends_and_that_there_is_none_yet() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let server = start(&authority, dir.path(), &[&["other.example"]]).await;
+    assert_eq!(ends(&server).await, 0);
+    let dir = tempfile::tempdir().unwrap();
+    keep(&authority, dir.path());
+    let server = start(&authority, dir.path(), &[]).await;
+    // Certificates of tests end in the year 4096.
+    assert!(ends(&server).await > 60_000_000_000);
 }
 
 #[tokio::test]

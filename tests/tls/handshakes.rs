@@ -133,6 +133,32 @@ async fn a_client_that_must_have_a_certificate_is_served_with_one_of_the_authori
 }
 
 #[tokio::test]
+async fn no_session_outlives_a_clients_certificate() {
+    let clients = Authority::new();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("clients.pem");
+    std::fs::write(&file, clients.pem()).unwrap();
+    let own = clients.issue(&["miner"]);
+    for word in ["optional", "required"] {
+        let rest = format!("tls.client_certificates = \"{word}\"\ntls.client_ca_file = {file:?}");
+        let secured = Secured::with(&[&[NAME]], &rest).await;
+        for version in [&TLS12, &TLS13] {
+            let mut client = secured.authority.client();
+            client.versions = vec![version];
+            client.certificate = Some((own.chain.clone(), own.key.clone()));
+            let connector = client.connector();
+            for _ in 0..3 {
+                let stream = TcpStream::connect(secured.server.address).await.unwrap();
+                let stream = connector.connect(NAME.try_into().unwrap(), stream).await.unwrap();
+                let kind = stream.get_ref().1.handshake_kind();
+                assert_eq!(kind, Some(HandshakeKind::Full), "{word} {version:?}");
+                assert_eq!(ask(&mut Connection::over(stream)).await, 200);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn p47_p55_a_handshake_that_does_not_end_is_ended_and_holds_nobody_up() {
     let secured = Secured::with(&[&[NAME]], "tls.handshake_seconds_max = 1").await;
     let hello = old_hello([3, 3]);

@@ -5,7 +5,7 @@
 //! machine can have its own name lead here, and reads nothing by that ("DNS rebinding").
 //!
 //! Invariants: the token is compared in constant time; only what the public listener tells everybody too is
-//! told without it.
+//! told without it, and in the words for everybody.
 
 use std::net::IpAddr;
 
@@ -16,6 +16,15 @@ use crate::{
     secret::{SecretText, constant_time_eq},
 };
 
+/// Who looks in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The operator, by the token, or by the address where there is none.
+    Operator,
+    /// Anybody, who is told what the public listener tells.
+    Stranger,
+}
+
 /// Why somebody may not look in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryError {
@@ -25,7 +34,7 @@ pub(super) enum EntryError {
     Host,
 }
 
-/// Whether a request to `path` with these headers may be answered.
+/// As whom a request to `path` with these headers is answered.
 ///
 /// # Errors
 /// What is missing.
@@ -34,22 +43,24 @@ pub(super) fn check(
     path: &str,
     authority: Option<&str>,
     headers: &HeaderMap,
-) -> Result<(), EntryError> {
+) -> Result<Standing, EntryError> {
     let Some(token) = token else {
         let hosts = headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or("?"));
         // Whoever sends no host, as probes by HTTP/1.0, is no browser.
         let named_well = authority.into_iter().chain(hosts).all(is_loopback_name);
-        return if named_well { Ok(()) } else { Err(EntryError::Host) };
+        return if named_well { Ok(Standing::Operator) } else { Err(EntryError::Host) };
     };
-    if [Endpoint::Live, Endpoint::Ready].iter().any(|endpoint| endpoint.path() == path) {
-        return Ok(());
-    }
     let mut shown = headers.get_all(header::AUTHORIZATION).iter();
     let is_shown = match (shown.next().and_then(|value| bearer(value.as_bytes())), shown.next()) {
         (Some(shown), None) => constant_time_eq(shown, token.expose().as_bytes()),
         (Some(_) | None, Some(_) | None) => false,
     };
-    if is_shown { Ok(()) } else { Err(EntryError::Token) }
+    let is_for_all = [Endpoint::Live, Endpoint::Ready].iter().any(|endpoint| endpoint.path() == path);
+    match (is_shown, is_for_all) {
+        (true, _) => Ok(Standing::Operator),
+        (false, true) => Ok(Standing::Stranger),
+        (false, false) => Err(EntryError::Token),
+    }
 }
 
 /// The token in `Bearer …`.
@@ -70,7 +81,11 @@ fn is_loopback_name(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn checked(token: Option<&str>, path: &str, headers: &[(&'static str, &str)]) -> Result<(), EntryError> {
+    fn checked(
+        token: Option<&str>,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Standing, EntryError> {
         let token = token.map(SecretText::new);
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -85,7 +100,7 @@ mod tests {
         let bearer = |token: &str| format!("Bearer {token}");
         let fine = bearer("0123456789abcdef0123456789abcdef");
         for value in [fine.as_str(), "bearer 0123456789abcdef0123456789abcdef"] {
-            assert_eq!(checked(token, "/metrics", &[("authorization", value)]), Ok(()));
+            assert_eq!(checked(token, "/metrics", &[("authorization", value)]), Ok(Standing::Operator));
         }
         for value in [
             "",
@@ -106,16 +121,20 @@ mod tests {
             assert_eq!(checked(token, path, &[]), Err(EntryError::Token), "{path}");
         }
         for path in ["/healthz", "/readyz"] {
-            assert_eq!(checked(token, path, &[]), Ok(()), "{path}");
+            assert_eq!(checked(token, path, &[]), Ok(Standing::Stranger), "{path}");
+            let wrong = [("authorization", "Bearer 00000000000000000000000000000000")];
+            assert_eq!(checked(token, path, &wrong), Ok(Standing::Stranger), "{path}");
+            let fine = [("authorization", fine.as_str())];
+            assert_eq!(checked(token, path, &fine), Ok(Standing::Operator), "{path}");
         }
     }
 
     #[test]
     fn p70_without_a_token_a_name_of_somebody_else_leads_nowhere() {
         for host in ["127.0.0.1:8015", "127.0.0.1", "localhost:8015", "LocalHost", "[::1]:8015", "10.0.0.1"] {
-            assert_eq!(checked(None, "/metrics", &[("host", host)]), Ok(()), "{host}");
+            assert_eq!(checked(None, "/metrics", &[("host", host)]), Ok(Standing::Operator), "{host}");
         }
-        assert_eq!(checked(None, "/metrics", &[]), Ok(()));
+        assert_eq!(checked(None, "/metrics", &[]), Ok(Standing::Operator));
         for host in [
             "evil.example",
             "localhost.evil.example",

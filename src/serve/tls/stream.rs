@@ -1,7 +1,7 @@
-//! The plain side of a TLS connection, read in large pieces. \[IO\]
+//! The plain side of a TLS connection. \[IO\]
 //!
-//! rustls hands over one record at a time, 16 KiB at most; here they are put together, so that an upload goes
-//! on to the store in pieces as large as without TLS.
+//! One read takes all records that have come, so that an upload goes on to the store in pieces as large as
+//! without TLS: tokio-rustls does that from 0.26.6 on, and keeps an error that follows data for the next read.
 
 use std::{
     io::{self, IoSlice},
@@ -41,23 +41,11 @@ impl AsyncRead for TlsSocket {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = into.filled().len();
-        loop {
-            let read = into.filled().len();
-            match Pin::new(&mut this.stream).poll_read(context, into) {
-                Poll::Ready(Ok(())) if into.filled().len() > read && into.remaining() > 0 => {}
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                // It comes again when what was read before has been taken.
-                Poll::Pending | Poll::Ready(Err(_)) if read > before => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
-                // A client that ends without saying so in TLS ends all the same: HTTP tells by the length
-                // whether something is missing, and its answer may still be on its way.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            }
+        match Pin::new(&mut self.get_mut().stream).poll_read(context, into) {
+            // A client that ends without saying so in TLS ends all the same: HTTP tells by the length whether
+            // something is missing, and its answer may still be on its way.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            read => read,
         }
     }
 }

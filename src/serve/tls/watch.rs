@@ -2,7 +2,8 @@
 //!
 //! They are looked at rather than listened to: that needs no system call of one system, and sees through the
 //! symbolic links that Kubernetes and certbot replace. Invariants: what is half written is not read, for a
-//! file must look the same twice; what cannot be used is told once, and tried again until it can.
+//! file must look the same twice; what cannot be used is told once, and tried again until it can; what was
+//! read for settings of before replaces nothing.
 
 use std::{
     sync::{Arc, Weak},
@@ -68,7 +69,8 @@ struct Watch {
 
 impl Watch {
     fn look(&mut self, listener: &Arc<TlsListener>) -> Look {
-        let settings = listener.settings();
+        let seen = listener.current.load_full();
+        let settings = &seen.settings;
         let now = settings.stamps_now();
         if now == settings.stamps() {
             *self = Self::default();
@@ -78,12 +80,17 @@ impl Watch {
             return Look::Same;
         }
         let read = settings.read_again(UnixTime::from(SystemTime::now()).seconds());
-        let replaced = read.and_then(|settings| match listener.replace(&settings) {
-            Ok(()) => Ok(settings),
+        let replaced = read.and_then(|settings| match listener.replace_seen(&seen, &settings) {
+            Ok(is_taken) => Ok(is_taken.then_some(settings)),
             Err(error) => Err(vec![error.into()]),
         });
         match replaced {
-            Ok(settings) => {
+            // A reload came meanwhile, and names its own files: these are looked at next.
+            Ok(None) => {
+                *self = Self::default();
+                Look::Same
+            }
+            Ok(Some(settings)) => {
                 *self = Self::default();
                 let names = settings.certificates.iter().flat_map(|served| served.certificate.names());
                 Look::Replaced(names.cloned().collect())
