@@ -103,6 +103,12 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
     drain.announce();
     let settings = current.load().server.clone();
     let announce_time = Duration::from_secs(settings.drain_announce_seconds);
+    // A service manager that stops the service signals all its processes, those included that have handed
+    // over: for these the first order to stop is the one that the others have had by now.
+    let mut is_told_to_stop = match departure {
+        Departure::Stop(_) => true,
+        Departure::HandedOver => false,
+    };
     match departure {
         Departure::Stop(announcement) => {
             service_manager::notify("STOPPING=1");
@@ -127,7 +133,7 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
             admin.iter().for_each(JoinHandle::abort);
             tokio::select! {
                 () = drain.wait(announce_time) => {}
-                () = next_stop(orders.as_mut()) => {}
+                () = next_stop(orders.as_mut()) => is_told_to_stop = true,
             }
         }
     }
@@ -138,7 +144,16 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
         seconds_max,
         "no more connections are accepted, and what is under way may end"
     );
-    match drain.finish(Duration::from_secs(seconds_max), next_stop(orders.as_mut())).await {
+    let interrupted = async {
+        if !is_told_to_stop {
+            next_stop(orders.as_mut()).await;
+            tracing::info!(
+                "what is under way may still end, for this process has handed over; one more signal cuts it off"
+            );
+        }
+        next_stop(orders.as_mut()).await;
+    };
+    match drain.finish(Duration::from_secs(seconds_max), interrupted).await {
         Drained::Whole => {}
         Drained::TooLate => {
             tracing::warn!("what did not end within server.drain_seconds_max is cut off");
