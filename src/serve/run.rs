@@ -81,7 +81,7 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
         metrics,
         drain: &drain,
     };
-    let watchdog = Watchdog::start();
+    let mut watchdog = Some(Watchdog::start());
     service_manager::notify("READY=1");
     let mut hand_over = HandOver::new(&sockets, &process);
     let departure = loop {
@@ -129,6 +129,8 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
         }
         Departure::HandedOver => {
             drop((reception, sockets));
+            // The new process tells that it is alive by itself, or it is not.
+            drop(watchdog.take());
             // Its connections end by themselves; the new process has the socket.
             admin.iter().for_each(JoinHandle::abort);
             tokio::select! {
