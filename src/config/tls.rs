@@ -288,12 +288,13 @@ impl ServedCertificate {
             ("certificate", format!("{} cannot be read: {error}", certificate_file.display()))
         })?;
         let key = read_private_file(&key_file, readers).map_err(|what| ("key", what))?;
-        let certificate = Certificate::from_pem(&chain.bytes, key.as_bytes()).map_err(|error| match error {
-            CertificateError::Chain(what) => {
-                ("certificate", format!("{} {what}", certificate_file.display()))
-            }
-            CertificateError::Key(what) => ("key", format!("{} {what}", key_file.display())),
-        })?;
+        let certificate =
+            Certificate::from_pem(&chain.bytes, key.as_bytes()).map_err(|error| match error {
+                CertificateError::Chain(what) => {
+                    ("certificate", format!("{} {what}", certificate_file.display()))
+                }
+                CertificateError::Key(what) => ("key", format!("{} {what}", key_file.display())),
+            })?;
         Ok(Self { setting: setting.to_owned(), certificate_file, key_file, certificate, stamps })
     }
 

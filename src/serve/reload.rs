@@ -115,7 +115,13 @@ impl Reloader {
         let Judged { mut new, changes, reloaded } = judged.unwrap_or_else(|| {
             let message = "the files that it names could not be read in time".to_owned();
             let severity = Severity::Fault;
-            Err(ConfigErrors(vec![Fault { file: None, line: None, setting: String::new(), message, severity }]))
+            Err(ConfigErrors(vec![Fault {
+                file: None,
+                line: None,
+                setting: String::new(),
+                message,
+                severity,
+            }]))
         })?;
         if reloaded.changed.is_empty() {
             return Ok(reloaded);
