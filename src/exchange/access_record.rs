@@ -313,11 +313,14 @@ fn request_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::pace::Pace;
 
     fn record() -> AccessRecord {
         let (head, ()) = http::Request::new(()).into_parts();
         let client = IpAddr::from([192, 0, 2, 1]);
-        let mut record = AccessRecord::begin(client, &head, Arc::default());
+        let pace = Pace { idle: Duration::MAX, rate_min_bytes_per_second: 0, grace: Duration::MAX };
+        let connection = ConnectionProgress::begin(pace, tokio::time::Instant::now());
+        let mut record = AccessRecord::begin(client, &head, connection);
         record.refusals = Some(Arc::new(RefusalLines::new(Some(1))));
         record.error = Some(Error::internal("of a kind").reason(Reason::StoreSilent));
         record

@@ -162,8 +162,8 @@ const fn may_begin_an_escape(byte: u8) -> bool {
     byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7F | 0xC2 | 0xE2)
 }
 
-/// Appends `text` as it stands inside a string of JSON. Beside what JSON asks for, the controls that a terminal
-/// obeys are escaped, and the separators that some readers take for the end of a line.
+/// Appends `text` as it stands inside a string of JSON. Beside what JSON asks for, the controls that a
+/// terminal obeys are escaped, and the separators that some readers take for the end of a line.
 fn escape(line: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(may_begin_an_escape) {

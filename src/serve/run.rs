@@ -150,7 +150,7 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
         if !is_told_to_stop {
             next_stop(orders.as_mut()).await;
             tracing::info!(
-                "what is under way may still end, for this process has handed over; one more signal cuts it off"
+                "what is under way may still end, for another process serves; one more signal cuts it off"
             );
         }
         next_stop(orders.as_mut()).await;
