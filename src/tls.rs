@@ -17,6 +17,11 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
+use crate::file_access::read_regular_file;
+
+/// A bundle of authorities has a few 100 KiB.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -56,7 +61,8 @@ pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
 fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let unusable = |what: String| TlsError::CaFile { path: path.to_owned(), what };
     let mut added = 0;
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
+    let file = read_regular_file(path, FILE_BYTES_MAX).map_err(|error| unusable(error.to_string()))?;
+    for certificate in CertificateDer::pem_slice_iter(&file.bytes) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
         added += 1;

@@ -5,8 +5,7 @@
 //! \[IO\]
 
 use std::{
-    fs::{File, Metadata},
-    io::Read,
+    fs::Metadata,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -17,7 +16,7 @@ use arc_swap::ArcSwap;
 use serde::Deserialize;
 
 use super::{AccountId, Neuron, Snapshot, unix_seconds};
-use crate::file_access::check_writers;
+use crate::file_access::{WholeFile, check_writers, read_regular_file};
 
 /// A registry of 65,536 identities is about 15 MB; nothing honest is larger than this.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -204,13 +203,11 @@ impl RegistryFile {
 fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFileError> {
     let unreadable = |source| RegistryFileError::Read { path: path.to_owned(), source };
     let content = |what: String| RegistryFileError::Content { path: path.to_owned(), what };
-    let file = File::open(path).map_err(unreadable)?;
-    // The stamp is taken before the content: a change in between shows at the next look.
-    let metadata = file.metadata().map_err(unreadable)?;
+    // The stamp is older than the content: a change in between shows at the next look.
+    let WholeFile { bytes, metadata } = read_regular_file(path, FILE_BYTES_MAX).map_err(unreadable)?;
     check_writers(&metadata).map_err(content)?;
     let stamp = Stamp::of(&metadata, now);
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|_| content("is not text".to_owned()))?;
     parse(&text, unix_seconds(now)).map(|snapshot| (snapshot, stamp)).map_err(content)
 }
 
@@ -225,6 +222,8 @@ fn parse(text: &str, taken_at: u64) -> Result<Snapshot, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     /// A file keeps the mode of its first writing, whatever the umask is.

@@ -9,9 +9,12 @@ use rustls::RootCertStore;
 
 use super::{acme::Acme, secrets::read_private_file, section::Section};
 use crate::{
-    file_access::{SecretReaders, check_writers},
+    file_access::{SecretReaders, check_writers, read_regular_file},
     tls::{Certificate, CertificateError, Validity, authorities},
 };
+
+/// A chain of certificates has a few KiB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// TLS of the listener for clients.
 #[derive(Debug, Clone)]
@@ -281,16 +284,17 @@ impl ServedCertificate {
         readers: SecretReaders,
     ) -> Result<Self, (&'static str, String)> {
         let stamps = FileStamps::of(&[&certificate_file, &key_file]);
-        let chain = std::fs::read(&certificate_file).map_err(|error| {
+        let chain = read_regular_file(&certificate_file, FILE_BYTES_MAX).map_err(|error| {
             ("certificate", format!("{} cannot be read: {error}", certificate_file.display()))
         })?;
         let key = read_private_file(&key_file, readers).map_err(|what| ("key", what))?;
-        let certificate = Certificate::from_pem(&chain, key.as_bytes()).map_err(|error| match error {
-            CertificateError::Chain(what) => {
-                ("certificate", format!("{} {what}", certificate_file.display()))
-            }
-            CertificateError::Key(what) => ("key", format!("{} {what}", key_file.display())),
-        })?;
+        let certificate =
+            Certificate::from_pem(&chain.bytes, key.as_bytes()).map_err(|error| match error {
+                CertificateError::Chain(what) => {
+                    ("certificate", format!("{} {what}", certificate_file.display()))
+                }
+                CertificateError::Key(what) => ("key", format!("{} {what}", key_file.display())),
+            })?;
         Ok(Self { setting: setting.to_owned(), certificate_file, key_file, certificate, stamps })
     }
 

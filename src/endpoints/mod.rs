@@ -28,7 +28,11 @@ use self::{
     structure::StructureInfo,
     vended::{VendedEndpoints, VendedSettings},
 };
-pub(crate) use self::{nonces::Nonces, process::Process, readiness::Readiness};
+pub(crate) use self::{
+    nonces::{Nonces, NoncesLeft},
+    process::Process,
+    readiness::Readiness,
+};
 use crate::{
     access::Access,
     auth::{Audience, bittensor::tao},

@@ -192,7 +192,7 @@ impl AccessRecord {
                 sent_bytes,
             });
         }
-        let Some(suppressed) = self.line_passes() else { return };
+        let Some(suppressed) = self.line_passes(sent_bytes, outcome) else { return };
         let hotkey = match &self.owner {
             Some(owner) => Some(Cow::Borrowed(owner.hotkey())),
             None => self.hotkey.map(|hotkey| Cow::Owned(hotkey.to_ss58())),
@@ -233,13 +233,24 @@ impl AccessRecord {
 
     /// Whether the line is written: one of a flood of refusals may be left out. Tells how many of its kind
     /// were.
-    fn line_passes(&self) -> Option<u64> {
+    fn line_passes(&self, sent_bytes: u64, outcome: Outcome) -> Option<u64> {
         let (Some(error), Some(refusals)) = (&self.error, &self.refusals) else { return Some(0) };
+        if self.was_served(sent_bytes, outcome) {
+            return Some(0);
+        }
         let refused = match (self.hotkey, &self.owner) {
             (Some(hotkey), Some(_)) => Refused::Hotkey(hotkey),
             (Some(_) | None, _) => Refused::Sender(Sender::at(self.client)),
         };
         refusals.pass(error.reason_name(), refused, Instant::now())
+    }
+
+    /// Whether more became of the request than its refusal: bytes were moved for it, or the store was asked.
+    fn was_served(&self, sent_bytes: u64, outcome: Outcome) -> bool {
+        self.answered.is_some_and(|(status, _)| status.is_success())
+            || (sent_bytes > 0 && outcome != Outcome::Complete)
+            || self.passage.received_bytes() > 0
+            || self.passage.store_time().is_some()
     }
 
     fn asked(&self) -> Asked {
@@ -302,6 +313,33 @@ fn request_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::pace::Pace;
+
+    fn record() -> AccessRecord {
+        let (head, ()) = http::Request::new(()).into_parts();
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let pace = Pace { idle: Duration::MAX, rate_min_bytes_per_second: 0, grace: Duration::MAX };
+        let connection = ConnectionProgress::begin(pace, tokio::time::Instant::now());
+        let mut record = AccessRecord::begin(client, &head, connection);
+        record.refusals = Some(Arc::new(RefusalLines::new(Some(1))));
+        record.error = Some(Error::internal("of a kind").reason(Reason::StoreSilent));
+        record
+    }
+
+    #[test]
+    fn p34_what_was_served_has_its_line_however_often_it_fails() {
+        let refused = record();
+        assert_eq!(refused.line_passes(300, Outcome::Complete), Some(0));
+        assert_eq!(refused.line_passes(300, Outcome::Complete), None);
+        let [mut broken_off, uploaded, stored] = [record(), record(), record()];
+        broken_off.answered(StatusCode::OK);
+        uploaded.passage.received(1);
+        stored.store_answered();
+        for record in [&broken_off, &uploaded, &stored] {
+            assert!((0..3).all(|_| record.line_passes(0, Outcome::Complete) == Some(0)));
+        }
+        assert!((0..3).all(|_| refused.line_passes(1, Outcome::Cancelled) == Some(0)));
+    }
 
     #[test]
     fn p49_request_ids_differ() {

@@ -38,7 +38,7 @@ pub(crate) use counts::{Counts, Held as HeldCount, Total};
 pub(crate) use exceeded::{Exceeded, LimitName, Period, Scope};
 use governor::clock::{Clock, DefaultClock};
 pub(crate) use shaper::Way;
-pub(crate) use shared::{NonceUse, SharedLimitsError, SharedNonces, Unreachable};
+pub(crate) use shared::{NonceUse, SharedLimitsError, SharedNonces, SharedPlace, Unreachable};
 pub(crate) use store_places::{StorePlace, StorePlaces};
 pub(crate) use ticket::Ticket;
 pub(crate) use turns::Turn;

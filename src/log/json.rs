@@ -156,10 +156,17 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// Appends `text` as it stands inside a string of JSON.
+/// Whether a character that begins with this byte may have to be escaped: the controls of C1 begin with 0xC2,
+/// the separators with 0xE2.
+const fn may_begin_an_escape(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7F | 0xC2 | 0xE2)
+}
+
+/// Appends `text` as it stands inside a string of JSON. Beside what JSON asks for, the controls that a
+/// terminal obeys are escaped, and the separators that some readers take for the end of a line.
 fn escape(line: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+    while let Some(at) = rest.bytes().position(may_begin_an_escape) {
         let (plain, special) = rest.split_at_checked(at).unwrap_or_default();
         line.push_str(plain);
         let mut characters = special.chars();
@@ -169,9 +176,10 @@ fn escape(line: &mut String, text: &str) {
             Some('\n') => line.push_str("\\n"),
             Some('\r') => line.push_str("\\r"),
             Some('\t') => line.push_str("\\t"),
-            Some(control) => {
-                let _ = write!(line, "\\u{:04x}", u32::from(control));
+            Some(character) if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') => {
+                let _ = write!(line, "\\u{:04x}", u32::from(character));
             }
+            Some(character) => line.push(character),
             None => {}
         }
         rest = characters.as_str();
@@ -246,7 +254,9 @@ mod tests {
         let writer = sink.clone();
         let layer =
             tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(move || writer.clone());
-        let every: String = (0_u8..=127).map(char::from).chain("äß€😀\u{2028}\u{7f}".chars()).collect();
+        let every: String = (0_u8..=127).map(char::from).chain("äß€😀é\u{2027}\u{202a}".chars()).collect();
+        let controls = ('\u{7f}'..='\u{a1}').chain(['\u{2028}', '\u{2029}']);
+        let every: String = every.chars().chain(controls).collect();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::info!(
                 target: "subgate::access", every, shown = %every, number = 7_u64, less = -7_i64, is = true,
@@ -256,6 +266,8 @@ mod tests {
         });
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches('\n').count(), 2);
+        let is_obeyed = |it: char| it != '\n' && (it.is_control() || matches!(it, '\u{2028}' | '\u{2029}'));
+        assert!(!text.contains(is_obeyed), "{text:?}");
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let line = &lines[0];
         for (name, expected) in [

@@ -16,11 +16,8 @@ use std::{
 
 use tokio::signal::unix::Signal;
 
-use super::reload::{Reloaded, Reloader};
+use super::reload::{Reloaded, Reloader, in_time};
 use crate::config::{Config, ConfigErrors, Fault, Severity};
-
-/// A file system that does not answer within this time has not got the configuration.
-const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Reads the configuration of a running server anew.
 pub(crate) struct ConfigWatch {
@@ -79,7 +76,7 @@ impl ConfigWatch {
     pub(crate) async fn run(mut self, mut hangup: Signal) {
         loop {
             let running = self.reloader.running().await;
-            self.files = self.named_files(running.files());
+            self.files = self.named_files(running.files()).await;
             let interval = running.server.watch_seconds.map(|seconds| Duration::from_secs(seconds.get()));
             drop(running);
             let cause = tokio::select! {
@@ -94,9 +91,10 @@ impl ConfigWatch {
 
     /// The configuration's file, those that the running configuration names, and those that are named in it
     /// now: a fault may be that one of these is not there yet.
-    fn named_files(&self, running: Vec<PathBuf>) -> Vec<PathBuf> {
-        let mut files = vec![self.path.clone()];
-        for file in running.into_iter().chain(Config::files_named_in(&self.path)) {
+    async fn named_files(&self, running: Vec<PathBuf>) -> Vec<PathBuf> {
+        let (mut files, path) = (vec![self.path.clone()], self.path.clone());
+        let named = in_time(move || Config::files_named_in(&path)).await.unwrap_or_default();
+        for file in running.into_iter().chain(named) {
             if !files.contains(&file) {
                 files.push(file);
             }
@@ -123,7 +121,7 @@ impl ConfigWatch {
     async fn stamps(&self) -> Vec<Stamp> {
         let files = self.files.clone();
         let look = move || files.iter().map(|path| Stamp::of(path)).collect();
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+        in_time(look).await.unwrap_or_default()
     }
 
     async fn read(&mut self, cause: Cause) {
@@ -131,20 +129,16 @@ impl ConfigWatch {
         self.read = Some(self.stamps().await);
         self.seen = None;
         let path = self.path.clone();
-        let reading = tokio::task::spawn_blocking(move || Config::load_again(&path));
-        let new = match tokio::time::timeout(READ_TIME_MAX, reading).await {
-            Ok(Ok(new)) => new,
-            Ok(Err(_)) | Err(_) => {
-                let fault = Fault {
-                    file: Some(self.path.display().to_string()),
-                    line: None,
-                    setting: String::new(),
-                    message: "could not be read in time".to_owned(),
-                    severity: Severity::Fault,
-                };
-                Err(ConfigErrors(vec![fault]))
-            }
-        };
+        let new = in_time(move || Config::load_again(&path)).await.unwrap_or_else(|| {
+            let fault = Fault {
+                file: Some(self.path.display().to_string()),
+                line: None,
+                setting: String::new(),
+                message: "could not be read in time".to_owned(),
+                severity: Severity::Fault,
+            };
+            Err(ConfigErrors(vec![fault]))
+        });
         let (warnings, reloaded) = match new {
             Err(faults) => (Vec::new(), Err(faults)),
             Ok(new) => (new.warnings(), self.reloader.reload(new).await),

@@ -138,7 +138,7 @@ impl Server {
             let left = predecessor.ready().map_err(ServeError::Predecessor)?;
             let now = UnixTime::from(SystemTime::now());
             let nonces = match left {
-                Inheritance::Left(nonces) => nonces,
+                Inheritance::Left(nonces) => Some(nonces),
                 Inheritance::Gone => None,
             };
             front.process().nonces.take_over(nonces, now);

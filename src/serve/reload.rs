@@ -3,9 +3,16 @@
 //! Invariants: what has a fault changes nothing, and every fault is named; requests under way end by the
 //! terms they began with; one reading follows the other, never two at a time; no secret is told.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::sync::Mutex;
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 use super::{
     capacity::{Capacity, open_files_max},
@@ -13,7 +20,13 @@ use super::{
     lasting::Lasting,
     terms::{CurrentTerms, Terms},
 };
-use crate::config::{Changes, Config, ConfigErrors};
+use crate::config::{Changes, Config, ConfigErrors, Fault, Severity};
+
+/// A file system that does not answer within this time has not got the configuration.
+const READ_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Threads that read the configuration at a time: one that hangs for ever takes one of these, and no other.
+const READERS_MAX: usize = 4;
 
 /// Gives a running server new configurations.
 pub struct Reloader {
@@ -31,6 +44,61 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
 }
 
+/// A configuration that could count, and what it changes.
+struct Judged {
+    new: Config,
+    changes: Changes,
+    reloaded: Reloaded,
+}
+
+/// Runs what reads files, where nobody waits for it but its caller; none where it takes too long.
+pub(super) async fn in_time<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    static READERS: Semaphore = Semaphore::const_new(READERS_MAX);
+    let read = async {
+        let reader = READERS.acquire().await.ok()?;
+        let read = spawn_blocking(move || {
+            let read = read();
+            drop(reader);
+            read
+        });
+        read.await.ok()
+    };
+    timeout(READ_TIME_MAX, read).await.ok().flatten()
+}
+
+/// What a reading of the configuration changes against `running`; reads the files that it names.
+fn judge(new: Config, running: &Config, has_tls: bool) -> Result<Judged, ConfigErrors> {
+    let check = |config: &Config| match faults(config, SystemTime::now()) {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(ConfigErrors(faults)),
+    };
+    let changes_of = |config: &Config| {
+        let mut changes = Changes::between(running, config);
+        if has_tls != config.server.tls.is_some() {
+            // Whether a listener speaks TLS is decided when it begins.
+            changes.defer("server.tls.");
+        }
+        changes
+    };
+    check(&new)?;
+    let changes = changes_of(&new);
+    let reloaded = Reloaded { changed: changes.at_once(), needs_restart: changes.at_the_next_start() };
+    if reloaded.changed.is_empty() || reloaded.needs_restart.is_empty() {
+        return Ok(Judged { new, changes, reloaded });
+    }
+    let new = new.keeping_what_needs_a_restart(running).map_err(|ConfigErrors(mut faults)| {
+        for fault in &mut faults {
+            fault.message.push_str(" (beside the settings that need a restart, as they run)");
+        }
+        ConfigErrors(faults)
+    })?;
+    // Its files were read once more, so they are what counts, whatever the first reading has found in them.
+    check(&new)?;
+    let changes = changes_of(&new);
+    let reloaded = Reloaded { changed: changes.at_once(), ..reloaded };
+    Ok(Judged { new, changes, reloaded })
+}
+
 impl Reloader {
     pub(super) fn new(terms: Arc<CurrentTerms>, lasting: Lasting, running: Config) -> Self {
         Self { terms, lasting, running: Mutex::new(running) }
@@ -42,25 +110,22 @@ impl Reloader {
     /// Every fault, with its setting; then nothing has changed.
     pub async fn reload(&self, new: Config) -> Result<Reloaded, ConfigErrors> {
         let mut running = self.running.lock().await;
-        let faults = faults(&new, SystemTime::now());
-        if !faults.is_empty() {
-            return Err(ConfigErrors(faults));
-        }
-        let mut changes = Changes::between(&running, &new);
-        if self.lasting.tls.is_some() != new.server.tls.is_some() {
-            // Whether a listener speaks TLS is decided when it begins.
-            changes.defer("server.tls.");
-        }
-        let reloaded = Reloaded { changed: changes.at_once(), needs_restart: changes.at_the_next_start() };
+        let (before, has_tls) = (running.clone(), self.lasting.tls.is_some());
+        let judged = in_time(move || judge(new, &before, has_tls)).await;
+        let Judged { mut new, changes, reloaded } = judged.unwrap_or_else(|| {
+            let message = "the files that it names could not be read in time".to_owned();
+            let severity = Severity::Fault;
+            Err(ConfigErrors(vec![Fault {
+                file: None,
+                line: None,
+                setting: String::new(),
+                message,
+                severity,
+            }]))
+        })?;
         if reloaded.changed.is_empty() {
             return Ok(reloaded);
         }
-        let mut new = new.keeping_what_needs_a_restart(&running).map_err(|ConfigErrors(mut faults)| {
-            for fault in &mut faults {
-                fault.message.push_str(" (beside the settings that need a restart, as they run)");
-            }
-            ConfigErrors(faults)
-        })?;
         // Port 0 is the one that the system gave.
         new.server.listen = running.server.listen;
         let open_files_max = open_files_max();
@@ -130,6 +195,19 @@ pub(super) mod tests {
             reloader.reload(config(dir.path(), &more)).await.unwrap();
         }
         assert_eq!(all.iter().filter_map(Weak::upgrade).count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_replaced_between_two_readings_of_it_counts() {
+        let dir = place();
+        let server = Server::bind(config(dir.path(), "")).await.unwrap();
+        let reloader = server.reloader();
+        // The pending restart asks for a second reading.
+        let new = config(dir.path(), "server.hosts = [\"one\"]\nserver.connections_max = 9");
+        std::fs::write(dir.path().join("a.key"), "22".repeat(32)).unwrap();
+        let changed = reloader.reload(new).await.unwrap().changed;
+        assert_eq!(changed.len(), 2, "{changed:?}");
+        assert!(changed[1].starts_with("session.keys[a].file: the content of "), "{changed:?}");
     }
 
     #[tokio::test]

@@ -82,7 +82,7 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
         metrics,
         drain: &drain,
     };
-    let watchdog = Watchdog::start();
+    let mut watchdog = Some(Watchdog::start());
     service_manager::notify("READY=1");
     let mut hand_over = HandOver::new(&sockets, &process);
     let departure = loop {
@@ -105,6 +105,12 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
     drain.announce();
     let settings = current.load().server.clone();
     let announce_time = Duration::from_secs(settings.drain_announce_seconds);
+    // A service manager that stops the service signals all its processes, those included that have handed
+    // over: for these the first order to stop is the one that the others have had by now.
+    let mut is_told_to_stop = match departure {
+        Departure::Stop(_) => true,
+        Departure::HandedOver => false,
+    };
     match departure {
         Departure::Stop(announcement) => {
             service_manager::notify("STOPPING=1");
@@ -125,11 +131,13 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
         }
         Departure::HandedOver => {
             drop((reception, sockets));
+            // The new process tells that it is alive by itself, or it is not.
+            drop(watchdog.take());
             // Its connections end by themselves; the new process has the socket.
             admin.iter().for_each(JoinHandle::abort);
             tokio::select! {
                 () = drain.wait(announce_time) => {}
-                () = next_stop(orders.as_mut()) => {}
+                () = next_stop(orders.as_mut()) => is_told_to_stop = true,
             }
         }
     }
@@ -140,7 +148,16 @@ pub(super) async fn run(server: Server, orders: impl Stream<Item = Order>) {
         seconds_max,
         "no more connections are accepted, and what is under way may end"
     );
-    match drain.finish(Duration::from_secs(seconds_max), next_stop(orders.as_mut())).await {
+    let interrupted = async {
+        if !is_told_to_stop {
+            next_stop(orders.as_mut()).await;
+            tracing::info!(
+                "what is under way may still end, for another process serves; one more signal cuts it off"
+            );
+        }
+        next_stop(orders.as_mut()).await;
+    };
+    match drain.finish(Duration::from_secs(seconds_max), interrupted).await {
         Drained::Whole => {}
         Drained::TooLate => {
             tracing::warn!("what did not end within server.drain_seconds_max is cut off");

@@ -110,16 +110,16 @@ impl Terms {
             }
             false => Arc::clone(&self.parts.store),
         };
-        let limits = match changes.touch("limits.") {
-            true => Arc::new(self.parts.limits.renewed(&config.limits)),
-            false => Arc::clone(&self.parts.limits),
-        };
-        // The last steps, for they are seen at once.
+        // The last steps, for they are seen at once: the one that may fail, then those that cannot.
         if let (Some(tls), Some(settings)) = (&lasting.tls, &config.server.tls)
             && changes.touch("server.tls.")
         {
             tls.replace(settings)?;
         }
+        let limits = match changes.touch("limits.") {
+            true => Arc::new(self.parts.limits.renewed(&config.limits)),
+            false => Arc::clone(&self.parts.limits),
+        };
         registry.judge_by(&config.chain.validator, config.chain.stale_seconds_max);
         Ok(Self::of(config, lasting, Parts { registry, verifier, store, limits }))
     }

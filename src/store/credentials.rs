@@ -21,7 +21,7 @@ use super::aws_http::AwsHttp;
 use crate::{
     auth::sigv4,
     config::{CredentialFile, CredentialSource},
-    file_access::check_secret,
+    file_access::{WholeFile, check_secret, read_regular_file},
     secret::{Secret, SecretText},
     time::UnixTime,
     tls,
@@ -29,6 +29,9 @@ use crate::{
 
 /// How often a credential file is looked at.
 const FILE_LOOK: Duration = Duration::from_secs(1);
+
+/// Who looks at it waits no longer than this.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Credentials that run out are renewed this long before.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
@@ -115,7 +118,7 @@ pub(crate) struct Credentials {
 
 enum Source {
     Fixed,
-    File { file: CredentialFile, looked: Mutex<Looked> },
+    File { file: CredentialFile, looked: Arc<Mutex<Looked>> },
     Chain(Arc<Chain>),
 }
 
@@ -124,6 +127,8 @@ struct Looked {
     at: SystemTime,
     /// The state of the file then, whether or not it could be used; none where it was not there.
     stamp: Option<Stamp>,
+    /// Somebody looks, and a file system may let them wait.
+    is_under_way: bool,
 }
 
 type Stamp = (u64, i64, i64, u64);
@@ -149,8 +154,8 @@ impl Credentials {
             CredentialSource::Environment => (from_environment()?, Source::Fixed),
             CredentialSource::File(file) => {
                 let (identity, stamp) = from_file(file)?;
-                let looked = Mutex::new(Looked { at: SystemTime::now(), stamp: Some(stamp) });
-                (identity, Source::File { file: file.clone(), looked })
+                let looked = Looked { at: SystemTime::now(), stamp: Some(stamp), is_under_way: false };
+                (identity, Source::File { file: file.clone(), looked: Arc::new(Mutex::new(looked)) })
             }
             CredentialSource::Aws => {
                 let provider = default_chain().await?;
@@ -179,7 +184,7 @@ impl Credentials {
         let now = SystemTime::now();
         match &self.source {
             Source::Fixed => {}
-            Source::File { file, looked } => self.look_at_file(file, looked, now),
+            Source::File { file, looked } => self.look_at_file(file, looked, now).await,
             Source::Chain(chain) => {
                 let has_run_out = self.current.load().runs_out_by(now);
                 if (chain.is_wanted() || self.current.load().runs_out_by(now + RENEW_BEFORE))
@@ -207,41 +212,64 @@ impl Credentials {
         match &self.source {
             Source::Fixed => {}
             Source::File { looked, .. } => {
-                looked.lock().unwrap_or_else(PoisonError::into_inner).at = SystemTime::UNIX_EPOCH;
+                lock(looked).at = SystemTime::UNIX_EPOCH;
             }
             Source::Chain(chain) => chain.asked().is_wanted = true,
         }
     }
 
-    fn look_at_file(&self, file: &CredentialFile, looked: &Mutex<Looked>, now: SystemTime) {
-        let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(looked.at).unwrap_or(FILE_LOOK) < FILE_LOOK {
-            return;
-        }
-        looked.at = now;
-        let found = std::fs::metadata(&file.path).map(|metadata| stamp(&metadata)).ok();
-        if found == looked.stamp {
-            return;
-        }
-        // A state that cannot be used is told once, and not looked into again.
-        looked.stamp = found;
-        match from_file(file) {
-            Ok((identity, stamp)) => {
-                looked.stamp = Some(stamp);
-                if let Some(fresh) = Current::new(identity) {
-                    self.current.store(Arc::new(fresh));
-                    tracing::info!("store credentials read anew");
-                }
+    /// Looks at the file where it is time for that; a file system that hangs holds nobody up for long.
+    async fn look_at_file(&self, file: &CredentialFile, looked: &Arc<Mutex<Looked>>, now: SystemTime) {
+        let stamp = {
+            let mut looked = lock(looked);
+            let is_early = now.duration_since(looked.at).unwrap_or(FILE_LOOK) < FILE_LOOK;
+            if looked.is_under_way || is_early {
+                return;
             }
-            Err(fault) => {
-                tracing::error!(%fault, "store credentials could not be read anew; the last ones count")
-            }
-        }
+            looked.at = now;
+            looked.is_under_way = true;
+            looked.stamp
+        };
+        let (file, looked, current) = (file.clone(), Arc::clone(looked), Arc::clone(&self.current));
+        let look = tokio::task::spawn_blocking(move || {
+            let stamp = read_anew(&file, stamp, &current);
+            let mut looked = lock(&looked);
+            looked.stamp = stamp;
+            looked.is_under_way = false;
+        });
+        // Too late, or ended by a panic: the last ones count.
+        let _ = tokio::time::timeout(LOOK_TIME_MAX, look).await;
     }
 
     /// The access key that counts now.
     pub(super) fn access_key(&self) -> String {
         self.current.load().access_key().to_owned()
+    }
+}
+
+fn lock(looked: &Mutex<Looked>) -> MutexGuard<'_, Looked> {
+    looked.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the file where it is no more in the state `last`; gives the state that it is in.
+fn read_anew(file: &CredentialFile, last: Option<Stamp>, current: &ArcSwap<Current>) -> Option<Stamp> {
+    let found = std::fs::metadata(&file.path).map(|metadata| stamp(&metadata)).ok();
+    if found == last {
+        return last;
+    }
+    match from_file(file) {
+        Ok((identity, stamp)) => {
+            if let Some(fresh) = Current::new(identity) {
+                current.store(Arc::new(fresh));
+                tracing::info!("store credentials read anew");
+            }
+            Some(stamp)
+        }
+        // A state that cannot be used is told once, and not looked into again.
+        Err(fault) => {
+            tracing::error!(%fault, "store credentials could not be read anew; the last ones count");
+            found
+        }
     }
 }
 
@@ -335,14 +363,11 @@ fn from_file(file: &CredentialFile) -> Result<(Identity, Stamp), CredentialError
     let CredentialFile { path, readers } = file;
     let shown = path.display();
     let fault = |what: &dyn std::fmt::Display| CredentialError(format!("{shown}: {what}"));
-    let metadata = std::fs::metadata(path).map_err(|error| fault(&error))?;
+    let WholeFile { bytes, metadata } =
+        read_regular_file(path, FILE_BYTES_MAX).map_err(|error| fault(&error))?;
     check_secret(&metadata, *readers).map_err(|what| fault(&what))?;
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(fault(&"is too large for a credential file"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
     // The parser's own message may quote the file.
-    let content: CredentialContent = serde_json::from_str(&text).map_err(|error| {
+    let content: CredentialContent = serde_json::from_slice(&bytes).map_err(|error| {
         fault(&format_args!("line {}: not {{\"access_key\": …, \"secret_key\": …}}", error.line()))
     })?;
     if content.access_key.is_empty() || content.secret_key.is_empty() {

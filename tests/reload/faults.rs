@@ -63,6 +63,17 @@ async fn files_that_cannot_be_used_are_faults_and_nothing_waits_for_them() {
     assert!(fault().await.contains("is not a regular file"));
     std::fs::remove_file(place("two.key")).unwrap();
     server.write_private("two.key", KEY_ONE);
+    for (name, setting) in [("store.json", "store.credentials"), ("registry.json", "chain.file")] {
+        std::fs::rename(place(name), place("aside")).unwrap();
+        let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(place(name)).status();
+        assert!(made.unwrap().success());
+        let fault = fault().await;
+        assert!(fault.starts_with(setting) && fault.contains("is not a regular file"), "{fault}");
+        // It is looked at while it serves, too.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        server.send(&key, &Call::put(&ALICE.file("f"), bytes(2000))).await.ok();
+        std::fs::rename(place("aside"), place(name)).unwrap();
+    }
     server.reload(&more).await.unwrap();
     server.send(&key, &Call::put(&ALICE.file("f"), bytes(2000))).await.ok();
 }

@@ -93,6 +93,57 @@ async fn a_second_signal_ends_it_at_once() {
     check_cut(&server, &mut process, &[Signal::TERM, Signal::TERM, Signal::INT], "another signal").await;
 }
 
+#[tokio::test]
+async fn who_has_handed_over_lets_its_transfers_end_when_the_whole_service_is_stopped() {
+    let server = TestServer::start().await;
+    // The order finds the old process while it announces its end, and while it waits for its transfers.
+    for announce_seconds in [600, 0] {
+        std::fs::remove_file(server.dir.path().join("subgate")).unwrap_or_default();
+        let lines = format!("drain_announce_seconds = {announce_seconds}");
+        let mut process = Process::start(&server, &lines).await;
+        let (mut upload, call, half) = begin_upload(&process).await;
+        let first = process.pid();
+        let second = process.hand_over(first).await;
+        if announce_seconds == 0 {
+            process.wait_for_words("no more connections are accepted").await;
+        }
+        // As `systemctl stop` does it.
+        process.signal(second, Signal::TERM);
+        process.signal(first, Signal::TERM);
+        match announce_seconds {
+            0 => process.wait_for_words("one more signal cuts it off").await,
+            _ => process.wait_for_words("no more connections are accepted").await,
+        };
+        upload.send(&call.body[half..]).await;
+        upload.answer("PUT").await.ok();
+        assert_eq!(process.exit().await.code(), Some(0));
+        assert_eq!(process.count("another signal asks for it"), 0);
+        if announce_seconds > 0 {
+            // The new one still announces its end: one more signal is for that.
+            process.signal(second, Signal::TERM);
+        }
+        process.wait_until_gone(second).await;
+    }
+}
+
+#[tokio::test]
+async fn the_second_order_cuts_what_is_under_way_at_a_process_that_has_handed_over() {
+    let server = TestServer::start().await;
+    let mut process = Process::start(&server, "drain_announce_seconds = 0").await;
+    let (mut upload, ..) = begin_upload(&process).await;
+    let first = process.pid();
+    let second = process.hand_over(first).await;
+    process.wait_for_words("no more connections are accepted").await;
+    process.signal(first, Signal::TERM);
+    process.wait_for_words("one more signal cuts it off").await;
+    process.signal(first, Signal::TERM);
+    assert_eq!(process.exit().await.code(), Some(0));
+    assert_eq!(process.count("another signal asks for it"), 1);
+    assert!(upload.try_answer("PUT").await.is_err());
+    process.signal(second, Signal::TERM);
+    process.wait_until_gone(second).await;
+}
+
 /// Ends `process` by these signals while an upload and a download are under way.
 async fn check_cut(server: &TestServer, process: &mut Process, signals: &[Signal], words: &str) {
     let (mut upload, ..) = begin_upload(process).await;

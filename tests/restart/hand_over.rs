@@ -47,6 +47,34 @@ async fn p9_a_session_request_counts_once_across_a_hand_over() {
     assert!(process.runs(third));
 }
 
+#[tokio::test]
+async fn p9_what_was_spent_at_another_place_is_not_taken_after_a_hand_over() {
+    let server = TestServer::start().await;
+    let process = Process::start(&server, "drain_announce_seconds = 0").await;
+    let sign = || btauth::sign(&ALICE.hotkey, "POST", "/v1/session", b"", None, nanos());
+    let spent = sign();
+    open_session(&process, &spent).await.ok();
+    // From now on replicas share nonces, and nobody has told them of this one.
+    let text = std::fs::read_to_string(&process.config).unwrap();
+    std::fs::write(&process.config, format!("{text}\n[limits.shared]\nurl = \"redis://127.0.0.1:9\"\n"))
+        .unwrap();
+    let second = process.hand_over(process.pid()).await;
+    process.wait_until_gone(process.pid()).await;
+    let answer = open_session(&process, &spent).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("is being replaced"), "{}", answer.text());
+    // The next one shares them by the same place: this one knows what was spent there.
+    sleep(Duration::from_millis(2100)).await;
+    let third = process.hand_over(second).await;
+    process.wait_until_gone(second).await;
+    let answer = open_session(&process, &sign()).await;
+    assert!(answer.text().contains("cannot be checked"), "{}", answer.text());
+    let answer = open_session(&process, &spent).await;
+    assert!(answer.text().contains("is being replaced"), "{}", answer.text());
+    process.signal(third, Signal::TERM);
+    process.wait_until_gone(third).await;
+}
+
 fn open_files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }

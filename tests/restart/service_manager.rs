@@ -95,3 +95,32 @@ async fn the_service_manager_is_told_of_each_step() {
     process.wait_until_gone(second).await;
     assert!(is_watched);
 }
+
+#[tokio::test]
+async fn who_has_handed_over_says_no_more_that_the_service_is_alive() {
+    let server = TestServer::start().await;
+    let path = server.dir.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let environment = vec![
+        ("NOTIFY_SOCKET", path.to_str().unwrap().to_owned()),
+        ("WATCHDOG_USEC", Duration::from_millis(200).as_micros().to_string()),
+    ];
+    let start = Start { environment, ..Start::default() };
+    let mut process = Process::launch(&server, "drain_announce_seconds = 600", start);
+    process.address = process.wait_for(|line| address_of(&line)).await;
+    // The old process lives on because of it.
+    let idle = process.connect().await;
+    let second = process.hand_over(process.pid()).await;
+    // The new one hangs.
+    process.signal(second, Signal::STOP);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    manager.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 64];
+    while manager.recv(&mut bytes).is_ok() {}
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(process.runs(process.pid()));
+    assert_eq!(manager.recv(&mut bytes).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    process.signal(second, Signal::CONT);
+    drop(idle);
+    assert_eq!(process.exit().await.code(), Some(0));
+}

@@ -77,16 +77,45 @@ async fn p51_no_secret_is_ever_logged() {
         let authorization = seen.header("authorization").unwrap().to_owned();
         secrets.push(authorization.rsplit("Signature=").next().unwrap().to_owned());
     }
+    // The fields that say more of a request: user agent, path, trace context.
+    let mut others = 0;
+    for target in ["/readyz", "/v1/session", "/get-folder-access", "/data-universe/f", "/nowhere", "/"] {
+        for (trace, query) in [
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                "X-Amz-Security-Token=query-is-private",
+            ),
+            ("00-traceparent-is-private-01", "X-Amz-Signature=query-is-private&query-is-private"),
+        ] {
+            let request = format!(
+                "GET {target}?{query} HTTP/1.1\r\nhost: {}\r\nuser-agent: miner/1\r\ntraceparent: {trace}\r\n\
+                 tracestate: vendor=tracestate-is-private\r\nauthorization: Bearer header-is-private\r\n\
+                 x-amz-security-token: token-is-private\r\nx-bittensor-signature: signature-is-private\r\n\
+                 x-tao-signature: signature-is-private\r\ncookie: cookie-is-private\r\n\
+                 referer: https://h/?query-is-private\r\nconnection: close\r\n\r\n",
+                server.host()
+            );
+            server.send_raw("GET", request.as_bytes()).await;
+            others += 1;
+        }
+    }
     server.store.always(Reply::error(403, "SignatureDoesNotMatch", "store-message-is-private"));
     server.send(&key, &Call::get(&ALICE.file("f"))).await.refused(503, "ServiceUnavailable");
     server.open_session(&ALICE, b"{\"ttl_seconds\": 1}").await;
 
     let log = logs::captured();
     let requests = log.lines().filter(|line| line.contains("subgate::access")).count();
-    assert!(requests >= 47, "{requests} access records");
+    assert!(requests >= 47 + others, "{requests} access records");
+    for told in ["miner/1", "4bf92f3577b34da6a3ce929d0e0e4736", "/get-folder-access"] {
+        assert!(log.contains(told), "{told} is not in the log");
+    }
     secrets.extend(
         ["query-is-private", "metadata-is-private", "ssec-is-private", "StringToSign", "X-Amz-Signature"]
             .map(str::to_owned),
+    );
+    secrets.extend(
+        ["traceparent", "tracestate", "header", "token", "signature", "cookie"]
+            .map(|name| format!("{name}-is-private")),
     );
     for secret in &secrets {
         assert!(secret.len() >= 12);

@@ -4,10 +4,12 @@
 pub mod btauth;
 pub(in crate::auth) mod evidence;
 mod nonce;
+mod nonce_bounds;
 mod nonces;
 pub mod sr25519;
 pub mod tao;
 pub(crate) mod vending;
 
 pub(crate) use nonce::Nonce;
+pub(crate) use nonce_bounds::{Bounds, NonceBounds};
 pub(crate) use nonces::{SpentNonces, SpentNoncesList};

@@ -18,10 +18,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use aws_lc_rs::digest;
 use governor::clock::Clock;
 use link::Link;
 pub(crate) use link::Unreachable;
 use script::Keys;
+use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
 use super::{
@@ -89,6 +91,7 @@ struct Reporter {
     link: Arc<Link>,
     keys: Keys,
     daily: Arc<Daily>,
+    place: SharedPlace,
 }
 
 /// The nonces that replicas have spent together.
@@ -96,6 +99,19 @@ struct Reporter {
 pub(crate) struct SharedNonces {
     link: Arc<Link>,
     keys: Keys,
+    place: SharedPlace,
+}
+
+/// What tells one place where replicas count together from another, as a digest: Redis, its database, and how
+/// its keys begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedPlace(String);
+
+impl SharedPlace {
+    fn of(SharedLimits { address, database, prefix, .. }: &SharedLimits) -> Self {
+        let text = format!("{address:?} {database} {prefix}");
+        Self(hex::encode(digest::digest(&digest::SHA256, text.as_bytes())))
+    }
 }
 
 /// Whether a nonce was spent before.
@@ -130,7 +146,12 @@ impl<C: Clock + Clone> SharedLedger<C> {
             OnOutage::Refuse => Outage::Refuse,
         };
         let link = Arc::new(Link::start(shared)?);
-        let reporter = Arc::new(Reporter { link, keys: Keys::new(&shared.prefix), daily });
+        let reporter = Arc::new(Reporter {
+            link,
+            keys: Keys::new(&shared.prefix),
+            daily,
+            place: SharedPlace::of(shared),
+        });
         let reports = tokio::spawn(report_for_ever(Arc::clone(&reporter))).abort_handle();
         Ok(Self { reporter, reports_while_used: Arc::new(Reports(reports)), server: limits.server, outage })
     }
@@ -172,8 +193,8 @@ impl<C: Clock> SharedLedger<C> {
 
     /// The nonces.
     pub(super) fn nonces(&self) -> SharedNonces {
-        let Reporter { link, keys, .. } = &*self.reporter;
-        SharedNonces { link: Arc::clone(link), keys: keys.clone() }
+        let Reporter { link, keys, place, .. } = &*self.reporter;
+        SharedNonces { link: Arc::clone(link), keys: keys.clone(), place: place.clone() }
     }
 
     /// Charges a request.
@@ -181,7 +202,7 @@ impl<C: Clock> SharedLedger<C> {
     /// # Errors
     /// The limit that is exceeded.
     pub(super) async fn charge(&self, charge: &Charge<'_>) -> Result<[Arc<DayUsage>; 2], Exceeded> {
-        let Reporter { link, keys, daily } = &*self.reporter;
+        let Reporter { link, keys, daily, .. } = &*self.reporter;
         let answer = link.run(&keys.charge(charge, &self.server)).await;
         match answer.ok().and_then(|answer| script::outcome(answer, charge, &self.server)) {
             Some(outcome) => outcome.map(|()| daily.usage(charge.principal, charge.now)),
@@ -231,6 +252,11 @@ async fn report_for_ever(reporter: Arc<Reporter>) {
 }
 
 impl SharedNonces {
+    /// Where they are spent.
+    pub(crate) fn place(&self) -> &SharedPlace {
+        &self.place
+    }
+
     /// Spends a nonce of a hotkey for all replicas; it is remembered for `life`.
     ///
     /// # Errors

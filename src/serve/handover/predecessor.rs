@@ -15,7 +15,7 @@ use super::{
     PREDECESSOR,
     talk::{self, FromSuccessor, LINE_BYTES_MAX, SocketRole, TakeOver},
 };
-use crate::auth::bittensor::SpentNoncesList;
+use crate::endpoints::NoncesLeft;
 
 /// How long the predecessor may take for each thing it says: it says them at once.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -30,8 +30,8 @@ pub struct Predecessor {
 /// What the predecessor has left to this process.
 #[derive(Debug)]
 pub(in crate::serve) enum Inheritance {
-    /// The nonces that it has spent; none where replicas share them. It spends no more.
-    Left(Option<SpentNoncesList>),
+    /// The nonces that it has spent, or where. It spends no more.
+    Left(NoncesLeft),
     /// It ended without a word.
     Gone,
 }

@@ -26,7 +26,7 @@ use super::{
     program::Program,
     talk::{self, FromSuccessor, LINE_BYTES_MAX, SocketRole, TakeOver},
 };
-use crate::auth::bittensor::SpentNoncesList;
+use crate::endpoints::NoncesLeft;
 
 /// How long a successor that is ready may take to take over: it has nothing else to do.
 const TAKE_OVER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -111,7 +111,7 @@ impl Successor {
     /// Leaves it the connections and the nonces; its process id once it accepts connections.
     pub(in crate::serve) async fn take_over(
         mut self,
-        nonces: Option<SpentNoncesList>,
+        nonces: NoncesLeft,
     ) -> Result<Option<u32>, HandOverError> {
         let line = talk::line(&TakeOver { nonces })?;
         let taken = async {

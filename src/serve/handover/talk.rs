@@ -20,7 +20,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::auth::bittensor::SpentNoncesList;
+use crate::endpoints::NoncesLeft;
 
 /// Two versions of Subgate understand each other where they have the same number here.
 const PROTOCOL: u32 = 1;
@@ -66,8 +66,8 @@ pub(super) enum FromSuccessor {
 /// What the predecessor says, once the successor is ready.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TakeOver {
-    /// The nonces that were spent here; none where replicas share them. No more are spent here.
-    pub(super) nonces: Option<SpentNoncesList>,
+    /// The nonces that were spent here, or where they were. No more are spent here.
+    pub(super) nonces: NoncesLeft,
 }
 
 /// One line.
