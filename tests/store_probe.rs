@@ -82,6 +82,10 @@ impl Probed {
         Self { code: output.status.code(), report, says }
     }
 
+    fn has_setting(&self, name: &str) -> bool {
+        self.report["settings"].as_array().unwrap().iter().any(|setting| setting["setting"] == name)
+    }
+
     #[track_caller]
     fn found(&self, check: &str) -> &str {
         let checks = self.report["checks"].as_array().unwrap_or_else(|| panic!("{}", self.says));
@@ -237,4 +241,135 @@ async fn what_was_made_is_removed_after_a_signal_and_named_where_it_cannot_be() 
     for key in place.store.keys() {
         assert!(left.iter().any(|left| *left == key.as_str()), "{key} is left, and not told");
     }
+}
+
+/// A body whose digest is another than that of its usual 100 bytes: the second of each pair with that key.
+fn second_of(key: &'static str, reply: Reply) -> impl Fn(&store::Seen) -> Option<Reply> + Send + 'static {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    move |seen| {
+        let is_of_it = seen.method == "PUT" && seen.key.ends_with(key);
+        let before = if is_of_it { count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) } else { 0 };
+        (before % 2 == 1).then(|| reply.clone())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_refusal_of_the_digest_proves_that_a_store_verifies() {
+    for reply in [
+        Reply::error(503, "SlowDown", "m"),
+        Reply::error(500, "InternalError", "m"),
+        Reply::error(429, "TooManyRequests", "m"),
+        Reply::error(400, "InvalidRequest", "m"),
+        Reply::new(400),
+    ] {
+        let place = Place::new("").await;
+        place.store.script(second_of("/digest", reply.clone()));
+        place.store.script(second_of("/trailer", reply));
+        let probed = place.probe().await;
+        assert_eq!(probed.code, Some(1), "{}", probed.says);
+        for check in [
+            "verifies x-amz-content-sha256",
+            "verifies content-md5",
+            "knows and verifies checksums",
+            "checksums in trailers",
+        ] {
+            assert_eq!(probed.found(check), "failed", "{check}");
+        }
+        for setting in ["verifies", "checksums", "trailers"] {
+            assert!(!probed.has_setting(setting), "{setting} {:#}", probed.report);
+        }
+        place.is_clean();
+    }
+    let place = Place::new("").await;
+    let mismatch = Reply::error(400, "XAmzContentSHA256Mismatch", "m");
+    place.store.script(second_of("/digest", mismatch));
+    let probed = place.probe().await;
+    assert_eq!(probed.setting("verifies").0, "[\"sha256\", \"content-md5\", \"checksum\"]");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_at_the_moment_is_not_one_that_never_does() {
+    let place = Place::new("").await;
+    place.store.script(|seen| {
+        let is_of_it = seen.key.ends_with("/digest") || seen.key.ends_with("/trailer");
+        (seen.method == "PUT" && is_of_it).then(|| Reply::error(503, "SlowDown", "m"))
+    });
+    let probed = place.probe().await;
+    assert_eq!(probed.code, Some(1), "{}", probed.says);
+    for setting in ["verifies", "checksums", "trailers"] {
+        assert!(!probed.has_setting(setting), "{setting} {:#}", probed.report);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p64_nothing_is_said_of_torn_uploads_that_were_not_seen_to_be_torn() {
+    let is_torn = |seen: &store::Seen, method: &str| seen.method == method && seen.key.ends_with("/torn");
+    // It answers before the upload breaks off, or nobody sees what became of it.
+    let place = Place::new("").await;
+    place.store.script(move |seen| is_torn(seen, "PUT").then(|| Reply::error(503, "SlowDown", "m").early()));
+    let other = Place::new("").await;
+    other.store.script(move |seen| is_torn(seen, "GET").then(|| Reply::error(503, "SlowDown", "m")));
+    let third = Place::new("").await;
+    third.store.script(move |seen| is_torn(seen, "GET").then(|| Reply::new(404)));
+    for place in [place, other, third] {
+        let probed = place.probe().await;
+        assert_eq!(probed.code, Some(1), "{}", probed.says);
+        assert_eq!(probed.found("refuses torn uploads"), "failed");
+        assert!(!probed.has_setting("broken_uploads"), "{:#}", probed.report);
+        place.is_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_bucket_with_versions_they_are_deleted_too_or_named() {
+    let place = Place::new("").await;
+    place.store.keep_versions();
+    place.store.keep_torn_uploads();
+    let probed = place.probe().await;
+    assert_eq!(probed.found("refuses torn uploads"), "no", "{}", probed.says);
+    assert_eq!((place.store.versions(), &probed.report["left"]), (Vec::new(), &serde_json::json!([])));
+    place.is_clean();
+
+    let place = Place::new("").await;
+    place.store.keep_versions();
+    place
+        .store
+        .script(|seen| seen.query("versionId").is_some().then(|| Reply::error(403, "AccessDenied", "m")));
+    let probed = place.probe().await;
+    let left = probed.report["left"].as_array().unwrap();
+    assert!(!place.store.versions().is_empty());
+    for (key, id) in place.store.versions() {
+        assert!(left.contains(&serde_json::json!(format!("{key} (version {id})"))), "{key} {id} {left:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_answer_told_of_is_found_and_removed() {
+    let place = Place::new("").await;
+    let store = place.store.clone();
+    place.store.script(move |seen| {
+        // The answer to the creation is lost, and an object arrives late.
+        if seen.method == "POST" && seen.query("uploads").is_some() {
+            store.begin_upload(&seen.key, "lost+1/=");
+            return Some(Reply::new(200).piece(0, "<Init").broken());
+        }
+        if let Some(prefix) = seen.key.strip_suffix("/object").filter(|_| seen.method == "DELETE") {
+            store.put(&format!("{prefix}/late"), "late");
+        }
+        None
+    });
+    place.store.begin_upload("data/x/of-another", "another");
+    let probed = place.probe().await;
+    assert_eq!((probed.code, probed.found("create an upload")), (Some(1), "failed"), "{}", probed.says);
+    assert_eq!(probed.report["left"], serde_json::json!([]));
+    assert_eq!((place.store.keys(), place.store.uploads()), (Vec::new(), 1));
+
+    let place = Place::new("").await;
+    place.store.script(|seen| {
+        let lists = seen.method == "GET" && seen.query("uploads").is_some();
+        let begins = seen.method == "POST" && seen.query("uploads").is_some();
+        (lists || begins).then(|| Reply::error(403, "AccessDenied", "m"))
+    });
+    let probed = place.probe().await;
+    assert!(probed.says.contains("perhaps multipart uploads, which cannot be listed"), "{}", probed.says);
 }

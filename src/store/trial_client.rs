@@ -100,6 +100,9 @@ pub(crate) enum NoAnswer {
     Unreached(String),
     #[error("the connection broke before an answer: {0}")]
     Broken(String),
+    /// The request's head and what there was of its body had been sent.
+    #[error("the body was broken off, as it was to be")]
+    BrokenOff,
     #[error("it has not answered within {} s", ANSWER_TIME_MAX.as_secs())]
     Silent,
     #[error("the request cannot be built: {0}")]
@@ -136,6 +139,11 @@ impl Trial {
 
     pub(crate) fn body(self, body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..self }
+    }
+
+    /// The key below the prefix; none for requests to the bucket.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// Declares so many bytes more than are sent.
@@ -246,7 +254,11 @@ impl TrialClient {
         let answer = async {
             let answer = self.client.request(request).await.map_err(|error| {
                 let cause = root_cause(&error);
-                if error.is_connect() { NoAnswer::Unreached(cause) } else { NoAnswer::Broken(cause) }
+                match error.is_connect() {
+                    true => NoAnswer::Unreached(cause),
+                    false if is_torn(&error) => NoAnswer::BrokenOff,
+                    false => NoAnswer::Broken(cause),
+                }
             })?;
             let (parts, body) = answer.into_parts();
             let body = collect_bounded(body, ANSWER_BYTES_MAX, Pace::idle(ANSWER_TIME_MAX)).await;
@@ -315,6 +327,23 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     cause.to_string()
 }
 
+/// That a torn body came to where it breaks off.
+#[derive(Debug, thiserror::Error)]
+#[error("broken off")]
+struct TornError;
+
+/// Whether this side's own breaking off is the cause of an error.
+fn is_torn(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<TornError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// A body in one piece, behind which bytes may be missing that were declared.
 struct TrialBody {
     rest: Option<Bytes>,
@@ -325,12 +354,12 @@ struct TrialBody {
 
 impl Body for TrialBody {
     type Data = Bytes;
-    type Error = std::io::Error;
+    type Error = TornError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, TornError>>> {
         if let Some(rest) = self.rest.take().filter(|rest| !rest.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(rest))));
         }
@@ -339,7 +368,7 @@ impl Body for TrialBody {
         }
         let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(TORN_AFTER)));
         ready!(pause.as_mut().poll(context));
-        Poll::Ready(Some(Err(std::io::Error::other("broken off"))))
+        Poll::Ready(Some(Err(TornError)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::harness::{
     client::Call,
     server::{ALICE, BOB, STRANGER, Setup, TestServer, VALIDATOR, bytes},
     store::Reply,
+    vending::TaoRequest,
 };
 
 /// The value of a series, 0 where it is not there.
@@ -75,6 +76,20 @@ async fn p50_what_happens_is_counted() {
     assert!(value(&text, "subgate_sent_bytes_total") >= 4000.0);
     assert!(value(&text, "process_resident_memory_bytes") > 1e6);
     assert!(value(&text, "process_open_fds") > 3.0);
+}
+
+#[tokio::test]
+async fn p50_checks_of_signatures_in_tao_headers_are_counted() {
+    let server = start().await;
+    let body = serde_json::json!({ "miner_hotkey": ALICE.ss58() });
+    let request = TaoRequest::new(&VALIDATOR, &body);
+    assert_eq!(server.post_tao("/get-miner-list", &request).await.status, 200);
+    let of_another = TaoRequest::new(&VALIDATOR, &body).with("X-Tao-Signed-By", &ALICE.ss58());
+    assert_eq!(server.post_tao("/get-miner-list", &of_another).await.status, 401);
+    let series =
+        |result: &str| format!("subgate_signature_checks_total{{scheme=\"hotkey\",result=\"{result}\"}}");
+    let text = scraped(&server, &series("invalid"), 1.0).await;
+    assert_eq!(value(&text, &series("valid")), 1.0, "{text}");
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &PolicyOptions) -> Result<(), CommandError> {
     let bucket = &config.store.bucket;
     let (text, remarks) = match options.lifecycle {
         false => rights(options.kind, bucket, &config)?,
-        true => lifecycle(options.kind, bucket, &config)?,
+        true => lifecycle(options.kind, bucket, config.policy.roots())?,
     };
     terminal::print_line(text);
     for remark in remarks {
@@ -123,17 +123,20 @@ fn rights(kind: StoreKind, bucket: &str, config: &Config) -> Result<(String, Vec
     })
 }
 
-fn lifecycle(kind: StoreKind, bucket: &str, config: &Config) -> Result<(String, Vec<String>), CommandError> {
+fn lifecycle(kind: StoreKind, bucket: &str, roots: &[String]) -> Result<(String, Vec<String>), CommandError> {
+    let replaces = "it replaces the rules that the bucket has: write those that are to stay into the \
+                    document first"
+        .to_owned();
     let put = format!(
         "aws s3api put-bucket-lifecycle-configuration --bucket {} --lifecycle-configuration \
          file://lifecycle.json",
         shell_word(bucket)
     );
     Ok(match kind {
-        StoreKind::Aws => (pretty(&rules(config.policy.roots()))?, vec![put]),
+        StoreKind::Aws => (pretty(&rules(roots))?, vec![put, replaces]),
         StoreKind::Garage | StoreKind::R2 => (
-            pretty(&rules(config.policy.roots()))?,
-            vec![format!("{put} --endpoint-url URL, with a key that owns the bucket; it replaces the rules")],
+            pretty(&rules(roots))?,
+            vec![format!("{put} --endpoint-url URL, with a key that owns the bucket"), replaces],
         ),
         StoreKind::Minio => (
             format!("mc admin config set ALIAS api stale_uploads_expiry={}h", ABANDONED_DAYS * 24),
@@ -309,6 +312,17 @@ mod tests {
         let policy = policy("b", &[String::new()], "StringLike");
         assert_eq!(policy["Statement"][0].get("Condition"), None);
         assert_eq!(policy["Statement"][2]["Resource"], json!(["arn:aws:s3:::b/*"]));
+    }
+
+    #[test]
+    fn whoever_puts_rules_is_told_that_they_replace_the_ones_before() {
+        for kind in [StoreKind::Aws, StoreKind::Garage, StoreKind::R2] {
+            let (_, remarks) = lifecycle(kind, "b", &["data/".to_owned()]).unwrap();
+            assert!(
+                remarks.iter().any(|remark| remark.contains("replaces the rules")),
+                "{kind:?} {remarks:?}"
+            );
+        }
     }
 
     #[test]

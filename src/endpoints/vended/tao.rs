@@ -41,9 +41,11 @@ impl VendedEndpoints {
         let now = exchange.now;
         let verified = claim.verify(&body, now);
         if matches!(verified, Err(TaoError::Signature)) {
+            self.access.hotkey_signature_checked(false);
             self.limits.charge_signature(exchange.sender);
         }
         let verified = verified?;
+        self.access.hotkey_signature_checked(true);
         let (caller, snapshot) = self.access.identify(claim.signer(), exchange)?;
         let request = parse(&body)?;
         // Only now, as for sessions: a stranger's nonces are not remembered, and whoever repeats what another

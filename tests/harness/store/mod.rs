@@ -22,6 +22,7 @@ use crate::harness::sigv4::{self, Pair};
 
 mod check;
 mod s3;
+mod versions;
 
 pub use check::{CHECKSUMS, checksum, md5_hex};
 
@@ -189,6 +190,8 @@ struct State {
     violations: Mutex<Vec<String>>,
     parts_page: Mutex<usize>,
     keeps_torn_uploads: Mutex<bool>,
+    /// None where the bucket keeps no versions.
+    versions: Mutex<Option<versions::Versions>>,
     /// The access keys that are known, with their secrets; where none are given, it is the store's own.
     keys: Mutex<Vec<Pair>>,
 }
@@ -293,6 +296,22 @@ impl Store {
 
     pub fn uploads(&self) -> usize {
         self.state.uploads.lock().unwrap().len()
+    }
+
+    /// Begins an upload, as if its client had not heard of it.
+    pub fn begin_upload(&self, key: &str, id: &str) {
+        let upload = Upload { key: key.to_owned(), ..Upload::default() };
+        self.state.uploads.lock().unwrap().insert(id.to_owned(), upload);
+    }
+
+    /// From now on the bucket keeps versions, and says so in its answers.
+    pub fn keep_versions(&self) {
+        *self.state.versions.lock().unwrap() = Some(versions::Versions::default());
+    }
+
+    /// Keys and ids of the versions that are there.
+    pub fn versions(&self) -> Vec<Pair> {
+        self.state.versions.lock().unwrap().iter().flat_map(|versions| versions.kept.clone()).collect()
     }
 
     /// Parts on one page of ListParts.

@@ -5,6 +5,7 @@ use subgate::s3::xml::Element;
 use super::{
     BUCKET, LAST_MODIFIED, LAST_MODIFIED_XML, Object, Reply, Seen, State, Upload,
     check::{CHECKSUMS, checksum, md5_hex},
+    versions,
 };
 use crate::harness::sigv4::{self, Pair, encode};
 
@@ -17,10 +18,11 @@ fn xml(status: u16, document: String) -> Reply {
 /// What any S3 would answer.
 pub fn usual(state: &State, seen: &Seen, data: Vec<u8>) -> Reply {
     let key = seen.key.as_str();
+    if let Some(reply) = versions::delete(state, seen) {
+        return reply;
+    }
     let reply = match (seen.method.as_str(), key.is_empty()) {
-        ("GET", true) if seen.query("uploads").is_some() => {
-            xml(200, "<ListMultipartUploadsResult></ListMultipartUploadsResult>".to_owned())
-        }
+        ("GET", true) if seen.query("uploads").is_some() => list_uploads(state, seen),
         ("GET", true) => list(state, seen),
         ("POST", true) if seen.query("delete").is_some() => delete_many(state, &data),
         ("GET", false) if seen.query("uploadId").is_some() => list_parts(state, seen),
@@ -50,6 +52,7 @@ pub fn usual(state: &State, seen: &Seen, data: Vec<u8>) -> Reply {
         },
         _ => Reply::error(501, "NotImplemented", "not here"),
     };
+    let reply = versions::named(state, seen, reply);
     match reply.headers.iter().any(|(name, _)| name == "x-amz-request-id") {
         true => reply,
         false => reply.header("x-amz-request-id", "STORE2").header("x-amz-id-2", "host-id"),
@@ -206,6 +209,16 @@ fn list(state: &State, seen: &Seen) -> Reply {
     xml(200, format!("{document}</ListBucketResult>"))
 }
 
+fn list_uploads(state: &State, seen: &Seen) -> Reply {
+    let prefix = seen.query("prefix").unwrap_or_default();
+    let uploads = state.uploads.lock().unwrap();
+    let shown = uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix));
+    let shown = shown
+        .map(|(id, upload)| format!("<Upload><Key>{}</Key><UploadId>{id}</UploadId></Upload>", upload.key));
+    let shown: String = shown.collect();
+    xml(200, format!("<ListMultipartUploadsResult>{shown}</ListMultipartUploadsResult>"))
+}
+
 fn list_parts(state: &State, seen: &Seen) -> Reply {
     let uploads = state.uploads.lock().unwrap();
     let named = seen.query("uploadId").and_then(|id| uploads.get(id));
@@ -266,9 +279,12 @@ fn delete_many(state: &State, data: &[u8]) -> Reply {
     for object in root.children.iter().filter(|child| child.name == "Object") {
         let key = object.text_of("Key").unwrap();
         state.objects.lock().unwrap().remove(key);
+        let marker = versions::make(state, key);
+        let marker =
+            marker.map_or(String::new(), |id| format!("<DeleteMarkerVersionId>{id}</DeleteMarkerVersionId>"));
         if !quiet {
             let key = key.replace('&', "&amp;").replace('<', "&lt;");
-            document.push_str(&format!("<Deleted><Key>{key}</Key></Deleted>"));
+            document.push_str(&format!("<Deleted><Key>{key}</Key>{marker}</Deleted>"));
         }
     }
     xml(

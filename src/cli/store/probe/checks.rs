@@ -2,10 +2,12 @@
 
 mod access;
 mod bodies;
+mod cleaning;
 mod objects;
 
 use serde::Serialize;
 
+use self::cleaning::Made;
 use crate::{
     cli::{exit::Exit, terminal::Progress},
     config::{self, StoreAddressing},
@@ -59,10 +61,7 @@ pub(super) struct Trials<'a> {
     progress: &'a Progress,
     checks: Vec<Check>,
     findings: Findings,
-    /// Keys that were written, or may have been.
-    written: Vec<String>,
-    /// Keys and ids of uploads that may be under way.
-    uploads: Vec<(String, String)>,
+    made: Made,
 }
 
 impl<'a> Trials<'a> {
@@ -73,8 +72,7 @@ impl<'a> Trials<'a> {
             progress,
             checks: Vec::new(),
             findings: Findings::default(),
-            written: Vec::new(),
-            uploads: Vec::new(),
+            made: Made::default(),
         }
     }
 
@@ -115,37 +113,26 @@ impl<'a> Trials<'a> {
         self.checks.last().is_some_and(|check| check.found == Found::Yes)
     }
 
-    async fn send(&self, trial: Trial) -> Result<TrialAnswer, NoAnswer> {
-        self.client.send(trial).await
+    /// Sends a request, and remembers which version its answer speaks of.
+    async fn send(&mut self, trial: Trial) -> Result<TrialAnswer, NoAnswer> {
+        let key = trial.key().map(str::to_owned);
+        let answer = self.client.send(trial).await;
+        let version = answer.as_ref().ok().and_then(|answer| answer.header("x-amz-version-id"));
+        if let (Some(key), Some(version)) = (key, version) {
+            self.made.version(&key, version);
+        }
+        answer
     }
 
     /// Writes an object; its key is removed at the end, whatever the answer is.
     async fn put(&mut self, key: &str, trial: Trial) -> Result<TrialAnswer, NoAnswer> {
-        self.written.push(key.to_owned());
-        self.client.send(trial).await
-    }
-
-    /// Removes what was made, and gives what is left.
-    pub(super) async fn clean(&mut self) -> Vec<String> {
-        let mut left = Vec::new();
-        for (key, id) in std::mem::take(&mut self.uploads) {
-            let abort = Trial::object(http::Method::DELETE, &key).query("uploadId", &id);
-            let answer = self.client.send(abort).await;
-            if !answer.is_ok_and(|answer| answer.is_success() || answer.status == http::StatusCode::NOT_FOUND)
-            {
-                left.push(format!("{}{key} (a multipart upload)", self.client.prefix()));
-            }
+        self.made.keys.push(key.to_owned());
+        self.made.unanswered.push(key.to_owned());
+        let answer = self.send(trial).await;
+        if answer.is_ok() {
+            self.made.unanswered.pop();
         }
-        self.written.sort_unstable();
-        self.written.dedup();
-        for key in std::mem::take(&mut self.written) {
-            let answer = self.client.send(Trial::object(http::Method::DELETE, &key)).await;
-            if !answer.is_ok_and(|answer| answer.is_success() || answer.status == http::StatusCode::NOT_FOUND)
-            {
-                left.push(format!("{}{key}", self.client.prefix()));
-            }
-        }
-        left
+        answer
     }
 }
 

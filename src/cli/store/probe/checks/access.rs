@@ -54,7 +54,7 @@ impl Trials<'_> {
 
     async fn list(&self, signature: Signature) -> Result<TrialAnswer, NoAnswer> {
         let list = Trial::bucket(Method::GET).query("list-type", "2").query("max-keys", "1");
-        self.send(list.query("prefix", self.client.prefix()).signed(signature)).await
+        self.client.send(list.query("prefix", self.client.prefix()).signed(signature)).await
     }
 
     /// Whether the bucket answers where the other way of naming it puts it.
@@ -108,7 +108,11 @@ impl Trials<'_> {
     fn unanswered(&mut self, error: &NoAnswer) {
         let says = match error {
             NoAnswer::Credentials(error) => format!("store.credentials: {error}"),
-            NoAnswer::Unreached(_) | NoAnswer::Broken(_) | NoAnswer::Silent | NoAnswer::Request(_) => {
+            NoAnswer::Unreached(_)
+            | NoAnswer::Broken(_)
+            | NoAnswer::BrokenOff
+            | NoAnswer::Silent
+            | NoAnswer::Request(_) => {
                 format!("store.endpoint: {error}")
             }
         };

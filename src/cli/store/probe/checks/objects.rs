@@ -55,6 +55,10 @@ impl Trials<'_> {
             None => self.send(delete).await,
             Some(_) => answer,
         };
+        let deleted = answer.iter().flat_map(|answer| answer.all("Deleted"));
+        for id in deleted.filter_map(|deleted| deleted.text_of("DeleteMarkerVersionId")) {
+            self.made.version("batch", id);
+        }
         let refused = answer.as_ref().is_ok_and(|answer| answer.all("Error").next().is_some());
         let refused = refused.then(|| "the store says that the key could not be deleted".to_owned());
         self.note_must("batch delete", failure(&answer).or(refused));
@@ -89,7 +93,7 @@ impl Trials<'_> {
         // It may fail with a 200.
         let late = answer.as_ref().ok().and_then(TrialAnswer::code).map(|code| format!("it answers {code}"));
         if self.note_must("complete an upload", failure(&answer).or(late)) {
-            self.uploads.retain(|(_, other)| *other != id);
+            self.made.uploads.retain(|(_, other)| *other != id);
             let whole = [first, second].concat();
             let begin = whole.len().saturating_sub(20);
             let tail = Trial::object(Method::GET, "multipart");
@@ -103,11 +107,12 @@ impl Trials<'_> {
         let abort = Trial::object(Method::DELETE, "aborted").query("uploadId", &id);
         let answer = self.send(abort).await;
         if self.note_must("abort an upload", failure(&answer)) {
-            self.uploads.retain(|(_, other)| *other != id);
+            self.made.uploads.retain(|(_, other)| *other != id);
         }
     }
 
     async fn create(&mut self, key: &str) -> Option<String> {
+        self.made.begun.push(key.to_owned());
         let answer = self.send(Trial::object(Method::POST, key).query("uploads", "")).await;
         let id = answer.as_ref().ok().and_then(|answer| answer.text_of("UploadId")).map(str::to_owned);
         let wrong = id.is_none().then(|| "its answer has no upload id".to_owned());
@@ -115,13 +120,14 @@ impl Trials<'_> {
             return None;
         }
         let id = id?;
-        self.uploads.push((key.to_owned(), id.clone()));
+        self.made.begun.pop();
+        self.made.uploads.push((key.to_owned(), id.clone()));
         Some(id)
     }
 
     async fn part(&self, key: &str, id: &str, number: u32, body: Vec<u8>) -> Result<TrialAnswer, NoAnswer> {
         let part = Trial::object(Method::PUT, key).query("partNumber", &number.to_string());
-        self.send(part.query("uploadId", id).body(body)).await
+        self.client.send(part.query("uploadId", id).body(body)).await
     }
 
     /// Long keys, long parts of keys, and lists with names that XML cannot say.
