@@ -1,8 +1,8 @@
 //! The task that sends batches of spans to the collector. \[IO\]
 //!
-//! Invariants: one export at a time, each bounded; a batch that the collector does not take now is tried again
-//! after a pause, and what comes meanwhile waits in the queue or is dropped; an outage is told when it begins
-//! and when it ends, and never what a request waits for.
+//! Invariants: one export at a time, each bounded; a batch that the collector does not take now is tried
+//! again after a pause, and what comes meanwhile waits in the queue or is dropped; an outage is told when it
+//! begins and when it ends, and no request waits for it.
 
 use std::{
     sync::Arc,

@@ -1,7 +1,7 @@
 //! OpenTelemetry traces: a span for each request, exported to a collector; only with the feature `otel`.
 //!
-//! Specifications: <https://opentelemetry.io/docs/specs/otlp/>, and the semantic conventions for HTTP servers,
-//! <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>.
+//! Specifications: <https://opentelemetry.io/docs/specs/otlp/>, and the semantic conventions for servers of
+//! HTTP, <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>.
 //!
 //! | file | what is in it |
 //! | --- | --- |

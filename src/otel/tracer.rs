@@ -1,7 +1,7 @@
 //! Which requests have a span: by the sampler, and within so many in a second.
 //!
-//! Invariant: a client's sampled flag is a hint. It chooses among the spans that there may be, and never makes
-//! there be more of them.
+//! Invariant: a client's sampled flag is a hint. It chooses among the spans that there may be, and never
+//! makes there be more of them.
 
 use std::{
     sync::{
