@@ -41,6 +41,7 @@
 //! | 3 | `policy` | folder templates, roles, rights; permits, and the requests to the store that they make |
 //! | 2 | [`s3`] | keys, operations, headers, copy sources, XML |
 //! | 2 | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, the registry file |
+//! | 2 | `otel` | OpenTelemetry traces of requests; with the feature `otel` alone |
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
 //! | 1 | `file_access` | who else may read or write a file |
@@ -84,6 +85,8 @@ mod front;
 mod limits;
 mod log;
 mod observe;
+#[cfg(feature = "otel")]
+mod otel;
 pub mod policy;
 mod proxy;
 pub mod s3;

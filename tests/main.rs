@@ -33,6 +33,8 @@ mod log;
 mod metrics;
 #[cfg(feature = "dev-store")]
 mod model;
+#[cfg(feature = "otel")]
+mod otel;
 mod reload;
 mod restart;
 mod road;

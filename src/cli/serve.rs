@@ -13,6 +13,8 @@ use super::{
     runtime::{self, hangup_signal},
     terminal,
 };
+#[cfg(feature = "otel")]
+use crate::otel;
 use crate::{
     config::{Config, ConfigErrors, Fault},
     serve::{Order, PassedSockets, Predecessor, Program, ServeError, Server, config_watch::ConfigWatch},
@@ -68,6 +70,8 @@ async fn serve_until_stopped(
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    #[cfg(feature = "otel")]
+    let traces = start_traces()?;
     let starting = async {
         let server = bind(&options.config, config, passed).await?;
         if let Some(before) = predecessor {
@@ -86,7 +90,18 @@ async fn serve_until_stopped(
     let watching = tokio::spawn(watch.run(hangup));
     server.obey(orders).await;
     watching.abort();
+    #[cfg(feature = "otel")]
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     Ok(())
+}
+
+/// Begins to export traces where the environment names a collector.
+#[cfg(feature = "otel")]
+fn start_traces() -> Result<Option<otel::Exporter>, CommandError> {
+    let settings = otel::Settings::of(|name| std::env::var(name).ok()).map_err(CommandError::usage)?;
+    settings.map(otel::start).transpose().map_err(CommandError::usage)
 }
 
 /// The next order to stop. A process that does not serve yet has nothing to hand over.

@@ -21,6 +21,8 @@ use super::{
     refusals::{RefusalLines, Refused},
     trace_context::TraceContext,
 };
+#[cfg(feature = "otel")]
+use crate::otel;
 use crate::{
     body::{answer_stream::AnswerEnd, progress::ConnectionProgress},
     chain::{AccountId, Owner, Role},
@@ -45,6 +47,9 @@ pub(crate) struct AccessRecord {
     method: Method,
     user_agent: Option<Box<str>>,
     trace: Option<TraceContext>,
+    /// Its span, where it has one.
+    #[cfg(feature = "otel")]
+    span: Option<Box<otel::OpenSpan>>,
     connection: Arc<ConnectionProgress>,
     passage: Arc<Passage>,
     /// The endpoint that was asked, where it was one.
@@ -107,6 +112,8 @@ impl AccessRecord {
             method: head.method.clone(),
             user_agent: user_agent(&head.headers),
             trace: TraceContext::of(&head.headers),
+            #[cfg(feature = "otel")]
+            span: None,
             connection,
             passage: Arc::default(),
             endpoint: None,
@@ -123,6 +130,46 @@ impl AccessRecord {
             refusals: None,
             is_written: false,
         }
+    }
+
+    /// Begins its span, for a request to `endpoint`, where it is to have one.
+    #[cfg(feature = "otel")]
+    pub(super) fn begin_span(&mut self, version: http::Version, endpoint: &str) {
+        let parent = self.trace.as_ref().map(|trace| otel::Parent {
+            trace_id: trace.trace_id(),
+            span_id: trace.parent_id(),
+            is_sampled: trace.is_sampled(),
+        });
+        self.span = otel::begin(parent, version, endpoint);
+    }
+
+    #[cfg(feature = "otel")]
+    fn end_span(&self, duration: Duration, outcome: Outcome) {
+        let Some(span) = &self.span else { return };
+        otel::end(
+            span,
+            &otel::EndedRequest {
+                request_id: &self.request_id,
+                method: &self.method,
+                client: self.client,
+                operation: self.operation.map(Operation::as_str),
+                route: self.endpoint.map(Endpoint::path),
+                role: self.role.map(Role::as_str),
+                status: self.answered.map(|(status, _)| status),
+                reason: self.error.as_ref().map(Error::reason_name),
+                outcome: outcome.as_str(),
+                duration,
+            },
+        );
+    }
+
+    /// The trace to which it belongs: the client's, or that of its own span.
+    fn trace_id(&self) -> Option<&str> {
+        #[cfg(feature = "otel")]
+        if let Some(span) = &self.span {
+            return Some(span.trace_id());
+        }
+        self.trace.as_ref().map(TraceContext::trace_id)
     }
 
     /// What the request and its body have in common.
@@ -192,6 +239,8 @@ impl AccessRecord {
                 sent_bytes,
             });
         }
+        #[cfg(feature = "otel")]
+        self.end_span(duration, outcome);
         let Some(suppressed) = self.line_passes(sent_bytes, outcome) else { return };
         let hotkey = match &self.owner {
             Some(owner) => Some(Cow::Borrowed(owner.hotkey())),
@@ -225,7 +274,7 @@ impl AccessRecord {
             cut_by = cut_by.map(CutBy::as_str),
             user_agent = self.user_agent.as_deref(),
             suppressed = Some(suppressed).filter(|suppressed| *suppressed > 0),
-            trace_id = self.trace.as_ref().map(TraceContext::trace_id),
+            trace_id = self.trace_id(),
             parent_id = self.trace.as_ref().map(TraceContext::parent_id),
             "request"
         );

@@ -62,7 +62,10 @@ impl Exchange {
         progress: &RequestProgress,
     ) -> Self {
         let arrived_at = SystemTime::now();
-        let record = AccessRecord::begin(client, &head, Arc::clone(progress.connection()));
+        #[cfg_attr(not(feature = "otel"), allow(unused_mut, reason = "only a span changes it here"))]
+        let mut record = AccessRecord::begin(client, &head, Arc::clone(progress.connection()));
+        #[cfg(feature = "otel")]
+        record.begin_span(head.version, &endpoint);
         // The edge itself is the client where it does not say who is.
         let sender = match from_edge && client == peer {
             true => Sender::Edge,

@@ -32,6 +32,13 @@ impl TraceContext {
     pub(super) fn parent_id(&self) -> &str {
         self.0.get(36..52).unwrap_or_default()
     }
+
+    /// Whether the client records its own span: the last of the eight flags.
+    #[cfg(feature = "otel")]
+    pub(super) fn is_sampled(&self) -> bool {
+        let flags = self.0.get(53..55).and_then(|flags| u8::from_str_radix(flags, 16).ok());
+        flags.is_some_and(|flags| flags & 1 == 1)
+    }
 }
 
 fn is_valid(header: &str) -> bool {
@@ -74,6 +81,11 @@ mod tests {
         for good in [format!("00-{TRACE}-{PARENT}-01"), later] {
             let context = of(&[&good]).unwrap();
             assert_eq!((context.trace_id(), context.parent_id()), (TRACE, PARENT));
+        }
+        #[cfg(feature = "otel")]
+        for (flags, is_sampled) in [("00", false), ("01", true), ("fe", false), ("ff", true)] {
+            let context = of(&[&format!("00-{TRACE}-{PARENT}-{flags}")]).unwrap();
+            assert_eq!(context.is_sampled(), is_sampled, "{flags}");
         }
         let zeros = "0".repeat(32);
         for bad in [

@@ -9,7 +9,7 @@ use super::sources::{Modules, Uses, circles, paths};
 const FLOORS: &[&[&str]] = &[
     &["endpoint", "error", "file_access", "log", "secret", "time"],
     &["tls"],
-    &["chain", "s3"],
+    &["chain", "otel", "s3"],
     &["auth", "observe", "policy"],
     &["config"],
     &["acme", "body"],
