@@ -330,7 +330,7 @@ fn server_config(
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     match &settings.client_certificates {
         ClientCertificates::None => server.ticketer = ticketer,
-        // Nobody looks at a client's certificate again where its session is resumed: it would outlive its end.
+        // Nobody looks at a client's certificate again where its session is resumed: that would outlive it.
         ClientCertificates::Optional(_) | ClientCertificates::Required(_) => {
             server.send_tls13_tickets = 0;
             server.session_storage = Arc::new(NoServerSessionStorage {});

@@ -20,7 +20,8 @@ async fn start(authority: &Authority, dir: &Path, names: &[&[&str]]) -> TestServ
     let write = |(index, names): (usize, &&[&str])| authority.issue(names).write(dir, &index.to_string());
     let entries: Vec<String> = names.iter().enumerate().map(write).collect();
     let server = format!(
-        "admin = \"127.0.0.1:0\"\ntls.certificates = [{}]\ntls.acme.domains = [{NAME:?}]\ntls.acme.directory = {DIRECTORY:?}\n\
+        "admin = \"127.0.0.1:0\"\ntls.certificates = [{}]\ntls.acme.domains = [{NAME:?}]\n\
+         tls.acme.directory = {DIRECTORY:?}\n\
          tls.acme.cache_dir = {:?}\ntls.acme.terms_agreed = true\n",
         entries.join(", "),
         dir.join("acme"),

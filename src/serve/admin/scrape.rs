@@ -18,8 +18,8 @@ pub(super) fn write(front: &Front, tls: Option<&TlsListener>, format: Format, no
     out.gauge("subgate_sessions_cached", "Verified sessions in the cache.").value(cached);
     let mut ends = out.gauge(
         "subgate_tls_certificate_ends_timestamp_seconds",
-        "When the first of the certificates of server.tls ends, in seconds since 1970; 0 while the one by ACME \
-         has not come yet.",
+        "When the first of the certificates of server.tls ends, in seconds since 1970; 0 while the one by \
+         ACME has not come yet.",
     );
     if let Some(seconds) = tls.and_then(TlsListener::certificate_ends_seconds) {
         ends.value(seconds);

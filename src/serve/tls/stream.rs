@@ -1,7 +1,8 @@
 //! The plain side of a TLS connection. \[IO\]
 //!
 //! One read takes all records that have come, so that an upload goes on to the store in pieces as large as
-//! without TLS: tokio-rustls does that from 0.26.6 on, and keeps an error that follows data for the next read.
+//! without TLS: tokio-rustls does that from 0.26.6 on, and keeps an error that follows data for the next
+//! read.
 
 use std::{
     io::{self, IoSlice},
