@@ -12,7 +12,6 @@ use std::{
 };
 
 use super::{
-    connection::BufferSizes,
     door::{Admitted, Door},
     proxy_protocol::{self, HEADER_BYTES_MAX, ProxyHeaderError, Source},
     seldom::Seldom,
@@ -60,13 +59,14 @@ impl Arrival {
         }
     }
 
-    /// Brings a connection from `peer` to its first request; none where it ends before that.
+    /// Brings a connection from `peer` to its first request; none where it ends before that. So many bytes of
+    /// answers wait encrypted for the socket at most.
     pub(super) async fn receive(
         &self,
         mut socket: Socket,
         peer: SocketAddr,
         terms: &Terms,
-        sizes: BufferSizes,
+        encrypted_bytes_max: usize,
     ) -> Option<Arrived> {
         let peer = match terms.proxy_protocol.is_spoken_by(peer.ip()) {
             true => self.read_header(&mut socket, peer).await?,
@@ -80,7 +80,7 @@ impl Arrival {
         let transport = match &self.tls {
             None => Transport::Plain(socket),
             Some(tls) => {
-                let shaken = tls.accept(socket, peer, sizes.encrypted_bytes_max()).await;
+                let shaken = tls.accept(socket, peer, encrypted_bytes_max).await;
                 self.metrics.events.handshake(shaken.as_ref().map(|socket| socket.version()));
                 Transport::Tls(shaken?)
             }

@@ -89,7 +89,7 @@ impl BufferSizes {
     }
 
     /// What of answers may wait encrypted for the socket.
-    pub(super) fn encrypted_bytes_max(self) -> usize {
+    fn encrypted_bytes_max(self) -> usize {
         self.read_bytes.clamp(ENCRYPTED_BYTES_MIN, ENCRYPTED_BYTES_MAX)
     }
 }
@@ -123,7 +123,7 @@ pub(super) async fn serve(
     let progress = ConnectionProgress::begin(terms.pace, accepted_at);
     let socket = Socket::new(stream, Arc::clone(&progress), sizes.read_bytes, arrival.reading());
     let arrived = tokio::select! {
-        arrived = arrival.receive(socket, peer, &terms, sizes) => arrived,
+        arrived = arrival.receive(socket, peer, &terms, sizes.encrypted_bytes_max()) => arrived,
         () = drain::first_request_is_late(&mut stage, accepted_at) => return,
     };
     let Some(Arrived { transport, peer, admitted }) = arrived else { return };
