@@ -102,8 +102,8 @@ impl Nonces {
     /// Spends a nonce whose signature was verified.
     ///
     /// # Errors
-    /// Those of [`NonceBounds::check`] and [`SpentNonces::spend`]; a 503 where replicas share their nonces and
-    /// cannot be asked.
+    /// Those of [`NonceBounds::check`] and [`SpentNonces::spend`]; a 503 where replicas share their nonces
+    /// and cannot be asked.
     pub(super) async fn spend(&self, nonce: &Nonce, now: UnixTime) -> Result<(), Refusal> {
         self.bounds.check(nonce)?;
         let shared = match &self.place {
