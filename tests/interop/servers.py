@@ -308,10 +308,11 @@ file = "session.key"
 file = "registry.json"
 
 [policy]
-folders = ["data/{{source}}/{{coldkey}}/"]
+folders = ["data/{{source}}/{{coldkey}}/", "data/hotkey={{hotkey}}/job_id={{job_id}}/"]
 
 [policy.variables]
 source = ["x", "reddit"]
+job_id = {{ pattern = "[A-Za-z0-9_-]{{1,64}}" }}
 """
 
 

@@ -314,9 +314,9 @@ def test_miner_walks_down_to_its_own_folder_and_sees_no_other(
     accounts: Accounts, connect: Connect, kind: type[Client], walk: Callable
 ) -> None:
     client = connect(kind, accounts.miner)
-    coldkey = accounts.miner.identity.coldkey
+    coldkey, hotkey = accounts.miner.identity.coldkey, accounts.miner.identity.hotkey
     assert walk(client, "") == ["data/"]
-    assert walk(client, "data/") == ["reddit/", "x/"]
+    assert walk(client, "data/") == [f"hotkey={hotkey}/", "reddit/", "x/"]
     assert walk(client, "data/x/") == [f"{coldkey}/"]
     assert "walk/" in walk(client, f"data/x/{coldkey}/")
 

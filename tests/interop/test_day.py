@@ -75,12 +75,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
         config = text.splitlines()
         store = next(line for line in config if line.startswith('endpoint = "http'))
         lines.append(Line(urlsplit(store.split('"')[1]).port))
-        text = text.replace(store, f'endpoint = "http://127.0.0.1:{lines[0].port}"')
-        text = text.replace(
-            'folders = ["data/{source}/{coldkey}/"]',
-            'folders = ["data/{source}/{coldkey}/", "data/hotkey={hotkey}/job_id={job_id}/"]',
-        )
-        return text + 'job_id = { pattern = "[A-Za-z0-9_-]{1,64}" }\n'
+        return text.replace(store, f'endpoint = "http://127.0.0.1:{lines[0].port}"')
 
     target = servers.serve_target(tmp_path_factory.mktemp("day"), change=change)
     registry = json.loads(target.registry.read_text())

@@ -41,13 +41,15 @@ impl Trials<'_> {
         let mut keys = std::mem::take(&mut self.made.keys);
         keys.sort_unstable();
         keys.dedup();
+        let mut kept = Vec::new();
         for key in &keys {
-            self.remove(key, &mut left).await;
+            self.remove(key, &mut kept).await;
         }
         // What was under way when a signal or a broken connection came may have arrived by now.
         if !keys.is_empty() {
-            self.clean_listed(&mut left).await;
+            self.clean_listed(&mut kept, &mut left).await;
         }
+        left.extend(kept);
         for (key, id) in std::mem::take(&mut self.made.versions) {
             let delete = Trial::object(Method::DELETE, &key).query("versionId", &id);
             if !self.is_removed(delete).await {
@@ -89,7 +91,9 @@ impl Trials<'_> {
         }
     }
 
-    async fn clean_listed(&mut self, left: &mut Vec<String>) {
+    /// Removes what a list shows. A key that could not be removed and is not in it was never stored: stores
+    /// refuse to delete a name that they refuse to write.
+    async fn clean_listed(&mut self, kept: &mut Vec<String>, left: &mut Vec<String>) {
         let prefix = self.client.prefix().to_owned();
         let list = Trial::bucket(Method::GET).query("list-type", "2").query("prefix", &prefix);
         let answer = self.client.send(list).await;
@@ -98,13 +102,16 @@ impl Trials<'_> {
         }
         let listed = answer.iter().flat_map(|answer| answer.all("Contents"));
         let listed: Vec<&str> = listed.filter_map(|entry| entry.text_of("Key")).collect();
+        if failure(&answer).is_none() {
+            kept.retain(|kept| listed.contains(&kept.as_str()));
+        }
         for full in listed {
-            let Some(key) = full.strip_prefix(&prefix).filter(|_| !left.iter().any(|left| left == full))
+            let Some(key) = full.strip_prefix(&prefix).filter(|_| !kept.iter().any(|kept| kept == full))
             else {
                 continue;
             };
             let _ = self.send(Trial::object(Method::HEAD, key)).await;
-            self.remove(key, left).await;
+            self.remove(key, kept).await;
         }
     }
 
