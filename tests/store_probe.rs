@@ -239,7 +239,7 @@ async fn what_was_made_is_removed_after_a_signal_and_named_where_it_cannot_be() 
     let left = probed.report["left"].as_array().unwrap();
     assert!(!left.is_empty() && probed.says.contains("could not be removed: data/.subgate-probe/"));
     for key in place.store.keys() {
-        assert!(left.iter().any(|left| *left == key.as_str()), "{key} is left, and not told");
+        assert!(left.iter().any(|left| *left == key.as_str()), "{key} is left, and not told: {left:?}");
     }
 }
 

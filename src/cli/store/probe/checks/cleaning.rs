@@ -34,9 +34,10 @@ impl Trials<'_> {
     pub(in crate::cli::store::probe) async fn clean(&mut self) -> Vec<String> {
         let mut left = Vec::new();
         self.clean_uploads(&mut left).await;
-        for key in std::mem::take(&mut self.made.unanswered) {
+        let unanswered = std::mem::take(&mut self.made.unanswered);
+        for key in &unanswered {
             // For the version that it names.
-            let _ = self.send(Trial::object(Method::HEAD, &key)).await;
+            let _ = self.send(Trial::object(Method::HEAD, key)).await;
         }
         let mut keys = std::mem::take(&mut self.made.keys);
         keys.sort_unstable();
@@ -47,7 +48,7 @@ impl Trials<'_> {
         }
         // What was under way when a signal or a broken connection came may have arrived by now.
         if !keys.is_empty() {
-            self.clean_listed(&mut kept, &mut left).await;
+            self.clean_listed(&unanswered, &mut kept, &mut left).await;
         }
         left.extend(kept);
         for (key, id) in std::mem::take(&mut self.made.versions) {
@@ -92,8 +93,8 @@ impl Trials<'_> {
     }
 
     /// Removes what a list shows. A key that could not be removed and is not in it was never stored: stores
-    /// refuse to delete a name that they refuse to write.
-    async fn clean_listed(&mut self, kept: &mut Vec<String>, left: &mut Vec<String>) {
+    /// refuse to delete a name that they refuse to write. One whose write has no answer may yet arrive.
+    async fn clean_listed(&mut self, unanswered: &[String], kept: &mut Vec<String>, left: &mut Vec<String>) {
         let prefix = self.client.prefix().to_owned();
         let list = Trial::bucket(Method::GET).query("list-type", "2").query("prefix", &prefix);
         let answer = self.client.send(list).await;
@@ -102,8 +103,12 @@ impl Trials<'_> {
         }
         let listed = answer.iter().flat_map(|answer| answer.all("Contents"));
         let listed: Vec<&str> = listed.filter_map(|entry| entry.text_of("Key")).collect();
-        if failure(&answer).is_none() {
-            kept.retain(|kept| listed.contains(&kept.as_str()));
+        let is_all = answer.as_ref().is_ok_and(|answer| answer.text_of("IsTruncated") == Some("false"));
+        if is_all {
+            let may_arrive = |full: &str| {
+                full.strip_prefix(&prefix).is_some_and(|key| unanswered.iter().any(|it| it == key))
+            };
+            kept.retain(|kept| listed.contains(&kept.as_str()) || may_arrive(kept));
         }
         for full in listed {
             let Some(key) = full.strip_prefix(&prefix).filter(|_| !kept.iter().any(|kept| kept == full))
