@@ -23,9 +23,11 @@ from servers import CACHE, Server, Target  # noqa: E402
 
 
 def configuration(usual: str) -> str:
-    """For suites that write objects of a few bytes, and folder markers: their refusal has its own tests."""
+    """For suites that write objects of a few bytes, and folder markers, as quickly as they can: that such are
+    refused has its own tests."""
     return usual.replace("[policy]\n", '[policy]\nfolder_markers = "store"\n') + (
         "\n[limits]\nobject_bytes_min = 0\n"
+        '[limits.miner]\nreads_per_second = "none"\nwrites_per_second = "none"\nlists_per_second = "none"\n'
     )
 
 
