@@ -68,6 +68,8 @@ async fn p69_control_calls_wait_out_a_short_outage() {
         line.set(Manner::Through);
     };
     let (answer, ()) = tokio::join!(server.post_json("/get-validator-access", &request), back);
+    // The one miner, and the list of all of them.
+    assert!(vending::ok(&answer)["urls"]["miners"].as_object().unwrap().len() == 2, "{}", answer.text());
     assert!(
         vending::ok(&answer)["urls"]["miners"].get(ALICE.coldkey.to_ss58()).is_some(),
         "{}",
