@@ -171,6 +171,8 @@ class Target:
     access_log: Path | None = None
     # The same server by a name below which buckets are host names, where it has one.
     named_endpoint: str = ""
+    # The URL of its admin listener, where it has one.
+    admin: str = ""
 
     @property
     def host(self) -> str:
@@ -353,11 +355,12 @@ def serve_target(
 
 def tls_target(data: Path) -> Target:
     """`subgate serve` that ends TLS by itself, in front of MinIO."""
-    port = free_port()
+    port, admin_port = free_port(), free_port()
     ca = certificate_for_localhost(data / "tls.crt", data / "tls.key")
     (data / "tls.key").chmod(0o600)
 
     def change(text: str) -> str:
+        text = text.replace("[server]", f'[server]\nadmin = "127.0.0.1:{admin_port}"', 1)
         return f"""{text}
 [server.tls]
 certificates = [{{ certificate = "tls.crt", key = "tls.key" }}]
@@ -365,6 +368,7 @@ certificates = [{{ certificate = "tls.crt", key = "tls.key" }}]
 
     target = serve_target(data, hosts=hosts_at(port), change=change, port=port)
     target.ca = ca
+    target.admin = f"http://127.0.0.1:{admin_port}"
     return over_tls(target, "tls", port)
 
 
