@@ -9,7 +9,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{entry::EntryError, keeper::NoSession};
+use super::entry::EntryError;
 use crate::{
     cli::{
         exit::{CommandError, Exit},
@@ -20,6 +20,15 @@ use crate::{
 
 /// An answer.
 pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Why there is no session to hand out.
+#[derive(Debug, Clone)]
+pub(super) enum NoSession {
+    /// The first attempt is under way.
+    Pending,
+    /// The last attempt failed.
+    Failed(CommandError),
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

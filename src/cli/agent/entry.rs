@@ -113,7 +113,9 @@ mod tests {
         assert_eq!(check("GET", PATH, &[host, ("authorization", TOKEN)]), Ok(()));
         assert_eq!(check("GET", PATH, &[host]), Err(EntryError::Token));
         let bearer = format!("Bearer {TOKEN}");
-        for wrong in ["", "x", &TOKEN[1..], &format!("{TOKEN}0"), &bearer, &TOKEN.to_uppercase()] {
+        for wrong in
+            ["", "x", TOKEN.trim_start_matches('0'), &format!("{TOKEN}0"), &bearer, &TOKEN.to_uppercase()]
+        {
             let refused = check("GET", PATH, &[host, ("authorization", wrong)]);
             assert_eq!(refused, Err(EntryError::Token), "{wrong:?}");
         }

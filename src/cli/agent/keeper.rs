@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    answer,
+    answer::{self, NoSession},
     schedule::{ATTEMPT_PAUSE_MIN, pause_after, pause_with_a_client, renewal_of_new, renewal_of_old},
 };
 use crate::{
@@ -28,15 +28,6 @@ const ANSWER_WAIT: Duration = Duration::from_millis(800);
 
 /// How often the wall clock is read: it may jump, and goes on while the machine sleeps.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Why there is no session to hand out.
-#[derive(Debug, Clone)]
-pub(super) enum NoSession {
-    /// The first attempt is under way.
-    Pending,
-    /// The last attempt failed.
-    Failed(CommandError),
-}
 
 /// The held session, and the clients that wait for one.
 pub(super) struct Keeper {
@@ -193,12 +184,13 @@ impl Keeper {
 
     fn failed(&self, error: CommandError, pause: Duration) {
         let clock = Instant::now();
+        let rest = pause_with_a_client(error.exit);
         self.state.send_modify(|state| {
             let until = state.usable(Timestamp::now()).map(|held| tracing::field::display(held.expiration));
             tracing::warn!(%error, held_until = until, "no new session");
             state.attempted = Some(Attempt {
-                rests_until: clock + pause_with_a_client(error.exit),
-                pauses_until: clock + pause,
+                rests_until: clock + rest,
+                pauses_until: clock + pause.max(rest),
                 failure: Some(error),
             });
         });

@@ -97,7 +97,7 @@ fn new_token() -> Result<Secret, CommandError> {
 mod tests {
     use std::{
         fs::Permissions,
-        os::unix::fs::{PermissionsExt as _, symlink},
+        os::unix::fs::{PermissionsExt as _, chown, symlink},
     };
 
     use super::*;
@@ -141,6 +141,10 @@ mod tests {
         symlink(&file, &link).unwrap();
         check_refused(&link, "symbolic link");
         check_refused(dir.path(), "not a file");
+        // Root alone may give a file away.
+        if chown(&file, Some(rustix::process::geteuid().as_raw() + 1), None).is_ok() {
+            check_refused(&file, "another user");
+        }
     }
 
     #[test]
@@ -148,7 +152,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("agent-token");
         let token = String::from_utf8(open(&file).unwrap().expose().to_vec()).unwrap();
-        for text in [String::new(), format!("{token}\n"), token.replace(&token[..1], "+"), "x".repeat(9000)] {
+        for text in [String::new(), format!("{token}\n"), "+".repeat(TOKEN_CHARS), "x".repeat(9000)] {
             fs::write(&file, &text).unwrap();
             check_refused(&file, "a token of 43 characters");
         }
