@@ -18,6 +18,7 @@
 
 mod harness;
 
+mod agent;
 mod agreement;
 mod attack;
 mod chain;

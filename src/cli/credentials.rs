@@ -2,28 +2,10 @@
 //!
 //! The format: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>.
 
-use std::{path::PathBuf, time::Duration};
-
 use clap::Args;
-use jiff::{Timestamp, ToSpan};
 
-use super::{
-    client_options::{ClientOptions, ClientSettings},
-    exit::CommandError,
-    http_client, runtime,
-    session_cache::{self, CacheEntry, EntryLock},
-    session_client::{self, IssuedSession, SessionRequest},
-    terminal,
-    wallet::{Keyfile, expand_home},
-};
-use crate::{chain::AccountId, secret::Secret};
-
-/// A cached session is used until so many minutes before its end. boto3 asks for new credentials at each
-/// request once fewer than 10 to 15 minutes are left.
-const MINUTES_LEFT_MIN: i64 = 20;
-
-/// By then, whoever holds the lock has its answer or has given up.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(session_client::TOTAL_TIMEOUT.as_secs() + 5);
+use super::{exit::CommandError, session_source::SessionOptions, terminal};
+use crate::secret::Secret;
 
 /// Options of `subgate credentials`.
 #[derive(Debug, Args)]
@@ -43,104 +25,15 @@ Examples:
     --password-file /run/secrets/hotkey")]
 pub(crate) struct CredentialsOptions {
     #[command(flatten)]
-    client: ClientOptions,
-
-    /// Lifetime of the session [default: the server's, usually 24 hours]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1200..=86400))]
-    ttl_seconds: Option<u64>,
-
-    /// Directory where sessions are kept until 20 minutes before they expire [default:
-    /// $XDG_CACHE_HOME/subgate]
-    #[arg(
-        long,
-        env = "SUBGATE_CACHE_DIR",
-        hide_env_values = true,
-        value_name = "DIR",
-        conflicts_with = "no_cache"
-    )]
-    cache_dir: Option<PathBuf>,
-
-    /// Request a new session and do not keep it
-    #[arg(long)]
-    no_cache: bool,
-}
-
-/// The options, checked.
-struct Settings {
-    client: ClientSettings,
-    request: SessionRequest,
-    cache_dir: Option<PathBuf>,
+    session: SessionOptions,
 }
 
 /// Runs the command.
 pub(crate) fn run(options: CredentialsOptions) -> Result<(), CommandError> {
-    let settings = options.checked()?;
-    let keyfile = settings.client.wallet.read()?;
-    let hotkey = keyfile.address();
-    let entry = settings.cache_entry(hotkey.as_ref());
-    let mut _lock: Option<EntryLock> = None;
-    if let Some(entry) = &entry {
-        if let Some(json) = cached_session(entry, hotkey.as_ref()) {
-            return print(&json);
-        }
-        _lock = entry.lock(LOCK_TIMEOUT);
-        // The previous holder of the lock may have stored a session.
-        if let Some(json) = cached_session(entry, hotkey.as_ref()) {
-            return print(&json);
-        }
-    }
-    let session = settings.new_session(&keyfile)?;
-    if let Some(Err(error)) = entry.map(|entry| entry.store(session.json.expose())) {
-        terminal::print_remark(format_args!("the session cannot be cached: {error}"));
-    }
+    let source = options.session.checked()?;
+    let keyfile = source.read_wallet()?;
+    let session = source.obtain(keyfile.address().as_ref(), || source.open(&keyfile))?;
     print(&session.json)
-}
-
-impl CredentialsOptions {
-    fn checked(self) -> Result<Settings, CommandError> {
-        let client = self.client.checked()?;
-        let cache_dir = self.cache_dir.map(|dir| expand_home(&dir)).or_else(session_cache::default_dir);
-        Ok(Settings {
-            request: SessionRequest { receiver: client.receiver, ttl_seconds: self.ttl_seconds },
-            client,
-            cache_dir: cache_dir.filter(|_| !self.no_cache),
-        })
-    }
-}
-
-impl Settings {
-    /// The cache entry of this request. Without a usable cache there is a remark and no entry: credentials
-    /// that take longer are better than none.
-    fn cache_entry(&self, hotkey: Option<&AccountId>) -> Option<CacheEntry> {
-        let dir = self.cache_dir.as_ref()?;
-        // Where the address is not known without a password, the path of the keyfile stands for it.
-        let identity =
-            hotkey.map_or_else(|| self.client.wallet.keyfile().display().to_string(), AccountId::to_ss58);
-        let receiver = self.request.receiver.as_ref().map(AccountId::to_ss58).unwrap_or_default();
-        let ttl = self.request.ttl_seconds.map(|ttl| ttl.to_string()).unwrap_or_default();
-        CacheEntry::new(dir, &[&self.client.server.canonical(), &identity, &receiver, &ttl])
-            .inspect_err(|error| {
-                let dir = dir.display();
-                terminal::print_remark(format_args!("sessions cannot be cached in {dir}: {error}"));
-            })
-            .ok()
-    }
-
-    fn new_session(&self, keyfile: &Keyfile) -> Result<IssuedSession, CommandError> {
-        let ClientSettings { password, server, ca_file, .. } = &self.client;
-        let key = keyfile.open(password)?;
-        let client = http_client::new(ca_file.as_deref())?;
-        let session = session_client::request_session(&client, server, &key, self.request);
-        runtime::current_thread()?.block_on(session)
-    }
-}
-
-/// The JSON of the cached session, if it is this hotkey's and lasts long enough.
-fn cached_session(entry: &CacheEntry, hotkey: Option<&AccountId>) -> Option<Secret> {
-    let session = IssuedSession::from_json(entry.load()?.expose())?;
-    let last_use = session.expiration.checked_sub(MINUTES_LEFT_MIN.minutes()).ok()?;
-    let is_this_hotkeys = hotkey.is_none_or(|hotkey| session.hotkey == *hotkey);
-    (is_this_hotkeys && Timestamp::now() < last_use).then_some(session.json)
 }
 
 fn print(json: &Secret) -> Result<(), CommandError> {

@@ -1,8 +1,9 @@
-//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `doctor`, `chain`.
+//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `agent`, `doctor`, `chain`.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
 
+mod agent;
 mod chain;
 mod check;
 mod client_options;
@@ -19,6 +20,8 @@ mod serve;
 mod server_url;
 mod session_cache;
 mod session_client;
+mod session_source;
+mod shell;
 mod store;
 mod terminal;
 mod wallet;
@@ -51,6 +54,8 @@ Examples:{DEV_EXAMPLE}
       serve your own store
   subgate credentials --wallet-name miner --endpoint https://s3.example.com
       print S3 credentials; `credential_process` in ~/.aws/config calls this
+  subgate agent --wallet-name miner --endpoint https://s3.example.com
+      hand S3 credentials to clients on this machine, and renew them
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
       check that a server keeps folders apart
   subgate chain who 5F… --config proxy.toml
@@ -87,6 +92,8 @@ enum Command {
     Store(store::StoreCommand),
     /// Print S3 credentials for a wallet, in the format of AWS's `credential_process`
     Credentials(Box<credentials::CredentialsOptions>),
+    /// Hand S3 credentials to clients on this machine that renew them by themselves
+    Agent(Box<agent::AgentOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
     Doctor(Box<doctor::DoctorOptions>),
     /// Show what the chain says of a subnet or of one address
@@ -120,6 +127,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Check(options) => check::run(&options),
         Command::Store(command) => store::run(&command),
         Command::Credentials(options) => credentials::run(*options),
+        Command::Agent(options) => agent::run(*options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::bittensor::{btauth, sr25519::Keypair},
     chain::AccountId,
-    secret::Secret,
+    secret::{Secret, SecretText},
 };
 
 /// From the first packet to the last byte of the answer.
@@ -51,6 +51,10 @@ pub(crate) struct IssuedSession {
     pub(crate) expiration: Timestamp,
     /// Whose session it is.
     pub(crate) hotkey: AccountId,
+    /// The secret access key.
+    pub(crate) secret_access_key: SecretText,
+    /// The session token.
+    pub(crate) session_token: SecretText,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +77,13 @@ impl IssuedSession {
         // Written anew, so that what is printed is valid JSON on one line, however the server formatted it.
         let value: serde_json::Value = serde_json::from_slice(text).ok()?;
         let json = Secret::new(serde_json::to_vec(&value).ok()?);
-        Some(Self { json, expiration: fields.expiration.parse().ok()?, hotkey: fields.access_key_id })
+        Some(Self {
+            json,
+            expiration: fields.expiration.parse().ok()?,
+            hotkey: fields.access_key_id,
+            secret_access_key: SecretText::new(fields.secret_access_key),
+            session_token: SecretText::new(fields.session_token),
+        })
     }
 }
 

@@ -15,7 +15,7 @@ mod listeners;
 pub mod proxy_protocol;
 mod reload;
 mod run;
-mod seldom;
+pub(crate) mod seldom;
 mod service_manager;
 mod socket;
 mod terms;

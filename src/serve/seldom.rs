@@ -9,7 +9,7 @@ use std::{
 
 /// Events of one kind.
 #[derive(Debug)]
-pub(super) struct Seldom {
+pub(crate) struct Seldom {
     interval: Duration,
     /// When the last line was due, and how many events there were since.
     state: Mutex<(Option<Instant>, u64)>,
@@ -17,12 +17,12 @@ pub(super) struct Seldom {
 
 impl Seldom {
     /// One line in each interval.
-    pub(super) const fn every(interval: Duration) -> Self {
+    pub(crate) const fn every(interval: Duration) -> Self {
         Self { interval, state: Mutex::new((None, 0)) }
     }
 
     /// Counts an event. Where a line is due, how many there were since the last one, this one included.
-    pub(super) fn count(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn count(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (logged_at, events) = &mut *state;
         *events = events.saturating_add(1);

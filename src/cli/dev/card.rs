@@ -3,10 +3,12 @@
 use super::{
     Addresses, BUCKET, REGION, Workspace,
     certificates::DevCertificates,
-    files::shell_quote,
     identities::{DevRole, Identity},
 };
-use crate::cli::terminal::{self, Paint};
+use crate::cli::{
+    shell::shell_quote,
+    terminal::{self, Paint},
+};
 
 /// Prints the card, and as its last line `ready URL`, for which scripts may wait.
 pub(super) fn print(workspace: &Workspace, addresses: &Addresses) {

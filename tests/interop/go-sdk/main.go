@@ -23,6 +23,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -118,10 +119,24 @@ func newClient() *s3.Client {
 		UsePathStyle: os.Getenv("S3_PATH_STYLE") == "true",
 		HTTPClient:   &http.Client{Transport: transport},
 		Retryer:      aws.NopRetryer{},
-		Credentials: credentials.NewStaticCredentialsProvider(
-			os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"),
-		),
+		Credentials:  newCredentials(),
 	})
+}
+
+// newCredentials are the keys of the environment, or else what a container's credential endpoint hands out.
+func newCredentials() aws.CredentialsProvider {
+	if uri := os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"); uri != "" {
+		token := endpointcreds.TokenProviderFunc(func() (string, error) {
+			text, err := os.ReadFile(os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"))
+			return string(text), err
+		})
+		return aws.NewCredentialsCache(endpointcreds.New(uri, func(options *endpointcreds.Options) {
+			options.AuthorizationTokenProvider = token
+		}))
+	}
+	return credentials.NewStaticCredentialsProvider(
+		os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"),
+	)
 }
 
 // onlyReader hides that a body can be read again, so that the SDK takes it for a stream.

@@ -41,7 +41,8 @@ const client = new S3Client({
   endpoint: environment.S3_ENDPOINT,
   forcePathStyle: environment.S3_PATH_STYLE === "true",
   maxAttempts: 1,
-  credentials: {
+  // Without keys in the environment, from wherever the SDK finds them.
+  credentials: environment.AWS_ACCESS_KEY_ID && {
     accessKeyId: environment.AWS_ACCESS_KEY_ID,
     secretAccessKey: environment.AWS_SECRET_ACCESS_KEY,
     sessionToken: environment.AWS_SESSION_TOKEN,
