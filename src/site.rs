@@ -10,6 +10,9 @@ use crate::{
     error::{Code, Error, Result},
 };
 
+/// A name of DNS and a port.
+const HOST_BYTES_MAX: usize = 260;
+
 /// Where this server stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
@@ -170,6 +173,19 @@ impl Site {
         peer
     }
 
+    /// The URL that people are told to use: by the name that the client asked for where that is one of this
+    /// server's, else by the first of its names; without names, as the client asked. None where that is no
+    /// host at all.
+    pub(crate) fn advertised_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> Option<String> {
+        let is_asked = |host: &&str| self.is_own_host(host) && self.host_bucket(host).is_none();
+        let named = Some(host).filter(is_asked).or_else(|| self.hosts.first().map(String::as_str));
+        // It goes into commands that people paste: nothing but a name or an address, and a port.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+        let host = named.unwrap_or(host);
+        let is_host = !host.is_empty() && host.len() <= HOST_BYTES_MAX && host.bytes().all(is_plain);
+        is_host.then(|| self.public_endpoint(head, from_edge, host))
+    }
+
     /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise it
     /// is the listener's own, and an external name at a plain listener means a TLS proxy in front.
     pub(crate) fn public_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> String {
@@ -285,6 +301,26 @@ mod tests {
         ] {
             let site = site("127.0.0.1:8014", hosts, Edge::default());
             assert_eq!(site.host_bucket(host), bucket, "{hosts:?} {host}");
+        }
+    }
+
+    #[test]
+    fn people_are_told_a_name_of_this_server() {
+        let check = |hosts: &[&str], asked: &str, told: Option<&str>| {
+            let (head, ()) = http::Request::new(()).into_parts();
+            let site = site("127.0.0.1:8014", hosts, Edge::default());
+            assert_eq!(site.advertised_endpoint(&head, false, asked).as_deref(), told, "{hosts:?} {asked}");
+        };
+        check(&["s3.example.com", "b.example.com"], "b.example.com", Some("https://b.example.com"));
+        check(&["s3.example.com"], "S3.example.com:8443", Some("https://S3.example.com:8443"));
+        // Neither a bucket's own host nor a stranger's.
+        check(&["s3.example.com"], "b.1.s3.example.com", Some("https://s3.example.com"));
+        check(&["s3.example.com"], "evil.example", Some("https://s3.example.com"));
+        check(&["s3.example.com"], "$(x)", Some("https://s3.example.com"));
+        check(&[], "127.0.0.1:8014", Some("http://127.0.0.1:8014"));
+        check(&[], "[::1]:8014", Some("http://[::1]:8014"));
+        for asked in ["", "$(x)", "a b", "a\"b", "a'b", "a/b", "a;b", "<b>", "a@b", &"a".repeat(261)] {
+            check(&[], asked, None);
         }
     }
 

@@ -26,6 +26,7 @@ pub use bittensor::{
 };
 pub(crate) use form::VerifiedForm;
 pub use request::Head;
+pub(crate) use session::TTL_SECONDS_MIN as SESSION_SECONDS_MIN;
 pub use session::{SessionCredentials, SessionKey, SessionKeys, SessionKeysError};
 pub use sigv4::payload::{ChunkSeed, Declared, Payload};
 pub use verified::Verified;

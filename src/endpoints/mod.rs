@@ -21,6 +21,7 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
 use self::{
     discovery::Discovery,
+    docs::{Docs, Told},
     health::HealthEndpoints,
     json::Refusal,
     request_body::RequestBodies,
@@ -71,6 +72,7 @@ pub(crate) struct Endpoints {
     session: SessionEndpoint,
     vended: VendedEndpoints,
     health: HealthEndpoints,
+    docs: Docs,
 }
 
 impl Endpoints {
@@ -110,6 +112,18 @@ impl Endpoints {
                 Arc::clone(&process.nonces),
                 VendedSettings {
                     body_bounds,
+                    allow_no_receiver: session.allow_no_receiver,
+                    session_seconds_max: session.ttl_seconds_max,
+                },
+            ),
+            docs: Docs::new(
+                Arc::clone(&site),
+                Told {
+                    bodies: bounds.bodies.clone(),
+                    miner: bounds.miner,
+                    validator: bounds.validator,
+                    principal: bounds.principal,
+                    receiver: session.receiver,
                     allow_no_receiver: session.allow_no_receiver,
                     session_seconds_max: session.ttl_seconds_max,
                 },
@@ -191,7 +205,10 @@ impl Endpoints {
                 json::respond(Ok(structure), &mut exchange.record)
             }
             Endpoint::OpenApi => json::answer(StatusCode::OK, openapi::document()),
-            Endpoint::Docs => docs::page(),
+            Endpoint::Docs => match self.docs.page(self.access.policy(), exchange) {
+                Ok(page) => page,
+                Err(refusal) => json::respond(Err::<(), _>(refusal), &mut exchange.record),
+            },
         }
     }
 }

@@ -2,11 +2,19 @@
 //!
 //! Source: <https://spec.openapis.org/oas/v3.1.1>.
 
+pub(super) mod patterns;
+mod s3;
+mod security;
+
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
 
+use self::{
+    patterns::{BTAUTH_SIGNATURE, NUMBER, SS58, TAO_SIGNATURE, UUID},
+    security::{Scheme, one_of},
+};
 use super::{
     health::HealthCheck,
     structure::StructureInfo,
@@ -30,8 +38,8 @@ pub(crate) fn document() -> &'static Value {
 }
 
 const DESCRIPTION: &str = "\
-Subgate makes a Bittensor hotkey an S3 identity. Beside the endpoints of this document it speaks S3 \
-itself.\n\
+Subgate is an S3 reverse proxy that makes a Bittensor hotkey an S3 identity. Beside the S3 operations it has \
+endpoints of its own, which answer in JSON.\n\
 \n\
 ## S3\n\
 At `/{bucket}` and `/{bucket}/{key}` (and virtual-host style where the operator has named hosts) the \
@@ -183,7 +191,7 @@ fn responses(ok: &Value, refusals: &[RefusalDoc]) -> Value {
 
 fn post(id: &str, tag: &str, summary: &str, request: &Value, ok: &Value, refusals: &[RefusalDoc]) -> Value {
     json!({ "post": {
-        "operationId": id, "tags": [tag], "summary": summary,
+        "operationId": id, "tags": [tag], "summary": summary, "security": one_of(&[Scheme::Body]),
         "requestBody": { "required": true, "content": { "application/json": { "schema": request } } },
         "responses": responses(ok, refusals),
     } })
@@ -285,11 +293,13 @@ fn either(one: &Value, other: &Value) -> Value {
     json!({ "oneOf": [one, other] })
 }
 
-fn header(name: &str, required: bool, what: &str) -> Value {
-    json!({
-        "name": name, "in": "header", "required": required, "description": what,
-        "schema": { "type": "string" },
-    })
+fn header(name: &str, required: bool, what: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "header", "required": required, "description": what, "schema": schema })
+}
+
+/// A text of that shape.
+fn shaped(pattern: &str) -> Value {
+    json!({ "type": "string", "pattern": pattern })
 }
 
 /// Whether a request is signed in X-Tao headers.
@@ -313,18 +323,24 @@ impl WithTaoHeaders for Value {
             TaoHeaders::Or => false,
         };
         let parameters = [
-            ("X-Tao-Version", "2"),
-            ("X-Tao-Timestamp", "Unix milliseconds, at most 10 s past and 2 s ahead"),
-            ("X-Tao-Nonce", "A UUID in lower case; each counts once"),
-            ("X-Tao-Signed-By", "SS58 of the signer"),
+            ("X-Tao-Version", "2", json!({ "const": "2" })),
+            ("X-Tao-Timestamp", "Unix milliseconds, at most 10 s past and 2 s ahead", shaped(NUMBER)),
+            ("X-Tao-Nonce", "A UUID in lower case; each counts once", shaped(UUID)),
+            ("X-Tao-Signed-By", "SS58 of the signer", shaped(SS58)),
             (
                 "X-Tao-Signature",
                 "Base64 of sr25519 by the hotkey over hex(sha256(body)).nonce.timestamp; hex is taken too",
+                shaped(TAO_SIGNATURE),
             ),
         ]
-        .map(|(name, what)| header(name, required, what));
+        .map(|(name, what, schema)| header(name, required, what, &schema));
+        let security = match headers {
+            TaoHeaders::Alone => one_of(&[Scheme::Tao]),
+            TaoHeaders::Or => one_of(&[Scheme::Tao, Scheme::Body]),
+        };
         if let Some(post) = self.get_mut("post").and_then(Self::as_object_mut) {
             post.insert("parameters".into(), Self::from(parameters.to_vec()));
+            post.insert("security".into(), security);
         }
         self
     }
@@ -350,7 +366,7 @@ fn session(schemas: &mut Schemas) -> Value {
                 "region", "bucket", "role", "folders",
             ],
             "properties": {
-                "Version": { "const": 1 }, "AccessKeyId": text, "SecretAccessKey": text, "SessionToken": text,
+                "Version": { "const": 1 }, "AccessKeyId": shaped(SS58), "SecretAccessKey": text, "SessionToken": text,
                 "Expiration": { "type": "string", "format": "date-time" }, "endpoint": text, "region": text,
                 "bucket": text, "role": { "enum": ["miner", "validator"] },
                 "folders": { "type": "array", "items": text },
@@ -358,16 +374,16 @@ fn session(schemas: &mut Schemas) -> Value {
         }),
     );
     json!({ "post": {
-        "operationId": "openSession", "tags": ["sessions"],
+        "operationId": "openSession", "tags": ["sessions"], "security": one_of(&[Scheme::Btauth]),
         "summary": "Session credentials for a hotkey's signature (btauth/1)",
         "requestBody": { "required": false, "content": { "application/json": { "schema": request } } },
         "parameters": [
-            header("X-Bittensor-Version", true, "1"),
-            header("X-Bittensor-Hotkey", true, "SS58 of the signer"),
-            header("X-Bittensor-Receiver", false, "SS58 of this server"),
-            header("X-Bittensor-Nonce", true, "Unix nanoseconds"),
-            header("X-Bittensor-Crypto", false, "sr25519"),
-            header("X-Bittensor-Signature", true, "0x and 128 hex digits"),
+            header("X-Bittensor-Version", true, "1", &json!({ "const": "1" })),
+            header("X-Bittensor-Hotkey", true, "SS58 of the signer", &shaped(SS58)),
+            header("X-Bittensor-Receiver", false, "SS58 of this server", &shaped(SS58)),
+            header("X-Bittensor-Nonce", true, "Unix nanoseconds", &shaped(NUMBER)),
+            header("X-Bittensor-Crypto", false, "sr25519", &json!({ "const": "sr25519" })),
+            header("X-Bittensor-Signature", true, "0x and 128 hex digits", &shaped(BTAUTH_SIGNATURE)),
         ],
         "responses": responses(&ok, SESSION),
     } })
@@ -380,10 +396,11 @@ fn build() -> Value {
         "Refusal",
         json!({ "type": "object", "required": ["detail"], "properties": { "detail": detail } }),
     );
-    let paths: Map<String, Value> = Endpoint::ALL
-        .iter()
-        .map(|endpoint| (endpoint.path().to_owned(), describe(*endpoint, &mut schemas)))
-        .collect();
+    schemas.written("S3Error", s3::error_schema());
+    let endpoints = Endpoint::ALL.iter();
+    let mut paths: Map<String, Value> =
+        endpoints.map(|endpoint| (endpoint.path().to_owned(), describe(*endpoint, &mut schemas))).collect();
+    paths.extend(s3::paths());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -395,9 +412,15 @@ fn build() -> Value {
         "servers": [{ "url": "/" }],
         "security": [],
         "tags": [
-            { "name": "sessions" }, { "name": "miners" }, { "name": "validators" }, { "name": "server" },
+            { "name": "sessions", "description": "What `subgate credentials` asks for: a hotkey's signature in, \
+              S3 credentials out." },
+            { "name": s3::TAG, "description": "S3 tells its operations apart by query and headers: each entry \
+              stands for all operations of its method and path." },
+            { "name": "miners", "description": "For clients of the vending server." },
+            { "name": "validators", "description": "For clients of the vending server." },
+            { "name": "server", "description": "Open to everybody." },
         ],
         "paths": paths,
-        "components": { "schemas": schemas.0 },
+        "components": { "schemas": schemas.0, "securitySchemes": Scheme::all() },
     })
 }

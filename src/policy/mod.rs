@@ -22,7 +22,7 @@ pub use permit::{
     BucketOperation, CompletePermit, CopyPermit, DeletePermit, FolderKey, FolderKeyPermit, ForwardPermit,
     ListPermit, Permit, Permitted, RootList, RootsPermit, UploadPermit,
 };
-pub use rights::{Action, Rights, RoleRights};
+pub use rights::{Action, Actions, Rights, RoleRights};
 pub use template::{Bound, Standing, Template, Values};
 
 use crate::{
@@ -82,6 +82,11 @@ impl Policy {
     /// The folder templates.
     pub fn templates(&self) -> &[Template] {
         &self.templates
+    }
+
+    /// What each role may do.
+    pub fn rights(&self) -> &RoleRights {
+        &self.rights
     }
 
     /// The folders that are `owner`'s; an open variable is shown by its name.

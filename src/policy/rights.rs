@@ -19,6 +19,9 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action, from the least to the most.
+    pub const ALL: [Self; 4] = [Self::List, Self::Read, Self::Write, Self::Delete];
+
     /// The verb, for messages.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -33,6 +33,24 @@ impl Values {
         Regex::new(&format!(r"\A(?:{expression})\z")).map(Self::Pattern).map_err(|error| error.to_string())
     }
 
+    /// The expression of a pattern as it was given; none for a list.
+    pub fn expression(&self) -> Option<&str> {
+        match self {
+            Self::List(_) => None,
+            Self::Pattern(pattern) => {
+                pattern.as_str().strip_prefix(r"\A(?:").and_then(|rest| rest.strip_suffix(r")\z"))
+            }
+        }
+    }
+
+    /// A value for an example: the first of a list, or `default` where the pattern takes it.
+    pub fn example(&self) -> Option<&str> {
+        match self {
+            Self::List(values) => values.first().map(String::as_str),
+            Self::Pattern(_) => Some(DEFAULT_VALUE).filter(|value| self.allow(value)),
+        }
+    }
+
     fn allow(&self, value: &str) -> bool {
         match self {
             Self::List(values) => values.iter().any(|allowed| allowed == value),
@@ -342,6 +360,19 @@ impl Template {
         })
     }
 
+    /// The variables beside the identities, in the order of the path.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &Values)> {
+        self.segments.iter().filter_map(|segment| match &segment.variable {
+            Some(Variable::Named(name, values)) => Some((name.as_str(), values)),
+            Some(Variable::Hotkey | Variable::Coldkey) | None => None,
+        })
+    }
+
+    /// Whether a hotkey names its folders.
+    pub fn names_hotkeys(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment.variable, Some(Variable::Hotkey)))
+    }
+
     /// Whether a coldkey names its folders.
     pub fn names_coldkeys(&self) -> bool {
         self.segments.iter().any(|segment| matches!(segment.variable, Some(Variable::Coldkey)))
@@ -387,10 +418,7 @@ impl Template {
         for segment in self.segments.iter().skip(self.owned_depth) {
             let value = match &segment.variable {
                 None => Some(""),
-                Some(Variable::Named(_, Values::List(values))) => values.first().map(String::as_str),
-                Some(Variable::Named(_, values @ Values::Pattern(_))) => {
-                    Some(DEFAULT_VALUE).filter(|value| values.allow(value))
-                }
+                Some(Variable::Named(_, values)) => values.example(),
                 // Every identity is bound in the owned part.
                 Some(Variable::Hotkey | Variable::Coldkey) => None,
             };

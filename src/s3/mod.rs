@@ -17,5 +17,5 @@ pub mod xml_text;
 pub use copy_source::CopySource;
 pub use headers::ForwardedHeaders;
 pub use operation::Operation;
-pub(crate) use operation::SDK_QUERY_NAME;
+pub(crate) use operation::{Level, SDK_QUERY_NAME};
 pub use request::{Addressing, Request};

@@ -36,7 +36,7 @@ pub enum Operation {
 
 /// What a request path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
+pub(crate) enum Level {
     Service,
     Bucket,
     Object,
@@ -44,13 +44,13 @@ enum Level {
 
 /// One row: the method, what the path names, whether `x-amz-copy-source` is there, the query names that make
 /// it this operation and those that it may have besides.
-struct Row {
-    operation: Operation,
-    method: Method,
-    level: Level,
-    copy: bool,
-    required: &'static [&'static str],
-    optional: &'static [&'static str],
+pub(crate) struct Row {
+    pub(crate) operation: Operation,
+    pub(crate) method: Method,
+    pub(crate) level: Level,
+    pub(crate) copy: bool,
+    pub(crate) required: &'static [&'static str],
+    pub(crate) optional: &'static [&'static str],
 }
 
 const fn row(
@@ -236,6 +236,11 @@ impl Operation {
     /// Whether the answer may be a 200 that turns out to be an error (P46).
     pub(crate) fn fails_late(self) -> bool {
         matches!(self, Self::CompleteMultipartUpload | Self::CopyObject | Self::UploadPartCopy)
+    }
+
+    /// How the requests of every operation look, for the description of the API.
+    pub(crate) fn table() -> &'static [Row] {
+        TABLE
     }
 
     /// Recognises the operation from the decoded request. `bucket` and `key` are what the path names.

@@ -5,5 +5,6 @@ mod forms;
 mod lists;
 mod miners;
 mod open;
+mod page;
 mod tao;
 mod validators;

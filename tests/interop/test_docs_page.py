@@ -1,12 +1,14 @@
-"""GET /docs in a real browser: it shows the server's description, and says so where there is none."""
+"""GET /docs in a real browser, and what it gives people to paste, run as it stands there."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import pytest
 import requests
 
 from checks import verify_by
-from servers import BIN, Target, bare_environment
+from clients import run
+from conftest import Accounts
+from servers import BIN, CACHE, SUBGATE, Target, bare_environment
 
 pytestmark = pytest.mark.targets("dev")
 
@@ -34,6 +38,7 @@ SAMPLE = {
             "post": {
                 "tags": ["First group"],
                 "summary": "The sample's summary",
+                "security": [{"sampleScheme": []}],
                 "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
                 "requestBody": {
                     "content": {
@@ -52,6 +57,9 @@ SAMPLE = {
         "/untagged": {"get": {"responses": {"503": {"description": "Try again"}}}},
     },
     "components": {
+        "securitySchemes": {
+            "sampleScheme": {"type": "http", "scheme": "sample", "description": "What is signed"}
+        },
         "responses": {
             "Refused": {
                 "description": "Not yours",
@@ -160,6 +168,8 @@ def test_a_description_is_rendered_whole(described: str, browse: Callable[[str],
         "refused-example",
         "/untagged",
         "Try again",
+        "sampleScheme",
+        "What is signed",
     ):
         assert text in page.dom, text
     assert "&lt;img" in page.dom and "<img" not in page.dom
@@ -176,6 +186,97 @@ def test_the_servers_own_description(target: Target, browse: Callable[[str], Pag
     assert description.json()["info"]["title"] in page.dom
     for path in description.json()["paths"]:
         assert path in page.dom, path
+    for scheme in description.json()["components"]["securitySchemes"]:
+        assert f'id="security-{scheme}"' in page.dom, scheme
+    # A button for each thing to copy.
+    assert page.dom.count('class="copy"') == page.dom.count(' data-copy=""') > 5
+
+
+class Examples(HTMLParser):
+    """The blocks of code of the page, by their ids."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._open: str | None = None
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        name = dict(attrs).get("id")
+        if tag == "pre" and name:
+            self._open, self.found[name] = name, ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "pre":
+            self._open = None
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.found[self._open] += data
+
+
+@pytest.fixture
+def reader(target: Target, accounts: Accounts, tmp_path: Path) -> Callable[[list[str]], str]:
+    """Runs a command as somebody who has the page, `subgate`, and a wallet named miner, and nothing else."""
+    wallet = tmp_path / ".bittensor" / "wallets" / "miner"
+    shutil.copytree(target.wallets / accounts.miner.identity.name, wallet)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "subgate").symlink_to(SUBGATE)
+    environment = bare_environment(tmp_path)
+    environment["PATH"] = f"{programs}:{CACHE / 'venv' / 'bin'}:{environment['PATH']}"
+    environment["AWS_EC2_METADATA_DISABLED"] = "true"
+    config = tmp_path / ".aws" / "config"
+    config.parent.mkdir()
+    config.write_text(examples_of(target)["example-profile"] + "\n")
+    return lambda command: run(["env", f"--chdir={tmp_path}", *command], environment)
+
+
+def examples_of(target: Target) -> dict[str, str]:
+    page = requests.get(f"{target.endpoint}/docs", verify=verify_by(target), timeout=10)
+    return Examples(page.text).found
+
+
+SHELL = ["bash", "-euo", "pipefail", "-c"]
+PYTHON = ["python", "-c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "interpreter"),
+    [("aws", SHELL), ("curl", SHELL), ("session", PYTHON), ("hotkey", PYTHON), ("vending", PYTHON)],
+)
+def test_the_examples_do_what_they_say(
+    target: Target,
+    accounts: Accounts,
+    reader: Callable[[list[str]], str],
+    tmp_path: Path,
+    name: str,
+    interpreter: list[str],
+) -> None:
+    """Each example of the page runs as it is pasted, with the profile of the page."""
+    key = f"{accounts.miner.folder}first.bin"
+    target.store.client.delete_object(Bucket=target.store.bucket, Key=key)
+    said = reader([*interpreter, examples_of(target)[f"example-{name}"]])
+    if name in ("aws", "curl"):
+        # Uploaded, downloaded, and deleted again.
+        uploaded, back = ((tmp_path / file).read_bytes() for file in ("first.bin", "back.bin"))
+        assert len(uploaded) == 1024 and uploaded == back
+        assert key not in target.store.keys(accounts.miner.folder)
+    if name == "session":
+        assert target.store.read(key) == bytes(1024)
+        assert f"{key} 1024" in said.splitlines()
+    if name == "hotkey":
+        assert "'Prefix': 'data/'" in said
+    if name == "vending":
+        status, folder = said.split()
+        assert status == "204"
+        assert any(bytes(1024) == target.store.read(stored) for stored in target.store.keys(folder))
+
+
+def test_every_example_of_the_page_is_run(target: Target) -> None:
+    assert examples_of(target).keys() == {
+        f"example-{name}" for name in ("profile", "aws", "curl", "session", "hotkey", "vending")
+    }
 
 
 def test_a_browser_at_the_root_is_led_to_the_page(target: Target) -> None:

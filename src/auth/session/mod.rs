@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// Shortest session in seconds: SDKs refresh at each request below 10 to 15 minutes left.
-pub(super) const TTL_SECONDS_MIN: u64 = 1200;
+pub(crate) const TTL_SECONDS_MIN: u64 = 1200;
 
 /// Longest session in seconds, one day.
 pub(super) const TTL_SECONDS_MAX: u64 = 86_400;

@@ -11,7 +11,7 @@ use crate::{
     auth::bittensor::{tao, vending::VendingRequest},
     chain::Owner,
     endpoint::Endpoint,
-    endpoints::json::Refusal,
+    endpoints::{json::Refusal, openapi::patterns::Ss58},
     exchange::{Exchange, RequestBody},
     policy::{Caller, Standing},
     s3::{Addressing, Request, uri::Query},
@@ -33,6 +33,7 @@ pub(in crate::endpoints) struct FilesRequest {
     #[serde(flatten)]
     validator: ValidatorRequest,
     /// The miner's hotkey, SS58.
+    #[schema(value_type = Ss58)]
     miner_hotkey: String,
     /// At most 500 keys in the miner's folders.
     #[schema(max_items = 500)]
@@ -48,6 +49,7 @@ pub(in crate::endpoints) struct FilesRequest {
 #[serde(deny_unknown_fields)]
 pub(in crate::endpoints) struct TaoFilesRequest {
     /// The miner's hotkey, SS58.
+    #[schema(value_type = Ss58)]
     miner_hotkey: String,
     /// At most 500 keys in the miner's folders.
     #[schema(max_items = 500)]
@@ -80,6 +82,7 @@ fn one() -> u64 {
 pub(in crate::endpoints) struct FileUrls {
     file_urls: BTreeMap<String, FileUrl>,
     validator_hotkey: String,
+    #[schema(value_type = Ss58)]
     miner_hotkey: String,
     total_requested_files: usize,
     valid_files_count: usize,

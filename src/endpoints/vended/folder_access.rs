@@ -9,7 +9,11 @@ use utoipa::ToSchema;
 use super::{BODY_BYTES_MAX, SignedFields, VendedEndpoints, account, links::FormKey};
 use crate::{
     auth::bittensor::vending::VendingRequest,
-    endpoints::{json::Refusal, structure::StructureInfo},
+    endpoints::{
+        json::Refusal,
+        openapi::patterns::{HexSignature, Ss58},
+        structure::StructureInfo,
+    },
     exchange::{Exchange, RequestBody},
 };
 
@@ -17,13 +21,16 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::endpoints) struct FolderAccessRequest {
     /// The owner of the hotkey; it must be the one that the chain names.
+    #[schema(value_type = Ss58)]
     coldkey: String,
     /// The miner's hotkey, SS58.
+    #[schema(value_type = Ss58)]
     hotkey: String,
     /// Unix seconds at which the string was signed.
     timestamp: u64,
     /// sr25519 by the hotkey, hex with or without `0x`, over `s3:access:{coldkey}:{source}:{timestamp}` with
     /// a source, else over `s3:data:access:{coldkey}:{hotkey}:{timestamp}`.
+    #[schema(value_type = HexSignature)]
     signature: String,
     /// One of the configured sources, such as `x`.
     source: Option<String>,

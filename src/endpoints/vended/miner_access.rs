@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{BODY_BYTES_MAX, ValidatorRequest, VendedEndpoints, account, folder_of_miner};
 use crate::{
     auth::bittensor::vending::VendingRequest,
-    endpoints::json::Refusal,
+    endpoints::{json::Refusal, openapi::patterns::Ss58},
     exchange::{Exchange, RequestBody},
 };
 
@@ -16,6 +16,7 @@ pub(in crate::endpoints) struct MinerRequest {
     #[serde(flatten)]
     validator: ValidatorRequest,
     /// The miner's hotkey, SS58.
+    #[schema(value_type = Ss58)]
     miner_hotkey: String,
     /// Which of the miner's folders, where its layout has sources.
     source: Option<String>,
@@ -26,6 +27,7 @@ pub(in crate::endpoints) struct MinerRequest {
 pub(in crate::endpoints) struct MinerAccess {
     bucket: String,
     region: String,
+    #[schema(value_type = Ss58)]
     miner_hotkey: String,
     miner_url: String,
     prefix: String,

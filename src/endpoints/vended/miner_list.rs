@@ -8,7 +8,7 @@ use super::{ValidatorRequest, VendedEndpoints, account, folder_of_miner, links::
 use crate::{
     auth::bittensor::{tao, vending::VendingRequest},
     endpoint::Endpoint,
-    endpoints::json::Refusal,
+    endpoints::{json::Refusal, openapi::patterns::Ss58},
     exchange::{Exchange, RequestBody},
 };
 
@@ -20,6 +20,7 @@ const BODY_BYTES_MAX: usize = 8192;
 #[serde(deny_unknown_fields)]
 pub(in crate::endpoints) struct MinerListRequest {
     /// The miner's hotkey, SS58.
+    #[schema(value_type = Ss58)]
     miner_hotkey: String,
     /// `NextContinuationToken` of the page before.
     continuation_token: Option<String>,
@@ -31,6 +32,7 @@ pub(in crate::endpoints) struct SignedMinerListRequest {
     #[serde(flatten)]
     validator: ValidatorRequest,
     /// The miner's hotkey, SS58.
+    #[schema(value_type = Ss58)]
     miner_hotkey: String,
     /// `NextContinuationToken` of the page before.
     continuation_token: Option<String>,
@@ -42,6 +44,7 @@ pub(in crate::endpoints) struct MinerList {
     /// A presigned list of the page.
     list_url: String,
     prefix: String,
+    #[schema(value_type = Ss58)]
     miner_hotkey: String,
     expires_in_seconds: u64,
 }

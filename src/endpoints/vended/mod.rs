@@ -23,7 +23,13 @@ use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use self::links::{Links, Place};
-use super::{discovery::Discovery, json::Refusal, nonces::Nonces, request_body::RequestBodies};
+use super::{
+    discovery::Discovery,
+    json::Refusal,
+    nonces::Nonces,
+    openapi::patterns::{HexSignature, Ss58},
+    request_body::RequestBodies,
+};
 use crate::{
     access::Access,
     auth::{
@@ -94,10 +100,12 @@ struct SignedFields<'a> {
 pub(super) struct ValidatorRequest {
     /// The validator's hotkey, SS58; `validator_hotkey` is taken as well.
     #[serde(alias = "validator_hotkey")]
+    #[schema(value_type = Ss58)]
     hotkey: String,
     /// Unix seconds at which the string was signed.
     timestamp: u64,
     /// sr25519 by the hotkey, hex with or without `0x`.
+    #[schema(value_type = HexSignature)]
     signature: String,
     /// Unix seconds at which access is to end; 24 hours by default.
     expiry: Option<u64>,

@@ -1,144 +1,11 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Subgate API</title>
-<link rel="icon" href="data:,">
-<style>
-:root {
-  color-scheme: light dark;
-  --page: #f7f8fa; --card: #fff; --text: #1b2330; --soft: #566275; --line: #dde2ea; --code: #f0f3f7;
-  --accent: #0b62c4; --get: #0b6bcb; --post: #137a43; --put: #8a5a00; --delete: #b3261e; --warn: #8a5a00;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #11151c; --card: #191f29; --text: #e4e9f1; --soft: #9aa7ba; --line: #2c3543; --code: #121821;
-    --accent: #6fb1ff; --get: #6fb1ff; --post: #62cf96; --put: #e3b45b; --delete: #ff8a80; --warn: #e3b45b;
-  }
-}
-* { box-sizing: border-box; }
-html { scroll-behavior: smooth; scroll-padding-top: 1rem; }
-@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
-body {
-  margin: 0; background: var(--page); color: var(--text);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif;
-  overflow-wrap: anywhere;
-}
-a { color: var(--accent); text-decoration: none; }
-a:hover { text-decoration: underline; }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 4px; }
-code, pre { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
-code { background: var(--code); border-radius: 4px; padding: .1em .35em; }
-pre {
-  background: var(--code); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem;
-  margin: .5rem 0; overflow-x: auto; white-space: pre; overflow-wrap: normal;
-}
-pre code { background: none; padding: 0; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .25rem; }
-h2 { font-size: 1.25rem; margin: 2.25rem 0 .75rem; }
-h3 {
-  font-size: .8rem; margin: 1.25rem 0 .35rem; letter-spacing: .06em; text-transform: uppercase;
-  color: var(--soft);
-}
-.group > h2::first-letter { text-transform: uppercase; }
-p { margin: .5rem 0; }
-.layout { display: grid; grid-template-columns: 17rem minmax(0, 1fr); max-width: 78rem; margin: 0 auto; }
-nav {
-  position: sticky; top: 0; align-self: start; max-height: 100vh; overflow-y: auto;
-  padding: 2rem 1rem 2rem 1.25rem; font-size: .875rem;
-}
-nav h3 { margin-top: 1rem; }
-nav a { display: flex; gap: .5rem; padding: .2rem .4rem; border-radius: 5px; color: inherit; }
-nav a:hover { background: var(--code); text-decoration: none; }
-nav input {
-  width: 100%; font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line);
-  border-radius: 6px; padding: .4rem .6rem;
-}
-nav .method { width: 3.4rem; flex: none; }
-main { padding: 2rem 1.25rem 6rem; min-width: 0; }
-nav[hidden] + main { grid-column: 1 / -1; }
-.version { color: var(--soft); margin: 0 0 1rem; }
-.operation { background: var(--card); border: 1px solid var(--line); border-radius: 10px; margin: .6rem 0; }
-.operation > summary {
-  display: flex; flex-wrap: wrap; align-items: baseline; gap: .25rem .75rem; padding: .7rem 1rem;
-  cursor: pointer; list-style: none;
-}
-.operation > summary::-webkit-details-marker { display: none; }
-.operation > summary::after { content: "\25B8"; margin-left: auto; color: var(--soft); }
-.operation[open] > summary::after { content: "\25BE"; }
-.operation[open] > summary { border-bottom: 1px solid var(--line); }
-.path { font: 600 14px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
-.summary { color: var(--soft); font-size: .9rem; }
-.body { padding: .25rem 1rem 1rem; }
-.method {
-  font: 700 12px/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; text-transform: uppercase;
-  color: var(--soft);
-}
-.get { color: var(--get); }
-.post { color: var(--post); }
-.put, .patch { color: var(--put); }
-.delete { color: var(--delete); }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td {
-  overflow-wrap: break-word; text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0;
-  border-bottom: 1px solid var(--line);
-}
-th { color: var(--soft); font-weight: 600; font-size: .8rem; }
-td:first-child { white-space: nowrap; }
-td p { margin: 0; }
-.required { color: var(--warn); font-size: .75rem; margin-left: .35rem; }
-.facts { color: var(--soft); font-size: .85rem; }
-.indent { color: var(--soft); white-space: pre; }
-.answer { border-left: 3px solid var(--line); padding: 0 0 .25rem .9rem; margin: .6rem 0; }
-.answer.good { border-color: var(--post); }
-.answer.bad { border-color: var(--put); }
-.answer.broken { border-color: var(--delete); }
-.status { font-weight: 700; margin-right: .5rem; }
-details.more > summary { cursor: pointer; color: var(--accent); font-size: .875rem; margin: .25rem 0; }
-.notice {
-  background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--warn);
-  border-radius: 8px; padding: .75rem 1rem;
-}
-.deprecated { text-decoration: line-through; }
-[hidden] { display: none !important; }
-@media (max-width: 52rem) {
-  .layout { display: block; }
-  nav { position: static; max-height: none; padding: 1rem 1rem 0; }
-  nav .links { display: none; }
-  main { padding: 1rem 1rem 4rem; }
-  h1 { font-size: 1.4rem; }
-  td:first-child { white-space: normal; }
-  .fields thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  .fields tr { display: block; border-bottom: 1px solid var(--line); padding: .35rem 0; }
-  .fields td { display: inline-block; border: 0; padding: 0 .6rem 0 0; max-width: 100%; }
-  .fields td:nth-child(2) { color: var(--soft); }
-  .fields td:nth-child(3) { display: block; }
-}
-</style>
-</head>
-<body>
-<div class="layout">
-<nav aria-label="Endpoints" hidden>
-  <input type="search" id="filter" placeholder="Filter endpoints" aria-label="Filter endpoints">
-  <div class="links"></div>
-</nav>
-<main><p class="notice" role="status">Reading /openapi.json …</p>
-<noscript><p class="notice">This page needs JavaScript. Without it, read the description at
-<a href="/openapi.json">/openapi.json</a>.</p></noscript>
-</main>
-</div>
-<script>
 "use strict";
 (() => {
   const METHODS = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
   // A schema may refer to itself: below this depth only its name is shown.
   const DEPTH_MAX = 6;
-  const main = document.querySelector("main");
-  const nav = document.querySelector("nav");
-  const links = nav.querySelector(".links");
+  const main = document.getElementById("api");
+  const endpoints = document.querySelector("nav .endpoints");
+  const links = endpoints.querySelector(".links");
   let api = {};
 
   // Text of the description is inserted as text, so that none of it becomes markup.
@@ -196,7 +63,7 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
         blocks.push(make("pre", {}, make("code", {}, code.join("\n"))));
       } else if (/^#{1,6}\s/.test(line)) {
         at += 1;
-        blocks.push(make(/^##?\s/.test(line) ? "h2" : "h3", {}, inline(line.replace(/^#+\s+/, ""))));
+        blocks.push(make("h3", {}, inline(line.replace(/^#+\s+/, ""))));
       } else if (/^\s*([-*]|\d+\.)\s/.test(line)) {
         const items = [];
         const ordered = /^\s*\d+\./.test(line);
@@ -321,7 +188,7 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
       make(
         "td",
         {},
-        markdown(description || s.description),
+        markdown(description || (schema && schema.description) || s.description),
         facts ? make("div", { class: "facts" }, facts) : "",
       ),
     );
@@ -435,6 +302,85 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
     );
   };
 
+  // How a request may be signed: each word leads to what it means.
+  const signing = (op) => {
+    const alternatives = (op.security || api.security || []).filter((each) => Object.keys(each).length > 0);
+    if (alternatives.length === 0) return make("p", { class: "signed" }, "Not signed.");
+    const words = alternatives.flatMap((each, index) => [
+      index > 0 ? " or " : "",
+      ...Object.keys(each).map((name) =>
+        make("a", { href: "#security-" + name }, make("code", {}, name)),
+      ),
+    ]);
+    return make("p", { class: "signed" }, "Signed by ", ...words);
+  };
+
+  // What makes a request which operation of S3, where one entry stands for several.
+  const variants = (operations) =>
+    make(
+      "div",
+      { class: "table" },
+      make(
+        "table",
+        { class: "fields" },
+        make(
+          "thead",
+          {},
+          make(
+            "tr",
+            {},
+            ["Operation", "What makes it this one", "What it does"].map((head) =>
+              make("th", { scope: "col" }, head),
+            ),
+          ),
+        ),
+        make(
+          "tbody",
+          {},
+          operations.map((each) => {
+            const marks = (each.required || []).map((name) => make("code", {}, "?" + name));
+            if (each.header) marks.push(make("code", {}, each.header));
+            const further = (each.optional || []).flatMap((name) => [make("code", {}, name), " "]);
+            return make(
+              "tr",
+              {},
+              make("td", {}, make("strong", {}, each.name)),
+              make("td", {}, marks.length ? marks.flatMap((mark) => [mark, " "]) : "nothing more"),
+              make(
+                "td",
+                {},
+                make("p", {}, inline(each.summary || "")),
+                further.length ? make("div", { class: "facts" }, "also ", ...further) : "",
+              ),
+            );
+          }),
+        ),
+      ),
+    );
+
+  const schemes = () => {
+    const described = Object.entries((api.components || {}).securitySchemes || {});
+    if (described.length === 0) return "";
+    return make(
+      "section",
+      { class: "group" },
+      make("h3", { class: "tag", id: "security" }, "How requests are signed"),
+      ...described.map(([name, reference]) => {
+        const scheme = resolve(reference);
+        const place =
+          scheme.type === "apiKey"
+            ? "in the " + scheme.in + (scheme.in === "query" ? " name " : " ") + scheme.name
+            : scheme.scheme || scheme.type;
+        return make(
+          "div",
+          { class: "card scheme", id: "security-" + name },
+          make("p", {}, make("strong", {}, name), " ", make("span", { class: "facts" }, place)),
+          ...markdown(scheme.description),
+        );
+      }),
+    );
+  };
+
   const idOf = (method, path) => (method + path).replace(/[^A-Za-z0-9]+/g, "-");
 
   const operation = (method, path, op, shared) => {
@@ -458,7 +404,9 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
       make(
         "div",
         { class: "body" },
+        signing(op),
         ...markdown(op.description),
+        op["x-s3-operations"] ? variants(op["x-s3-operations"]) : "",
         ...places.flatMap((place) => [
           make("h3", {}, "Parameters in " + place),
           table(
@@ -481,7 +429,7 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
 
   const render = () => {
     const info = api.info || {};
-    document.title = info.title || "API";
+    document.title = (info.title || "API") + " API";
     const operations = Object.entries(api.paths || {}).flatMap(([path, item]) => {
       const all = resolve(item);
       return METHODS.filter((method) => all[method]).map((method) => ({
@@ -505,17 +453,20 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
         make(
           "section",
           { class: "group" },
-          make("h2", { id: "tag-" + idOf("", tag) }, tag),
+          make("h3", { class: "tag", id: "tag-" + idOf("", tag) }, tag),
           ...markdown(described.get(tag)),
           ...members.map(({ method, path, op, shared }) => operation(method, path, op, shared)),
         ),
       );
       links.append(
         make("h3", {}, make("a", { href: "#tag-" + idOf("", tag) }, tag)),
-        ...members.map(({ method, path }) =>
+        ...members.map(({ method, path, op }) =>
           make(
             "a",
-            { href: "#" + idOf(method, path), "data-search": (method + " " + path).toLowerCase() },
+            {
+              href: "#" + idOf(method, path),
+              "data-search": (method + " " + path + " " + (op.summary || "")).toLowerCase(),
+            },
             make("span", { class: "method " + method }, method),
             make("span", {}, path),
           ),
@@ -523,18 +474,18 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
       );
     }
     main.replaceChildren(
-      make("h1", {}, info.title || "API"),
       make(
         "p",
-        { class: "version" },
-        (info.version ? "Version " + info.version + " · " : "") + "OpenAPI " + (api.openapi || "") + " · ",
-        make("a", { href: "/openapi.json" }, "openapi.json"),
+        { class: "facts" },
+        (info.title || "API") + (info.version ? " · Version " + info.version : ""),
+        " · OpenAPI " + (api.openapi || ""),
       ),
-      ...markdown(info.description),
       ...sections,
+      schemes(),
+      make("section", { class: "prose" }, ...markdown(info.description)),
       operations.length ? "" : make("p", { class: "notice" }, "The description names no endpoints."),
     );
-    nav.hidden = false;
+    endpoints.hidden = false;
   };
 
   const openTarget = () => {
@@ -556,7 +507,6 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
 
   const fail = (why) =>
     main.replaceChildren(
-      make("h1", {}, "Subgate API"),
       make(
         "p",
         { class: "notice", role: "alert" },
@@ -565,6 +515,37 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
         " cannot be shown: " + why,
       ),
     );
+
+  // Where the page may not write to the clipboard, the text is selected, so that a keystroke copies it.
+  const copy = async (source, button) => {
+    const said = document.getElementById("said");
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = said.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source);
+      button.textContent = said.textContent = "Selected";
+    }
+    setTimeout(() => {
+      button.textContent = "Copy";
+      said.textContent = "";
+    }, 2000);
+  };
+
+  // The buttons are made here: where no script runs there is none that does nothing.
+  for (const source of document.querySelectorAll("[data-copy]")) {
+    const name = source.dataset.language
+      ? "Copy the example"
+      : "Copy " + source.closest("div").querySelector("dt").textContent;
+    const button = make("button", { type: "button", class: "copy", "aria-label": name }, "Copy");
+    const copied = source.querySelector("code") || source;
+    button.addEventListener("click", () => copy(copied, button));
+    if (source.tagName === "PRE") {
+      const block = make("div", { class: "code" });
+      source.replaceWith(block);
+      block.append(make("span", { class: "language" }, source.dataset.language), button, source);
+    } else source.after(button);
+  }
 
   document.getElementById("filter").addEventListener("input", filter);
   addEventListener("hashchange", openTarget);
@@ -590,6 +571,3 @@ details.more > summary { cursor: pointer; color: var(--accent); font-size: .875r
       ),
     );
 })();
-</script>
-</body>
-</html>
