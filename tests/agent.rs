@@ -99,7 +99,7 @@ fn session(hotkey: &str, number: usize, seconds: u64) -> String {
     let expiration = jiff::Timestamp::try_from(SystemTime::now() + Duration::from_secs(seconds)).unwrap();
     format!(
         "{{\"Version\": 1, \"AccessKeyId\": \"{hotkey}\", \"SecretAccessKey\": \"hidden-secret-{number}\",\n\
-         \"SessionToken\": \"hidden-token-{number}\", \"Expiration\": \"{expiration:.3}\", \"bucket\": \"b\"}}"
+         \"SessionToken\": \"hidden-token-{number}\", \"Expiration\": \"{expiration:.3}\"}}"
     )
 }
 
