@@ -183,7 +183,7 @@ impl Site {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
         let host = named.unwrap_or(host);
         let is_host = !host.is_empty() && host.len() <= HOST_BYTES_MAX && host.bytes().all(is_plain);
-        is_host.then(|| self.public_endpoint(head, from_edge, host))
+        is_host.then(|| self.public_endpoint(head, from_edge, &host.to_ascii_lowercase()))
     }
 
     /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise it
@@ -312,7 +312,7 @@ mod tests {
             assert_eq!(site.advertised_endpoint(&head, false, asked).as_deref(), told, "{hosts:?} {asked}");
         };
         check(&["s3.example.com", "b.example.com"], "b.example.com", Some("https://b.example.com"));
-        check(&["s3.example.com"], "S3.example.com:8443", Some("https://S3.example.com:8443"));
+        check(&["s3.example.com"], "S3.example.com:8443", Some("https://s3.example.com:8443"));
         // Neither a bucket's own host nor a stranger's.
         check(&["s3.example.com"], "b.1.s3.example.com", Some("https://s3.example.com"));
         check(&["s3.example.com"], "evil.example", Some("https://s3.example.com"));

@@ -1,10 +1,10 @@
 //! `GET /docs`: what a person needs who is to use this server, with what there is to paste, and the API's
 //! description, which the reader's browser renders out of `/openapi.json`.
 //!
-//! Invariants: every caller sees the same, and nothing that an anonymous one may not know ([`guide`]). Nothing of
-//! it comes from another host, and the browser is told so: its style and its script run by their digest, it may
-//! fetch from this server alone, and no page may frame it. Values of the configuration stand in its HTML alone,
-//! never in its script.
+//! Invariants: every caller sees the same, and nothing that an anonymous one may not know ([`guide`]).
+//! Nothing of it comes from another host, and the browser is told so: its style and its script run by their
+//! digest, it may fetch from this server alone, and no page may frame it. Values of the configuration stand
+//! in its HTML alone, never in its script.
 
 mod guide;
 mod markup;

@@ -366,7 +366,8 @@ fn session(schemas: &mut Schemas) -> Value {
                 "region", "bucket", "role", "folders",
             ],
             "properties": {
-                "Version": { "const": 1 }, "AccessKeyId": shaped(SS58), "SecretAccessKey": text, "SessionToken": text,
+                "Version": { "const": 1 }, "AccessKeyId": shaped(SS58), "SecretAccessKey": text,
+                "SessionToken": text,
                 "Expiration": { "type": "string", "format": "date-time" }, "endpoint": text, "region": text,
                 "bucket": text, "role": { "enum": ["miner", "validator"] },
                 "folders": { "type": "array", "items": text },
@@ -412,10 +413,10 @@ fn build() -> Value {
         "servers": [{ "url": "/" }],
         "security": [],
         "tags": [
-            { "name": "sessions", "description": "What `subgate credentials` asks for: a hotkey's signature in, \
-              S3 credentials out." },
-            { "name": s3::TAG, "description": "S3 tells its operations apart by query and headers: each entry \
-              stands for all operations of its method and path." },
+            { "name": "sessions", "description": "What `subgate credentials` asks for: a hotkey's signature \
+              in, S3 credentials out." },
+            { "name": s3::TAG, "description": "S3 tells its operations apart by query and headers: each \
+              entry stands for all operations of its method and path." },
             { "name": "miners", "description": "For clients of the vending server." },
             { "name": "validators", "description": "For clients of the vending server." },
             { "name": "server", "description": "Open to everybody." },

@@ -135,7 +135,8 @@ async fn strangers_learn_nothing_from_the_page_that_they_may_not_know() {
             BOB.ss58()
         ),
         limits: format!(
-            "[limits.address]\nsignature_failures_per_second = 9876\n[limits.server]\nreads_per_second = 98765\n\
+            "[limits.address]\nsignature_failures_per_second = 9876\n\
+             [limits.server]\nreads_per_second = 98765\n\
              [[limits.overrides]]\naccount = \"{}\"\nreads_per_second = 9871",
             ALICE.ss58()
         ),
@@ -184,8 +185,8 @@ async fn the_browser_is_told_what_the_page_may_do() {
         format!("'sha256-{}'", BASE64_STANDARD.encode(hash))
     };
     let policy = format!(
-        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
-         form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         hash("script"),
         hash("style")
     );

@@ -1,8 +1,8 @@
 //! What a person pastes, out of the configuration that is served: facts, folders, limits, examples. Pure.
 //!
-//! Invariants: nothing stands here that an anonymous caller may not know: no chain, no store, no listener of the
-//! operator, no rule of who is a validator, no limit of one account, of addresses or of the whole server. Every
-//! value is written for the language that it stands in, and all of it then as HTML.
+//! Invariants: nothing stands here that an anonymous caller may not know: no chain, no store, no listener of
+//! the operator, no rule of who is a validator, no limit of one account, of addresses or of the whole server.
+//! Every value is written for the language that it stands in, and all of it then as HTML.
 
 use super::markup::{bytes, duration, fill, html, literal, number, shell};
 use crate::{
@@ -314,7 +314,8 @@ fn examples(told: &Told, policy: &Policy, place: &Place<'_>) -> Vec<(&'static st
             .collect();
         let code = html(fill(template, &values).trim_end());
         format!(
-            "<pre id=\"{name}\" data-language=\"{language}\" data-copy tabindex=\"0\"><code>{code}</code></pre>"
+            "<pre id=\"{name}\" data-language=\"{language}\" data-copy tabindex=\"0\">\
+             <code>{code}</code></pre>"
         )
     };
     let folded = |shown: bool, name: &str, title: &str, template: &str| match shown {
@@ -351,7 +352,7 @@ fn examples(told: &Told, policy: &Policy, place: &Place<'_>) -> Vec<(&'static st
     ]
 }
 
-/// The variables of the first template that stand open in the folders that a session names, with a value each.
+/// The variables of the first template that stand open in the folders that a session names, with a value.
 fn open_variables(policy: &Policy) -> Vec<(String, String)> {
     let variables = policy.templates().first().into_iter().flat_map(Template::variables);
     variables

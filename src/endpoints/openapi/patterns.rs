@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn every_address_fits_and_nothing_else_does() {
         let pattern = Regex::new(SS58).unwrap();
-        let of = |bytes: [u8; 32]| AccountId::from(bytes).to_ss58();
-        for address in [of([0; 32]), of([255; 32]), of([1; 32]), of([0x7f; 32])] {
+        let of = |bytes: [u8; 32]| AccountId::from_bytes(bytes).unwrap().to_ss58();
+        for address in [of([255; 32]), of([1; 32]), of([0x7f; 32])] {
             assert!(pattern.is_match(&address), "{address}");
         }
         for seed in 0..=255 {

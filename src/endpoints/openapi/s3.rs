@@ -1,7 +1,8 @@
 //! The operations of S3, out of the table by which requests are recognised.
 //!
-//! S3 tells operations apart by their query and headers, `OpenAPI` by method and path alone. So one entry stands
-//! for all operations of a method and a path; `x-s3-operations` says what makes a request which of them.
+//! S3 tells operations apart by their query and headers, `OpenAPI` by method and path alone. So one entry
+//! stands for all operations of a method and a path; `x-s3-operations` says what makes a request which of
+//! them.
 
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -96,7 +97,8 @@ fn described(level: Level, method: &Method) -> (String, Value) {
     if takes_forms {
         names.push("PostObject");
         operations.push(json!({
-            "name": "PostObject", "required": [], "optional": [], "header": "content-type: multipart/form-data",
+            "name": "PostObject", "required": [], "optional": [],
+            "header": "content-type: multipart/form-data",
             "summary": "Uploads one object by a browser's form: the fields of a policy, then the file",
         }));
     }
@@ -153,7 +155,7 @@ const fn summary(operation: Operation) -> &'static str {
     }
 }
 
-/// The query names of the operations of a method at a level, and which of them take each; the header of a copy.
+/// The query names of the operations of a method at a level, with which of them take each; and the headers.
 fn parameters(level: Level, method: &Method) -> Vec<Value> {
     let rows = || Operation::table().iter().filter(|row| row.level == level && row.method == *method);
     let mut names: Vec<&'static str> = Vec::new();

@@ -1,7 +1,7 @@
 //! The ways to sign, as security schemes.
 //!
-//! `OpenAPI` knows keys and tokens; a signature over a request is neither. So each scheme names the place where
-//! the signature stands, and its description says what is signed.
+//! `OpenAPI` knows keys and tokens; a signature over a request is neither. So each scheme names the place
+//! where the signature stands, and its description says what is signed.
 
 use serde_json::{Value, json};
 
@@ -63,8 +63,8 @@ impl Scheme {
         match self {
             Self::Btauth => header(
                 "X-Bittensor-Signature",
-                "btauth/1: sr25519 by the hotkey over these lines, joined by `\\n`: `btauth/1`, `sr25519`, the \
-                 method, the path with its query, the SHA-256 of the body in hex, the nonce (Unix \
+                "btauth/1: sr25519 by the hotkey over these lines, joined by `\\n`: `btauth/1`, `sr25519`, \
+                 the method, the path with its query, the SHA-256 of the body in hex, the nonce (Unix \
                  nanoseconds), the hotkey, the receiver or `-`. The other `X-Bittensor-*` headers carry what \
                  was signed. It counts once, from 10 s after its nonce's time to 2 s before it.",
             ),
