@@ -6,6 +6,7 @@
 mod chain;
 mod check;
 mod client_options;
+mod configuration;
 mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
