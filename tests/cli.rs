@@ -159,6 +159,41 @@ fn settings_in_the_environment_count_over_a_file_or_without_one() {
 }
 
 #[test]
+fn completions_for_each_shell_name_the_commands_and_their_options() {
+    for (shell, words) in [
+        ("bash", ["complete -F _subgate", "--config", "credentials"]),
+        ("zsh", ["#compdef subgate", "--config", "credentials"]),
+        ("fish", ["complete -c subgate", "-l config", "-a \"credentials\""]),
+    ] {
+        let output = subgate(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        for word in words {
+            assert!(script.contains(word), "{word:?} is not in that of {shell}");
+        }
+    }
+    check_fault(&["completions", "cmd"], 64, &["cmd"]);
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command_with_its_examples() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man");
+    assert_eq!(subgate(&["manual", pages.to_str().unwrap()]).status.code(), Some(0));
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("subgate.1").contains("subgate\\-credentials(1)"));
+    for name in ["serve", "check", "credentials", "doctor", "chain-who", "store-probe", "store-policy"] {
+        let text = page(&format!("subgate-{name}.1"));
+        assert!(text.contains("Examples:") && text.starts_with(".ie"), "{name}: {text:.80}");
+    }
+    // Hidden from those who use it, for it is of use to those who package it.
+    assert!(!pages.join("subgate-manual.1").exists());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    check_fault(&["manual", file.to_str().unwrap()], 73, &["file: "]);
+}
+
+#[test]
 fn help_teaches_by_example_and_goes_to_standard_output() {
     for arguments in [
         &["--help"][..],
@@ -170,6 +205,7 @@ fn help_teaches_by_example_and_goes_to_standard_output() {
         &["chain", "who", "--help"],
         &["store", "probe", "--help"],
         &["store", "policy", "--help"],
+        &["completions", "--help"],
     ] {
         let output = subgate(arguments);
         assert_eq!(output.status.code(), Some(0));

@@ -35,6 +35,7 @@ mod metrics;
 mod model;
 #[cfg(feature = "otel")]
 mod otel;
+mod packaging;
 mod reload;
 mod restart;
 mod road;
