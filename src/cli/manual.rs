@@ -19,6 +19,5 @@ pub(crate) fn run(options: &ManualOptions, command: Command) -> Result<(), Comma
     let directory = &options.directory;
     let failed = |error| CommandError::cannot_create(format_args!("{}: {error}", directory.display()));
     std::fs::create_dir_all(directory).map_err(failed)?;
-    // The commands have pages; a page about each `help` says nothing new.
-    clap_mangen::generate_to(command.disable_help_subcommand(true), directory).map_err(failed)
+    clap_mangen::generate_to(command, directory).map_err(failed)
 }

@@ -59,7 +59,7 @@ def test_lintian_finds_no_error(package: Path) -> None:
 
 def test_it_brings_its_parts_and_starts_nothing(machine: Copy) -> None:
     assert machine.run("subgate --version").startswith("subgate ")
-    assert machine.owner_and_mode("/etc/subgate") == "750 root:subgate"
+    assert machine.owner_and_mode("/etc/subgate") == "2750 root:subgate"
     assert machine.owner_and_mode("/etc/subgate/proxy.toml") == "640 root:subgate"
     assert machine.owner_and_mode("/etc/subgate/certs") == "2750 root:subgate"
     for path in (
@@ -82,6 +82,7 @@ def test_it_serves_as_its_user_once_there_is_a_key_that_nobody_else_reads(machin
     assert "session.keys[0].file" in faults and "1 fault" in faults, faults
     machine.run("umask 027; cd /etc/subgate/certs; openssl rand -hex 32 > session-2026-11.key")
     assert machine.owner_and_mode("/etc/subgate/certs/session-2026-11.key") == "640 root:subgate"
+    machine.run("umask 027; echo '{\"identities\": []}' > /etc/subgate/registry.json")
     assert "no faults" in machine.run(check)
     assert "no faults" in machine.run("subgate check --config /etc/subgate/proxy.toml"), "root may look, too"
     for file in ("proxy.toml", "certs/session-2026-11.key"):
