@@ -1,4 +1,5 @@
-//! What the packages are made of says the same as `Cargo.toml` does, and is there. `tests/packages` builds them.
+//! What the packages are made of says the same as `Cargo.toml` does, and is there. `tests/packages` builds
+//! them.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where it stands")]
 

@@ -1,5 +1,5 @@
-//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `doctor`, `chain`, `completions`, and `manual`
-//! for those who make packages.
+//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `doctor`, `chain`, `completions`, and
+//! `manual` for those who make packages.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
