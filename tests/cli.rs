@@ -102,6 +102,97 @@ fn a_warning_of_a_configuration_is_one_line_and_no_fault() {
     }
 }
 
+/// The program with those variables and no others of its own.
+fn subgate_with(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_subgate"));
+    command.args(arguments).stdin(Stdio::null()).env_clear().envs(variables.iter().copied());
+    command.output().unwrap()
+}
+
+#[test]
+fn settings_in_the_environment_count_over_a_file_or_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (key, registry) =
+        (write("session.key", &"0f".repeat(32)), write("registry.json", "{\"identities\": []}"));
+    let keys = format!("[{{ id = \"a\", file = {key:?} }}]");
+    let mut variables = vec![
+        ("SUBGATE_BUCKET__NAME", "data-universe"),
+        ("SUBGATE_STORE__ENDPOINT", "http://127.0.0.1:9000"),
+        ("SUBGATE_CHAIN__FILE", registry.as_str()),
+        ("SUBGATE_SESSION__ISSUE_WITH", "a"),
+        ("SUBGATE_SESSION__ALLOW_NO_RECEIVER", "true"),
+        ("SUBGATE_SESSION__KEYS", keys.as_str()),
+    ];
+    let checked = subgate_with(&["check"], &variables);
+    let told = String::from_utf8(checked.stdout).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(told.starts_with("the environment: no faults (with SUBGATE_BUCKET__NAME, "), "{told}");
+    assert!(!told.contains("data-universe"), "values are not shown: {told}");
+    // Other commands read the same.
+    let policy = subgate_with(&["store", "policy", "--for", "minio"], &variables);
+    assert!(String::from_utf8(policy.stdout).unwrap().contains("arn:aws:s3:::data-universe"));
+    // An empty value is a value, for a protection must not go by itself.
+    variables.push(("SUBGATE_SERVER__ADMIN_TOKEN_FILE", ""));
+    let file = write("proxy.toml", "");
+    let faulty = subgate_with(&["check", "--json", "--config", &file], &variables);
+    let faults: serde_json::Value = serde_json::from_slice(&faulty.stdout).unwrap();
+    assert_eq!((faulty.status.code(), faults.as_array().unwrap().len()), (Some(64), 1), "{faults}");
+    assert_eq!(faults[0]["variable"], "SUBGATE_SERVER__ADMIN_TOKEN_FILE");
+    assert_eq!(
+        (&faults[0]["file"], &faults[0]["line"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+    // Misspelt as if there were one underscore alone.
+    let misspelt = subgate_with(&["serve", "--config", &file], &[("SUBGATE_BUCKET_NAME", "x")]);
+    let lines = String::from_utf8(misspelt.stderr).unwrap();
+    assert_eq!(misspelt.status.code(), Some(64));
+    assert!(
+        lines.contains("SUBGATE_BUCKET_NAME: no such setting (did you mean SUBGATE_BUCKET__NAME?)"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn completions_for_each_shell_name_the_commands_and_their_options() {
+    for (shell, words) in [
+        ("bash", ["complete -F _subgate", "--config", "credentials"]),
+        ("zsh", ["#compdef subgate", "--config", "credentials"]),
+        ("fish", ["complete -c subgate", "-l config", "-a \"credentials\""]),
+    ] {
+        let output = subgate(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        for word in words {
+            assert!(script.contains(word), "{word:?} is not in that of {shell}");
+        }
+    }
+    check_fault(&["completions", "cmd"], 64, &["cmd"]);
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command_with_its_examples() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man");
+    assert_eq!(subgate(&["manual", pages.to_str().unwrap()]).status.code(), Some(0));
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("subgate.1").contains("subgate\\-credentials(1)"));
+    for name in ["serve", "check", "credentials", "doctor", "chain-who", "store-probe", "store-policy"] {
+        let text = page(&format!("subgate-{name}.1"));
+        assert!(text.contains("Examples:") && text.starts_with(".ie"), "{name}: {text:.80}");
+    }
+    // Hidden from those who use it, for it is of use to those who package it.
+    assert!(!pages.join("subgate-manual.1").exists());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    check_fault(&["manual", file.to_str().unwrap()], 73, &["file: "]);
+}
+
 #[test]
 fn help_teaches_by_example_and_goes_to_standard_output() {
     for arguments in [
@@ -115,6 +206,7 @@ fn help_teaches_by_example_and_goes_to_standard_output() {
         &["chain", "who", "--help"],
         &["store", "probe", "--help"],
         &["store", "policy", "--help"],
+        &["completions", "--help"],
     ] {
         let output = subgate(arguments);
         assert_eq!(output.status.code(), Some(0));

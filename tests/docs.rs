@@ -26,7 +26,7 @@ const FIRST_SCREEN_LINES: usize = 24;
 const LINE_CHARS_MAX: usize = 110;
 
 /// Beginnings of paths that the documents name from the root of the repository.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "benches/", "certs/", ".ci/"];
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "benches/", "certs/", "deploy/", ".ci/"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -227,6 +227,26 @@ fn settings_that_are_named_are_in_the_reference() {
             }
         }
     }
+    none(&wrong);
+}
+
+/// The words that begin with `SUBGATE_` and have two underscores in them are settings in the environment.
+#[test]
+fn variables_that_are_named_are_settings() {
+    let reference = reference();
+    let (mut wrong, mut found) = (Vec::new(), 0);
+    for document in documents() {
+        let words = document.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for word in words.filter(|word| word.contains("__")) {
+            let Some(name) = word.strip_prefix("SUBGATE_") else { continue };
+            found += 1;
+            let setting = name.replace("__", ".").to_ascii_lowercase();
+            if !is_setting(&setting, &reference) {
+                wrong.push(format!("{}: {word} is not in proxy.toml", document.name()));
+            }
+        }
+    }
+    assert!(found >= 5, "the documents name {found} variables");
     none(&wrong);
 }
 

@@ -36,6 +36,7 @@ mod metrics;
 mod model;
 #[cfg(feature = "otel")]
 mod otel;
+mod packaging;
 mod reload;
 mod restart;
 mod road;

@@ -4,12 +4,17 @@
 //! With a configuration file, that is the snapshot which the server of that file keeps on disk, as long as it
 //! is fresh. Otherwise the chain is read once.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{client_options::parse_address, exit::CommandError, runtime, serve, terminal};
+use super::{
+    client_options::parse_address,
+    configuration::{ConfigOption, load},
+    exit::CommandError,
+    runtime, terminal,
+};
 use crate::{
     chain::{
         AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, Neuron, RegistryFile, Role, Snapshot,
@@ -52,9 +57,8 @@ An address that is not registered has no role; the exit code is 0 then, too.")]
 /// Which chain is read, and how the answer is printed.
 #[derive(Debug, Args)]
 pub(crate) struct ChainOptions {
-    /// Configuration file of a server
-    #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigOption,
     /// URL of a node, in place of a configuration file; may be given several times
     ///
     /// It starts with http://, https://, ws:// or wss://. [default: finney's public node]
@@ -223,10 +227,10 @@ fn why(neuron: &Neuron, rule: &ValidatorRule) -> String {
 
 fn read(options: &ChainOptions) -> Result<SnapshotReading, CommandError> {
     let now = SystemTime::now();
-    // Options that name a chain win over a configuration file, which may be the environment's.
+    // Options that name a chain win over a configuration, which may be the environment's.
     let names_chain = !options.endpoint.is_empty() || options.netuid.is_some() || options.genesis.is_some();
-    let (snapshot, source, mut rule) = match options.config.as_deref().filter(|_| !names_chain) {
-        Some(path) => read_configured(serve::load(path)?.chain, now)?,
+    let (snapshot, source, mut rule) = match options.config.source_given().filter(|_| !names_chain) {
+        Some(source) => read_configured(load(&source)?.chain, now)?,
         None => {
             let settings = settings_of(options)?;
             let snapshot = runtime::current_thread()?.block_on(read_once(&settings)).map_err(unavailable)?;

@@ -1,16 +1,16 @@
 //! `subgate check`: print all that is wrong with a configuration and with what it names.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::time::SystemTime;
 
 use clap::Args;
 
 use super::{
+    configuration::{ConfigOption, check_presence, count_faults, load, print_faults},
     exit::CommandError,
-    serve::{count_faults, load, print_faults},
     terminal,
 };
 use crate::{
-    config::{Config, ConfigErrors, Fault, Severity},
+    config::{Config, ConfigErrors, Fault, Severity, Source},
     serve::{self, capacity::open_files_max},
 };
 
@@ -20,31 +20,31 @@ use crate::{
 Examples:
   subgate check --config proxy.toml
   subgate check --config proxy.toml --json | jq -r '.[] | select(.severity == \"fault\") | .setting'
+  SUBGATE_SERVER__LISTEN=127.0.0.1:9000 subgate check --config proxy.toml
 
 Whatever would stop `subgate serve` is told in the words that it would use: a line for each fault, with the
-file, the line, the setting, and what it should be. The files that the configuration names are read as well.
-A warning is no fault and leaves the exit code at 0. Nothing is started and no network is used: whether an
-address is free, only the start can tell, and `subgate store probe` tries the store.")]
+file and the line or the variable of the environment, the setting, and what it should be. The files that the
+configuration names are read as well. A warning is no fault and leaves the exit code at 0. Nothing is started
+and no network is used: whether an address is free, only the start can tell, and `subgate store probe` tries
+the store.")]
 pub(crate) struct CheckOptions {
-    /// The configuration file
-    #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigOption,
 
-    /// Print a JSON list of {file, line, setting, message, severity}
+    /// Print a JSON list of {file, line, variable, setting, message, severity}
     #[arg(long)]
     json: bool,
 }
 
 /// Runs `subgate check`.
 pub(crate) fn run(options: &CheckOptions) -> Result<(), CommandError> {
-    let path = &options.config;
+    let source = &options.config.source()?;
     let found = match options.json {
-        false => inspect(&load(path)?),
+        false => inspect(&load(source)?),
         true => {
             // A file that is missing is no list of faults.
-            std::fs::metadata(path)
-                .map_err(|error| CommandError::no_input(format!("--config {}: {error}", path.display())))?;
-            Config::load(path).map_or_else(|ConfigErrors(faults)| faults, |config| inspect(&config))
+            check_presence(source)?;
+            Config::load(source).map_or_else(|ConfigErrors(faults)| faults, |config| inspect(&config))
         }
     };
     let (faults, warnings): (Vec<_>, Vec<_>) =
@@ -60,11 +60,19 @@ pub(crate) fn run(options: &CheckOptions) -> Result<(), CommandError> {
     match (faults.is_empty(), options.json) {
         (true, true) => Ok(()),
         (true, false) => {
-            terminal::print_line(format_args!("{}: no faults", path.display()));
+            terminal::print_line(format_args!("{source}: no faults{}", variables(source)));
             Ok(())
         }
-        (false, true) => Err(count_faults(path, faults.len())),
-        (false, false) => Err(print_faults(path, &faults)),
+        (false, true) => Err(count_faults(source, faults.len())),
+        (false, false) => Err(print_faults(source, &faults)),
+    }
+}
+
+/// The variables of the environment that count, by their names.
+fn variables(source: &Source) -> String {
+    match Vec::from_iter(source.environment().names()).join(", ") {
+        names if names.is_empty() => names,
+        names => format!(" (with {names})"),
     }
 }
 

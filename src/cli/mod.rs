@@ -1,4 +1,5 @@
-//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `agent`, `doctor`, `chain`.
+//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `agent`, `doctor`, `chain`, `completions`,
+//! and `manual` for those who make packages.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -7,6 +8,8 @@ mod agent;
 mod chain;
 mod check;
 mod client_options;
+mod completions;
+mod configuration;
 mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
@@ -14,6 +17,7 @@ mod doctor;
 mod exit;
 mod http_client;
 mod logging;
+mod manual;
 mod private_file;
 mod runtime;
 mod serve;
@@ -28,7 +32,7 @@ mod wallet;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use self::{
     exit::{CommandError, EXIT_CODES_HELP, Exit},
@@ -99,6 +103,11 @@ enum Command {
     /// Show what the chain says of a subnet or of one address
     #[command(subcommand)]
     Chain(chain::ChainCommand),
+    /// Print what a shell needs to complete this program's commands and options
+    Completions(completions::CompletionsOptions),
+    /// Write the manual pages, for those who make packages
+    #[command(hide = true)]
+    Manual(manual::ManualOptions),
 }
 
 /// Runs the command that the arguments of this process name.
@@ -130,6 +139,8 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Agent(options) => agent::run(*options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),
+        Command::Completions(options) => completions::run(&options, &mut Arguments::command()),
+        Command::Manual(options) => manual::run(&options, Arguments::command()),
     }
 }
 
@@ -157,8 +168,6 @@ fn help_or_usage_error(error: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,22 +1,19 @@
-//! `subgate serve`: read a configuration file and run the server.
+//! `subgate serve`: read a configuration and run the server.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::{Stream, StreamExt as _};
 
 use super::{
+    configuration::{ConfigOption, load, print_faults},
     exit::CommandError,
     runtime::{self, hangup_signal},
-    terminal,
 };
 #[cfg(feature = "otel")]
 use crate::otel;
 use crate::{
-    config::{Config, ConfigErrors, Fault},
+    config::{Config, ConfigErrors, Source},
     serve::{Order, PassedSockets, Predecessor, Program, ServeError, Server, config_watch::ConfigWatch},
 };
 
@@ -29,6 +26,7 @@ const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(1);
 Examples:
   subgate check --config proxy.toml && subgate serve --config proxy.toml
   SUBGATE_LOG=info,subgate::chain=debug subgate serve --config proxy.toml --log-format json
+  SUBGATE_STORE__ENDPOINT=http://127.0.0.1:9000 subgate serve --config proxy.toml
 
 SIGTERM stops the server: for server.drain_announce_seconds /readyz says so, then no more connections are
 accepted, and what is under way may end. Ctrl-C does the same without the announcement. A second signal
@@ -36,9 +34,8 @@ ends at once. SIGUSR2 starts the program anew, in the place of this process, and
 SIGHUP, or a change of the file or of a file that it names, has it read anew; what is faulty changes nothing.
 The proxy.toml of the source tree explains every setting.")]
 pub(crate) struct ServeOptions {
-    /// The configuration file
-    #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigOption,
 }
 
 /// Runs `subgate serve` until a signal stops it, or until another process has taken over.
@@ -66,14 +63,15 @@ async fn serve_until_stopped(
         .map_err(|error| CommandError::software(format!("this program cannot be found: {error}")))?;
     // First of all: from here on no signal ends the process by itself.
     let (mut orders, hangup) = (Box::pin(runtime::orders(program)?), hangup_signal()?);
-    let config = load(&options.config)?;
+    let source = options.config.source()?;
+    let config = load(&source)?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     #[cfg(feature = "otel")]
     let traces = start_traces()?;
     let starting = async {
-        let server = bind(&options.config, config, passed).await?;
+        let server = bind(&source, config, passed).await?;
         if let Some(before) = predecessor {
             server.take_over(before).await.map_err(CommandError::unavailable)?;
             // There is no more to say to it.
@@ -86,7 +84,7 @@ async fn serve_until_stopped(
         () = stop(&mut orders) => return Ok(()),
     };
     tracing::info!(address = %server.address(), "accepting connections");
-    let watch = ConfigWatch::new(server.reloader(), &options.config);
+    let watch = ConfigWatch::new(server.reloader(), source);
     let watching = tokio::spawn(watch.run(hangup));
     server.obey(orders).await;
     watching.abort();
@@ -115,32 +113,14 @@ async fn stop(orders: &mut (impl Stream<Item = Order> + Unpin)) {
     }
 }
 
-/// Reads and checks a configuration file; prints each fault on a line of its own.
-pub(crate) fn load(path: &Path) -> Result<Config, CommandError> {
-    // A file that is missing has another exit code than one with faults.
-    std::fs::metadata(path)
-        .map_err(|error| CommandError::no_input(format!("--config {}: {error}", path.display())))?;
-    Config::load(path).map_err(|ConfigErrors(faults)| print_faults(path, &faults))
-}
-
-/// Prints each fault on a line of its own, and gives the error that counts them.
-pub(super) fn print_faults(path: &Path, faults: &[Fault]) -> CommandError {
-    for fault in faults {
-        terminal::print_remark(fault);
-    }
-    count_faults(path, faults.len())
-}
-
-/// The error of a file with so many faults.
-pub(super) fn count_faults(path: &Path, count: usize) -> CommandError {
-    let noun = if count == 1 { "fault" } else { "faults" };
-    CommandError::usage(format!("{}: {count} {noun}", path.display()))
-}
-
 /// Opens the sockets, except those that were passed.
-pub(crate) async fn bind(path: &Path, config: Config, passed: PassedSockets) -> Result<Server, CommandError> {
+pub(crate) async fn bind(
+    source: &Source,
+    config: Config,
+    passed: PassedSockets,
+) -> Result<Server, CommandError> {
     Server::bind_passed(config, passed).await.map_err(|error| match error {
-        ServeError::Faults(ConfigErrors(faults)) => print_faults(path, &faults),
+        ServeError::Faults(ConfigErrors(faults)) => print_faults(source, &faults),
         error => CommandError::cannot_create(error),
     })
 }

@@ -141,6 +141,11 @@ const AT_ONCE: &[&str] = &[
     "store.verifies",
 ];
 
+/// The names of all settings; those that end in `*` are beginnings.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    RESTART.iter().chain(AT_ONCE).copied()
+}
+
 /// When a setting takes effect; none where the lists do not have it.
 pub(super) fn listed(setting: &str) -> Option<Effect> {
     let is_in = |list: &[&str]| list.iter().any(|listed| covers(listed, setting));

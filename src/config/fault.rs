@@ -14,10 +14,12 @@ use toml::{
 /// One thing that is wrong with a configuration, or that should be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The configuration's file; none where it was read from a text.
+    /// The configuration's file; none where it was read from a text, or from the environment.
     pub file: Option<String>,
     /// The line in that file, from 1; none where nothing in the file belongs to it.
     pub line: Option<usize>,
+    /// The variable of the environment that sets it; none where it is not set there.
+    pub variable: Option<String>,
     /// The full name of the setting, such as `store.endpoint`; empty where it is the file itself.
     pub setting: String,
     /// What is wrong, and what to do.
@@ -38,10 +40,11 @@ pub enum Severity {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.file, self.line) {
-            (Some(file), Some(line)) => write!(f, "{file}:{line}: ")?,
-            (Some(file), None) => write!(f, "{file}: ")?,
-            (None, _) => {}
+        match (&self.variable, &self.file, self.line) {
+            (Some(variable), _, _) => write!(f, "{variable}: ")?,
+            (None, Some(file), Some(line)) => write!(f, "{file}:{line}: ")?,
+            (None, Some(file), None) => write!(f, "{file}: ")?,
+            (None, None, _) => {}
         }
         match self.setting.as_str() {
             "" => f.write_str(&self.message),
@@ -63,11 +66,42 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Where each setting of a file stands.
+impl Fault {
+    /// One of the whole file, or of all that it names.
+    pub(crate) fn of_the_whole(file: Option<&Path>, message: &str) -> Self {
+        Lines::of("", file).fault("", message)
+    }
+}
+
+/// Where each setting stands.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lines {
     file: Option<String>,
-    by_setting: Arc<HashMap<String, usize>>,
+    by_setting: Arc<HashMap<String, Origin>>,
+}
+
+/// Where a setting stands.
+#[derive(Clone)]
+enum Origin {
+    Line(usize),
+    /// In the environment, in the variable of that name and with that text.
+    Variable(Arc<Variable>),
+}
+
+/// A setting in the environment.
+struct Variable {
+    name: String,
+    text: String,
+}
+
+/// The text may be a secret.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => line.fmt(f),
+            Self::Variable(variable) => variable.name.fmt(f),
+        }
+    }
 }
 
 impl Lines {
@@ -79,6 +113,22 @@ impl Lines {
             note_table(text, "", table.get_ref(), &mut by_setting);
         }
         Self { file, by_setting: Arc::new(by_setting) }
+    }
+
+    /// Notes that the environment sets a setting: what stood in the file counts no more.
+    pub(super) fn set_by(&mut self, setting: &str, variable: &str, text: &str) {
+        let origins = Arc::make_mut(&mut self.by_setting);
+        origins.retain(|name, _| !is_inside(name, setting));
+        let variable = Variable { name: variable.to_owned(), text: text.to_owned() };
+        origins.insert(setting.to_owned(), Origin::Variable(Arc::new(variable)));
+    }
+
+    /// The text of the variable that sets this very setting.
+    pub(super) fn text_of_variable(&self, setting: &str) -> Option<&str> {
+        match self.by_setting.get(setting)? {
+            Origin::Variable(variable) => Some(&variable.text),
+            Origin::Line(_) => None,
+        }
     }
 
     /// A fault of that setting.
@@ -99,27 +149,39 @@ impl Lines {
     }
 
     fn note(&self, setting: &str, message: impl fmt::Display, severity: Severity) -> Fault {
-        Fault {
-            file: self.file.clone(),
-            line: self.line(setting),
-            setting: setting.to_owned(),
-            message: message.to_string(),
-            severity,
-        }
+        let (file, line, variable) = match self.origin(setting) {
+            Some(Origin::Variable(variable)) => (None, None, Some(variable.name.clone())),
+            Some(Origin::Line(line)) => (self.file.clone(), Some(*line), None),
+            None => (self.file.clone(), None, None),
+        };
+        let (setting, message) = (setting.to_owned(), message.to_string());
+        Fault { file, line, variable, setting, message, severity }
     }
 
-    /// The line of a setting, or of the nearest table around it.
-    fn line(&self, mut setting: &str) -> Option<usize> {
-        loop {
-            if let Some(line) = self.by_setting.get(setting) {
-                return Some(*line);
+    /// Where a setting stands, or the nearest table around it. What is unknown as a whole may be there by a
+    /// variable for a part of it.
+    fn origin(&self, setting: &str) -> Option<&Origin> {
+        let parts = || self.by_setting.iter().filter(|(name, _)| is_inside(name, setting));
+        let variables = parts().filter(|(_, origin)| matches!(origin, Origin::Variable(_)));
+        let of_a_part = || variables.min_by_key(|(name, _)| *name).map(|(_, origin)| origin);
+        self.by_setting.get(setting).or_else(of_a_part).or_else(|| {
+            let mut around = setting;
+            loop {
+                around = around.get(..around.rfind(['.', '['])?)?;
+                if let Some(origin) = self.by_setting.get(around) {
+                    return Some(origin);
+                }
             }
-            setting = setting.get(..setting.rfind(['.', '['])?)?;
-        }
+        })
     }
 }
 
-fn note_table(text: &str, path: &str, table: &DeTable<'_>, lines: &mut HashMap<String, usize>) {
+/// Whether a setting is a part of another one, which is a table or a list.
+fn is_inside(setting: &str, whole: &str) -> bool {
+    setting.strip_prefix(whole).is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+fn note_table(text: &str, path: &str, table: &DeTable<'_>, lines: &mut HashMap<String, Origin>) {
     for (key, value) in table {
         let name = match path {
             "" => key.get_ref().to_string(),
@@ -132,18 +194,18 @@ fn note_table(text: &str, path: &str, table: &DeTable<'_>, lines: &mut HashMap<S
             }
             _ => key.span().start,
         };
-        lines.insert(name.clone(), line_at(text, start));
+        lines.insert(name.clone(), Origin::Line(line_at(text, start)));
         note_value(text, &name, value, lines);
     }
 }
 
-fn note_value(text: &str, path: &str, value: &Spanned<DeValue<'_>>, lines: &mut HashMap<String, usize>) {
+fn note_value(text: &str, path: &str, value: &Spanned<DeValue<'_>>, lines: &mut HashMap<String, Origin>) {
     match value.get_ref() {
         DeValue::Table(table) => note_table(text, path, table, lines),
         DeValue::Array(values) => {
             for (index, value) in values.iter().enumerate() {
                 let name = format!("{path}[{index}]");
-                lines.insert(name.clone(), line_at(text, value.span().start));
+                lines.insert(name.clone(), Origin::Line(line_at(text, value.span().start)));
                 note_value(text, &name, value, lines);
             }
         }
@@ -216,12 +278,38 @@ mod tests {
             ("server.edge.in.deep", Some(15)),
             ("bucket.name", None),
         ] {
-            assert_eq!(lines.line(setting), line, "{setting}");
+            assert_eq!(lines.fault(setting, "").line, line, "{setting}");
         }
         let shown = |setting| lines.fault(setting, "is missing").to_string();
         assert_eq!(shown("server.hosts"), "proxy.toml:2: server.hosts: is missing");
         assert_eq!(shown("bucket.name"), "proxy.toml: bucket.name: is missing");
         assert_eq!(Lines::of(text, None).fault("a", "is wrong").to_string(), "a: is wrong");
+    }
+
+    #[test]
+    fn settings_of_the_environment_have_their_variable_in_place_of_a_line() {
+        let text = "[server]\nlisten = 1\n[[session.keys]]\nid = 2\n";
+        let mut lines = Lines::of(text, Some(Path::new("proxy.toml")));
+        for (setting, variable) in [
+            ("server.listen", "SUBGATE_SERVER__LISTEN"),
+            ("server.egde.networks", "SUBGATE_SERVER__EGDE__NETWORKS"),
+            ("session.keys", "SUBGATE_SESSION__KEYS"),
+            ("stroe.endpoint", "SUBGATE_STROE__ENDPOINT"),
+        ] {
+            lines.set_by(setting, variable, "x");
+        }
+        for (setting, shown) in [
+            ("server.listen", "SUBGATE_SERVER__LISTEN: server.listen: is wrong"),
+            ("server.egde", "SUBGATE_SERVER__EGDE__NETWORKS: server.egde: is wrong"),
+            ("server.hosts", "proxy.toml:1: server.hosts: is wrong"),
+            ("session.keys[0].id", "SUBGATE_SESSION__KEYS: session.keys[0].id: is wrong"),
+            ("stroe", "SUBGATE_STROE__ENDPOINT: stroe: is wrong"),
+            ("bucket.name", "proxy.toml: bucket.name: is wrong"),
+        ] {
+            assert_eq!(lines.fault(setting, "is wrong").to_string(), shown);
+        }
+        let of_variable = lines.fault("server.listen", "");
+        assert_eq!((of_variable.file, of_variable.line), (None, None));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The configuration: TOML in, checked values out, all errors reported at once. `proxy.toml` is its
-//! commented reference.
+//! commented reference; the environment may say the same ([`Environment`]).
 
 mod acme;
 mod admin;
@@ -7,6 +7,7 @@ mod chain;
 mod difference;
 mod effect;
 mod endpoints;
+mod environment;
 mod fault;
 mod limits;
 mod log;
@@ -15,6 +16,7 @@ mod section;
 mod server;
 mod shared_limits;
 mod small_files;
+mod source;
 mod store;
 mod tls;
 mod written;
@@ -31,6 +33,7 @@ pub use admin::{AdminEntry, AdminTransport};
 pub use chain::{Chain, ChainSource, UploadsAfterLoss};
 pub(crate) use difference::Changes;
 pub use endpoints::Endpoints;
+pub use environment::Environment;
 pub(crate) use fault::Lines;
 pub use fault::{ConfigErrors, Fault, Severity};
 pub use limits::{AddressLimits, BodyBounds, Limits, Override, PartyLimits, PrincipalKey, RateLimit};
@@ -40,17 +43,18 @@ use section::Section;
 pub use server::{Edge, ProxyProtocol, Server};
 pub use shared_limits::{OnOutage, Share, SharedAddress, SharedLimits};
 pub use small_files::{FileName, SmallFiles};
+use source::Reading;
+pub use source::Source;
 pub use store::{
     BrokenUploads, CredentialFile, CredentialSource, Store, StoreAddressing, StoreChecks, Trailers,
 };
 pub(crate) use tls::FileFault;
 pub use tls::{ClientAuthorities, ClientCertificates, FileStamps, ServedCertificate, Tls};
-use written::{NAMED_FILE_BYTES_MAX, Written};
+use written::Written;
 
 use crate::{
     chain::AccountId,
     endpoint::Endpoint,
-    file_access::{check_writers, read_regular_file},
     policy::{FolderMarkers, Policy, RoleRights, Template, Values},
     secret::Secret,
     time::UnixTime,
@@ -107,29 +111,21 @@ pub struct SessionSettings {
 }
 
 impl Config {
-    /// Reads and checks a file, the key files it names included.
-    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let fault = |what: String| ConfigErrors(vec![Lines::of("", Some(path)).fault("", what)]);
-        let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        check_writers(&std::fs::metadata(path).map_err(unreadable)?).map_err(fault)?;
-        Self::checked(&text, Lines::of(&text, Some(path)), path.parent().unwrap_or(Path::new(".")))
+    /// Reads and checks a configuration, the key files it names included.
+    pub fn load(source: &Source) -> Result<Self, ConfigErrors> {
+        Self::of_source(source, source.read()?)
     }
 
-    /// Reads and checks a file once more, for a process that serves already: a pipe or a directory in its
-    /// place is a fault.
-    pub(crate) fn load_again(path: &Path) -> Result<Self, ConfigErrors> {
-        let fault = |what: String| ConfigErrors(vec![Lines::of("", Some(path)).fault("", what)]);
-        let unreadable = |what: &dyn std::fmt::Display| fault(format!("cannot be read: {what}"));
-        let file = read_regular_file(path, NAMED_FILE_BYTES_MAX).map_err(|error| unreadable(&error))?;
-        check_writers(&file.metadata).map_err(fault)?;
-        let text = String::from_utf8(file.bytes).map_err(|_| unreadable(&"it is not text"))?;
-        Self::checked(&text, Lines::of(&text, Some(path)), path.parent().unwrap_or(Path::new(".")))
+    /// Reads and checks a configuration once more, for a process that serves already: a pipe or a directory
+    /// in the place of its file is a fault.
+    pub(crate) fn load_again(source: &Source) -> Result<Self, ConfigErrors> {
+        Self::of_source(source, source.read_again()?)
     }
 
     /// Checks a configuration text; relative paths start at `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigErrors> {
-        Self::checked(text, Lines::of(text, None), base)
+        let lines = Lines::of(text, None);
+        Self::of_table(Self::table(text, &lines)?, lines, base)
     }
 
     /// This configuration with the settings that need a restart as `running` has them.
@@ -143,15 +139,9 @@ impl Config {
         }
     }
 
-    /// The files that are named in the file at `path`, whatever its faults; none where it is not TOML.
-    pub(crate) fn files_named_in(path: &Path) -> Vec<PathBuf> {
-        let table = read_regular_file(path, NAMED_FILE_BYTES_MAX)
-            .ok()
-            .and_then(|file| String::from_utf8(file.bytes).ok())
-            .and_then(|text| text.parse().ok());
-        table.map_or_else(Vec::new, |table: toml::Table| {
-            written::files_named_in(&table, path.parent().unwrap_or(Path::new(".")))
-        })
+    /// The files that are named in it now, whatever its faults; none where it is not TOML.
+    pub(crate) fn files_named_in(source: &Source) -> Vec<PathBuf> {
+        source.named_files()
     }
 
     /// The files that it names and whose change asks for a reload.
@@ -159,9 +149,19 @@ impl Config {
         self.written.files()
     }
 
-    fn checked(text: &str, lines: Lines, base: &Path) -> Result<Self, ConfigErrors> {
-        let table = text.parse().map_err(|error| ConfigErrors(vec![lines.syntax_error(text, &error)]))?;
-        Self::of_table(table, lines, base)
+    fn of_source(source: &Source, Reading { text, mut lines }: Reading) -> Result<Self, ConfigErrors> {
+        let mut table = Self::table(&text, &lines)?;
+        let faults = source.environment().lay_over(&mut table, &mut lines);
+        let read = Self::of_table(table, lines, source.base());
+        match (read, faults.is_empty()) {
+            (read, true) => read,
+            (Ok(_), false) => Err(ConfigErrors(faults)),
+            (Err(ConfigErrors(more)), false) => Err(ConfigErrors(faults.into_iter().chain(more).collect())),
+        }
+    }
+
+    fn table(text: &str, lines: &Lines) -> Result<toml::Table, ConfigErrors> {
+        text.parse().map_err(|error| ConfigErrors(vec![lines.syntax_error(text, &error)]))
     }
 
     fn of_table(table: toml::Table, lines: Lines, base: &Path) -> Result<Self, ConfigErrors> {

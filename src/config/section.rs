@@ -80,13 +80,15 @@ impl Section {
     ) -> Option<T> {
         let value = self.take(setting)?;
         let shown = shown(&value);
-        match value.try_into() {
-            Ok(value) => Some(value),
-            Err(_) => {
-                self.error(setting, format_args!("{shown} is not {expected}"));
-                None
-            }
+        let read = value.try_into().ok().or_else(|| {
+            // A name in the environment may look like a number.
+            let text = self.lines.text_of_variable(&self.name(setting))?;
+            Value::String(text.to_owned()).try_into().ok()
+        });
+        if read.is_none() {
+            self.error(setting, format_args!("{shown} is not {expected}"));
         }
+        read
     }
 
     /// A setting with a default.

@@ -322,12 +322,129 @@ fn p65_what_others_can_write_decides_nothing() {
     assert_eq!(errors, "chain.file: can be written by its group or by others; chmod go-w it");
     write("registry.json", "{}", 0o644);
     let config = write("proxy.toml", LEAST, 0o646);
-    let errors = Config::load(&config).unwrap_err().to_string();
+    let errors = Config::load(&Source::file(&config)).unwrap_err().to_string();
     assert_eq!(
         errors,
         format!("{}: can be written by its group or by others; chmod go-w it", config.display())
     );
-    Config::load(&write("proxy.toml", LEAST, 0o644)).unwrap();
+    Config::load(&Source::file(&write("proxy.toml", LEAST, 0o644))).unwrap();
+}
+
+/// What the reference's least says, with those variables over it.
+fn with_environment(place: &Place, text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let file = place.0.path().join("proxy.toml");
+    std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Config::load(&Source::new(Some(file), Environment::of(variables)))
+}
+
+#[test]
+fn the_environment_is_read_over_the_file_with_the_types_that_settings_have() {
+    let place = Place::new();
+    let config = with_environment(
+        &place,
+        LEAST,
+        &[
+            ("SUBGATE_SERVER__LISTEN", "127.0.0.1:9"),
+            ("SUBGATE_SERVER__HOSTS", "[\"s3.example.com\"]"),
+            ("SUBGATE_SERVER__EDGE__REWRITES_HOST", "true"),
+            // Names that look like a number and like a date.
+            ("SUBGATE_BUCKET__NAME", "20261101"),
+            ("SUBGATE_STORE__BUCKET", "2026-11-01"),
+            ("SUBGATE_STORE__CREDENTIALS", "environment"),
+            ("SUBGATE_STORE__ENDPOINT", "\"http://127.0.0.1:1\""),
+            ("SUBGATE_STORE__CA_FILE", "certs/s3.example.com.pem"),
+            ("SUBGATE_LIMITS__MINER__READS_PER_SECOND", "none"),
+            ("SUBGATE_LIMITS__MINER__READS_BURST", "7"),
+            ("SUBGATE_POLICY__VARIABLES__SOURCE", "[\"x\"]"),
+        ],
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:9");
+    assert_eq!(
+        (config.server.hosts.as_slice(), config.server.edge.rewrites_host),
+        (&["s3.example.com".to_owned()][..], true)
+    );
+    assert_eq!((config.bucket.name.as_str(), config.store.bucket.as_str()), ("20261101", "2026-11-01"));
+    assert_eq!(config.store.credentials, CredentialSource::Environment);
+    assert_eq!(config.store.endpoint, "http://127.0.0.1:1");
+    // The file's folder is where the paths of both start.
+    assert_eq!(config.store.ca_file, Some(place.0.path().join("certs/s3.example.com.pem")));
+    assert_eq!(config.limits.miner.reads.per_second, None);
+    assert_eq!(config.session.issue_with, "a");
+}
+
+#[test]
+fn a_fault_of_the_environment_names_its_variable_and_what_was_meant() {
+    let place = Place::new();
+    let faults = with_environment(
+        &place,
+        LEAST,
+        &[
+            ("SUBGATE_SERVER_LISTEN", "127.0.0.1:9"),
+            ("SUBGATE_SERVER__LISTEN", "9"),
+            ("SUBGATE_SERVER__EGDE__NETWORKS", "[]"),
+            ("SUBGATE_STROE__ENDPOINT", "http://127.0.0.1:9"),
+            ("SUBGATE_STORE__ENDPIONT", "http://127.0.0.1:9"),
+            ("SUBGATE_SESSION__KEYS", "[{ id = \"a\", file = \"nowhere.key\" }]"),
+        ],
+    )
+    .unwrap_err()
+    .0;
+    let shown = lines(&faults);
+    let beginnings = [
+        "SUBGATE_SERVER_LISTEN: no such setting (did you mean SUBGATE_SERVER__LISTEN?)",
+        "SUBGATE_SERVER__LISTEN: server.listen: \"9\" is not an address",
+        "SUBGATE_SERVER__EGDE__NETWORKS: server.egde: no such setting (did you mean \"edge\"?)",
+        "SUBGATE_STORE__ENDPIONT: store.endpiont: no such setting (did you mean \"endpoint\"?)",
+        "SUBGATE_SESSION__KEYS: session.keys[0].file: ",
+        "SUBGATE_STROE__ENDPOINT: stroe: no such setting (did you mean \"store\"?)",
+    ];
+    assert_eq!(shown.len(), beginnings.len(), "{shown:#?}");
+    for (line, beginning) in shown.iter().zip(beginnings) {
+        assert!(line.contains(beginning), "{line:?} is not {beginning:?}");
+    }
+    // In the file, the same setting has its line.
+    let faults = with_environment(&place, &format!("{LEAST}store.region = 5"), &[]).unwrap_err().0;
+    assert_eq!((faults[0].line, &faults[0].variable), (Some(8), &None));
+}
+
+#[test]
+fn the_environment_alone_may_say_it_all() {
+    let place = Place::new();
+    let key = place.0.path().join("session.key");
+    let keys = format!("[{{ id = \"a\", file = {:?} }}]", key.to_str().unwrap());
+    let all = [
+        ("SUBGATE_BUCKET__NAME", "data-universe"),
+        ("SUBGATE_STORE__ENDPOINT", "http://127.0.0.1:9000"),
+        ("SUBGATE_CHAIN__FILE", "registry.json"),
+        ("SUBGATE_SESSION__ISSUE_WITH", "a"),
+        ("SUBGATE_SESSION__ALLOW_NO_RECEIVER", "true"),
+        ("SUBGATE_SESSION__KEYS", keys.as_str()),
+    ];
+    let load = |variables: &[(&str, &str)]| {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Config::load(&Source::new(None, Environment::of(variables)))
+    };
+    assert_eq!(load(&all).unwrap().bucket.name, "data-universe");
+    let missing = load(&all[1..]).unwrap_err().to_string();
+    assert!(missing.starts_with("bucket.name: is missing; it must be "), "{missing}");
+}
+
+/// What a running server keeps until a restart is read once more, and means the same.
+#[test]
+fn settings_of_the_environment_are_kept_by_a_reload_as_they_are() {
+    let place = Place::new();
+    let variables = [("SUBGATE_BUCKET__NAME", "20261101"), ("SUBGATE_SERVER__LISTEN", "127.0.0.1:9")];
+    let running = with_environment(&place, LEAST, &variables).unwrap();
+    let later = format!("{LEAST}server.connections_max = 9\nserver.hosts = [\"a\"]");
+    let later = with_environment(&place, &later, &variables).unwrap();
+    let changes = Changes::between(&running, &later);
+    assert_eq!(changes.at_once(), ["server.hosts: not set -> [\"a\"]"]);
+    assert_eq!(changes.at_the_next_start(), ["server.connections_max: not set -> 9"]);
+    let kept = later.keeping_what_needs_a_restart(&running).unwrap();
+    assert_eq!((kept.bucket.name.as_str(), kept.server.connections_max), ("20261101", None));
 }
 
 #[test]

@@ -17,12 +17,12 @@ use std::{
 use tokio::signal::unix::Signal;
 
 use super::reload::{Reloaded, Reloader, in_time};
-use crate::config::{Config, ConfigErrors, Fault, Severity};
+use crate::config::{Config, ConfigErrors, Fault, Source};
 
 /// Reads the configuration of a running server anew.
 pub(crate) struct ConfigWatch {
     reloader: Arc<Reloader>,
-    path: PathBuf,
+    source: Source,
     /// The files that are looked at.
     files: Vec<PathBuf>,
     /// What they were when they were last read; none before the first look.
@@ -67,9 +67,9 @@ impl Stamp {
 }
 
 impl ConfigWatch {
-    /// Watches the configuration at `path`, of which `reloader` has a reading already.
-    pub(crate) fn new(reloader: Arc<Reloader>, path: &Path) -> Self {
-        Self { reloader, path: path.to_owned(), files: Vec::new(), read: None, seen: None }
+    /// Watches the configuration of that source, of which `reloader` has a reading already.
+    pub(crate) fn new(reloader: Arc<Reloader>, source: Source) -> Self {
+        Self { reloader, source, files: Vec::new(), read: None, seen: None }
     }
 
     /// Reads the configuration whenever there is reason to, for ever.
@@ -92,8 +92,9 @@ impl ConfigWatch {
     /// The configuration's file, those that the running configuration names, and those that are named in it
     /// now: a fault may be that one of these is not there yet.
     async fn named_files(&self, running: Vec<PathBuf>) -> Vec<PathBuf> {
-        let (mut files, path) = (vec![self.path.clone()], self.path.clone());
-        let named = in_time(move || Config::files_named_in(&path)).await.unwrap_or_default();
+        let mut files = Vec::from_iter(self.source.path().map(Path::to_owned));
+        let source = self.source.clone();
+        let named = in_time(move || Config::files_named_in(&source)).await.unwrap_or_default();
         for file in running.into_iter().chain(named) {
             if !files.contains(&file) {
                 files.push(file);
@@ -128,16 +129,9 @@ impl ConfigWatch {
         // Looked at before they are read: what changes in between is a change once more.
         self.read = Some(self.stamps().await);
         self.seen = None;
-        let path = self.path.clone();
-        let new = in_time(move || Config::load_again(&path)).await.unwrap_or_else(|| {
-            let fault = Fault {
-                file: Some(self.path.display().to_string()),
-                line: None,
-                setting: String::new(),
-                message: "could not be read in time".to_owned(),
-                severity: Severity::Fault,
-            };
-            Err(ConfigErrors(vec![fault]))
+        let source = self.source.clone();
+        let new = in_time(move || Config::load_again(&source)).await.unwrap_or_else(|| {
+            Err(ConfigErrors(vec![Fault::of_the_whole(self.source.path(), "could not be read in time")]))
         });
         let (warnings, reloaded) = match new {
             Err(faults) => (Vec::new(), Err(faults)),

@@ -20,7 +20,7 @@ use super::{
     lasting::Lasting,
     terms::{CurrentTerms, Terms},
 };
-use crate::config::{Changes, Config, ConfigErrors, Fault, Severity};
+use crate::config::{Changes, Config, ConfigErrors, Fault};
 
 /// A file system that does not answer within this time has not got the configuration.
 const READ_TIME_MAX: Duration = Duration::from_secs(30);
@@ -113,15 +113,8 @@ impl Reloader {
         let (before, has_tls) = (running.clone(), self.lasting.tls.is_some());
         let judged = in_time(move || judge(new, &before, has_tls)).await;
         let Judged { mut new, changes, reloaded } = judged.unwrap_or_else(|| {
-            let message = "the files that it names could not be read in time".to_owned();
-            let severity = Severity::Fault;
-            Err(ConfigErrors(vec![Fault {
-                file: None,
-                line: None,
-                setting: String::new(),
-                message,
-                severity,
-            }]))
+            let message = "the files that it names could not be read in time";
+            Err(ConfigErrors(vec![Fault::of_the_whole(None, message)]))
         })?;
         if reloaded.changed.is_empty() {
             return Ok(reloaded);

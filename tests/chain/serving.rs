@@ -16,7 +16,7 @@ use subgate::{
         bittensor::sr25519::Keypair,
         sigv4::signer::{ClientRequest, Credentials, Signer},
     },
-    config::Config,
+    config::{Config, Source},
     s3::uri::Query,
     serve::Server,
 };
@@ -98,7 +98,7 @@ async fn place_after(more: &str, begin: impl FnOnce(&mut Script)) -> Place {
     begin(&mut node.script());
     let dir = tempfile::tempdir().unwrap();
     let config = configuration(dir.path(), &[node.http()], more);
-    let server = Server::bind(Config::load(Path::new(&config)).unwrap()).await.unwrap();
+    let server = Server::bind(Config::load(&Source::file(Path::new(&config))).unwrap()).await.unwrap();
     let (address, admin) = (server.address(), server.admin_address().unwrap());
     tokio::spawn(server.run(std::future::pending()));
     Place { node, keypair, address, admin, dir }

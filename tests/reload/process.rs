@@ -26,9 +26,15 @@ struct Process {
 impl Process {
     /// Starts it with these lines in `[server]`, and waits until it serves.
     fn start(server: &str) -> Self {
+        Self::start_with(server, &[])
+    }
+
+    /// The same with those variables in its environment.
+    fn start_with(server: &str, variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [
             ("store.json", r#"{"access_key": "AK", "secret_key": "hunter2"}"#),
+            ("other.json", r#"{"access_key": "AK", "secret_key": "hunter2"}"#),
             ("a.key", KEY),
             ("b.key", KEY),
             ("registry.json", r#"{"identities": []}"#),
@@ -40,6 +46,7 @@ impl Process {
             .args(["serve", "--config", dir.path().join("proxy.toml").to_str().unwrap()])
             .env_clear()
             .env("SUBGATE_LOG", "info")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -104,6 +111,27 @@ fn text(server: &str, keys: &[&str], more: &str) -> String {
          [chain]\nfile = \"registry.json\"\n{more}\n",
         keys.join(", ")
     )
+}
+
+#[test]
+fn a_reload_reads_the_file_under_the_same_environment() {
+    let variables = [
+        ("SUBGATE_SERVER__WATCH_SECONDS", "0"),
+        ("SUBGATE_LIMITS__OBJECT_BYTES_MIN", "7"),
+        // A file that the environment alone names.
+        ("SUBGATE_STORE__CREDENTIALS__FILE", "other.json"),
+    ];
+    let mut process = Process::start_with("", &variables);
+    write(&process.path("proxy.toml"), &text("hosts = [\"one\"]", &["a"], "[limits]\nobject_bytes_min = 5"));
+    process.signal("-HUP");
+    let log = process.wait_for("the configuration was reloaded").join("\n");
+    assert!(log.contains("configuration: server.hosts: not set"), "{log}");
+    assert!(!log.contains("object_bytes_min") && !log.contains("watch_seconds"), "{log}");
+    write(&process.path("other.json"), r#"{"access_key": "AK2", "secret_key": "hunter2"}"#);
+    process.signal("-HUP");
+    let log = process.wait_for("the configuration was reloaded").join("\n");
+    assert!(log.contains("store.credentials.file: the content of "), "{log}");
+    process.stop();
 }
 
 #[test]

@@ -27,8 +27,8 @@ use tokio::signal::unix::Signal;
 use self::{
     certificates::DevCertificates, identities::Identity, keys::StoreKeys, layout::Layout, store::DevStore,
 };
-use super::{exit::CommandError, runtime, serve};
-use crate::serve::PassedSockets;
+use super::{configuration::load, exit::CommandError, runtime, serve};
+use crate::{config::Source, serve::PassedSockets};
 
 /// The bucket.
 const BUCKET: &str = "data-universe";
@@ -141,8 +141,9 @@ async fn run_servers(options: &DevOptions, workspace: &Workspace) -> Result<(), 
         false => None,
     };
     workspace.write_proxy_config(options.listen, store.address(), tls.as_ref())?;
-    let config = workspace.layout.proxy_config();
-    let server = serve::bind(&config, serve::load(&config)?, PassedSockets::default()).await?;
+    // That file alone: what the environment says is about another server.
+    let source = Source::file(&workspace.layout.proxy_config());
+    let server = serve::bind(&source, load(&source)?, PassedSockets::default()).await?;
     let addresses =
         Addresses { server: server.address(), admin: server.admin_address(), store: store.address(), tls };
     workspace.write_aws_config(&addresses)?;

@@ -5,13 +5,17 @@
 //! <https://garagehq.deuxfleurs.fr/documentation/reference-manual/cli/>,
 //! <https://developers.cloudflare.com/r2/api/tokens/>.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{exit::CommandError, serve, terminal},
+    cli::{
+        configuration::{ConfigOption, load},
+        exit::CommandError,
+        terminal,
+    },
     config::Config,
     s3::Operation,
 };
@@ -32,9 +36,8 @@ policy in JSON; for r2 it is that of an API token, and for garage a command, for
 alone.
 --lifecycle prints what removes multipart uploads that nobody has ended.")]
 pub(crate) struct PolicyOptions {
-    /// The configuration file
-    #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigOption,
 
     /// The kind of store
     #[arg(long = "for", value_name = "STORE")]
@@ -60,7 +63,7 @@ enum StoreKind {
 
 /// Runs `subgate store policy`.
 pub(crate) fn run(options: &PolicyOptions) -> Result<(), CommandError> {
-    let config = serve::load(&options.config)?;
+    let config = load(&options.config.source()?)?;
     let bucket = &config.store.bucket;
     let (text, remarks) = match options.lifecycle {
         false => rights(options.kind, bucket, &config)?,

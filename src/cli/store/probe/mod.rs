@@ -4,15 +4,16 @@ mod advice;
 mod checks;
 mod report;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 
 use self::checks::{Found, Trials};
 use crate::{
     cli::{
+        configuration::{ConfigOption, load},
         exit::{CommandError, Exit},
-        runtime, serve,
+        runtime,
         terminal::{self, Progress},
     },
     config::Config,
@@ -36,9 +37,8 @@ removed is named. By default the prefix is in the first folder that Subgate serv
 Exit codes: 0 the settings fit; 1 a setting must change, or the store cannot do what must work; 69 the store
 cannot be reached; 77 the store refuses the credentials.")]
 pub(crate) struct ProbeOptions {
-    /// The configuration file
-    #[arg(long, env = "SUBGATE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigOption,
 
     /// What the keys begin with, before .subgate-probe/ [default: the first literal folder of policy.folders]
     #[arg(long, value_name = "PREFIX")]
@@ -51,7 +51,7 @@ pub(crate) struct ProbeOptions {
 
 /// Runs `subgate store probe`.
 pub(crate) fn run(options: &ProbeOptions) -> Result<(), CommandError> {
-    let config = serve::load(&options.config)?;
+    let config = load(&options.config.source()?)?;
     runtime::current_thread()?.block_on(probe(options, &config))
 }
 

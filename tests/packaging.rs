@@ -1,0 +1,77 @@
+//! What the packages are made of says the same as `Cargo.toml` does, and is there. `tests/packages` builds
+//! them.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where it stands")]
+
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+fn table(path: &str) -> toml::Table {
+    read(path).parse().unwrap()
+}
+
+/// The values of a setting of a unit, in their order.
+fn values<'u>(unit: &'u str, setting: &str) -> Vec<&'u str> {
+    unit.lines().filter_map(|line| line.strip_prefix(setting)?.strip_prefix('=')).collect()
+}
+
+#[test]
+fn the_wheel_is_described_as_the_crate_is() {
+    let (cargo, python) = (table("Cargo.toml"), table("pyproject.toml"));
+    let (package, project) = (&cargo["package"], &python["project"]);
+    for name in ["name", "description", "license", "keywords"] {
+        assert_eq!(package[name], project[name], "{name}");
+    }
+    // The version is Cargo's.
+    assert_eq!(project["dynamic"].as_array().unwrap(), &[toml::Value::from("version")]);
+    let files = project["license-files"].as_array().unwrap().iter().chain([&project["readme"]]);
+    for file in files {
+        assert!(root().join(file.as_str().unwrap()).is_file(), "{file}");
+    }
+    assert!(project.get("dependencies").is_none());
+}
+
+#[test]
+fn the_debian_package_is_of_this_version_and_its_files_are_there() {
+    let cargo = table("Cargo.toml");
+    let package = &cargo["package"];
+    let changelog = read("deploy/debian/changelog");
+    let version = package["version"].as_str().unwrap();
+    assert!(changelog.starts_with(&format!("subgate ({version}-1) ")), "{changelog}");
+    let assets = package["metadata"]["deb"]["assets"].as_array().unwrap();
+    let own = assets.iter().map(|asset| asset[0].as_str().unwrap());
+    for path in own.filter(|path| !path.starts_with("target/") && !path.contains('*')) {
+        assert!(root().join(path).is_file(), "{path}");
+    }
+    // What may hold secrets is not for everybody, not even for a moment.
+    let config = assets.iter().find(|asset| asset[1].as_str() == Some("etc/subgate/proxy.toml")).unwrap();
+    assert_eq!(config[2].as_str(), Some("640"));
+}
+
+#[test]
+fn the_service_runs_what_the_server_supports() {
+    let (service, socket) = (read("deploy/debian/subgate.service"), read("deploy/debian/subgate.socket"));
+    let program = "/usr/bin/subgate";
+    let config = "--config /etc/subgate/proxy.toml";
+    assert_eq!(values(&service, "ExecStart"), [format!("{program} serve {config}")]);
+    assert_eq!(values(&service, "ExecStartPre"), [format!("{program} check {config}")]);
+    assert_eq!(
+        values(&service, "ExecReload"),
+        [format!("{program} check {config}"), "/bin/kill -HUP $MAINPID".to_owned()]
+    );
+    assert_eq!((values(&service, "Type"), values(&service, "User")), (vec!["notify"], vec!["subgate"]));
+    let reference = table("proxy.toml");
+    assert_eq!(values(&socket, "ListenStream"), [reference["server"]["listen"].as_str().unwrap()]);
+    // Longer than transfers may take, which the reference shows.
+    let drain = read("proxy.toml");
+    let drain = drain.lines().find_map(|line| line.strip_prefix("#: drain_seconds_max = ")).unwrap();
+    let stop: u64 = values(&service, "TimeoutStopSec")[0].parse().unwrap();
+    assert!(stop > drain.parse().unwrap());
+}
