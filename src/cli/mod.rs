@@ -1,4 +1,5 @@
-//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `doctor`, `chain`.
+//! The commands: `dev`, `serve`, `check`, `healthcheck`, `store`, `credentials`, `doctor`,
+//! `chain`.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -11,6 +12,7 @@ mod credentials;
 mod dev;
 mod doctor;
 mod exit;
+mod healthcheck;
 mod http_client;
 mod logging;
 mod private_file;
@@ -82,6 +84,8 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Check a configuration file and print all its faults
     Check(check::CheckOptions),
+    /// Ask a running server whether it lives, or is ready; for containers
+    Healthcheck(healthcheck::HealthcheckOptions),
     /// Try the store behind the server
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -118,6 +122,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Dev(options) => dev::run(&options),
         Command::Serve(options) => serve::serve(&options),
         Command::Check(options) => check::run(&options),
+        Command::Healthcheck(options) => healthcheck::run(&options),
         Command::Store(command) => store::run(&command),
         Command::Credentials(options) => credentials::run(*options),
         Command::Doctor(options) => doctor::run(*options),
