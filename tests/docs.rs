@@ -26,7 +26,7 @@ const FIRST_SCREEN_LINES: usize = 24;
 const LINE_CHARS_MAX: usize = 110;
 
 /// Beginnings of paths that the documents name from the root of the repository.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "benches/", "certs/", ".ci/"];
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "benches/", "certs/", "deploy/", ".ci/"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,8 +1,8 @@
 //! `subgate healthcheck`: ask a running server how it does, for whoever watches over containers. \[IO\]
 //!
 //! The question holds no secret, and nothing of the answer is believed but its status. So a server on this
-//! machine is asked over TLS without a look at its certificate, which has no name of loopback's: a certificate
-//! that has expired is a matter for an alert, and no reason to restart the process.
+//! machine is asked over TLS without a look at its certificate, which has no name of loopback's: one that has
+//! expired is a matter for an alert, and no reason to restart the process.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -47,7 +47,8 @@ that. With it, whether it can do its work (/readyz), which the store and the cha
 for a server asks that. It ends with 0 if so and with 1 if not, as HEALTHCHECK of an image expects, and with
 64 for a wrong option. An answer that takes longer than 5 seconds is none.
 
-Over https:// to loopback the certificate is not looked at; elsewhere it must be one that the system trusts.")]
+Over https:// to loopback the certificate is not looked at; elsewhere it must be one that the system
+trusts.")]
 pub(crate) struct HealthcheckOptions {
     /// URL of the server, or of its admin listener
     #[arg(

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import tomllib
 import urllib.error
@@ -23,7 +24,22 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "subgate"
 HELM, SUBGATE = os.environ["HELM"], os.environ["SUBGATE_BIN"]
-VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+
+# Removed at the end.
+DOCUMENTED = tempfile.TemporaryDirectory()
+
+
+def documented() -> Path:
+    """The values that the operator's page shows."""
+    (text,) = re.findall(
+        r"```yaml\n(# my-values.yaml\n.*?)```", (ROOT / "docs/operator.md").read_text(), re.DOTALL
+    )
+    path = Path(DOCUMENTED.name) / "documented-values.yaml"
+    path.write_text(text)
+    return path
+
+
+VALUES = [*sorted((CHART / "ci").glob("*-values.yaml")), documented()]
 # The oldest that the chart allows, and the newest whose schemas are there.
 KUBERNETES = ["1.27", "1.37"]
 START_SECONDS_MAX = 30
@@ -65,19 +81,21 @@ class Rendered:
 
 @cache
 def rendered(values: str, *more: str) -> Rendered:
-    done = helm("template", "r", str(CHART), "--namespace", "s3", "--values", str(CHART / "ci" / values), *more)
+    done = helm(
+        "template", "r", str(CHART), "--namespace", "s3", "--values", str(CHART / "ci" / values), *more
+    )
     assert done.returncode == 0, done.stderr
     return Rendered([manifest for manifest in yaml.safe_load_all(done.stdout) if manifest])
 
 
-@pytest.fixture(params=[path.name for path in VALUES])
+@pytest.fixture(params=VALUES, ids=lambda path: path.name)
 def chart(request: pytest.FixtureRequest) -> Rendered:
-    return rendered(request.param)
+    return rendered(str(request.param))
 
 
-@pytest.mark.parametrize("values", [path.name for path in VALUES])
-def test_helm_finds_nothing_to_complain_of(values: str) -> None:
-    done = helm("lint", "--strict", str(CHART), "--values", str(CHART / "ci" / values))
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.name)
+def test_helm_finds_nothing_to_complain_of(values: Path) -> None:
+    done = helm("lint", "--strict", str(CHART), "--values", str(values))
     assert done.returncode == 0 and "[WARNING]" not in done.stdout, done.stdout + done.stderr
 
 
@@ -120,7 +138,7 @@ def test_secrets_are_files_of_a_secret_that_the_chart_does_not_make(chart: Rende
     assert not chart.all("Secret")
     assert not any("valueFrom" in variable for variable in chart.container["env"])
     volumes = {volume["name"]: volume for volume in chart.pod["spec"]["volumes"]}
-    assert volumes["secrets"]["secret"] == {"secretName": "subgate", "defaultMode": 0o440}
+    assert volumes["secrets"]["secret"]["defaultMode"] == 0o440
     for name, mount in {m["name"]: m for m in chart.container["volumeMounts"]}.items():
         assert name in volumes and "subPath" not in mount, name
         assert mount.get("readOnly", False) != (name == "state"), name
@@ -156,7 +174,18 @@ def laid_out(chart: Rendered, folder: Path) -> Path:
 
 def certificate(file: Path, key: Path, name: str) -> None:
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ]
         + ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", key, "-out", file],
         capture_output=True,
         check=True,
@@ -165,7 +194,9 @@ def certificate(file: Path, key: Path, name: str) -> None:
 
 def test_the_configuration_has_no_faults(chart: Rendered, tmp_path: Path) -> None:
     config = laid_out(chart, tmp_path)
-    done = subprocess.run([SUBGATE, "check", "--config", config, "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [SUBGATE, "check", "--config", config, "--json"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, json.loads(done.stdout)) == (0, []), done.stdout
 
 
@@ -189,11 +220,17 @@ def test_a_pod_has_the_time_that_its_server_takes_to_end(chart: Rendered) -> Non
     # Before connections are refused the pod is out of every Service.
     readiness = chart.container["readinessProbe"]
     assert server["drain_announce_seconds"] >= readiness["periodSeconds"]
-    assert chart.one("Deployment")["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert chart.one("Deployment")["spec"]["strategy"]["rollingUpdate"] == {
+        "maxSurge": 1,
+        "maxUnavailable": 0,
+    }
 
 
 def test_services_lead_to_ports_and_pods_that_are_there(chart: Rendered) -> None:
-    labels, ports = chart.pod["metadata"]["labels"], {p["name"]: p["containerPort"] for p in chart.container["ports"]}
+    labels, ports = (
+        chart.pod["metadata"]["labels"],
+        {p["name"]: p["containerPort"] for p in chart.container["ports"]},
+    )
     selectors = [service["spec"]["selector"] for service in chart.all("Service")]
     selectors.append(chart.one("Deployment")["spec"]["selector"]["matchLabels"])
     for kind in ["PodDisruptionBudget", "NetworkPolicy"]:
@@ -209,7 +246,9 @@ def test_services_lead_to_ports_and_pods_that_are_there(chart: Rendered) -> None
     # The ports are those at which the server listens.
     server = chart.config["server"]
     assert server["listen"].endswith(f":{ports['s3']}")
-    assert ("admin" in server) == ("admin" in ports) and server.get("admin", "").endswith(str(ports.get("admin", "")))
+    assert ("admin" in server) == ("admin" in ports) and server.get("admin", "").endswith(
+        str(ports.get("admin", ""))
+    )
     # The load balancer does not lead to the admin listener.
     public = chart.one("Service")
     assert [port["targetPort"] for port in public["spec"]["ports"]] == ["s3"]
@@ -225,7 +264,9 @@ def test_prometheus_finds_the_admin_service_and_shows_its_token() -> None:
     chart = rendered("full-values.yaml")
     monitor, service = chart.one("ServiceMonitor")["spec"], chart.one("Service", "r-subgate-admin")
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert not monitor["selector"]["matchLabels"].items() <= chart.one("Service")["metadata"]["labels"].items()
+    assert (
+        not monitor["selector"]["matchLabels"].items() <= chart.one("Service")["metadata"]["labels"].items()
+    )
     (endpoint,) = monitor["endpoints"]
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
     assert endpoint["scheme"] == "https" and endpoint["tlsConfig"]["serverName"] == "s3.example.com"
@@ -277,11 +318,17 @@ def test_the_probes_ask_what_the_server_answers(values: str, tmp_path: Path) -> 
     for port in chart.container["ports"]:
         text = text.replace(f'"0.0.0.0:{port["containerPort"]}"', f'"127.0.0.1:{ports[port["name"]]}"')
     text = re.sub(r'"(https?|rediss?|wss?)://[^"]*"', r'"\1://127.0.0.1:9"', text)
-    text = re.sub(r"endpoints = \[.*\]", 'endpoints = ["ws://127.0.0.1:9"]', text).replace("quorum = 2", "quorum = 1")
+    text = re.sub(r"endpoints = \[.*\]", 'endpoints = ["ws://127.0.0.1:9"]', text).replace(
+        "quorum = 2", "quorum = 1"
+    )
     own = tmp_path / "own.toml"
     own.write_text(text)
     log = tmp_path / "log"
-    environment = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "of-this-test-alone", "AWS_REGION": "us-east-1"}
+    environment = {
+        "AWS_ACCESS_KEY_ID": "AK",
+        "AWS_SECRET_ACCESS_KEY": "of-this-test-alone",
+        "AWS_REGION": "us-east-1",
+    }
     environment |= {"PATH": os.environ["PATH"], "SUBGATE_LOG": "info"}
     command = [SUBGATE, "serve", "--config", own, "--log-format", "json"]
     with log.open("w") as output, subprocess.Popen(command, stderr=output, env=environment) as server:
@@ -328,6 +375,8 @@ def wait_until_it_listens(server: subprocess.Popen, log: Path) -> None:
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(values: str, more: str, says: str) -> None:
-    done = helm("template", "r", str(CHART), "--values", str(CHART / "ci" / f"{values}-values.yaml"), "--set", more)
+    done = helm(
+        "template", "r", str(CHART), "--values", str(CHART / "ci" / f"{values}-values.yaml"), "--set", more
+    )
     assert done.returncode != 0 and says in done.stderr, done.stderr
     assert not done.stdout
