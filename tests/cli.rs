@@ -199,6 +199,7 @@ fn help_teaches_by_example_and_goes_to_standard_output() {
         &["--help"][..],
         &["serve", "--help"],
         &["check", "--help"],
+        &["healthcheck", "--help"],
         &["credentials", "--help"],
         &["agent", "--help"],
         &["doctor", "--help"],

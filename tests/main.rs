@@ -28,6 +28,7 @@ mod docs;
 mod doctor;
 mod endpoints;
 mod faults;
+mod healthcheck;
 mod house;
 mod limits;
 mod log;

@@ -9,6 +9,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustls::ClientConfig;
 
 use super::exit::CommandError;
 use crate::tls::{self, TlsError};
@@ -23,8 +24,13 @@ pub(crate) fn new(ca_file: Option<&Path>) -> Result<HttpClient, CommandError> {
         TlsError::CaFile { .. } => CommandError::no_input(format!("--ca-file (AWS_CA_BUNDLE) {error}")),
         TlsError::Provider(error) => CommandError::software(format!("TLS: {error}")),
     })?;
+    Ok(with_tls(tls))
+}
+
+/// A client that trusts whom `tls` says.
+pub(crate) fn with_tls(tls: ClientConfig) -> HttpClient {
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
+    Client::builder(TokioExecutor::new()).build(connector)
 }
 
 /// The innermost cause of an error: "connection refused" rather than "client error (Connect)".

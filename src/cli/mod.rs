@@ -1,5 +1,5 @@
-//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `agent`, `doctor`, `chain`, `completions`,
-//! and `manual` for those who make packages.
+//! The commands: `dev`, `serve`, `check`, `healthcheck`, `store`, `setup`, `credentials`, `agent`, `doctor`,
+//! `chain`, `completions`, and `manual` for those who make packages.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -15,6 +15,7 @@ mod credentials;
 mod dev;
 mod doctor;
 mod exit;
+mod healthcheck;
 mod http_client;
 mod logging;
 mod manual;
@@ -91,6 +92,8 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Check a configuration file and print all its faults
     Check(check::CheckOptions),
+    /// Ask a running server whether it lives, or is ready; for containers
+    Healthcheck(healthcheck::HealthcheckOptions),
     /// Try the store behind the server
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -134,6 +137,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Dev(options) => dev::run(&options),
         Command::Serve(options) => serve::serve(&options),
         Command::Check(options) => check::run(&options),
+        Command::Healthcheck(options) => healthcheck::run(&options),
         Command::Store(command) => store::run(&command),
         Command::Credentials(options) => credentials::run(*options),
         Command::Agent(options) => agent::run(*options),

@@ -1,4 +1,4 @@
-//! The URL of a Subgate server, as `--endpoint` gives it.
+//! The URL of a Subgate server, as `--endpoint` gives it, and `--url` of `healthcheck`.
 //!
 //! Invariant: it is `https://`, or `http://` to this machine, unless the caller allowed plain HTTP by an
 //! option of its own: the secret of a session comes back over it.
@@ -17,7 +17,12 @@ impl ServerUrl {
     /// Reads `https://HOST[:PORT]`, or `http://` to this machine; `insecure_http` allows `http://` to
     /// anywhere.
     pub(crate) fn parse(text: &str, insecure_http: bool) -> Result<Self, CommandError> {
-        let error = |reason: &str| CommandError::usage(format!("--endpoint {text:?}: {reason}"));
+        Self::parse_option("--endpoint", text, insecure_http)
+    }
+
+    /// The same, of an option of another name.
+    pub(crate) fn parse_option(option: &str, text: &str, insecure_http: bool) -> Result<Self, CommandError> {
+        let error = |reason: &str| CommandError::usage(format!("{option} {text:?}: {reason}"));
         let not_a_url = || error("a URL is expected, such as https://s3.example.com");
         let uri: Uri = text.parse().map_err(|_| not_a_url())?;
         let host = uri.host().ok_or_else(not_a_url)?;
@@ -40,6 +45,11 @@ impl ServerUrl {
             return Err(error("it must be the server's address alone, without a bucket, path or query"));
         }
         Ok(Self { uri })
+    }
+
+    /// Whether it is this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.uri.host().is_some_and(is_loopback)
     }
 
     /// `scheme://host[:port]` in lower case: the one spelling of this server.
@@ -86,6 +96,8 @@ mod tests {
             assert!(error.to_string().starts_with("--endpoint"), "{bad}: {error}");
         }
         assert!(ServerUrl::parse("http://subgate:8014", true).is_ok());
+        assert!(ServerUrl::parse("https://[::1]:8014", false).unwrap().is_loopback());
+        assert!(!ServerUrl::parse("https://localhost.example.com", false).unwrap().is_loopback());
         assert_eq!(ServerUrl::parse("HTTPS://Host:1/", false).unwrap().canonical(), "https://host:1");
     }
 }
