@@ -1,151 +1,170 @@
-//! `subgate credentials`: reads a wallet and prints S3 credentials as AWS's `credential_process` wants them.
+//! `subgate credentials`: reads a wallet and prints S3 credentials, by default as AWS's `credential_process`
+//! wants them.
 //!
 //! The format: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>.
 
-use std::{path::PathBuf, time::Duration};
-
-use clap::Args;
-use jiff::{Timestamp, ToSpan};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{
-    client_options::{ClientOptions, ClientSettings},
-    exit::CommandError,
-    http_client, runtime,
-    session_cache::{self, CacheEntry, EntryLock},
-    session_client::{self, IssuedSession, SessionRequest},
-    terminal,
-    wallet::{Keyfile, expand_home},
+    exit::CommandError, session_client::IssuedSession, session_source::SessionOptions, shell, terminal,
 };
-use crate::{chain::AccountId, secret::Secret};
-
-/// A cached session is used until so many minutes before its end. boto3 asks for new credentials at each
-/// request once fewer than 10 to 15 minutes are left.
-const MINUTES_LEFT_MIN: i64 = 20;
-
-/// By then, whoever holds the lock has its answer or has given up.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(session_client::TOTAL_TIMEOUT.as_secs() + 5);
+use crate::secret::SecretText;
 
 /// Options of `subgate credentials`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  # In ~/.aws/config; `aws --profile miner s3 …`, boto3 and rclone (env_auth) then just work:
+  # In ~/.aws/config; `aws --profile miner s3 …`, boto3 and rclone (env_auth) then just work.
+  # `subgate setup` prints this for your wallet and server, and what other clients need:
   [profile miner]
   credential_process = subgate credentials --wallet-name miner --endpoint https://s3.example.com
   endpoint_url = https://s3.example.com
   region = us-east-1
+
+  # For a client that reads the environment alone, until the session ends:
+  eval \"$(subgate credentials --wallet-name miner --endpoint https://s3.example.com --format env)\"
 
   # Show how the server knows you, and your folders:
   subgate credentials --wallet-name miner --endpoint https://s3.example.com --no-cache
 
   # An encrypted hotkey where nobody can type its password:
   subgate credentials --wallet-name miner --endpoint https://s3.example.com \\
-    --password-file /run/secrets/hotkey")]
+    --password-file /run/secrets/hotkey
+
+Formats:
+  aws   the server's answer, which AWS's `credential_process` reads: Version, AccessKeyId,
+        SecretAccessKey, SessionToken, Expiration; and endpoint, region, bucket, role, folders
+  env   `export` lines of a shell for `eval`: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+        AWS_SESSION_TOKEN, AWS_CREDENTIAL_EXPIRATION
+  json  the same as aws with the names of one style, for scripts: access_key_id,
+        secret_access_key, session_token, expiration, endpoint, region, bucket, role, folders")]
 pub(crate) struct CredentialsOptions {
     #[command(flatten)]
-    client: ClientOptions,
+    session: SessionOptions,
 
-    /// Lifetime of the session [default: the server's, usually 24 hours]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1200..=86400))]
-    ttl_seconds: Option<u64>,
-
-    /// Directory where sessions are kept until 20 minutes before they expire [default:
-    /// $XDG_CACHE_HOME/subgate]
-    #[arg(
-        long,
-        env = "SUBGATE_CACHE_DIR",
-        hide_env_values = true,
-        value_name = "DIR",
-        conflicts_with = "no_cache"
-    )]
-    cache_dir: Option<PathBuf>,
-
-    /// Request a new session and do not keep it
-    #[arg(long)]
-    no_cache: bool,
+    /// Form in which the credentials are printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Aws)]
+    format: Format,
 }
 
-/// The options, checked.
-struct Settings {
-    client: ClientSettings,
-    request: SessionRequest,
-    cache_dir: Option<PathBuf>,
+/// The forms of the output.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For `credential_process`
+    Aws,
+    /// For `eval` in a shell
+    Env,
+    /// For scripts
+    Json,
 }
 
 /// Runs the command.
-pub(crate) fn run(options: CredentialsOptions) -> Result<(), CommandError> {
-    let settings = options.checked()?;
-    let keyfile = settings.client.wallet.read()?;
-    let hotkey = keyfile.address();
-    let entry = settings.cache_entry(hotkey.as_ref());
-    let mut _lock: Option<EntryLock> = None;
-    if let Some(entry) = &entry {
-        if let Some(json) = cached_session(entry, hotkey.as_ref()) {
-            return print(&json);
-        }
-        _lock = entry.lock(LOCK_TIMEOUT);
-        // The previous holder of the lock may have stored a session.
-        if let Some(json) = cached_session(entry, hotkey.as_ref()) {
-            return print(&json);
-        }
-    }
-    let session = settings.new_session(&keyfile)?;
-    if let Some(Err(error)) = entry.map(|entry| entry.store(session.json.expose())) {
-        terminal::print_remark(format_args!("the session cannot be cached: {error}"));
-    }
-    print(&session.json)
-}
-
-impl CredentialsOptions {
-    fn checked(self) -> Result<Settings, CommandError> {
-        let client = self.client.checked()?;
-        let cache_dir = self.cache_dir.map(|dir| expand_home(&dir)).or_else(session_cache::default_dir);
-        Ok(Settings {
-            request: SessionRequest { receiver: client.receiver, ttl_seconds: self.ttl_seconds },
-            client,
-            cache_dir: cache_dir.filter(|_| !self.no_cache),
-        })
-    }
-}
-
-impl Settings {
-    /// The cache entry of this request. Without a usable cache there is a remark and no entry: credentials
-    /// that take longer are better than none.
-    fn cache_entry(&self, hotkey: Option<&AccountId>) -> Option<CacheEntry> {
-        let dir = self.cache_dir.as_ref()?;
-        // Where the address is not known without a password, the path of the keyfile stands for it.
-        let identity =
-            hotkey.map_or_else(|| self.client.wallet.keyfile().display().to_string(), AccountId::to_ss58);
-        let receiver = self.request.receiver.as_ref().map(AccountId::to_ss58).unwrap_or_default();
-        let ttl = self.request.ttl_seconds.map(|ttl| ttl.to_string()).unwrap_or_default();
-        CacheEntry::new(dir, &[&self.client.server.canonical(), &identity, &receiver, &ttl])
-            .inspect_err(|error| {
-                let dir = dir.display();
-                terminal::print_remark(format_args!("sessions cannot be cached in {dir}: {error}"));
-            })
-            .ok()
-    }
-
-    fn new_session(&self, keyfile: &Keyfile) -> Result<IssuedSession, CommandError> {
-        let ClientSettings { password, server, ca_file, .. } = &self.client;
-        let key = keyfile.open(password)?;
-        let client = http_client::new(ca_file.as_deref())?;
-        let session = session_client::request_session(&client, server, &key, self.request);
-        runtime::current_thread()?.block_on(session)
-    }
-}
-
-/// The JSON of the cached session, if it is this hotkey's and lasts long enough.
-fn cached_session(entry: &CacheEntry, hotkey: Option<&AccountId>) -> Option<Secret> {
-    let session = IssuedSession::from_json(entry.load()?.expose())?;
-    let last_use = session.expiration.checked_sub(MINUTES_LEFT_MIN.minutes()).ok()?;
-    let is_this_hotkeys = hotkey.is_none_or(|hotkey| session.hotkey == *hotkey);
-    (is_this_hotkeys && Timestamp::now() < last_use).then_some(session.json)
-}
-
-fn print(json: &Secret) -> Result<(), CommandError> {
-    let text = std::str::from_utf8(json.expose())
-        .map_err(|_| CommandError::software("the server's answer is not UTF-8"))?;
-    terminal::print_line(text);
+pub(crate) fn run(options: &CredentialsOptions) -> Result<(), CommandError> {
+    let session = options.session.checked()?.session()?;
+    let text = formatted(&session, options.format)
+        .ok_or_else(|| CommandError::software("the server's answer cannot be read a second time"))?;
+    terminal::print_line(text.expose().trim_end());
     Ok(())
+}
+
+fn formatted(session: &IssuedSession, format: Format) -> Option<SecretText> {
+    let json = session.json.expose();
+    match format {
+        Format::Aws => String::from_utf8(json.to_vec()).ok().map(SecretText::new),
+        Format::Env => environment(json),
+        Format::Json => flat(json),
+    }
+}
+
+/// The lines that set the variables which every AWS SDK reads.
+fn environment(json: &[u8]) -> Option<SecretText> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Credentials {
+        access_key_id: String,
+        secret_access_key: String,
+        session_token: String,
+        expiration: String,
+    }
+    let credentials: Credentials = serde_json::from_slice(json).ok()?;
+    let lines = [
+        ("AWS_ACCESS_KEY_ID", credentials.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key),
+        ("AWS_SESSION_TOKEN", credentials.session_token),
+        ("AWS_CREDENTIAL_EXPIRATION", credentials.expiration),
+    ];
+    let lines = lines.map(|(name, value)| format!("export {name}={}\n", shell::quote(&value)));
+    Some(SecretText::new(lines.concat()))
+}
+
+/// The answer with names such as `access_key_id`, without the version of AWS's format.
+fn flat(json: &[u8]) -> Option<SecretText> {
+    let answer: Map<String, Value> = serde_json::from_slice(json).ok()?;
+    let flat: Map<String, Value> = answer
+        .into_iter()
+        .filter(|(name, _)| name != "Version")
+        .map(|(name, value)| (snake_case(&name), value))
+        .collect();
+    serde_json::to_string(&flat).ok().map(SecretText::new)
+}
+
+fn snake_case(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"{"Version":1,"AccessKeyId":"5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi",
+        "SecretAccessKey":"it's $(a) \"secret\"","SessionToken":"t\no","Expiration":"2030-01-01T00:00:00Z",
+        "bucket":"b","folders":["data/x/5F/"]}"#;
+
+    fn session() -> IssuedSession {
+        IssuedSession::from_json(ANSWER.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_shell_sets_the_variables_to_the_very_values() {
+        let lines = formatted(&session(), Format::Env).unwrap();
+        let script = format!(
+            "{}printf '%s|' \"$AWS_ACCESS_KEY_ID\" \"$AWS_SECRET_ACCESS_KEY\" \"$AWS_SESSION_TOKEN\" \
+             \"$AWS_CREDENTIAL_EXPIRATION\"",
+            lines.expose()
+        );
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi|it's $(a) \"secret\"|t\no|2030-01-01T00:00:00Z|"
+        );
+    }
+
+    #[test]
+    fn json_has_the_whole_answer_under_names_of_one_style() {
+        let text = formatted(&session(), Format::Json).unwrap();
+        let flat: Map<String, Value> = serde_json::from_str(text.expose()).unwrap();
+        let names: Vec<&str> = flat.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["access_key_id", "bucket", "expiration", "folders", "secret_access_key", "session_token"]
+        );
+        assert_eq!(flat["folders"][0], "data/x/5F/");
+    }
+
+    #[test]
+    fn the_format_of_aws_is_the_answer_itself() {
+        let text = formatted(&session(), Format::Aws).unwrap();
+        let (printed, answer): (Value, Value) =
+            (serde_json::from_str(text.expose()).unwrap(), serde_json::from_str(ANSWER).unwrap());
+        assert_eq!(printed, answer);
+    }
 }

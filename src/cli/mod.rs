@@ -1,4 +1,4 @@
-//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `doctor`, `chain`.
+//! The commands: `dev`, `serve`, `check`, `store`, `credentials`, `setup`, `doctor`, `chain`.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -19,6 +19,9 @@ mod serve;
 mod server_url;
 mod session_cache;
 mod session_client;
+mod session_source;
+mod setup;
+mod shell;
 mod store;
 mod terminal;
 mod wallet;
@@ -51,6 +54,8 @@ Examples:{DEV_EXAMPLE}
       serve your own store
   subgate credentials --wallet-name miner --endpoint https://s3.example.com
       print S3 credentials; `credential_process` in ~/.aws/config calls this
+  subgate setup aws2 --wallet-name miner --endpoint https://s3.example.com >> ~/.aws/config
+      set up an S3 client; without a name, list the clients that are known
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
       check that a server keeps folders apart
   subgate chain who 5F… --config proxy.toml
@@ -87,6 +92,8 @@ enum Command {
     Store(store::StoreCommand),
     /// Print S3 credentials for a wallet, in the format of AWS's `credential_process`
     Credentials(Box<credentials::CredentialsOptions>),
+    /// Print the configuration of an S3 client for a wallet and a server
+    Setup(Box<setup::SetupOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
     Doctor(Box<doctor::DoctorOptions>),
     /// Show what the chain says of a subnet or of one address
@@ -119,7 +126,8 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Serve(options) => serve::serve(&options),
         Command::Check(options) => check::run(&options),
         Command::Store(command) => store::run(&command),
-        Command::Credentials(options) => credentials::run(*options),
+        Command::Credentials(options) => credentials::run(&options),
+        Command::Setup(options) => setup::run(&options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),
     }

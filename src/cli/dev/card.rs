@@ -3,10 +3,12 @@
 use super::{
     Addresses, BUCKET, REGION, Workspace,
     certificates::DevCertificates,
-    files::shell_quote,
     identities::{DevRole, Identity},
 };
-use crate::cli::terminal::{self, Paint};
+use crate::cli::{
+    shell,
+    terminal::{self, Paint},
+};
 
 /// Prints the card, and as its last line `ready URL`, for which scripts may wait.
 pub(super) fn print(workspace: &Workspace, addresses: &Addresses) {
@@ -92,7 +94,7 @@ fn identity_lines(identity: &Identity, all: &[Identity]) -> Vec<String> {
 
 /// An upload, a list, and a refusal: each with its title and the lines of its command.
 fn commands(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, Vec<String>)> {
-    let config = shell_quote(&workspace.layout.aws_config().display().to_string());
+    let config = shell::quote(&workspace.layout.aws_config().display().to_string());
     let aws = |profile: &str, command: &str, target: String| {
         let url = addresses.server_url();
         vec![format!("aws --profile {profile} --endpoint-url {url} s3 {command} \\"), format!("  {target}")]
@@ -107,7 +109,7 @@ fn commands(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, 
         addresses
             .tls
             .as_ref()
-            .map(|tls| format!("export AWS_CA_BUNDLE={}", shell_quote(&tls.ca_file.display().to_string()))),
+            .map(|tls| format!("export AWS_CA_BUNDLE={}", shell::quote(&tls.ca_file.display().to_string()))),
     );
     first.push("head -c 100000 /dev/urandom > first.bin".to_owned());
     vec![

@@ -10,7 +10,7 @@ use super::{
     identities::HOTKEY,
     keys::StoreFile,
 };
-use crate::cli::exit::CommandError;
+use crate::cli::{exit::CommandError, shell};
 
 impl Workspace {
     /// `store.json`: the keys, which are kept, and where the store listens this time.
@@ -91,7 +91,7 @@ impl Workspace {
     }
 
     fn profile(&self, name: &str, program: &Path, addresses: &Addresses) -> String {
-        let quote = |path: &Path| shell_quote(&path.display().to_string());
+        let quote = |path: &Path| shell::quote(&path.display().to_string());
         let url = addresses.server_url();
         // A path in an INI file is not quoted, and a word of a command is.
         let ca_file = addresses.tls.as_ref().map(|tls| tls.ca_file.as_path());
@@ -148,15 +148,6 @@ impl Workspace {
     }
 }
 
-/// `text` as one word of a command line, for `sh` and for Python's `shlex` alike: AWS clients use either.
-pub(super) fn shell_quote(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,14 +166,5 @@ mod tests {
         assert_eq!(config["chain"]["file"].as_str(), layout.registry().to_str());
         assert_eq!(config["session"]["keys"][0]["file"].as_str(), layout.session_key().to_str());
         assert_eq!(config["policy"]["folders"][0].as_str(), Some("data/{source}/{coldkey}/"));
-    }
-
-    #[test]
-    fn command_words_are_quoted_for_every_shell() {
-        for (text, quoted) in
-            [("/a/b-c", "/a/b-c"), ("/a b", "'/a b'"), ("", "''"), ("it's", r"'it'\''s'"), ("$x", "'$x'")]
-        {
-            assert_eq!(shell_quote(text), quoted);
-        }
     }
 }

@@ -1,0 +1,152 @@
+//! Where a command gets the session of a wallet from: the cache, or the server. \[IO\]
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use jiff::{Timestamp, ToSpan};
+
+use super::{
+    client_options::{ClientOptions, ClientSettings, absolute},
+    exit::CommandError,
+    http_client, runtime,
+    session_cache::{self, CacheEntry, EntryLock},
+    session_client::{self, IssuedSession, SessionRequest},
+    terminal,
+    wallet::{Keyfile, expand_home},
+};
+use crate::chain::AccountId;
+
+/// A cached session is used until so many minutes before its end. boto3 asks for new credentials at each
+/// request once fewer than 10 to 15 minutes are left.
+const MINUTES_LEFT_MIN: i64 = 20;
+
+/// By then, whoever holds the lock has its answer or has given up.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(session_client::TOTAL_TIMEOUT.as_secs() + 5);
+
+/// The options of every command that uses a session which may be cached.
+#[derive(Debug, Args)]
+pub(crate) struct SessionOptions {
+    #[command(flatten)]
+    client: ClientOptions,
+
+    /// Lifetime of the session [default: the server's, usually 24 hours]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1200..=86400))]
+    ttl_seconds: Option<u64>,
+
+    /// Directory where sessions are kept until 20 minutes before they expire [default:
+    /// $XDG_CACHE_HOME/subgate]
+    #[arg(
+        long,
+        env = "SUBGATE_CACHE_DIR",
+        hide_env_values = true,
+        value_name = "DIR",
+        conflicts_with = "no_cache"
+    )]
+    cache_dir: Option<PathBuf>,
+
+    /// Request a new session and do not keep it
+    #[arg(long)]
+    no_cache: bool,
+}
+
+/// The options, checked.
+pub(crate) struct SessionSource {
+    /// The wallet and the server.
+    pub(crate) client: ClientSettings,
+    request: SessionRequest,
+    cache_dir: Option<PathBuf>,
+}
+
+impl SessionOptions {
+    /// Checks the options without touching wallet or server.
+    pub(crate) fn checked(&self) -> Result<SessionSource, CommandError> {
+        let client = self.client.checked()?;
+        let cache_dir = self.cache_dir.as_deref().map(expand_home).or_else(session_cache::default_dir);
+        Ok(SessionSource {
+            request: SessionRequest { receiver: client.receiver, ttl_seconds: self.ttl_seconds },
+            client,
+            cache_dir: cache_dir.filter(|_| !self.no_cache),
+        })
+    }
+
+    /// The words of a command line that say the same wherever it is run. The server is written as `endpoint`.
+    pub(crate) fn words(&self, endpoint: &str) -> Result<Vec<String>, CommandError> {
+        let mut words = self.client.words(endpoint)?;
+        if let Some(seconds) = self.ttl_seconds {
+            words.extend(["--ttl-seconds".to_owned(), seconds.to_string()]);
+        }
+        if let Some(dir) = &self.cache_dir {
+            words.extend(["--cache-dir".to_owned(), absolute("--cache-dir", dir)?]);
+        }
+        if self.no_cache {
+            words.push("--no-cache".to_owned());
+        }
+        Ok(words)
+    }
+}
+
+impl SessionSource {
+    /// Where sessions are kept, if they are.
+    pub(crate) fn cache_dir(&self) -> Option<&Path> {
+        self.cache_dir.as_deref()
+    }
+
+    /// The session: that of the cache if it lasts long enough, else a new one, which is cached.
+    pub(crate) fn session(&self) -> Result<IssuedSession, CommandError> {
+        let keyfile = self.client.wallet.read()?;
+        let hotkey = keyfile.address();
+        let entry = self.cache_entry(hotkey.as_ref());
+        let mut _lock: Option<EntryLock> = None;
+        if let Some(entry) = &entry {
+            if let Some(session) = cached_session(entry, hotkey.as_ref()) {
+                return Ok(session);
+            }
+            _lock = entry.lock(LOCK_TIMEOUT);
+            // The previous holder of the lock may have stored a session.
+            if let Some(session) = cached_session(entry, hotkey.as_ref()) {
+                return Ok(session);
+            }
+        }
+        let session = self.new_session(&keyfile)?;
+        if let Some(Err(error)) = entry.map(|entry| entry.store(session.json.expose())) {
+            terminal::print_remark(format_args!("the session cannot be cached: {error}"));
+        }
+        Ok(session)
+    }
+
+    /// The cache entry of this request. Without a usable cache there is a remark and no entry: credentials
+    /// that take longer are better than none.
+    fn cache_entry(&self, hotkey: Option<&AccountId>) -> Option<CacheEntry> {
+        let dir = self.cache_dir.as_ref()?;
+        // Where the address is not known without a password, the path of the keyfile stands for it.
+        let identity =
+            hotkey.map_or_else(|| self.client.wallet.keyfile().display().to_string(), AccountId::to_ss58);
+        let receiver = self.request.receiver.as_ref().map(AccountId::to_ss58).unwrap_or_default();
+        let ttl = self.request.ttl_seconds.map(|ttl| ttl.to_string()).unwrap_or_default();
+        CacheEntry::new(dir, &[&self.client.server.canonical(), &identity, &receiver, &ttl])
+            .inspect_err(|error| {
+                let dir = dir.display();
+                terminal::print_remark(format_args!("sessions cannot be cached in {dir}: {error}"));
+            })
+            .ok()
+    }
+
+    fn new_session(&self, keyfile: &Keyfile) -> Result<IssuedSession, CommandError> {
+        let ClientSettings { password, server, ca_file, .. } = &self.client;
+        let key = keyfile.open(password)?;
+        let client = http_client::new(ca_file.as_deref())?;
+        let session = session_client::request_session(&client, server, &key, self.request);
+        runtime::current_thread()?.block_on(session)
+    }
+}
+
+/// The cached session, if it is this hotkey's and lasts long enough.
+fn cached_session(entry: &CacheEntry, hotkey: Option<&AccountId>) -> Option<IssuedSession> {
+    let session = IssuedSession::from_json(entry.load()?.expose())?;
+    let last_use = session.expiration.checked_sub(MINUTES_LEFT_MIN.minutes()).ok()?;
+    let is_this_hotkeys = hotkey.is_none_or(|hotkey| session.hotkey == *hotkey);
+    (is_this_hotkeys && Timestamp::now() < last_use).then_some(session)
+}

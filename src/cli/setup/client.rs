@@ -1,0 +1,193 @@
+//! The table of clients: a file for each, with a header and a text.
+//!
+//! ```text
+//! title: DuckDB
+//! tested: 1.5.5
+//! language: sql
+//! save: ~/.aws/config        (where the text belongs; without it, the text is code or commands to run)
+//! note: One sentence.        (may be repeated)
+//! ---
+//! text with {{placeholders}}
+//! ```
+
+use super::{
+    language::{Fault, Language},
+    template::Template,
+    values::Values,
+};
+
+/// Comments are folded before this column.
+const COLUMNS_MAX: usize = 100;
+
+/// The names, as they are given on the command line, with their files.
+macro_rules! table {
+    ($($name:literal),* $(,)?) => {
+        const TABLE: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("clients/", $name, ".txt")))),*];
+    };
+}
+
+table!["aws2", "boto3", "duckdb",];
+
+/// A client of the table.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    /// The version that the interop suite runs.
+    pub(super) tested: &'static str,
+    pub(super) language: Language,
+    /// Where the text belongs.
+    pub(super) save: Option<&'static str>,
+    pub(super) notes: Vec<&'static str>,
+    pub(super) text: Template,
+}
+
+/// The names of all clients.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
+
+/// All clients, in the order of the table.
+pub(super) fn all() -> Result<Vec<Client>, Fault> {
+    TABLE.iter().map(|(name, file)| Client::parse(name, file)).collect()
+}
+
+/// The client of that name.
+pub(super) fn named(name: &str) -> Result<Client, Fault> {
+    let entry = TABLE.iter().find(|(known, _)| *known == name);
+    let (name, file) = entry.ok_or_else(|| Fault::Template(format!("no such client: {name}")))?;
+    Client::parse(name, file)
+}
+
+impl Client {
+    fn parse(name: &'static str, file: &'static str) -> Result<Self, Fault> {
+        let fault = |reason: &str| Fault::Template(format!("{name}: {reason}"));
+        let (header, body) =
+            file.split_once("\n---\n").ok_or_else(|| fault("no line --- after the header"))?;
+        let (mut title, mut tested, mut language, mut save, mut notes) = (None, None, None, None, Vec::new());
+        for line in header.lines() {
+            let (field, value) = line.split_once(": ").ok_or_else(|| fault(line))?;
+            let value = value.trim();
+            let place = match field {
+                "title" => &mut title,
+                "tested" => &mut tested,
+                "language" => &mut language,
+                "save" => &mut save,
+                "note" => {
+                    notes.push(value);
+                    continue;
+                }
+                _ => return Err(fault(&format!("no such field: {field}"))),
+            };
+            if place.replace(value).is_some() {
+                return Err(fault(&format!("{field} stands twice")));
+            }
+        }
+        let language = language.ok_or_else(|| fault("no language"))?;
+        Ok(Self {
+            name,
+            title: title.ok_or_else(|| fault("no title"))?,
+            tested: tested.ok_or_else(|| fault("no tested version"))?,
+            language: Language::named(language)
+                .ok_or_else(|| fault(&format!("no such language: {language}")))?,
+            save,
+            notes,
+            text: Template::parse(body).map_err(|error| match error {
+                Fault::Template(reason) => fault(&reason),
+                error @ Fault::Value { .. } => error,
+            })?,
+        })
+    }
+
+    /// The text alone, without the remarks.
+    pub(super) fn body(&self, values: &Values) -> Result<String, Fault> {
+        self.text.render(self.language, values)
+    }
+
+    /// The whole configuration: the remarks as comments, then the text.
+    pub(super) fn configuration(&self, values: &Values) -> Result<String, Fault> {
+        let body = self.body(values)?;
+        let save = self.save.map(|file| format!("Save it in {file}."));
+        let title = format!("{}: {} was tested.", self.title, self.tested);
+        let remarks =
+            std::iter::once(title).chain(save).chain(self.notes.iter().map(|note| (*note).to_owned()));
+        let mut text: String = remarks.map(|remark| comment(self.language, &remark)).collect();
+        text.push_str(&body);
+        Ok(text)
+    }
+}
+
+/// A sentence as a comment of one line or more.
+fn comment(language: Language, sentence: &str) -> String {
+    let start = language.comment();
+    let mut text = start.to_owned();
+    let mut columns = start.len();
+    for word in sentence.split_whitespace() {
+        let width = word.chars().count().saturating_add(1);
+        if columns.saturating_add(width) > COLUMNS_MAX && columns > start.len() {
+            text.push('\n');
+            text.push_str(start);
+            columns = start.len();
+        }
+        text.push(' ');
+        text.push_str(word);
+        columns = columns.saturating_add(width);
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cli::{
+        server_url::ServerUrl,
+        setup::values::{AgentAddress, Place},
+    };
+
+    /// Values of an https or http server, with or without a CA and an agent.
+    fn values(case: usize, awkward: &str) -> Values {
+        let endpoint = if case & 1 == 0 { "https://s3.example.com" } else { "http://127.0.0.1:8014" };
+        Values::new(
+            &ServerUrl::parse(endpoint, false).unwrap(),
+            Place {
+                bucket: "data-universe".into(),
+                region: "us-east-1".into(),
+                folder: format!("data/{awkward}x/5F/"),
+            },
+            "subgate",
+            format!("subgate credentials --wallet-name {}", crate::cli::shell::quote(awkward)),
+            (case & 2 != 0).then(|| format!("/ca/{awkward}.pem")),
+            (case & 4 != 0).then(|| AgentAddress {
+                url: "http://127.0.0.1:8077/credentials".into(),
+                token_file: format!("/cache/{awkward}/agent.token"),
+            }),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn every_text_of_the_table_can_be_made_in_every_case() {
+        for client in all().unwrap() {
+            for case in 0..8 {
+                let text = client.configuration(&values(case, "a")).unwrap();
+                assert!(!text.contains("{{") && text.ends_with('\n'), "{}: {text}", client.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_has_every_file_and_each_once() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/setup/clients");
+        let files: BTreeSet<String> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let table: Vec<String> = names().map(|name| format!("{name}.txt")).collect();
+        assert_eq!(table.len(), files.len());
+        assert_eq!(table.into_iter().collect::<BTreeSet<_>>(), files);
+    }
+}
