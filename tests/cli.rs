@@ -109,6 +109,7 @@ fn help_teaches_by_example_and_goes_to_standard_output() {
         &["serve", "--help"],
         &["check", "--help"],
         &["credentials", "--help"],
+        &["setup", "--help"],
         &["doctor", "--help"],
         &["chain", "status", "--help"],
         &["chain", "who", "--help"],

@@ -38,5 +38,6 @@ mod otel;
 mod reload;
 mod restart;
 mod road;
+mod setup;
 mod store_probe;
 mod tls;

@@ -108,9 +108,9 @@ impl ClientOptions {
         })
     }
 
-    /// The words of a command line that say the same wherever it is run, without the defaults. The server is
-    /// written as `endpoint`.
-    pub(crate) fn words(&self, endpoint: &str) -> Result<Vec<String>, CommandError> {
+    /// The words of a command line that say the same wherever it is run, without the defaults. The options of
+    /// TLS are left out where there is none.
+    pub(crate) fn words(&self, settings: &ClientSettings) -> Result<Vec<String>, CommandError> {
         let mut words = Vec::new();
         let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
         if self.wallet_path != Path::new(WALLET_PATH) {
@@ -123,11 +123,11 @@ impl ClientOptions {
         if let Some(file) = &self.password_file {
             add("--password-file", absolute("--password-file", file)?);
         }
-        add("--endpoint", endpoint.to_owned());
+        add("--endpoint", settings.server.canonical());
         if let Some(receiver) = &self.receiver {
             add("--receiver", receiver.clone());
         }
-        if let Some(file) = &self.ca_file {
+        if let Some(file) = self.ca_file.as_deref().filter(|_| settings.server.is_https()) {
             add("--ca-file", absolute("--ca-file", file)?);
         }
         if self.insecure_http {

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    exit::CommandError, session_client::IssuedSession, session_source::SessionOptions, shell, terminal,
+    exit::CommandError, session_client::IssuedSession, session_source::SessionOptions, shell::shell_quote,
+    terminal,
 };
 use crate::secret::SecretText;
 
@@ -95,7 +96,7 @@ fn environment(json: &[u8]) -> Option<SecretText> {
         ("AWS_SESSION_TOKEN", credentials.session_token),
         ("AWS_CREDENTIAL_EXPIRATION", credentials.expiration),
     ];
-    let lines = lines.map(|(name, value)| format!("export {name}={}\n", shell::quote(&value)));
+    let lines = lines.map(|(name, value)| format!("export {name}={}\n", shell_quote(&value)));
     Some(SecretText::new(lines.concat()))
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: it is `https://`, or `http://` to this machine, unless the caller allowed plain HTTP by an
 //! option of its own: the secret of a session comes back over it.
 
-use http::Uri;
+use http::{Uri, uri::Scheme};
 
 use super::exit::CommandError;
 
@@ -40,6 +40,11 @@ impl ServerUrl {
             return Err(error("it must be the server's address alone, without a bucket, path or query"));
         }
         Ok(Self { uri })
+    }
+
+    /// Whether it is `https://`.
+    pub(crate) fn is_https(&self) -> bool {
+        self.uri.scheme() == Some(&Scheme::HTTPS)
     }
 
     /// `scheme://host[:port]` in lower case: the one spelling of this server.

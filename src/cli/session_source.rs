@@ -1,7 +1,10 @@
-//! Where a command gets the session of a wallet from: the cache, or the server. \[IO\]
+//! Where a session comes from: the cache, or else the server; for `subgate credentials` and others. \[IO\]
+//!
+//! Invariant: of all processes of this user that want the same session at one time, one asks the server.
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,16 +20,16 @@ use super::{
     terminal,
     wallet::{Keyfile, expand_home},
 };
-use crate::chain::AccountId;
+use crate::{auth::bittensor::sr25519::Keypair, chain::AccountId};
 
-/// A cached session is used until so many minutes before its end. boto3 asks for new credentials at each
-/// request once fewer than 10 to 15 minutes are left.
+/// A session is replaced when so many minutes are left of it. boto3 asks for new credentials at each request
+/// once fewer than 10 to 15 minutes are left.
 const MINUTES_LEFT_MIN: i64 = 20;
 
 /// By then, whoever holds the lock has its answer or has given up.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(session_client::TOTAL_TIMEOUT.as_secs() + 5);
 
-/// The options of every command that uses a session which may be cached.
+/// Options of every command that wants a session.
 #[derive(Debug, Args)]
 pub(crate) struct SessionOptions {
     #[command(flatten)]
@@ -54,8 +57,7 @@ pub(crate) struct SessionOptions {
 
 /// The options, checked.
 pub(crate) struct SessionSource {
-    /// The wallet and the server.
-    pub(crate) client: ClientSettings,
+    client: ClientSettings,
     request: SessionRequest,
     cache_dir: Option<PathBuf>,
 }
@@ -72,9 +74,9 @@ impl SessionOptions {
         })
     }
 
-    /// The words of a command line that say the same wherever it is run. The server is written as `endpoint`.
-    pub(crate) fn words(&self, endpoint: &str) -> Result<Vec<String>, CommandError> {
-        let mut words = self.client.words(endpoint)?;
+    /// The words of a command line that say the same wherever it is run, without the defaults.
+    pub(crate) fn words(&self, source: &SessionSource) -> Result<Vec<String>, CommandError> {
+        let mut words = self.client.words(&source.client)?;
         if let Some(seconds) = self.ttl_seconds {
             words.extend(["--ttl-seconds".to_owned(), seconds.to_string()]);
         }
@@ -89,28 +91,56 @@ impl SessionOptions {
 }
 
 impl SessionSource {
-    /// Where sessions are kept, if they are.
+    /// The server's name in messages.
+    pub(crate) fn server(&self) -> String {
+        self.client.server.canonical()
+    }
+
+    /// The directory where sessions are kept, if they are.
     pub(crate) fn cache_dir(&self) -> Option<&Path> {
         self.cache_dir.as_deref()
     }
 
-    /// The session: that of the cache if it lasts long enough, else a new one, which is cached.
+    /// The server, and how it is called.
+    pub(crate) fn client(&self) -> &ClientSettings {
+        &self.client
+    }
+
+    /// The session of the wallet; this may ask for its password.
     pub(crate) fn session(&self) -> Result<IssuedSession, CommandError> {
-        let keyfile = self.client.wallet.read()?;
-        let hotkey = keyfile.address();
-        let entry = self.cache_entry(hotkey.as_ref());
+        let keyfile = self.read_wallet()?;
+        self.obtain(keyfile.address().as_ref(), || self.open(&keyfile))
+    }
+
+    /// Reads the keyfile; this needs no password.
+    fn read_wallet(&self) -> Result<Keyfile, CommandError> {
+        self.client.wallet.read()
+    }
+
+    /// The key of that keyfile; if it is encrypted, this asks for its password.
+    fn open(&self, keyfile: &Keyfile) -> Result<Arc<Keypair>, CommandError> {
+        keyfile.open(&self.client.password).map(Arc::new)
+    }
+
+    /// A session that lasts: from the cache, or else a new one, for which alone `key` is called. It blocks.
+    fn obtain(
+        &self,
+        hotkey: Option<&AccountId>,
+        key: impl FnOnce() -> Result<Arc<Keypair>, CommandError>,
+    ) -> Result<IssuedSession, CommandError> {
+        let entry = self.cache_entry(hotkey);
         let mut _lock: Option<EntryLock> = None;
         if let Some(entry) = &entry {
-            if let Some(session) = cached_session(entry, hotkey.as_ref()) {
+            if let Some(session) = cached_session(entry, hotkey) {
                 return Ok(session);
             }
             _lock = entry.lock(LOCK_TIMEOUT);
             // The previous holder of the lock may have stored a session.
-            if let Some(session) = cached_session(entry, hotkey.as_ref()) {
+            if let Some(session) = cached_session(entry, hotkey) {
                 return Ok(session);
             }
         }
-        let session = self.new_session(&keyfile)?;
+        let session = self.new_session(&*key()?)?;
         if let Some(Err(error)) = entry.map(|entry| entry.store(session.json.expose())) {
             terminal::print_remark(format_args!("the session cannot be cached: {error}"));
         }
@@ -126,7 +156,7 @@ impl SessionSource {
             hotkey.map_or_else(|| self.client.wallet.keyfile().display().to_string(), AccountId::to_ss58);
         let receiver = self.request.receiver.as_ref().map(AccountId::to_ss58).unwrap_or_default();
         let ttl = self.request.ttl_seconds.map(|ttl| ttl.to_string()).unwrap_or_default();
-        CacheEntry::new(dir, &[&self.client.server.canonical(), &identity, &receiver, &ttl])
+        CacheEntry::new(dir, &[&self.server(), &identity, &receiver, &ttl])
             .inspect_err(|error| {
                 let dir = dir.display();
                 terminal::print_remark(format_args!("sessions cannot be cached in {dir}: {error}"));
@@ -134,11 +164,10 @@ impl SessionSource {
             .ok()
     }
 
-    fn new_session(&self, keyfile: &Keyfile) -> Result<IssuedSession, CommandError> {
-        let ClientSettings { password, server, ca_file, .. } = &self.client;
-        let key = keyfile.open(password)?;
+    fn new_session(&self, key: &Keypair) -> Result<IssuedSession, CommandError> {
+        let ClientSettings { server, ca_file, .. } = &self.client;
         let client = http_client::new(ca_file.as_deref())?;
-        let session = session_client::request_session(&client, server, &key, self.request);
+        let session = session_client::request_session(&client, server, key, self.request);
         runtime::current_thread()?.block_on(session)
     }
 }

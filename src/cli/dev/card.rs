@@ -6,7 +6,7 @@ use super::{
     identities::{DevRole, Identity},
 };
 use crate::cli::{
-    shell,
+    shell::shell_quote,
     terminal::{self, Paint},
 };
 
@@ -94,7 +94,7 @@ fn identity_lines(identity: &Identity, all: &[Identity]) -> Vec<String> {
 
 /// An upload, a list, and a refusal: each with its title and the lines of its command.
 fn commands(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, Vec<String>)> {
-    let config = shell::quote(&workspace.layout.aws_config().display().to_string());
+    let config = shell_quote(&workspace.layout.aws_config().display().to_string());
     let aws = |profile: &str, command: &str, target: String| {
         let url = addresses.server_url();
         vec![format!("aws --profile {profile} --endpoint-url {url} s3 {command} \\"), format!("  {target}")]
@@ -109,7 +109,7 @@ fn commands(workspace: &Workspace, addresses: &Addresses) -> Vec<(&'static str, 
         addresses
             .tls
             .as_ref()
-            .map(|tls| format!("export AWS_CA_BUNDLE={}", shell::quote(&tls.ca_file.display().to_string()))),
+            .map(|tls| format!("export AWS_CA_BUNDLE={}", shell_quote(&tls.ca_file.display().to_string()))),
     );
     first.push("head -c 100000 /dev/urandom > first.bin".to_owned());
     vec![

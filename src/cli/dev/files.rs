@@ -10,7 +10,7 @@ use super::{
     identities::HOTKEY,
     keys::StoreFile,
 };
-use crate::cli::{exit::CommandError, shell};
+use crate::cli::{exit::CommandError, shell::shell_quote};
 
 impl Workspace {
     /// `store.json`: the keys, which are kept, and where the store listens this time.
@@ -91,7 +91,7 @@ impl Workspace {
     }
 
     fn profile(&self, name: &str, program: &Path, addresses: &Addresses) -> String {
-        let quote = |path: &Path| shell::quote(&path.display().to_string());
+        let quote = |path: &Path| shell_quote(&path.display().to_string());
         let url = addresses.server_url();
         // A path in an INI file is not quoted, and a word of a command is.
         let ca_file = addresses.tls.as_ref().map(|tls| tls.ca_file.as_path());

@@ -108,10 +108,10 @@ impl Client {
     /// The whole configuration: the remarks as comments, then the text.
     pub(super) fn configuration(&self, values: &Values) -> Result<String, Fault> {
         let body = self.body(values)?;
+        let title = format!("{} (tested: {})", self.title, self.tested);
         let save = self.save.map(|file| format!("Save it in {file}."));
-        let title = format!("{}: {} was tested.", self.title, self.tested);
-        let remarks =
-            std::iter::once(title).chain(save).chain(self.notes.iter().map(|note| (*note).to_owned()));
+        let notes = Some(self.notes.join(" ")).filter(|notes| !notes.is_empty());
+        let remarks = std::iter::once(title).chain(save).chain(notes);
         let mut text: String = remarks.map(|remark| comment(self.language, &remark)).collect();
         text.push_str(&body);
         Ok(text)
@@ -143,38 +143,30 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::cli::{
-        server_url::ServerUrl,
-        setup::values::{AgentAddress, Place},
-    };
+    use crate::cli::setup::values::examples::values;
 
-    /// Values of an https or http server, with or without a CA and an agent.
-    fn values(case: usize, awkward: &str) -> Values {
-        let endpoint = if case & 1 == 0 { "https://s3.example.com" } else { "http://127.0.0.1:8014" };
-        Values::new(
-            &ServerUrl::parse(endpoint, false).unwrap(),
-            Place {
-                bucket: "data-universe".into(),
-                region: "us-east-1".into(),
-                folder: format!("data/{awkward}x/5F/"),
-            },
-            "subgate",
-            format!("subgate credentials --wallet-name {}", crate::cli::shell::quote(awkward)),
-            (case & 2 != 0).then(|| format!("/ca/{awkward}.pem")),
-            (case & 4 != 0).then(|| AgentAddress {
-                url: "http://127.0.0.1:8077/credentials".into(),
-                token_file: format!("/cache/{awkward}/agent.token"),
-            }),
-        )
-        .unwrap()
-    }
+    const HTTPS: &str = "https://s3.example.com";
+    const HTTP: &str = "http://127.0.0.1:8014";
 
     #[test]
     fn every_text_of_the_table_can_be_made_in_every_case() {
+        // Neither a path with a quote or a backslash breaks a text.
+        let (ca_file, token_file) = (r#"/c a/"it's"\x.pem"#, r#"/t o/"it's"\agent-token"#);
         for client in all().unwrap() {
-            for case in 0..8 {
-                let text = client.configuration(&values(case, "a")).unwrap();
-                assert!(!text.contains("{{") && text.ends_with('\n'), "{}: {text}", client.name);
+            for endpoint in [HTTPS, HTTP] {
+                for ca_file in [None, Some("/ca.pem"), Some(ca_file)] {
+                    for token_file in [None, Some("/agent-token"), Some(token_file)] {
+                        let values = values(endpoint, ca_file, token_file);
+                        let text = client.configuration(&values);
+                        let text = text.unwrap_or_else(|fault| panic!("{}: {fault:?}", client.name));
+                        assert!(!text.contains("{{") && text.ends_with('\n'), "{}: {text}", client.name);
+                        assert!(
+                            !text.contains("\n\n\n") && !text.ends_with("\n\n"),
+                            "{}: {text}",
+                            client.name
+                        );
+                    }
+                }
             }
         }
     }
@@ -189,5 +181,35 @@ mod tests {
         let table: Vec<String> = names().map(|name| format!("{name}.txt")).collect();
         assert_eq!(table.len(), files.len());
         assert_eq!(table.into_iter().collect::<BTreeSet<_>>(), files);
+    }
+
+    #[test]
+    fn a_header_is_whole_and_has_known_fields_alone() {
+        const GOOD: &str = "title: A\ntested: 1\nlanguage: sh\nnote: One.\nnote: Two.\n---\ntext\n";
+        let client = Client::parse("a", GOOD).unwrap();
+        assert_eq!((client.notes.len(), client.save), (2, None));
+        let text = client.configuration(&values(HTTPS, None, None)).unwrap();
+        assert_eq!(text, "# A (tested: 1)\n# One. Two.\ntext\n");
+        for bad in [
+            "title: A\nlanguage: sh\n---\n",
+            "title: A\ntested: 1\n---\n",
+            "tested: 1\nlanguage: sh\n---\n",
+            "title: A\ntested: 1\nlanguage: cobol\n---\n",
+            "title: A\ntitle: B\ntested: 1\nlanguage: sh\n---\n",
+            "title: A\ntested: 1\nlanguage: sh\nauthor: B\n---\n",
+            "title: A\n\ntested: 1\nlanguage: sh\n---\n",
+            "title: A\ntested: 1\nlanguage: sh\ntext\n",
+            "title: A\ntested: 1\nlanguage: sh\n---\n{{nothing}}\n",
+        ] {
+            assert!(matches!(Client::parse("a", bad), Err(Fault::Template(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_long_remark_goes_on_in_the_next_line() {
+        let sentence = "word ".repeat(30);
+        let text = comment(Language::Sql, &sentence);
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().all(|line| line.starts_with("-- word") && line.len() <= COLUMNS_MAX));
     }
 }

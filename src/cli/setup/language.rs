@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::cli::shell;
+use crate::cli::shell::shell_quote;
 
 /// What a configuration is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +197,7 @@ impl Scanner {
                 None => Ok(value.to_owned()),
             },
             Some(Frame::Code(_)) if self.language == Language::Shell => {
-                Ok(if is_command { value.to_owned() } else { shell::quote(value) })
+                Ok(if is_command { value.to_owned() } else { shell_quote(value) })
             }
             Some(Frame::Quoted(quote)) if !quote.is_special => match quoted(self.language, quote.mark, value)
             {
@@ -364,5 +364,169 @@ fn quoted(language: Language, mark: char, value: &str) -> Result<String, &'stati
         | Language::Toml
         | Language::Rust
         | Language::Java => Ok(escaped(&['\\', mark])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value at the end of `before`, followed by `after`.
+    fn written(language: Language, before: &str, value: &str, after: &str) -> Result<String, Fault> {
+        let mut scanner = Scanner::new(language);
+        scanner.read(before)?;
+        let value = scanner.write(value, false)?;
+        scanner.read(after)?;
+        scanner.end()?;
+        Ok(value)
+    }
+
+    #[track_caller]
+    fn check(language: Language, before: &str, value: &str, after: &str, expected: &str) {
+        let found = written(language, before, value, after);
+        assert_eq!(found.as_deref(), Ok(expected), "{language}: {before}…{after}");
+    }
+
+    #[track_caller]
+    fn check_refused(language: Language, before: &str, value: &str, after: &str) {
+        let found = written(language, before, value, after);
+        assert!(matches!(found, Err(Fault::Value { .. })), "{language}: {before}…{after}: {found:?}");
+    }
+
+    #[track_caller]
+    fn check_template(language: Language, before: &str, after: &str) {
+        let found = written(language, before, "a", after);
+        assert!(matches!(found, Err(Fault::Template(_))), "{language}: {before}…{after}: {found:?}");
+    }
+
+    const AWKWARD: &str = r#"a b'c"d\e$f`g"#;
+
+    #[test]
+    fn strings_with_backslashes_escape_their_mark_and_the_backslash() {
+        use Language::{Go, Java, JavaScript, Python, Rust, Toml};
+        for language in [Go, Java, JavaScript, Python, Rust, Toml] {
+            check(language, "x = \"", AWKWARD, "/y\"", r#"a b'c\"d\\e$f`g"#);
+        }
+        check(Language::Python, "x = '", AWKWARD, "'", r#"a b\'c"d\\e$f`g"#);
+        check(Language::JavaScript, "x = '", AWKWARD, "'", r#"a b\'c"d\\e$f`g"#);
+        check(Language::Python, "x = \"\"\"\n\"quoted\" ", AWKWARD, "\n\"\"\"\n", r#"a b'c\"d\\e$f`g"#);
+        check(Language::Python, "x = \"it's \\\" \"; y = b'", "'", "'", r"\'");
+        check(Language::Toml, "x = '", r#"a"b\c"#, "'", r#"a"b\c"#);
+        check_refused(Language::Toml, "x = '", "it's", "'");
+    }
+
+    #[test]
+    fn sql_doubles_the_mark() {
+        check(Language::Sql, "SELECT '", AWKWARD, "';", r#"a b''c"d\e$f`g"#);
+        check(Language::Sql, "SELECT \"", AWKWARD, "\";", r#"a b'c""d\e$f`g"#);
+        check(Language::Sql, "SELECT 'it''s ", "'", "'", "''");
+        check(Language::Sql, "-- it's\nSELECT '", "'", "' /* it's */", "''");
+        check(Language::Sql, "-- ", "it's", "\n", "it's");
+    }
+
+    #[test]
+    fn an_ini_file_takes_values_as_they_are_or_not_at_all() {
+        check(Language::Ini, "[a]\nb = 'c' ", AWKWARD, "\n", AWKWARD);
+        check(Language::Ini, "# it's\n; \"\nb = ", "/a/it's", "", "/a/it's");
+        for value in ["/a #b", "/a ;b", " a", "a ", "a\nb = c", "a\tb"] {
+            check_refused(Language::Ini, "b = ", value, "\n");
+        }
+        check_refused(Language::Ini, "# ", "a\nb", "\n");
+    }
+
+    #[test]
+    fn a_shell_gets_the_very_words_wherever_they_stand() {
+        for value in [AWKWARD, "plain", "~", "a*", "", "#x", "-n", "a;b", "$(x)", "(a)", "a=b&c", "é"] {
+            let cases = [
+                ("printf %s \\\n  ", ""),
+                ("printf %s pre/", "/post"),
+                ("printf %s \"pre ", " post\""),
+                ("printf %s 'pre ", " post'"),
+                ("printf %s \"$(printf %s ", ")\""),
+                ("printf %s \"$(printf %s \"pre $(printf %s ", ") post\")\" # it's"),
+                ("f() {\n  printf %s \"$@\"\n}\nf ", ""),
+            ];
+            for (before, after) in cases {
+                let text = written(Language::Shell, before, value, after).unwrap();
+                let script = format!("{before}{text}{after}");
+                let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+                let printed = String::from_utf8(output.stdout).unwrap();
+                let printed = printed.trim_start_matches("pre").trim_end_matches("post");
+                let printed = if before.contains("pre ") { printed.trim() } else { printed };
+                let printed = if before.ends_with('/') { printed.trim_matches('/') } else { printed };
+                assert_eq!(printed, value, "{script}");
+            }
+        }
+        check_refused(Language::Shell, "echo \"", "a!b", "\"");
+        check(Language::Shell, "echo ", "a!b", "", "'a!b'");
+    }
+
+    #[test]
+    fn a_command_line_is_code_of_a_shell_and_a_text_elsewhere() {
+        let command = "subgate credentials --wallet-name 'a b'";
+        let write = |language, before: &str| {
+            let mut scanner = Scanner::new(language);
+            scanner.read(before).unwrap();
+            scanner.write(command, true)
+        };
+        assert_eq!(write(Language::Shell, "eval \"$(").as_deref(), Ok(command));
+        assert_eq!(write(Language::Ini, "credential_process = ").as_deref(), Ok(command));
+        assert_eq!(write(Language::Python, "run(\"").as_deref(), Ok(command));
+        let within = r"subgate credentials --wallet-name '\''a b'\''";
+        assert_eq!(write(Language::Shell, "sh -c '").as_deref(), Ok(within));
+    }
+
+    #[test]
+    fn no_value_ends_a_line_or_turns_the_writing_around() {
+        for value in
+            ["a\nb", "a\rb", "a\0b", "a\u{1b}[31mb", "a\u{2028}b", "a\u{202e}b", "a\u{2066}b", "a\u{85}b"]
+        {
+            for language in Language::ALL {
+                check_refused(language, language.comment(), value, "\n");
+            }
+            check_refused(Language::Python, "x = \"", value, "\"");
+            check_refused(Language::Shell, "echo ", value, "");
+            check_refused(Language::Sql, "SELECT '", value, "'");
+        }
+    }
+
+    #[test]
+    fn a_text_whose_values_would_be_code_is_wrong() {
+        for language in [Language::Python, Language::Sql, Language::JavaScript, Language::Go, Language::Toml]
+        {
+            check_template(language, "x = ", "");
+        }
+        for (language, before, after) in [
+            // Others escape differently there.
+            (Language::Python, "x = f\"", "\""),
+            (Language::Python, "x = rb'", "'"),
+            (Language::JavaScript, "x = `", "`"),
+            (Language::Go, "x := `", "`"),
+            (Language::Rust, "let x = r\"", "\";"),
+            (Language::Sql, "/* ", " */"),
+            // What is not followed here.
+            (Language::Shell, "cat <<EOF\n", "\nEOF"),
+            (Language::Shell, "echo `", "`"),
+            (Language::Shell, "echo $'", "'"),
+            (Language::Shell, "echo \"`", "`\""),
+            // What is left open.
+            (Language::Python, "x = \"", "\n\""),
+            (Language::Python, "x = \"", ""),
+            (Language::Shell, "echo \"", ""),
+            (Language::Shell, "echo \"$(echo ", ")"),
+            (Language::Shell, "echo $(", ""),
+            (Language::Shell, "echo ", ")"),
+            (Language::Sql, "SELECT '", ";"),
+        ] {
+            check_template(language, before, after);
+        }
+    }
+
+    #[test]
+    fn languages_are_found_by_their_names() {
+        for language in Language::ALL {
+            assert_eq!(Language::named(language.name()), Some(language));
+        }
+        assert_eq!(Language::named("cobol"), None);
     }
 }

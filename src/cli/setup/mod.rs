@@ -5,24 +5,27 @@
 
 mod client;
 mod language;
+#[cfg(test)]
+mod page_tests;
 mod template;
 mod values;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, builder::PossibleValuesParser};
 use serde::Deserialize;
 
 use self::{
     language::Fault,
-    values::{AgentAddress, Place, Values},
+    values::{AgentAddress, DEFAULT_AGENT_URL, Place, Values},
 };
 use super::{
-    client_options::absolute,
+    client_options::{ClientSettings, absolute},
     exit::CommandError,
+    session_cache,
     session_client::IssuedSession,
     session_source::{SessionOptions, SessionSource},
-    shell,
+    shell::shell_quote,
     terminal::{self, Paint},
 };
 
@@ -32,11 +35,8 @@ const VALIDATOR: &str = "validator";
 /// What stands for the variable of a folder that the caller chooses.
 const VARIABLE: &str = "default";
 
-/// Where `subgate agent` listens.
-const AGENT_URL: &str = "http://127.0.0.1:8077/credentials";
-
 /// The file in the cache directory that holds the token of `subgate agent`.
-const AGENT_TOKEN_FILE: &str = "agent.token";
+const AGENT_TOKEN_FILE: &str = "agent-token";
 
 /// Options of `subgate setup`.
 #[derive(Debug, Args)]
@@ -85,8 +85,12 @@ pub(crate) struct SetupOptions {
     profile: String,
 
     /// Let the client get its credentials from `subgate agent`, if it can; URL is where that listens
-    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = AGENT_URL)]
+    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_AGENT_URL)]
     agent: Option<String>,
+
+    /// File with the token of that agent [default: agent-token in the directory of the sessions]
+    #[arg(long, env = "SUBGATE_AGENT_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
+    agent_token_file: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -126,9 +130,11 @@ impl SetupOptions {
         let source = self.session.checked()?;
         let place = self.place(&source)?;
         let credentials = self.credentials(&source)?;
-        let ca_file = source.client.ca_file.as_deref().map(|file| absolute("--ca-file", file)).transpose()?;
-        let agent = self.agent.as_deref().map(|url| agent_address(url, &source)).transpose()?;
-        Values::new(&source.client.server, place, &self.profile, credentials, ca_file, agent)
+        let ClientSettings { server, ca_file, .. } = source.client();
+        let ca_file = ca_file.as_deref().filter(|_| server.is_https());
+        let ca_file = ca_file.map(|file| absolute("--ca-file", file)).transpose()?;
+        let agent = self.agent.as_deref().map(|url| self.agent_address(url, &source)).transpose()?;
+        Values::new(server, place, &self.profile, credentials, ca_file, agent)
     }
 
     /// What is at the server for the caller: as the options say, and as the server says where they do not.
@@ -151,9 +157,24 @@ impl SetupOptions {
     /// The command that prints credentials, for a shell.
     fn credentials(&self, source: &SessionSource) -> Result<String, CommandError> {
         let mut words = vec![program()?, "credentials".to_owned()];
-        words.extend(self.session.words(&source.client.server.canonical())?);
-        let words: Vec<String> = words.iter().map(|word| shell::quote(word)).collect();
+        words.extend(self.session.words(source)?);
+        let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
         Ok(words.join(" "))
+    }
+
+    /// Where `subgate agent` is, if it was started with the same options.
+    fn agent_address(&self, url: &str, source: &SessionSource) -> Result<AgentAddress, CommandError> {
+        let token_file = match &self.agent_token_file {
+            Some(file) => absolute("--agent-token-file", file)?,
+            None => {
+                let dir = source.cache_dir().map(Path::to_owned).or_else(session_cache::default_dir);
+                let dir = dir.ok_or_else(|| {
+                    CommandError::usage("--agent-token-file is needed: there is no home directory")
+                })?;
+                absolute("--cache-dir", &dir.join(AGENT_TOKEN_FILE))?
+            }
+        };
+        AgentAddress::new(url, token_file)
     }
 }
 
@@ -228,13 +249,4 @@ fn program() -> Result<String, CommandError> {
     path.into_os_string()
         .into_string()
         .map_err(|_| CommandError::usage("the path of this program is not UTF-8: put it on the PATH"))
-}
-
-/// Where `subgate agent` is, if it was started with the same options.
-fn agent_address(url: &str, source: &SessionSource) -> Result<AgentAddress, CommandError> {
-    let dir = source.cache_dir().ok_or_else(|| {
-        CommandError::usage("--agent: its token is in the cache directory, so give one (--cache-dir)")
-    })?;
-    let token_file = absolute("--cache-dir", &dir.join(AGENT_TOKEN_FILE))?;
-    Ok(AgentAddress { url: url.to_owned(), token_file })
 }

@@ -140,3 +140,57 @@ fn rest_of_line(text: &str) -> Option<&str> {
 fn first_word(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::setup::values::examples::values;
+
+    fn rendered(text: &str, endpoint: &str) -> Result<String, Fault> {
+        Template::parse(text)?.render(Language::Ini, &values(endpoint, None, None))
+    }
+
+    #[test]
+    fn values_stand_where_their_names_stood() {
+        assert_eq!(
+            rendered(
+                "a {{scheme}}://{{host}} {{endpoint}}/{{bucket}} {{region}}}} {{folder}}",
+                "https://h:1"
+            )
+            .as_deref(),
+            Ok("a https://h:1 https://h:1/data-universe us-east-1}} data/x/5F/")
+        );
+    }
+
+    #[test]
+    fn sections_stand_where_their_condition_holds_and_alone_they_leave_no_line() {
+        let text = "a\n{{#https}}\nb\n  {{/https}}  \n{{#http}}\nc\n{{/http}}\nd{{#http}} e{{/http}}{{^http}} f{{/http}}\n\
+                    {{^https}}\n{{#http}}\ng\n{{/http}}\n{{/https}}";
+        assert_eq!(rendered(text, "https://h").as_deref(), Ok("a\nb\nd f\n"));
+        assert_eq!(rendered(text, "http://127.0.0.1").as_deref(), Ok("a\nc\nd e\ng\n"));
+        assert_eq!(rendered("{{#https}}\n\na\n{{/https}}\n\nb", "https://h").as_deref(), Ok("\na\n\nb"));
+    }
+
+    #[test]
+    fn a_tag_that_is_unknown_or_out_of_place_is_a_fault() {
+        for text in [
+            "{{nothing}}",
+            "{{ endpoint }}",
+            "{{#nothing}}{{/nothing}}",
+            "{{#endpoint}}{{/endpoint}}",
+            "{{#https}}",
+            "{{/https}}",
+            "{{#https}}{{/http}}",
+            "{{#https}}{{#http}}{{/https}}{{/http}}",
+            "{{endpoint",
+            "{{#ca}}{{#ca}}{{#ca}}{{#ca}}{{#ca}}{{/ca}}{{/ca}}{{/ca}}{{/ca}}{{/ca}}",
+        ] {
+            assert!(matches!(rendered(text, "https://h"), Err(Fault::Template(_))), "{text}");
+        }
+        // A value that is not always there.
+        for name in ["ca_file", "agent_url", "agent_token_file"] {
+            let text = format!("{{{{{name}}}}}");
+            assert!(matches!(rendered(&text, "https://h"), Err(Fault::Template(_))), "{text}");
+        }
+    }
+}

@@ -5,6 +5,12 @@
 
 use crate::cli::{exit::CommandError, server_url::ServerUrl};
 
+/// Where `subgate agent` listens.
+pub(super) const DEFAULT_AGENT_URL: &str = "http://127.0.0.1:8077/credentials";
+
+/// The one path that `subgate agent` answers.
+const AGENT_PATH: &str = "/credentials";
+
 /// A placeholder of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Variable {
@@ -70,6 +76,25 @@ impl Condition {
 pub(super) struct AgentAddress {
     pub(super) url: String,
     pub(super) token_file: String,
+}
+
+impl AgentAddress {
+    /// The agent at that URL, which is on this machine.
+    pub(super) fn new(url: &str, token_file: String) -> Result<Self, CommandError> {
+        let error = || {
+            CommandError::usage(format!(
+                "--agent {url:?}: the URL that `subgate agent` prints is expected, such as {DEFAULT_AGENT_URL}"
+            ))
+        };
+        let uri: http::Uri = url.parse().map_err(|_| error())?;
+        let server =
+            format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().ok_or_else(error)?);
+        let server = ServerUrl::parse(&server, false).map_err(|_| error())?;
+        if server.is_https() || uri.path() != AGENT_PATH || uri.query().is_some() {
+            return Err(error());
+        }
+        Ok(Self { url: format!("{}{AGENT_PATH}", server.canonical()), token_file })
+    }
 }
 
 /// All values; what is `None` stands in sections alone.
@@ -193,4 +218,85 @@ fn in_url(folder: &str) -> String {
         }
     }
     text
+}
+
+/// Values for tests and for the documents.
+#[cfg(test)]
+pub(super) mod examples {
+    use super::*;
+
+    /// The values of a miner at that server, with a CA and an agent or without.
+    pub(in crate::cli::setup) fn values(
+        endpoint: &str,
+        ca_file: Option<&str>,
+        agent_token_file: Option<&str>,
+    ) -> Values {
+        let place = Place {
+            bucket: "data-universe".to_owned(),
+            region: "us-east-1".to_owned(),
+            folder: "data/x/5F/".to_owned(),
+        };
+        let agent =
+            agent_token_file.map(|file| AgentAddress::new(DEFAULT_AGENT_URL, file.to_owned()).unwrap());
+        Values::new(
+            &ServerUrl::parse(endpoint, false).unwrap(),
+            place,
+            "subgate",
+            format!("subgate credentials --wallet-name miner --endpoint {endpoint}"),
+            ca_file.map(str::to_owned),
+            agent,
+        )
+        .unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(bucket: &str, region: &str, folder: &str) -> Place {
+        Place { bucket: bucket.to_owned(), region: region.to_owned(), folder: folder.to_owned() }
+    }
+
+    fn fault(endpoint: &str, place: Place, profile: &str) -> String {
+        let server = ServerUrl::parse(endpoint, false).unwrap();
+        match Values::new(&server, place, profile, "subgate".to_owned(), None, None) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_is_a_name_or_it_is_refused() {
+        let good = place("data-universe", "us-east-1", "data/x/5F/");
+        assert_eq!(fault("https://h", good.clone(), "p"), "");
+        assert_eq!(fault("https://[::1]:8443", place("b.c_D", "auto", ""), "a-b"), "");
+        assert_eq!(fault("https://h", place("b", "r", "data/a b'c é/"), "p"), "");
+        for bad in ["b c", "b\"", "b\n", "", "$(b)", "-b", "b/c"] {
+            assert!(fault("https://h", place(bad, "r", ""), "p").starts_with("--bucket"), "{bad:?}");
+            assert!(fault("https://h", place("b", bad, ""), "p").starts_with("--region"), "{bad:?}");
+            assert!(fault("https://h", good.clone(), bad).starts_with("--profile"), "{bad:?}");
+        }
+        for bad in ["/data/", "data", "data//x/", "data/\n/", "data/\0/", "/"] {
+            assert!(fault("https://h", place("b", "r", bad), "p").starts_with("--folder"), "{bad:?}");
+        }
+        for bad in ["https://h'x", "https://h$x", "https://h(x)"] {
+            assert!(fault(bad, good.clone(), "p").starts_with("--endpoint"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_agent_is_on_this_machine() {
+        let agent = |url: &str| AgentAddress::new(url, "/t".to_owned()).map(|agent| agent.url);
+        assert_eq!(agent(DEFAULT_AGENT_URL).as_deref(), Ok(DEFAULT_AGENT_URL));
+        assert_eq!(agent("http://[::1]:1/credentials").as_deref(), Ok("http://[::1]:1/credentials"));
+        for bad in ["http://h/credentials", "https://127.0.0.1/credentials", "http://127.0.0.1:1", "x", ""] {
+            assert!(agent(bad).unwrap_err().to_string().starts_with("--agent"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_encoded_in_a_url() {
+        assert_eq!(in_url("data/hotkey=5F/a b/"), "data/hotkey%3D5F/a%20b/");
+    }
 }
