@@ -1,0 +1,62 @@
+"""The AWS CLI, of both lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from clients.base import Client, run
+from servers import BIN
+
+
+class AwsCli(Client):
+    lacks = frozenset({"presign_put"})
+    program: str
+
+    def aws(self, *words: str | Path) -> str:
+        # v2 of Debian's age does not read endpoint_url from the profile.
+        return run(
+            [BIN / self.program, "--endpoint-url", self.target.endpoint, *words], self.account.environment()
+        )
+
+    def put(self, file: Path, key: str) -> None:
+        self.aws("s3", "cp", "--only-show-errors", file, self.uri(key))
+
+    def get(self, key: str, file: Path) -> None:
+        self.aws("s3", "cp", "--only-show-errors", self.uri(key), file)
+
+    def get_range(self, key: str, first: int, length: int) -> bytes:
+        file = self.scratch / "range"
+        interval = f"bytes={first}-{first + length - 1}"
+        self.aws("s3api", "get-object", "--bucket", self.bucket, "--key", key, "--range", interval, file)
+        return file.read_bytes()
+
+    def list(self, prefix: str) -> list[str]:
+        words = ("--bucket", self.bucket, "--prefix", prefix, "--page-size", "100")
+        answer = self.aws("s3api", "list-objects-v2", *words, "--query", "Contents[].Key", "--output", "json")
+        return json.loads(answer) or []
+
+    def copy(self, source: str, key: str) -> None:
+        self.aws("s3", "cp", "--only-show-errors", self.uri(source), self.uri(key))
+
+    def delete(self, key: str) -> None:
+        self.aws("s3", "rm", "--only-show-errors", self.uri(key))
+
+    def delete_below(self, prefix: str) -> None:
+        self.aws("s3", "rm", "--only-show-errors", "--recursive", self.uri(prefix))
+
+    def sync(self, folder: Path, prefix: str) -> list[str]:
+        return self.aws("s3", "sync", "--no-progress", "--delete", folder, self.uri(prefix)).splitlines()
+
+    def presign_get(self, key: str) -> str:
+        return self.aws("s3", "presign", self.uri(key), "--expires-in", "600").strip()
+
+
+class AwsCli1(AwsCli):
+    name = "aws-cli-1"
+    program = "aws1"
+
+
+class AwsCli2(AwsCli):
+    name = "aws-cli-2"
+    program = "aws2"
