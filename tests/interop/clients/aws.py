@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from clients.base import Client, run
+from clients.base import Client, run, shell_bytes
 from servers import BIN
 
 
 class AwsCli(Client):
     lacks = frozenset({"presign_put"})
-    program: str
 
     def aws(self, *words: str | Path) -> str:
-        # v2 of Debian's age does not read endpoint_url from the profile.
-        return run(
-            [BIN / self.program, "--endpoint-url", self.target.endpoint, *words], self.account.environment()
-        )
+        raise NotImplementedError
 
     def put(self, file: Path, key: str) -> None:
         self.aws("s3", "cp", "--only-show-errors", file, self.uri(key))
@@ -39,6 +35,9 @@ class AwsCli(Client):
     def copy(self, source: str, key: str) -> None:
         self.aws("s3", "cp", "--only-show-errors", self.uri(source), self.uri(key))
 
+    def move(self, source: str, key: str) -> None:
+        self.aws("s3", "mv", "--only-show-errors", self.uri(source), self.uri(key))
+
     def delete(self, key: str) -> None:
         self.aws("s3", "rm", "--only-show-errors", self.uri(key))
 
@@ -54,9 +53,18 @@ class AwsCli(Client):
 
 class AwsCli1(AwsCli):
     name = "aws-cli-1"
-    program = "aws1"
+
+    def aws(self, *words: str | Path) -> str:
+        config = self.scratch / "aws1.config"
+        config.write_text(self.account.setup("aws1"))
+        environment = self.account.home_environment(AWS_CONFIG_FILE=str(config), AWS_PROFILE="subgate")
+        return run([BIN / "aws1", *words], environment)
 
 
 class AwsCli2(AwsCli):
+    """Debian's, which does not read endpoint_url from the profile."""
+
     name = "aws-cli-2"
-    program = "aws2"
+
+    def aws(self, *words: str | Path) -> str:
+        return shell_bytes(self.account, "aws2-old", ["subgate_aws", *words], AWS_PAGER="").decode()

@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 
-from servers import SUBGATE, Identity, Target, credentials_command
+from servers import BIN, SUBGATE, Identity, Target, credentials_command
 
 COMMAND_SECONDS_MAX = 180
 
@@ -50,6 +50,32 @@ class Account:
             **more,
         )
 
+    def setup(self, client: str) -> str:
+        """What `subgate setup CLIENT` prints for this identity."""
+        return printed_setup(self.target.endpoint, self.target.wallets, self.identity.name, self.target.ca, client)
+
+    @property
+    def home(self) -> Path:
+        """A home directory with the AWS profile that `subgate setup` prints, for the clients that read it."""
+        home = self.target.data / "homes" / self.identity.name
+        profile = home / ".aws" / "config"
+        if not profile.exists():
+            text = self.setup("aws2")
+            profile.parent.mkdir(parents=True)
+            profile.write_text(text)
+        return home
+
+    def home_environment(self, **more: str) -> dict[str, str]:
+        """Nothing but that home: address, credentials and CA come from the printed configurations."""
+        return {
+            "PATH": f"{SUBGATE.parent}:{BIN}:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "LC_ALL": "C.UTF-8",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            # Retries would hide a fault.
+            "AWS_MAX_ATTEMPTS": "1",
+        } | more
+
     def boto3(self, **config):
         """boto3 as it comes: default checksums, credentials from the wallet's session."""
         session = self.session
@@ -68,6 +94,16 @@ class Account:
         )
 
 
+@cache
+def printed_setup(endpoint: str, wallets: Path, name: str, ca: Path | None, client: str) -> str:
+    command = [SUBGATE, "setup", client, "--wallet-path", wallets, "--wallet-name", name]
+    if name == "validator":
+        command += ["--folder", "data/"]
+    command += ["--endpoint", endpoint, *(("--ca-file", ca) if ca else ())]
+    environment = {"PATH": f"{SUBGATE.parent}:/usr/bin:/bin", "HOME": os.devnull, "LC_ALL": "C.UTF-8"}
+    return run(command, environment | {"SUBGATE_CACHE_DIR": str(wallets.parent / "setup-cache")})
+
+
 def run(command: list[str | Path], environment: dict[str, str]) -> str:
     return run_bytes(command, environment).decode()
 
@@ -82,6 +118,12 @@ def run_bytes(command: list[str | Path], environment: dict[str, str]) -> bytes:
         said = (done.stderr + done.stdout).decode(errors="replace")
         raise Refused(f"{Path(words[0]).name} exited {done.returncode}: {said}")
     return done.stdout
+
+
+def shell_bytes(account: Account, setup: str, words: list[str | Path], **more: str) -> bytes:
+    """Runs a command in a shell that has read what `subgate setup` prints for it."""
+    script = account.setup(setup) + '"$@"\n'
+    return run_bytes(["/bin/bash", "-euc", script, setup, *words], account.home_environment(**more))
 
 
 class Client:
@@ -113,6 +155,9 @@ class Client:
         raise NotImplementedError
 
     def copy(self, source: str, key: str) -> None:
+        raise NotImplementedError
+
+    def move(self, source: str, key: str) -> None:
         raise NotImplementedError
 
     def delete(self, key: str) -> None:

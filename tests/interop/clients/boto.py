@@ -16,7 +16,7 @@ from files import MIB
 
 class Boto3(Client):
     name = "boto3"
-    lacks = frozenset({"sync"})
+    lacks = frozenset({"sync", "move"})
 
     @cached_property
     def s3(self):

@@ -18,7 +18,7 @@ from files import MIB
 
 class MinioPy(Client):
     name = "minio-py"
-    lacks = frozenset({"sync"})
+    lacks = frozenset({"sync", "move"})
 
     @cached_property
     def s3(self) -> minio.Minio:

@@ -122,7 +122,8 @@ class Pandas(TableClient):
 class Datasets(TableClient):
     name = setup = program = "datasets"
     venv = "venv-fsspec"
-    lacks = FILE_VERBS | {"write_partitioned"}
+    # It reads files of a partitioned set, but no column from the name of a folder.
+    lacks = FILE_VERBS | {"write_partitioned", "read_partitioned"}
 
 
 class S3Fs(Program):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from clients.base import Client, run_bytes
+from clients.base import Account, Client, run_bytes
 from servers import BIN
+
+
+def printed_config(account: Account, scratch: Path) -> Path:
+    """The file that `subgate setup rclone` prints; rclone may write to it."""
+    config = scratch / "rclone.conf"
+    if not config.exists():
+        config.write_text(account.setup("rclone"))
+    return config
 
 
 class Rclone(Client):
@@ -17,18 +24,10 @@ class Rclone(Client):
         return self.rclone_bytes(*words).decode()
 
     def rclone_bytes(self, *words: str | Path) -> bytes:
-        options = ["--config", os.devnull, "--retries", "1", "--low-level-retries", "1"]
-        if self.target.ca:
-            options += ["--ca-cert", str(self.target.ca)]
-        environment = self.account.environment(
-            RCLONE_CONFIG_SUBGATE_TYPE="s3",
-            RCLONE_CONFIG_SUBGATE_PROVIDER="Other",
-            RCLONE_CONFIG_SUBGATE_ENV_AUTH="true",
-            RCLONE_CONFIG_SUBGATE_ENDPOINT=self.target.endpoint,
-            RCLONE_CONFIG_SUBGATE_REGION=self.target.region,
-            # Else whole uploads up to 200 MiB are a single PUT.
-            RCLONE_S3_UPLOAD_CUTOFF="16M",
-        )
+        config = printed_config(self.account, self.scratch)
+        options = ["--config", config, "--retries", "1", "--low-level-retries", "1"]
+        # Else whole uploads up to 200 MiB are a single PUT.
+        environment = self.account.home_environment(RCLONE_S3_UPLOAD_CUTOFF="16M")
         return run_bytes([BIN / "rclone", *options, *words], environment)
 
     def remote(self, key: str) -> str:
@@ -51,6 +50,9 @@ class Rclone(Client):
 
     def copy(self, source: str, key: str) -> None:
         self.rclone("copyto", self.remote(source), self.remote(key))
+
+    def move(self, source: str, key: str) -> None:
+        self.rclone("moveto", self.remote(source), self.remote(key))
 
     def delete(self, key: str) -> None:
         self.rclone("deletefile", self.remote(key))

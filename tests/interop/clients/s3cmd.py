@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clients.base import Client, run
-from servers import BIN
+from clients.base import Client, shell_bytes
 
 
 class S3cmd(Client):
@@ -14,27 +13,8 @@ class S3cmd(Client):
     lacks = frozenset({"presign_get", "presign_put", "get_range"})
 
     def s3cmd(self, *words: str | Path) -> str:
-        session = self.account.session
-        host = self.target.host
-        # Keys by environment: with a token in its file it would ask a cloud's metadata service for another.
-        environment = self.target.environment(
-            AWS_ACCESS_KEY_ID=session["AccessKeyId"],
-            AWS_SECRET_ACCESS_KEY=session["SecretAccessKey"],
-            AWS_SESSION_TOKEN=session["SessionToken"],
-        )
-        settings = {
-            "host_base": host,
-            # Without %(bucket)s this is path style.
-            "host_bucket": host,
-            "bucket_location": self.target.region,
-            "use_https": str(bool(self.target.ca)),
-            "ca_certs_file": str(self.target.ca or ""),
-            "max_retries": "1",
-            "multipart_chunk_size_mb": "8",
-        }
-        config = self.scratch / "s3cmd.cfg"
-        config.write_text("[default]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
-        return run([BIN / "s3cmd", "--config", config, "--no-progress", *words], environment)
+        options = ("--no-progress", "--multipart-chunk-size-mb", "8")
+        return shell_bytes(self.account, "s3cmd", ["subgate_s3cmd", *options, *words]).decode()
 
     def put(self, file: Path, key: str) -> None:
         self.s3cmd("put", file, self.uri(key))
@@ -49,6 +29,9 @@ class S3cmd(Client):
 
     def copy(self, source: str, key: str) -> None:
         self.s3cmd("cp", self.uri(source), self.uri(key))
+
+    def move(self, source: str, key: str) -> None:
+        self.s3cmd("mv", self.uri(source), self.uri(key))
 
     def delete(self, key: str) -> None:
         self.s3cmd("del", self.uri(key))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clients.base import Client, run
-from servers import BIN
+from clients.base import Client, shell_bytes
 
 
 class S5cmd(Client):
@@ -14,8 +13,7 @@ class S5cmd(Client):
     lacks = frozenset({"presign_put", "get_range"})
 
     def s5cmd(self, *words: str | Path) -> str:
-        options = ["--endpoint-url", self.target.endpoint, "--retry-count", "0"]
-        return run([BIN / "s5cmd", *options, *words], self.account.environment())
+        return shell_bytes(self.account, "s5cmd", ["s5cmd", "--retry-count", "0", *words]).decode()
 
     def put(self, file: Path, key: str) -> None:
         self.s5cmd("cp", "--part-size", "8", file, self.uri(key))
@@ -30,6 +28,9 @@ class S5cmd(Client):
     def copy(self, source: str, key: str) -> None:
         self.s5cmd("cp", self.uri(source), self.uri(key))
 
+    def move(self, source: str, key: str) -> None:
+        self.s5cmd("mv", self.uri(source), self.uri(key))
+
     def delete(self, key: str) -> None:
         self.s5cmd("rm", self.uri(key))
 
@@ -41,6 +42,3 @@ class S5cmd(Client):
 
     def presign_get(self, key: str) -> str:
         return self.s5cmd("presign", "--expire", "10m", self.uri(key)).strip()
-
-
-CLIENTS: tuple[type[Client], ...] = (AwsCli1, AwsCli2, Boto3, Rclone, S3cmd, MinioPy, S5cmd)

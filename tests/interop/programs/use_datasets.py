@@ -16,13 +16,11 @@ class Datasets:
         datasets.Dataset.from_parquet(file).to_parquet(f"s3://{BUCKET}/{key}", **self.options)
 
     def read_table(self, key: str, file: str) -> None:
-        self._load(f"s3://{BUCKET}/{key}").to_parquet(file)
+        found = datasets.load_dataset(
+            "parquet", data_files=f"s3://{BUCKET}/{key}", split="train", **self.options
+        )
+        found.to_parquet(file)
 
-    def read_partitioned(self, prefix: str, file: str) -> None:
-        self._load(f"s3://{BUCKET}/{prefix}**/*.parquet").to_parquet(file)
-
-    def _load(self, files: str) -> datasets.Dataset:
-        return datasets.load_dataset("parquet", data_files=files, split="train", **self.options)
 
 
 main(Datasets)

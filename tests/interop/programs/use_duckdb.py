@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
+import duckdb_extensions
 from verbs import BUCKET, main
+
+# DuckDB would fetch them at INSTALL, which is no work where they are.
+if not (Path.home() / ".duckdb").exists():
+    for extension in ("httpfs", "aws"):
+        duckdb_extensions.import_extension(extension)
 
 
 def quoted(text: str) -> str:
