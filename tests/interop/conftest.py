@@ -63,7 +63,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("targets")
     chosen = metafunc.config.getoption("--targets").split(",")
     names = [name for name in (marker.args if marker else STORES) if name in chosen]
-    values = [pytest.param(name, marks=pytest.mark.matrix if name in MATRIX_TARGETS else ()) for name in names]
+    marks = {name: pytest.mark.matrix for name in MATRIX_TARGETS}
+    values = [pytest.param(name, marks=marks.get(name, ())) for name in names]
     metafunc.parametrize("target", values, indirect=True, scope="session")
 
 

@@ -13,8 +13,18 @@ import pytest
 import requests
 from boto3.s3.transfer import TransferConfig
 
-from checks import verify_by
-from clients import Account, AwsCli, AwsCli1, Boto3, Client, Rclone, every_client_that_can
+from checks import DENIED, verify_by
+from clients import (
+    BESIDE,
+    Account,
+    AwsCli,
+    AwsCli1,
+    Boto3,
+    Client,
+    Rclone,
+    Refused,
+    every_client_that_can,
+)
 from conftest import Accounts
 from files import LARGE_BYTES, MIB, digest, pattern
 from servers import Target
@@ -56,6 +66,33 @@ def test_upload_and_download(
 
     assert digest(back) == digest(small_file)
     assert accounts.miner.target.store.keys(f"{accounts.miner.folder}{unique}/") == [key]
+
+
+@pytest.mark.parametrize("kind", BESIDE, ids=lambda kind: kind.name)
+def test_a_day_of_the_clients_that_the_matrix_tries_at_length(
+    target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str, tmp_path: Path
+) -> None:
+    prefix, back = f"{accounts.miner.folder}{unique}/", tmp_path / "back"
+    key, body = f"{prefix}hotkey=5Abc/größe 1.parquet", pattern(40_000, kind.name)
+    miner, validator = (connect(kind, account) for account in (accounts.miner, accounts.validator))
+    file, other = tmp_path / "file", tmp_path / "other"
+    file.write_bytes(body)
+    other.write_bytes(pattern(3000, "before"))
+    miner.put(other, key)
+    miner.put(file, key)
+    validator.get(key, back)
+    assert back.read_bytes() == body
+    assert validator.get_range(key, 300, 20_000) == body[300:20_300]
+    with pytest.raises(Refused, match=DENIED):
+        validator.put(other, key)
+    assert target.store.read(key) == body
+    if "list" not in kind.lacks:
+        assert validator.list(prefix) == [key]
+    if "delete" not in kind.lacks:
+        with pytest.raises(Refused, match=DENIED):
+            validator.delete(key)
+        miner.delete(key)
+        assert target.store.keys(prefix) == []
 
 
 @every_client

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from checks import DENIED
 from clients import Account, Client, Rclone, Refused
 from conftest import Accounts
 from files import MIB, pattern
 from servers import Target
-from test_refusals import DENIED
 
 Connect = Callable[[type[Client], Account], Client]
 
@@ -32,8 +32,9 @@ def test_copies_stay_within_the_server(
     for name, body in bodies.items():
         target.store.write(source + name, body)
     report = client.scratch / "copy.log"
-    options = ("--log-file", report, "--log-level", "INFO", "--s3-copy-cutoff", "8M", "--s3-chunk-size", "8M")
-    client.rclone("copy", *options, client.remote(source), client.remote(copy))
+    log = ("--log-file", report, "--log-level", "INFO")
+    parts = ("--s3-copy-cutoff", "8M", "--s3-chunk-size", "8M")
+    client.rclone("copy", *log, *parts, client.remote(source), client.remote(copy))
     lines = [line for line in report.read_text().splitlines() if "Copied (" in line]
     assert len(lines) == 2 and all("server-side copy" in line for line in lines), lines
     for name, body in bodies.items():

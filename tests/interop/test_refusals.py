@@ -10,7 +10,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from checks import refused, verify_by
+from checks import DENIED, refused, verify_by
 from clients import (
     Account,
     AwsCli,
@@ -32,9 +32,6 @@ Connect = Callable[[type[Client], Account], Client]
 
 everywhere = pytest.mark.targets("dev", "dev-tls", "minio", "tls")
 every_client = every_client_that_can("put", "get")
-# As the clients word it: a HEAD has no body, so all that is left of its refusal is the status.
-# s5cmd shows of a refused batch the message alone.
-DENIED = r"AccessDenied|Access Denied|\b403\b|Forbidden|FolderDenied|ACCESS_DENIED|PermissionError|Insufficient permissions"
 # Whoever may not write there: a miner with another coldkey, and the validator, who may read.
 OUTSIDERS = ("miner-b", "validator")
 

@@ -10,18 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from checks import DENIED
 from clients import TABLE_CLIENTS, Account, Client, DuckDb, DuckDbKeys, Polars, PyArrow, Refused
 from conftest import Accounts
 from files import MIB
 from servers import Target
-from test_refusals import DENIED
 
 Connect = Callable[[type[Client], Account], Client]
 
 everywhere = pytest.mark.targets("dev", "dev-tls", "minio", "tls")
 # With every test run: one that goes by Arrow's own file system, one by object_store, one by httpfs.
 ALWAYS = (PyArrow, Polars, DuckDb)
-PARTITIONS = ("hotkey", "day_of")
+PARTITIONS = ("hotkey", "day")
 
 
 def every_table_client_that_can(verb: str) -> pytest.MarkDecorator:
@@ -42,7 +42,7 @@ def rows(count: int) -> pa.Table:
             "text": [chance.randbytes(40).hex() + " größe 数据" for _ in range(count)],
             "score": [chance.random() for _ in range(count)],
             "hotkey": [f"5Hotkey{number % 3}" for number in range(count)],
-            "day_of": [f"2026-11-{1 + number % 2:02} é" for number in range(count)],
+            "day": [f"2026-11-{1 + number % 2:02} é" for number in range(count)],
         }
     )
 
@@ -69,7 +69,9 @@ def large_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @everywhere
 @every_table_client_that_can("write_table")
-@pytest.mark.parametrize("name", ["hotkey=5Abc/one.parquet", "a b/größe 数据.parquet"])
+@pytest.mark.parametrize(
+    "name", ["a b/größe 数据.parquet", pytest.param("hotkey=5Abc/one.parquet", marks=pytest.mark.matrix)]
+)
 def test_write_overwrite_and_read(
     target: Target,
     accounts: Accounts,
@@ -93,6 +95,7 @@ def test_write_overwrite_and_read(
 
 
 @everywhere
+@pytest.mark.matrix
 @every_table_client_that_can("write_table")
 def test_a_large_table(
     accounts: Accounts, connect: Connect, kind: type[Client], unique: str, large_table: Path, tmp_path: Path
@@ -125,7 +128,7 @@ def test_write_partitions_and_read_one(
 
 @everywhere
 @every_table_client_that_can("write_table")
-@pytest.mark.parametrize("outsider", ["miner-b", "validator"])
+@pytest.mark.parametrize("outsider", [pytest.param("miner-b", marks=pytest.mark.matrix), "validator"])
 def test_write_into_a_foreign_folder(
     target: Target,
     accounts: Accounts,

@@ -52,7 +52,8 @@ class Account:
 
     def setup(self, client: str) -> str:
         """What `subgate setup CLIENT` prints for this identity."""
-        return printed_setup(self.target.endpoint, self.target.wallets, self.identity.name, self.target.ca, client)
+        target = self.target
+        return printed_setup(target.endpoint, target.wallets, self.identity.name, target.ca, client)
 
     @property
     def home(self) -> Path:

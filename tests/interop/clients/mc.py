@@ -31,7 +31,8 @@ class Mc(Client):
         return self.mc_bytes("cat", "--offset", str(first), self.remote(key))[:length]
 
     def list(self, prefix: str) -> list[str]:
-        return [prefix + name for name in self.mc("find", self.remote(prefix)).replace(self.remote(prefix), "").splitlines()]
+        lines = self.mc("find", self.remote(prefix)).splitlines()
+        return [line.removeprefix(self.remote("")) for line in lines]
 
     def copy(self, source: str, key: str) -> None:
         self.mc("cp", self.remote(source), self.remote(key))

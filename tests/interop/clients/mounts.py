@@ -38,7 +38,7 @@ class Mount:
 
 
 @contextmanager
-def mounted(account: Account, scratch: Path, command: list[str | Path], more: dict[str, str]) -> Iterator[Mount]:
+def mounted(account: Account, scratch: Path, command: list[str | Path]) -> Iterator[Mount]:
     """Runs a program that mounts `scratch/mount` for as long as it runs."""
     folder, log = scratch / "mount", scratch / "mount.log"
     folder.mkdir(parents=True)
@@ -48,7 +48,7 @@ def mounted(account: Account, scratch: Path, command: list[str | Path], more: di
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=account.home_environment(**more),
+            env=account.home_environment(),
         )
         try:
             wait_until(lambda: process.poll() is not None or folder.is_mount(), SECONDS_MAX, "a mount")
@@ -66,13 +66,13 @@ def mounted(account: Account, scratch: Path, command: list[str | Path], more: di
 
 @contextmanager
 def rclone_mount(account: Account, scratch: Path, folder: str) -> Iterator[Mount]:
-    """What is closed is uploaded at once: a second later is too late for a test, and no other way."""
+    """What is closed is uploaded at once, and no list is kept."""
     config = printed_config(account, scratch)
     command = [BIN / "rclone", "--config", config, "--retries", "1", "--low-level-retries", "1"]
     command += ["mount", f"subgate:{account.target.bucket}/{folder}", scratch / "mount"]
     command += ["--vfs-cache-mode", "writes", "--vfs-write-back", "0s", "--dir-cache-time", "0s"]
     command += ["--cache-dir", scratch / "cache", "--attr-timeout", "0s"]
-    with mounted(account, scratch, command, {}) as mount:
+    with mounted(account, scratch, command) as mount:
         yield mount
 
 
@@ -81,5 +81,5 @@ def s3fs_mount(account: Account, scratch: Path) -> Iterator[Mount]:
     """s3fs-fuse, by the printed function, below the folder that is printed with it."""
     script = account.setup("s3fs-fuse") + 'subgate_mount "$@"\n'
     command = ["/bin/bash", "-euc", script, "s3fs-fuse", scratch / "mount", "-f", "-o", "dbglevel=info"]
-    with mounted(account, scratch, command, {}) as mount:
+    with mounted(account, scratch, command) as mount:
         yield mount

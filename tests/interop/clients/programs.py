@@ -10,7 +10,7 @@ from servers import CACHE, HERE
 
 # What a library without words for the rest of S3 has.
 FILE_VERBS = frozenset(
-    {"put", "get", "get_range", "list", "copy", "move", "delete", "delete_below", "sync", "presign_get", "presign_put"}
+    "put get get_range list copy move delete delete_below sync presign_get presign_put multipart".split()
 )
 
 
@@ -139,4 +139,4 @@ class ObStore(Program):
 
 class SmartOpen(Program):
     name = setup = program = "smart_open"
-    lacks = FILE_VERBS - {"put", "get", "get_range"}
+    lacks = FILE_VERBS - {"put", "get", "get_range", "multipart"}

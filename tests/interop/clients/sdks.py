@@ -1,4 +1,4 @@
-"""The AWS SDKs for Go and JavaScript: the programs of ../go-sdk and ../js-sdk with what `subgate setup` prints."""
+"""The AWS SDKs for Go and JavaScript: ../go-sdk and ../js-sdk with what `subgate setup` prints."""
 
 from __future__ import annotations
 

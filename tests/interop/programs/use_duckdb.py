@@ -28,9 +28,8 @@ class DuckDb:
 
     def read_table(self, key: str, file: str) -> None:
         source = quoted(f"s3://{BUCKET}/{key}")
-        self.db.sql(
-            f"COPY (FROM read_parquet({source}, hive_partitioning = false)) TO {quoted(file)} (FORMAT parquet)"
-        )
+        rows = f"FROM read_parquet({source}, hive_partitioning = false)"
+        self.db.sql(f"COPY ({rows}) TO {quoted(file)} (FORMAT parquet)")
 
     def list(self, prefix: str) -> list[str]:
         found = self.db.sql(f"FROM glob({quoted(f's3://{BUCKET}/{prefix}**')})").fetchall()

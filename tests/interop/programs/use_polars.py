@@ -14,7 +14,8 @@ class Polars:
         polars.read_parquet(file).write_parquet(f"s3://{BUCKET}/{key}", **self.options)
 
     def read_table(self, key: str, file: str) -> None:
-        frame = polars.read_parquet(f"s3://{BUCKET}/{key}", hive_partitioning=False, glob=False, **self.options)
+        source = f"s3://{BUCKET}/{key}"
+        frame = polars.read_parquet(source, hive_partitioning=False, glob=False, **self.options)
         frame.write_parquet(file)
 
     def write_partitioned(self, file: str, prefix: str, *columns: str) -> None:
