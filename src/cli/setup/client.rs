@@ -27,7 +27,30 @@ macro_rules! table {
     };
 }
 
-table!["aws2", "boto3", "duckdb",];
+table![
+    "aws1",
+    "aws2",
+    "aws2-old",
+    "boto3",
+    "curl",
+    "datasets",
+    "duckdb",
+    "duckdb-keys",
+    "go",
+    "js",
+    "mc",
+    "minio-py",
+    "obstore",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "rclone",
+    "s3cmd",
+    "s3fs",
+    "s3fs-fuse",
+    "s5cmd",
+    "smart_open",
+];
 
 /// A client of the table.
 #[derive(Debug)]
