@@ -118,8 +118,12 @@ async fn every_client_of_the_list_is_set_up_for_this_wallet_and_server_without_a
     let names = names(&machine);
     assert!(names.len() >= 3 && names.contains(&"aws2".to_owned()), "{names:?}");
     for name in &names {
-        for more in [&[][..], &["--agent"], &["--profile", "other"]] {
-            let text = machine.setup(ALICES_WALLET, &[&[name.as_str()], more].concat());
+        let agent = machine.subgate("setup", ALICES_WALLET, &[name, "--agent"]);
+        let (text, remark) =
+            (String::from_utf8(agent.stdout).unwrap(), String::from_utf8(agent.stderr).unwrap());
+        assert_eq!(text.contains("agent-token"), remark.is_empty(), "{name}: {remark}");
+        assert!(remark.is_empty() || remark.contains("without an agent"), "{remark}");
+        for text in [text, machine.setup(ALICES_WALLET, &[name])] {
             assert!(text.contains(&server.address.to_string()), "{name}: {text}");
             for secret in ["SecretAccessKey", "SessionToken"] {
                 assert!(!text.contains(session[secret].as_str().unwrap()), "{name}: {text}");

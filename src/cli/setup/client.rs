@@ -13,7 +13,7 @@
 use super::{
     language::{Fault, Language},
     template::Template,
-    values::Values,
+    values::{Condition, Values},
 };
 
 /// Comments are folded before this column.
@@ -62,7 +62,8 @@ pub(super) struct Client {
     pub(super) language: Language,
     /// Where the text belongs.
     pub(super) save: Option<&'static str>,
-    pub(super) notes: Vec<&'static str>,
+    /// What to mind; a note may depend on conditions as the text does.
+    notes: Vec<Template>,
     pub(super) text: Template,
 }
 
@@ -98,7 +99,7 @@ impl Client {
                 "language" => &mut language,
                 "save" => &mut save,
                 "note" => {
-                    notes.push(value);
+                    notes.push(Template::parse(value)?);
                     continue;
                 }
                 _ => return Err(fault(&format!("no such field: {field}"))),
@@ -128,12 +129,26 @@ impl Client {
         self.text.render(self.language, values)
     }
 
+    /// What to mind, as one paragraph.
+    pub(super) fn notes(&self, values: &Values) -> Result<String, Fault> {
+        // In no language, where a quote is a letter like others.
+        let notes: Result<Vec<String>, Fault> =
+            self.notes.iter().map(|note| note.render(Language::Ini, values)).collect();
+        let notes = notes?;
+        Ok(notes.iter().map(|note| note.trim()).filter(|note| !note.is_empty()).collect::<Vec<_>>().join(" "))
+    }
+
+    /// Whether the client can ask an agent for credentials.
+    pub(super) fn knows_agents(&self) -> bool {
+        self.text.depends_on(Condition::Agent)
+    }
+
     /// The whole configuration: the remarks as comments, then the text.
     pub(super) fn configuration(&self, values: &Values) -> Result<String, Fault> {
         let body = self.body(values)?;
         let title = format!("{} (tested: {})", self.title, self.tested);
         let save = self.save.map(|file| format!("Save it in {file}."));
-        let notes = Some(self.notes.join(" ")).filter(|notes| !notes.is_empty());
+        let notes = Some(self.notes(values)?).filter(|notes| !notes.is_empty());
         let remarks = std::iter::once(title).chain(save).chain(notes);
         let mut text: String = remarks.map(|remark| comment(self.language, &remark)).collect();
         text.push_str(&body);

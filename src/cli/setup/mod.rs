@@ -99,6 +99,11 @@ pub(crate) fn run(options: &SetupOptions) -> Result<(), CommandError> {
     let client = client::named(name).map_err(internal)?;
     let values = options.values()?;
     let text = client.configuration(&values).map_err(internal)?;
+    if options.agent.is_some() && !client.knows_agents() {
+        terminal::print_remark(format_args!(
+            "{name} is set up without an agent: there is no text for it with one"
+        ));
+    }
     terminal::print_line(text.trim_end());
     Ok(())
 }

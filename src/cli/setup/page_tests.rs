@@ -75,19 +75,24 @@ fn anchor(title: &str) -> String {
 }
 
 fn section(client: &Client) -> String {
-    let Client { name, title, tested, language, save, notes, .. } = client;
+    let Client { name, title, tested, language, save, .. } = client;
     let block = |with_agent| {
         let text = client.body(&values(with_agent)).unwrap();
         // A person fills in the coldkey, in a URL too.
         format!("```{}\n{}```\n", language.name(), text.replace("%E2%80%A6", "…"))
     };
     let save = save.map(|file| format!("The text belongs into `{file}`. ")).unwrap_or_default();
-    let remark = format!("`subgate setup {name}`, tested with {tested}. {save}{}", notes.join(" "));
+    let remark = format!(
+        "`subgate setup {name}`, tested with {tested}. {save}{}",
+        client.notes(&values(false)).unwrap()
+    );
     let (plain, by_agent) = (block(false), block(true));
-    let by_agent = if plain == by_agent {
-        String::new()
-    } else {
-        format!("\nWith `--agent`, while the agent runs:\n\n{by_agent}")
+    let by_agent = match client.knows_agents() {
+        true => {
+            let notes = client.notes(&values(true)).unwrap();
+            format!("\n{}\n{by_agent}", folded(&format!("With `--agent`, while the agent runs: {notes}")))
+        }
+        false => String::new(),
     };
     format!("\n## {title}\n\n{}\n{plain}{by_agent}", folded(&remark))
 }

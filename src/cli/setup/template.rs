@@ -105,6 +105,17 @@ impl Template {
         scanner.end()?;
         Ok(text)
     }
+
+    /// Whether the text is another one where the condition holds.
+    pub(super) fn depends_on(&self, condition: Condition) -> bool {
+        fn any(pieces: &[Piece], wanted: Condition) -> bool {
+            pieces.iter().any(|piece| match piece {
+                Piece::Section { condition, pieces, .. } => *condition == wanted || any(pieces, wanted),
+                Piece::Text(_) | Piece::Value(_) => false,
+            })
+        }
+        any(&self.pieces, condition)
+    }
 }
 
 fn render(pieces: &[Piece], values: &Values, scanner: &mut Scanner, text: &mut String) -> Result<(), Fault> {
