@@ -1,5 +1,5 @@
-//! `subgate setup` and `subgate credentials --format`, as a person calls them, before a server in-process. What
-//! they print is run as it is.
+//! `subgate setup` and `subgate credentials --format`, as a person calls them, before a server in-process.
+//! What they print is run as it is.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,14 +11,12 @@ use tempfile::TempDir;
 
 use crate::harness::{
     client::{Call, Key},
-    server::{ALICE, Setup, TestServer},
+    server::{ALICE, STRANGER, Setup, TestServer, VALIDATOR},
 };
 
-/// The wallets of the fixtures have the hotkeys of the harness's people.
-const ALICES_WALLET: &str = "plain";
-const VALIDATORS_WALLET: &str = "sdk11";
-/// Nobody that the registry knows.
-const STRANGERS_WALLET: &str = "phrase";
+const ALICES_WALLET: &str = "alice";
+const VALIDATORS_WALLET: &str = "validator";
+const STRANGERS_WALLET: &str = "stranger";
 
 /// A directory with the wallets in it, whose name has a space and quotes.
 struct Machine {
@@ -30,11 +28,18 @@ impl Machine {
     fn new(endpoint: String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let machine = Self { dir, endpoint };
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wallets");
-        for wallet in [ALICES_WALLET, VALIDATORS_WALLET, STRANGERS_WALLET] {
+        // The seeds of the harness's people.
+        let people = [
+            (ALICES_WALLET, &*ALICE, 1_u8),
+            (VALIDATORS_WALLET, &VALIDATOR, 4),
+            (STRANGERS_WALLET, &STRANGER, 5),
+        ];
+        for (wallet, person, seed) in people {
             let hotkeys = machine.wallets().join(wallet).join("hotkeys");
             std::fs::create_dir_all(&hotkeys).unwrap();
-            std::fs::copy(fixtures.join(wallet).join("hotkeys/default"), hotkeys.join("default")).unwrap();
+            let seed = hex::encode([seed; 32]);
+            let keyfile = format!(r#"{{"secretSeed": "0x{seed}", "ss58Address": "{}"}}"#, person.ss58());
+            std::fs::write(hotkeys.join("default"), keyfile).unwrap();
         }
         machine
     }

@@ -1,4 +1,4 @@
-//! `subgate setup`: prints the configuration of an S3 client for a wallet and a server, ready to paste. \[IO\]
+//! `subgate setup`: prints the configuration of an S3 client for a wallet and a server. \[IO\]
 //!
 //! Invariants: no secret is printed, for every configuration calls `subgate credentials` or `subgate agent`;
 //! what comes from the server is checked, and written so that it stays a value in the language of the text.
@@ -85,7 +85,13 @@ pub(crate) struct SetupOptions {
     profile: String,
 
     /// Let the client get its credentials from `subgate agent`, if it can; URL is where that listens
-    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_AGENT_URL)]
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = DEFAULT_AGENT_URL
+    )]
     agent: Option<String>,
 
     /// File with the token of that agent [default: agent-token in the directory of the sessions]

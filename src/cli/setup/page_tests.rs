@@ -1,6 +1,6 @@
 //! `docs/clients.md` is what the table gives, for the server, the wallet and the folder of the documents.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --lib clients_page` writes it anew; read the difference before it is committed.
+//! `UPDATE_GOLDEN=1 cargo test --lib clients_page` writes it anew; read the difference then.
 
 use super::{
     client::{self, Client},

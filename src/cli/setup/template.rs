@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn sections_stand_where_their_condition_holds_and_alone_they_leave_no_line() {
-        let text = "a\n{{#https}}\nb\n  {{/https}}  \n{{#http}}\nc\n{{/http}}\nd{{#http}} e{{/http}}{{^http}} f{{/http}}\n\
+        let text = "a\n{{#https}}\nb\n  {{/https}}  \n{{#http}}\nc\n{{/http}}\nd\
+                    {{#http}} e{{/http}}{{^http}} f{{/http}}\n\
                     {{^https}}\n{{#http}}\ng\n{{/http}}\n{{/https}}";
         assert_eq!(rendered(text, "https://h").as_deref(), Ok("a\nb\nd f\n"));
         assert_eq!(rendered(text, "http://127.0.0.1").as_deref(), Ok("a\nc\nd e\ng\n"));

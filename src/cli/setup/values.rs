@@ -83,7 +83,8 @@ impl AgentAddress {
     pub(super) fn new(url: &str, token_file: String) -> Result<Self, CommandError> {
         let error = || {
             CommandError::usage(format!(
-                "--agent {url:?}: the URL that `subgate agent` prints is expected, such as {DEFAULT_AGENT_URL}"
+                "--agent {url:?}: the URL that `subgate agent` prints is expected, \
+                 such as {DEFAULT_AGENT_URL}"
             ))
         };
         let uri: http::Uri = url.parse().map_err(|_| error())?;
