@@ -13,10 +13,11 @@ from botocore.exceptions import ClientError
 from servers import Target
 
 # As the clients word it: a HEAD has no body, so all that is left of its refusal is the status.
-# s5cmd shows of a refused batch the message alone; mc has words of its own.
+# s5cmd shows of a refused batch the message alone; mc has words of its own, and of a source that it may not
+# look at it says that it cannot guess the copy's type.
 DENIED = (
     r"AccessDenied|Access Denied|ACCESS_DENIED|\b403\b|Forbidden|FolderDenied|PermissionError"
-    r"|Insufficient permissions"
+    r"|Insufficient permissions|Unable to guess the type of copy operation"
 )
 
 

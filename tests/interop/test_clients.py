@@ -68,6 +68,7 @@ def test_upload_and_download(
     assert accounts.miner.target.store.keys(f"{accounts.miner.folder}{unique}/") == [key]
 
 
+@pytest.mark.targets("dev", "dev-tls", "tls")
 @pytest.mark.parametrize("kind", BESIDE, ids=lambda kind: kind.name)
 def test_a_day_of_the_clients_that_the_matrix_tries_at_length(
     target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str, tmp_path: Path

@@ -98,8 +98,6 @@ class Account:
 @cache
 def printed_setup(endpoint: str, wallets: Path, name: str, ca: Path | None, client: str) -> str:
     command = [SUBGATE, "setup", client, "--wallet-path", wallets, "--wallet-name", name]
-    if name == "validator":
-        command += ["--folder", "data/"]
     command += ["--endpoint", endpoint, *(("--ca-file", ca) if ca else ())]
     environment = {"PATH": f"{SUBGATE.parent}:/usr/bin:/bin", "HOME": os.devnull, "LC_ALL": "C.UTF-8"}
     return run(command, environment | {"SUBGATE_CACHE_DIR": str(wallets.parent / "setup-cache")})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_plus
 
 from clients.base import Client, shell_bytes
 
@@ -39,7 +39,7 @@ class Curl(Client):
             if token:
                 query = f"continuation-token={quote(token, safe='')}&{query}"
             page = ElementTree.fromstring(self.curl(f"{self.target.endpoint}/{self.bucket}?{query}"))
-            keys += [unquote(item.text) for item in page.iterfind(f"{XML}Contents/{XML}Key")]
+            keys += [unquote_plus(item.text) for item in page.iterfind(f"{XML}Contents/{XML}Key")]
             token = page.findtext(f"{XML}NextContinuationToken")
             if not token:
                 return keys
