@@ -202,6 +202,7 @@ fn help_teaches_by_example_and_goes_to_standard_output() {
         &["healthcheck", "--help"],
         &["credentials", "--help"],
         &["agent", "--help"],
+        &["setup", "--help"],
         &["doctor", "--help"],
         &["chain", "status", "--help"],
         &["chain", "who", "--help"],

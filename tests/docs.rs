@@ -283,7 +283,12 @@ fn call(command: &str) -> Option<Vec<&str>> {
     } else if command.contains("cargo run") {
         words.by_ref().find(|word| *word == "--")?;
     } else {
-        words.by_ref().find(|word| matches!(*word, "subgate" | "\"$(subgate" | "$(subgate"))?;
+        let mut before = "";
+        words.by_ref().find(|word| {
+            // The value of an option may be called so too.
+            let is_value = std::mem::replace(&mut before, word).starts_with("--");
+            !is_value && matches!(*word, "subgate" | "\"$(subgate" | "$(subgate")
+        })?;
     }
     Some(words.take_while(|word| !ends.contains(word)).collect())
 }
@@ -301,6 +306,7 @@ fn calls_of_subgate_are_read_as_they_are_written() {
     assert_eq!(call("eval \"$(subgate credentials --no-cache | jq"), Some(vec!["credentials", "--no-cache"]));
     assert_eq!(call("cargo run --release"), None);
     assert_eq!(call("cargo test"), None);
+    assert_eq!(call("aws --profile subgate s3 ls"), None);
     assert_eq!(call("cargo run --example attack -- --list"), None);
 }
 

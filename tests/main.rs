@@ -41,5 +41,6 @@ mod packaging;
 mod reload;
 mod restart;
 mod road;
+mod setup;
 mod store_probe;
 mod tls;

@@ -1,6 +1,6 @@
 //! The options that every command has which calls a server with a wallet, checked in one place.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,6 +10,12 @@ use super::{
     wallet::{PasswordSource, WalletLocation, expand_home},
 };
 use crate::chain::AccountId;
+
+/// Where the Bittensor tools keep wallets.
+const WALLET_PATH: &str = "~/.bittensor/wallets";
+
+/// What the Bittensor tools call a wallet, and its hotkey, where nobody says otherwise.
+const WALLET_NAME: &str = "default";
 
 /// The options as they were given.
 #[derive(Debug, Args)]
@@ -21,7 +27,7 @@ pub(crate) struct ClientOptions {
         env = "BT_WALLET_PATH",
         hide_env_values = true,
         value_name = "DIR",
-        default_value = "~/.bittensor/wallets"
+        default_value = WALLET_PATH
     )]
     wallet_path: PathBuf,
 
@@ -32,7 +38,7 @@ pub(crate) struct ClientOptions {
         env = "BT_WALLET_NAME",
         hide_env_values = true,
         value_name = "NAME",
-        default_value = "default"
+        default_value = WALLET_NAME
     )]
     wallet_name: String,
 
@@ -43,7 +49,7 @@ pub(crate) struct ClientOptions {
         env = "BT_WALLET_HOTKEY",
         hide_env_values = true,
         value_name = "NAME",
-        default_value = "default"
+        default_value = WALLET_NAME
     )]
     wallet_hotkey: String,
 
@@ -52,8 +58,9 @@ pub(crate) struct ClientOptions {
     password_file: Option<PathBuf>,
 
     /// URL of the Subgate server
-    #[arg(long, env = "SUBGATE_ENDPOINT", hide_env_values = true, value_name = "URL")]
-    endpoint: String,
+    // A command that can do something without a server makes it optional by `mut_arg`.
+    #[arg(long, env = "SUBGATE_ENDPOINT", hide_env_values = true, value_name = "URL", required = true)]
+    endpoint: Option<String>,
 
     /// The server's own address on the chain; the signature is then valid at that server only
     #[arg(long, env = "SUBGATE_RECEIVER", hide_env_values = true, value_name = "SS58")]
@@ -84,20 +91,59 @@ pub(crate) struct ClientSettings {
 
 impl ClientOptions {
     /// Checks the options without touching wallet or server.
-    pub(crate) fn checked(self) -> Result<ClientSettings, CommandError> {
+    pub(crate) fn checked(&self) -> Result<ClientSettings, CommandError> {
         let receiver = self.receiver.as_deref().map(|text| parse_address("--receiver", text)).transpose()?;
-        let password = match self.password_file {
-            Some(file) => PasswordSource::File(expand_home(&file)),
+        let password = match &self.password_file {
+            Some(file) => PasswordSource::File(expand_home(file)),
             None => PasswordSource::Terminal,
         };
+        let endpoint = self.endpoint.as_deref();
+        let endpoint = endpoint.ok_or_else(|| CommandError::usage("--endpoint is missing"))?;
         Ok(ClientSettings {
             wallet: WalletLocation::new(&self.wallet_path, &self.wallet_name, &self.wallet_hotkey)?,
             password,
-            server: ServerUrl::parse(&self.endpoint, self.insecure_http)?,
+            server: ServerUrl::parse(endpoint, self.insecure_http)?,
             receiver,
-            ca_file: self.ca_file.map(|file| expand_home(&file)),
+            ca_file: self.ca_file.as_deref().map(expand_home),
         })
     }
+
+    /// The words of a command line that say the same wherever it is run, without the defaults. The options of
+    /// TLS are left out where there is none.
+    pub(crate) fn words(&self, settings: &ClientSettings) -> Result<Vec<String>, CommandError> {
+        let mut words = Vec::new();
+        let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+        if self.wallet_path != Path::new(WALLET_PATH) {
+            add("--wallet-path", absolute("--wallet-path", &self.wallet_path)?);
+        }
+        add("--wallet-name", self.wallet_name.clone());
+        if self.wallet_hotkey != WALLET_NAME {
+            add("--wallet-hotkey", self.wallet_hotkey.clone());
+        }
+        if let Some(file) = &self.password_file {
+            add("--password-file", absolute("--password-file", file)?);
+        }
+        add("--endpoint", settings.server.canonical());
+        if let Some(receiver) = &self.receiver {
+            add("--receiver", receiver.clone());
+        }
+        if let Some(file) = self.ca_file.as_deref().filter(|_| settings.server.is_https()) {
+            add("--ca-file", absolute("--ca-file", file)?);
+        }
+        if self.insecure_http {
+            words.push("--insecure-http".to_owned());
+        }
+        Ok(words)
+    }
+}
+
+/// The path that the option `option` holds, as text that names the same file from everywhere.
+pub(crate) fn absolute(option: &str, path: &Path) -> Result<String, CommandError> {
+    let fault = |reason: &dyn std::fmt::Display| {
+        CommandError::usage(format!("{option} {}: {reason}", path.display()))
+    };
+    let absolute = std::path::absolute(expand_home(path)).map_err(|error| fault(&error))?;
+    absolute.into_os_string().into_string().map_err(|_| fault(&"the path is not UTF-8"))
 }
 
 /// The SS58 address that the option `option` holds.

@@ -26,6 +26,7 @@ mod server_url;
 mod session_cache;
 mod session_client;
 mod session_source;
+mod setup;
 mod shell;
 mod store;
 mod terminal;
@@ -61,6 +62,8 @@ Examples:{DEV_EXAMPLE}
       print S3 credentials; `credential_process` in ~/.aws/config calls this
   subgate agent --wallet-name miner --endpoint https://s3.example.com
       hand S3 credentials to clients on this machine, and renew them
+  subgate setup aws2 --wallet-name miner --endpoint https://s3.example.com >> ~/.aws/config
+      set up an S3 client; without a name, list the clients that are known
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
       check that a server keeps folders apart
   subgate chain who 5F… --config proxy.toml
@@ -101,6 +104,8 @@ enum Command {
     Credentials(Box<credentials::CredentialsOptions>),
     /// Hand S3 credentials to clients on this machine that renew them by themselves
     Agent(Box<agent::AgentOptions>),
+    /// Print the configuration of an S3 client for a wallet and a server
+    Setup(Box<setup::SetupOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
     Doctor(Box<doctor::DoctorOptions>),
     /// Show what the chain says of a subnet or of one address
@@ -139,8 +144,9 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Check(options) => check::run(&options),
         Command::Healthcheck(options) => healthcheck::run(&options),
         Command::Store(command) => store::run(&command),
-        Command::Credentials(options) => credentials::run(*options),
+        Command::Credentials(options) => credentials::run(&options),
         Command::Agent(options) => agent::run(*options),
+        Command::Setup(options) => setup::run(&options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),
         Command::Completions(options) => completions::run(&options, &mut Arguments::command()),

@@ -3,7 +3,7 @@
 //! Invariant: it is `https://`, or `http://` to this machine, unless the caller allowed plain HTTP by an
 //! option of its own: the secret of a session comes back over it.
 
-use http::Uri;
+use http::{Uri, uri::Scheme};
 
 use super::exit::CommandError;
 
@@ -50,6 +50,11 @@ impl ServerUrl {
     /// Whether it is this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         self.uri.host().is_some_and(is_loopback)
+    }
+
+    /// Whether it is `https://`.
+    pub(crate) fn is_https(&self) -> bool {
+        self.uri.scheme() == Some(&Scheme::HTTPS)
     }
 
     /// `scheme://host[:port]` in lower case: the one spelling of this server.

@@ -1,5 +1,4 @@
-//! Where a session comes from: the cache, or else the server; for `subgate credentials` and `subgate agent`.
-//! \[IO\]
+//! Where a session comes from: the cache, or else the server; for every command that needs one. \[IO\]
 //!
 //! Invariant: of all processes of this user that want the same session at one time, one asks the server.
 
@@ -13,7 +12,7 @@ use clap::Args;
 use jiff::{Timestamp, ToSpan};
 
 use super::{
-    client_options::{ClientOptions, ClientSettings},
+    client_options::{ClientOptions, ClientSettings, absolute},
     exit::CommandError,
     http_client, runtime,
     session_cache::{self, CacheEntry, EntryLock},
@@ -65,14 +64,29 @@ pub(crate) struct SessionSource {
 
 impl SessionOptions {
     /// Checks the options without touching wallet or server.
-    pub(crate) fn checked(self) -> Result<SessionSource, CommandError> {
+    pub(crate) fn checked(&self) -> Result<SessionSource, CommandError> {
         let client = self.client.checked()?;
-        let cache_dir = self.cache_dir.map(|dir| expand_home(&dir)).or_else(session_cache::default_dir);
+        let cache_dir = self.cache_dir.as_deref().map(expand_home).or_else(session_cache::default_dir);
         Ok(SessionSource {
             request: SessionRequest { receiver: client.receiver, ttl_seconds: self.ttl_seconds },
             client,
             cache_dir: cache_dir.filter(|_| !self.no_cache),
         })
+    }
+
+    /// The words of a command line that say the same wherever it is run, without the defaults.
+    pub(crate) fn words(&self, source: &SessionSource) -> Result<Vec<String>, CommandError> {
+        let mut words = self.client.words(&source.client)?;
+        if let Some(seconds) = self.ttl_seconds {
+            words.extend(["--ttl-seconds".to_owned(), seconds.to_string()]);
+        }
+        if let Some(dir) = &self.cache_dir {
+            words.extend(["--cache-dir".to_owned(), absolute("--cache-dir", dir)?]);
+        }
+        if self.no_cache {
+            words.push("--no-cache".to_owned());
+        }
+        Ok(words)
     }
 }
 
@@ -85,6 +99,17 @@ impl SessionSource {
     /// The directory where sessions are kept, if they are.
     pub(crate) fn cache_dir(&self) -> Option<&Path> {
         self.cache_dir.as_deref()
+    }
+
+    /// The server, and how it is called.
+    pub(crate) fn client(&self) -> &ClientSettings {
+        &self.client
+    }
+
+    /// The session of the wallet; this may ask for its password.
+    pub(crate) fn session(&self) -> Result<IssuedSession, CommandError> {
+        let keyfile = self.read_wallet()?;
+        self.obtain(keyfile.address().as_ref(), || self.open(&keyfile))
     }
 
     /// Reads the keyfile; this needs no password.

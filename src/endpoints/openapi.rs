@@ -363,14 +363,21 @@ fn session(schemas: &mut Schemas) -> Value {
             "type": "object", "description": "What `credential_process` reads, and where to use it",
             "required": [
                 "Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "endpoint",
-                "region", "bucket", "role", "folders",
+                "region", "bucket", "role", "folders", "roots",
             ],
             "properties": {
                 "Version": { "const": 1 }, "AccessKeyId": shaped(SS58), "SecretAccessKey": text,
                 "SessionToken": text,
                 "Expiration": { "type": "string", "format": "date-time" }, "endpoint": text, "region": text,
                 "bucket": text, "role": { "enum": ["miner", "validator"] },
-                "folders": { "type": "array", "items": text },
+                "folders": {
+                    "type": "array", "items": text,
+                    "description": "The caller's own folders; what is theirs to choose is in braces",
+                },
+                "roots": {
+                    "type": "array", "items": text,
+                    "description": "What is before every miner's folder: what a validator lists and reads",
+                },
             },
         }),
     );

@@ -87,6 +87,7 @@ impl SessionEndpoint {
             "bucket": self.site.bucket().name,
             "role": caller.role.as_str(),
             "folders": self.access.policy().folders(&caller.owner),
+            "roots": self.access.policy().roots(),
         }))
     }
 }

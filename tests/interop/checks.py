@@ -12,6 +12,14 @@ from botocore.exceptions import ClientError
 
 from servers import Target
 
+# As the clients word it: a HEAD has no body, so all that is left of its refusal is the status.
+# s5cmd shows of a refused batch the message alone; mc has words of its own, and of a source that it may not
+# look at it says that it cannot guess the copy's type.
+DENIED = (
+    r"AccessDenied|Access Denied|ACCESS_DENIED|\b403\b|Forbidden|FolderDenied|PermissionError"
+    r"|Insufficient permissions|Unable to guess the type of copy operation"
+)
+
 
 def refused(code: str, status: int, call: Callable[..., object], **parameters: object) -> ClientError:
     """boto3's call is refused with exactly this code and status, and has a request id to ask about."""

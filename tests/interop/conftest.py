@@ -19,6 +19,8 @@ from servers import CACHE, SUBGATE, Server, Target
 TARGETS: dict[str, Callable[[Path], Target]] = {
     # The embedded store of `subgate dev`.
     "dev": servers.dev_target,
+    # The same over TLS, by name.
+    "dev-tls": servers.dev_tls_target,
     # `subgate serve` in front of a real MinIO.
     "minio": servers.serve_target,
     # The same, ending TLS by itself.
@@ -28,11 +30,14 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
 }
 
 STORES = ("dev", "minio")
+# These run with `--matrix` alone.
+MATRIX_TARGETS = ("dev-tls",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     names = ",".join(TARGETS)
     parser.addoption("--targets", default=names, help=f"which of {names} to run against")
+    parser.addoption("--matrix", action="store_true", help="each client on each target: takes long")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,6 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--targets knows {', '.join(TARGETS)}, not {', '.join(unknown)}")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--matrix"):
+        return
+    later = [item for item in items if item.get_closest_marker("matrix")]
+    config.hook.pytest_deselected(items=later)
+    items[:] = [item for item in items if not item.get_closest_marker("matrix")]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`target` runs over both stores, or over what the test names by `@pytest.mark.targets(…)`."""
     if "target" not in metafunc.fixturenames:
@@ -50,7 +63,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("targets")
     chosen = metafunc.config.getoption("--targets").split(",")
     names = [name for name in (marker.args if marker else STORES) if name in chosen]
-    metafunc.parametrize("target", names, indirect=True, scope="session")
+    marks = {name: pytest.mark.matrix for name in MATRIX_TARGETS}
+    values = [pytest.param(name, marks=marks.get(name, ())) for name in names]
+    metafunc.parametrize("target", values, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -211,12 +211,14 @@ class Target:
         return environment | more
 
 
-def start_dev(data: Path, listen: str = "127.0.0.1:0") -> tuple[Server, dict]:
+def start_dev(data: Path, *options: str, listen: str = "127.0.0.1:0") -> tuple[Server, dict]:
     """`subgate dev` with an embedded store, and its dev.json."""
     description = data / "dev.json"
     description.unlink(missing_ok=True)
     server = Server(
-        [SUBGATE, "dev", "--listen", listen, "--data", data], log_in(data, "dev.log"), bare_environment(data)
+        [SUBGATE, "dev", "--listen", listen, "--data", data, *options],
+        log_in(data, "dev.log"),
+        bare_environment(data),
     )
 
     def ready() -> bool:
@@ -228,8 +230,17 @@ def start_dev(data: Path, listen: str = "127.0.0.1:0") -> tuple[Server, dict]:
     return server, json.loads(description.read_text())
 
 
-def dev_target(data: Path) -> Target:
-    _, dev = start_dev(data)
+def dev_tls_target(data: Path) -> Target:
+    """`subgate dev --tls`, by the name that its certificate has beside the addresses."""
+    target = dev_target(data, "--tls")
+    target.name, target.ca = "dev-tls", data / "certs" / "ca.pem"
+    target.endpoint = f"https://localhost:{urlsplit(target.endpoint).port}"
+    write_aws_config(target)
+    return target
+
+
+def dev_target(data: Path, *options: str) -> Target:
+    _, dev = start_dev(data, *options)
     store = json.loads((data / "store.json").read_text())
     return Target(
         name="dev",

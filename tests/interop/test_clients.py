@@ -13,8 +13,18 @@ import pytest
 import requests
 from boto3.s3.transfer import TransferConfig
 
-from checks import verify_by
-from clients import CLIENTS, Account, AwsCli, AwsCli1, Boto3, Client, Rclone, clients_with
+from checks import DENIED, verify_by
+from clients import (
+    BESIDE,
+    Account,
+    AwsCli,
+    AwsCli1,
+    Boto3,
+    Client,
+    Rclone,
+    Refused,
+    every_client_that_can,
+)
 from conftest import Accounts
 from files import LARGE_BYTES, MIB, digest, pattern
 from servers import Target
@@ -22,12 +32,8 @@ from servers import Target
 Connect = Callable[[type[Client], Account], Client]
 
 # Where TLS changes what a client sends, or how it frames it.
-everywhere = pytest.mark.targets("dev", "minio", "tls")
-every_client = pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: kind.name)
-
-
-def every_client_that_can(verb: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("kind", clients_with(verb), ids=lambda kind: kind.name)
+everywhere = pytest.mark.targets("dev", "dev-tls", "minio", "tls")
+every_client = every_client_that_can("put", "get")
 
 
 # The names that data has on the subnet, and what percent-encoding and sorting get wrong.
@@ -62,6 +68,34 @@ def test_upload_and_download(
     assert accounts.miner.target.store.keys(f"{accounts.miner.folder}{unique}/") == [key]
 
 
+@pytest.mark.targets("dev", "dev-tls", "tls")
+@pytest.mark.parametrize("kind", BESIDE, ids=lambda kind: kind.name)
+def test_a_day_of_the_clients_that_the_matrix_tries_at_length(
+    target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str, tmp_path: Path
+) -> None:
+    prefix, back = f"{accounts.miner.folder}{unique}/", tmp_path / "back"
+    key, body = f"{prefix}hotkey=5Abc/größe 1.parquet", pattern(40_000, kind.name)
+    miner, validator = (connect(kind, account) for account in (accounts.miner, accounts.validator))
+    file, other = tmp_path / "file", tmp_path / "other"
+    file.write_bytes(body)
+    other.write_bytes(pattern(3000, "before"))
+    miner.put(other, key)
+    miner.put(file, key)
+    validator.get(key, back)
+    assert back.read_bytes() == body
+    assert validator.get_range(key, 300, 20_000) == body[300:20_300]
+    with pytest.raises(Refused, match=DENIED):
+        validator.put(other, key)
+    assert target.store.read(key) == body
+    if "list" not in kind.lacks:
+        assert validator.list(prefix) == [key]
+    if "delete" not in kind.lacks:
+        with pytest.raises(Refused, match=DENIED):
+            validator.delete(key)
+        miner.delete(key)
+        assert target.store.keys(prefix) == []
+
+
 @every_client
 def test_overwrite_shows_the_new_bytes(
     accounts: Accounts, connect: Connect, kind: type[Client], unique: str, tmp_path: Path
@@ -77,7 +111,7 @@ def test_overwrite_shows_the_new_bytes(
 
 
 @everywhere
-@every_client
+@every_client_that_can("put", "get", "multipart")
 def test_multipart_upload_and_download(
     target: Target,
     accounts: Accounts,
@@ -115,7 +149,7 @@ def many_objects(target: Target, accounts: Accounts) -> list[str]:
 
 
 @everywhere
-@every_client
+@every_client_that_can("list")
 @pytest.mark.parametrize("reader", ["miner-a", "miner-a2", "validator"])
 def test_list_beyond_one_page(
     accounts: Accounts, connect: Connect, kind: type[Client], reader: str, many_objects: list[str]
@@ -179,7 +213,7 @@ def test_sync_twice(
 
 
 @everywhere
-@every_client
+@every_client_that_can("copy")
 def test_copy_within_the_folder(
     target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str
 ) -> None:
@@ -191,7 +225,7 @@ def test_copy_within_the_folder(
     assert target.store.read(copy) == pattern(5000, source)
 
 
-@every_client
+@every_client_that_can("delete")
 def test_delete(
     target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str
 ) -> None:
@@ -202,7 +236,7 @@ def test_delete(
     assert target.store.keys(prefix) == [prefix + "kept"]
 
 
-@every_client
+@every_client_that_can("delete_below")
 def test_delete_many(
     target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str
 ) -> None:
@@ -240,7 +274,7 @@ def test_presigned_put(
 
 
 @everywhere
-@every_client
+@every_client_that_can("get", "list")
 def test_validator_reads_every_folder(
     target: Target, accounts: Accounts, connect: Connect, kind: type[Client], unique: str, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from clients import CLIENTS, Account, AwsCli1, Boto3, Client, Refused
+from clients import Account, AwsCli1, Boto3, Client, Refused, every_client_that_can
 from conftest import Accounts
 from files import MIB, digest, pattern
 from servers import Target, wait_until
@@ -37,7 +37,7 @@ def assert_framed(target: Target, key: str, count: int) -> None:
 
 
 @pytest.mark.targets("nginx")
-@pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: kind.name)
+@every_client_that_can("put", "get", "list")
 def test_every_client_behind_a_terminator(
     accounts: Accounts,
     connect: Connect,

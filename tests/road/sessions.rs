@@ -50,6 +50,7 @@ async fn a_session_is_what_credential_process_reads() {
         assert_eq!(json["endpoint"], format!("http://{}", server.host()));
         assert_eq!((&json["region"], &json["bucket"]), (&"us-east-1".into(), &"data-universe".into()));
         assert_eq!(json["role"], role);
+        assert_eq!(json["roots"], serde_json::json!(["data/"]));
         let folders = json["folders"].as_array().unwrap();
         assert_eq!(folders[0], person.file(""));
         assert!(folders.contains(&format!("data/hotkey={}/job_id={{job_id}}/", person.ss58()).into()));

@@ -2,9 +2,10 @@
 // that SDK's default.
 //
 //   js-sdk put KEY FILE | stream KEY FILE | multipart KEY FILE PART_BYTES | get KEY FILE | head KEY |
-//          list PREFIX | copy SOURCE KEY | delete KEY... | presign-get KEY | presign-put KEY
+//          list PREFIX | range KEY FIRST LAST FILE | copy SOURCE KEY | delete KEY... | presign-get KEY | presign-put KEY
 //
-// Endpoint, bucket, region and credentials are in the environment. A refusal is printed as `CODE: message`,
+// The bucket is in the environment; endpoint, region and credentials are there too, or in the module that
+// S3_SETUP names. A refusal is printed as `CODE: message`,
 // exit 1.
 
 import { createReadStream, createWriteStream, readFileSync, statSync } from "node:fs";
@@ -36,7 +37,9 @@ function lookup(name, options, callback) {
   return callback(null, "127.0.0.1", 4);
 }
 
-const client = new S3Client({
+// What `subgate setup js` prints, where the environment names a file with it.
+const setup = environment.S3_SETUP ? await import(environment.S3_SETUP) : undefined;
+const client = setup?.s3 ?? new S3Client({
   region: environment.AWS_REGION,
   endpoint: environment.S3_ENDPOINT,
   forcePathStyle: environment.S3_PATH_STYLE === "true",
@@ -67,6 +70,10 @@ const verbs = {
   },
   async get(Key, file) {
     const answer = await client.send(new GetObjectCommand({ Bucket, Key }));
+    await pipeline(answer.Body, createWriteStream(file));
+  },
+  async range(Key, first, last, file) {
+    const answer = await client.send(new GetObjectCommand({ Bucket, Key, Range: `bytes=${first}-${last}` }));
     await pipeline(answer.Body, createWriteStream(file));
   },
   async head(Key) {
