@@ -126,8 +126,13 @@ fn snake_case(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const ANSWER: &str = r#"{"Version":1,"AccessKeyId":"5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi",
+    /// Such an answer is no session; a shell would read it right all the same.
+    const HOSTILE: &str = r#"{"Version":1,"AccessKeyId":"5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi",
         "SecretAccessKey":"it's $(a) \"secret\"","SessionToken":"t\no","Expiration":"2030-01-01T00:00:00Z",
+        "bucket":"b","folders":["data/x/5F/"]}"#;
+
+    const ANSWER: &str = r#"{"Version":1,"AccessKeyId":"5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi",
+        "SecretAccessKey":"c2VjcmV0_-","SessionToken":"dG9r+/=","Expiration":"2030-01-01T00:00:00Z",
         "bucket":"b","folders":["data/x/5F/"]}"#;
 
     fn session() -> IssuedSession {
@@ -136,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_shell_sets_the_variables_to_the_very_values() {
-        let lines = formatted(&session(), Format::Env).unwrap();
+        let lines = environment(HOSTILE.as_bytes()).unwrap();
         let script = format!(
             "{}printf '%s|' \"$AWS_ACCESS_KEY_ID\" \"$AWS_SECRET_ACCESS_KEY\" \"$AWS_SESSION_TOKEN\" \
              \"$AWS_CREDENTIAL_EXPIRATION\"",
@@ -147,6 +152,17 @@ mod tests {
             String::from_utf8(output.stdout).unwrap(),
             "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi|it's $(a) \"secret\"|t\no|2030-01-01T00:00:00Z|"
         );
+    }
+
+    #[test]
+    fn what_could_end_a_string_is_no_session() {
+        assert!(IssuedSession::from_json(HOSTILE.as_bytes()).is_none());
+        for hostile in [r#"a'b"#, r#"a\"b"#, r#"a\nb"#, "a b", "a$b", "a`b", ""] {
+            for name in ["c2VjcmV0_-", "dG9r+/="] {
+                let answer = ANSWER.replace(name, hostile);
+                assert!(IssuedSession::from_json(answer.as_bytes()).is_none(), "{answer}");
+            }
+        }
     }
 
     #[test]

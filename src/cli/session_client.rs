@@ -71,7 +71,7 @@ impl IssuedSession {
     /// Reads the answer of a server or of the cache; `None` for anything that AWS's clients would not take.
     pub(crate) fn from_json(text: &[u8]) -> Option<Self> {
         let fields: CredentialProcess = serde_json::from_slice(text).ok()?;
-        if fields.version != 1 || fields.secret_access_key.is_empty() || fields.session_token.is_empty() {
+        if fields.version != 1 || !is_word(&fields.secret_access_key) || !is_word(&fields.session_token) {
             return None;
         }
         // Written anew, so that what is printed is valid JSON on one line, however the server formatted it.
@@ -85,6 +85,12 @@ impl IssuedSession {
             session_token: SecretText::new(fields.session_token),
         })
     }
+}
+
+/// Whether nothing in it can end a string or begin a new line: users put secrets and tokens into shells, SQL,
+/// URLs and the configuration of programs, and a server that means harm could write what those would run.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=_-.~:".contains(&byte))
 }
 
 /// Requests a session for the hotkey of `pair`.

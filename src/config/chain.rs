@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf};
 
-use super::section::Section;
+use super::{section::Section, written::shown_text};
 use crate::{
     chain::{
         AccountId, ChainEndpoint, ExpectedGenesis, FINNEY_ENDPOINT, FINNEY_GENESIS, SubtensorSettings,
@@ -109,7 +109,7 @@ fn read_subtensor(
     for text in &texts {
         match text.parse() {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(()) => section.error("endpoints", format_args!("{text:?} is not {expected}")),
+            Err(()) => section.error("endpoints", format_args!("{} is not {expected}", shown_text(text))),
         }
     }
     if texts.is_empty() {

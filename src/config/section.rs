@@ -11,7 +11,10 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::fault::{ConfigErrors, Lines, nearest};
+use super::{
+    fault::{ConfigErrors, Lines, nearest},
+    written::shown,
+};
 
 /// A limit as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,14 +274,4 @@ impl Section {
         self.finish();
         errors.borrow().clone()
     }
-}
-
-/// A value as the error shows it: short, and on one line.
-fn shown(value: &Value) -> String {
-    const SHOWN_CHARS_MAX: usize = 60;
-    let text = value.to_string().replace('\n', " ");
-    if text.chars().count() <= SHOWN_CHARS_MAX {
-        return text;
-    }
-    text.chars().take(SHOWN_CHARS_MAX).chain(['…']).collect()
 }

@@ -270,8 +270,13 @@ pub(super) fn entries_change(new: &[String], gone: &[String]) -> String {
     }
 }
 
-/// A value as the log shows it: on one line, short, and of a URL no more than whom it leads to.
-fn shown(value: &Value) -> String {
+/// A text as [`shown`] shows it.
+pub(super) fn shown_text(text: &str) -> String {
+    shown(&Value::String(text.to_owned()))
+}
+
+/// A value as the log and an error show it: on one line, short, and of a URL no more than whom it leads to.
+pub(super) fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) if text.contains("://") => format!("{:?}", without_secrets(text)),
         Value::Array(values) => format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", ")),

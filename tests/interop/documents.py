@@ -4,7 +4,7 @@ A block of ``sh`` or ``python`` is run as it is written. A comment in the line b
 
     <!-- not run: WHY -->      it cannot be run here, for this reason
     <!-- saved as PATH -->     the reader saves this text in that file (of any language)
-    <!-- until TEXT -->        it goes on until somebody ends it; it has done its work once it has printed this
+    <!-- until TEXT -->        it goes on beside what follows, once it has printed this
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@ use std::fmt;
 
 use crate::cli::shell::shell_quote;
 
+/// What ends a string in one of the languages, or makes a shell do something.
+const ACTIVE: [char; 12] = ['"', '\'', '`', '\\', '$', ';', '|', '&', '<', '>', '(', ')'];
+
 /// What a configuration is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
@@ -191,7 +194,10 @@ impl Scanner {
             return refuse("it has control characters");
         }
         match self.frames.last() {
-            Some(Frame::Comment) => Ok(value.to_owned()),
+            // Comments hold examples that people run; and a zsh at a terminal knows no comments.
+            Some(Frame::Comment) if is_command || !value.contains(ACTIVE) => Ok(value.to_owned()),
+            Some(Frame::Comment) if self.language == Language::Shell => Ok(shell_quote(value)),
+            Some(Frame::Comment) => refuse("the example in a comment cannot quote it"),
             Some(Frame::Code(_)) if self.language == Language::Ini => match fault_in_ini(value) {
                 Some(reason) => refuse(reason),
                 None => Ok(value.to_owned()),
@@ -421,7 +427,15 @@ mod tests {
         check(Language::Sql, "SELECT \"", AWKWARD, "\";", r#"a b'c""d\e$f`g"#);
         check(Language::Sql, "SELECT 'it''s ", "'", "'", "''");
         check(Language::Sql, "-- it's\nSELECT '", "'", "' /* it's */", "''");
-        check(Language::Sql, "-- ", "it's", "\n", "it's");
+        check(Language::Sql, "-- ", "it is", "\n", "it is");
+    }
+
+    #[test]
+    fn what_an_example_in_a_comment_would_run_is_quoted_or_refused() {
+        check(Language::Shell, "# ls s3://b/", "data/x/5F…/", "\n", "data/x/5F…/");
+        check(Language::Shell, "# ls s3://b/", "data/$(x)'\"/", "\n", r#"'data/$(x)'\''"/'"#);
+        check_refused(Language::Sql, "-- FROM 's3://b/", "it's", "'\n");
+        check_refused(Language::Python, "# ls(\"", "a\") or x(\"", "\")\n");
     }
 
     #[test]
