@@ -213,7 +213,7 @@ async fn a_part_of_the_folder_that_is_the_callers_to_choose_is_filled_in_and_tol
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     let folder = format!("Prefix=\"data/hotkey={}/job_id=default/\"", ALICE.ss58());
     assert!(text.contains(&folder), "{text}");
-    assert!(remark.contains("job_id={job_id}/ is yours") && remark.contains("--folder"), "{remark}");
+    assert!(remark.contains("job_id={job_id}/\" is yours") && remark.contains("--folder"), "{remark}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

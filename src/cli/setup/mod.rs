@@ -228,7 +228,8 @@ impl SessionFacts {
             .first()
             .ok_or_else(|| CommandError::unavailable("the server names no folder of yours: give --folder"))?;
         terminal::print_remark(format_args!(
-            "a part of your folder {folder:?} is yours to choose: {VARIABLE} stands for it here (see --folder)"
+            "a part of your folder {folder:?} is yours to choose: {VARIABLE} stands for it here \
+             (see --folder)"
         ));
         Ok(fill_variables(folder))
     }
