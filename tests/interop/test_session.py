@@ -21,7 +21,7 @@ from signing import hotkey_of
 PATH = "/v1/session"
 ANSWER_FIELDS = {
     *("Version", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"),
-    *("endpoint", "region", "bucket", "role", "folders"),
+    *("endpoint", "region", "bucket", "role", "folders", "roots"),
 }
 
 
@@ -57,6 +57,8 @@ def test_session_opens_the_folder(target: Target, accounts: Accounts, name: str)
         target.region,
     )
     assert session["folders"] == list(account.identity.folders)
+    # Where every folder is, for those who read all of them.
+    assert session["roots"] == ["data/"]
     assert "no-store" in answer.headers.get("cache-control", "")
 
     s3 = boto3.client(
