@@ -195,8 +195,6 @@ fn reference() -> BTreeSet<String> {
 
 /// Other forms of a setting, which the reference shows in its comments.
 const OTHER_FORMS: &[&str] = &[
-    "limits.overrides.bytes_in_per_second",
-    "limits.overrides.requests_under_way_max",
     "limits.shared.password_env",
     "limits.shared.password_file",
     "limits.shared.username",
