@@ -31,7 +31,9 @@
 //! | 9 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
 //! | 9 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
+//! | 7 | `transfer` | uploads and what is common to all transfers: plans, parts, proofs, progress |
 //! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
+//! | 6 | `client` | the S3 client of a Subgate server: sessions, retries, every wait with an end |
 //! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
 //! | 5 | `acme` | certificates by ACME: ordered, kept on disk, renewed in time |
 //! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
@@ -75,6 +77,7 @@ pub mod auth;
 pub mod body;
 pub mod chain;
 pub mod cli;
+mod client;
 pub mod config;
 mod endpoint;
 mod endpoints;

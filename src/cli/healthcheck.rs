@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Collected, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Limited};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use super::{
     exit::{CommandError, Exit},
-    http_client::{self, HttpClient, root_cause},
+    http_client::{self, HttpClient, SentBody, root_cause},
     runtime,
     server_url::ServerUrl,
     terminal,
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &HealthcheckOptions) -> Result<(), CommandError> {
 }
 
 async fn ask(client: &HttpClient, url: &str) -> Result<(), CommandError> {
-    let request = Request::get(url).body(Full::<Bytes>::default()).map_err(CommandError::software)?;
+    let request = Request::get(url).body(SentBody::from(Bytes::new())).map_err(CommandError::software)?;
     let response = client
         .request(request)
         .await

@@ -5,6 +5,7 @@
 //! arguments of the program. Results go to standard output, everything else to standard error.
 
 mod agent;
+mod bucket_source;
 mod chain;
 mod check;
 mod client_options;

@@ -77,7 +77,7 @@ async fn serve_until_stopped(
             // There is no more to say to it.
             *predecessor = None;
         }
-        Ok(server)
+        Ok::<_, CommandError>(server)
     };
     let server = tokio::select! {
         server = starting => server?,

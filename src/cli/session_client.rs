@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
     exit::{CommandError, Exit},
-    http_client::{HttpClient, root_cause},
+    http_client::{HttpClient, SentBody, root_cause},
     server_url::ServerUrl,
 };
 use crate::{
@@ -141,7 +141,7 @@ fn signed_request(
     server: &ServerUrl,
     pair: &Keypair,
     SessionRequest { receiver, ttl_seconds }: SessionRequest,
-) -> Result<Request<Full<Bytes>>, CommandError> {
+) -> Result<Request<SentBody>, CommandError> {
     let body = ttl_seconds.map_or_else(Bytes::new, |ttl| Bytes::from(format!(r#"{{"ttl_seconds":{ttl}}}"#)));
     let nonce_nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let nonce_nanos = u64::try_from(nonce_nanos).unwrap_or(u64::MAX);
@@ -157,7 +157,7 @@ fn signed_request(
         request = request.header(name, value);
     }
     request
-        .body(Full::new(body))
+        .body(SentBody::from(body))
         .map_err(|error| CommandError::software(format!("the request cannot be built: {error}")))
 }
 

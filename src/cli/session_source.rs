@@ -141,8 +141,21 @@ impl SessionSource {
             }
         }
         let session = self.new_session(&*key()?)?;
-        if let Some(Err(error)) = entry.map(|entry| entry.store(session.json.expose())) {
-            terminal::print_remark(format_args!("the session cannot be cached: {error}"));
+        if let Some(entry) = &entry {
+            store(entry, &session);
+        }
+        Ok(session)
+    }
+
+    /// A new session in the place of one that the server does not take, whatever the cache holds. It blocks.
+    pub(crate) fn replace(
+        &self,
+        hotkey: Option<&AccountId>,
+        key: impl FnOnce() -> Result<Arc<Keypair>, CommandError>,
+    ) -> Result<IssuedSession, CommandError> {
+        let session = self.new_session(&*key()?)?;
+        if let Some(entry) = self.cache_entry(hotkey) {
+            store(&entry, &session);
         }
         Ok(session)
     }
@@ -174,6 +187,13 @@ impl SessionSource {
         let client = http_client::new(ca_file.as_deref())?;
         let session = session_client::request_session(&client, server, key, self.request);
         runtime::current_thread()?.block_on(session)
+    }
+}
+
+/// Keeps the session; without a cache the next command asks for another.
+fn store(entry: &CacheEntry, session: &IssuedSession) {
+    if let Err(error) = entry.store(session.json.expose()) {
+        terminal::print_remark(format_args!("the session cannot be cached: {error}"));
     }
 }
 

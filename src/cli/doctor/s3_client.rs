@@ -10,9 +10,9 @@ use std::{
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 
-use super::super::http_client::{HttpClient, root_cause};
+use super::super::http_client::{HttpClient, SentBody, root_cause};
 use crate::{
     auth::{
         Declared, SessionCredentials,
@@ -218,7 +218,7 @@ impl S3Client {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{target}", self.base_url))
-            .body(Full::new(body.clone()))
+            .body(SentBody::from(body.clone()))
             .map_err(|error| format!("the request cannot be built: {error}"))?;
         headers.clone_into(request.headers_mut());
         request.headers_mut().insert(
