@@ -99,3 +99,4 @@ mod site;
 mod store;
 pub mod time;
 pub mod tls;
+mod transfer;

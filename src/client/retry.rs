@@ -78,6 +78,8 @@ impl Failure {
             Self::Answer { refusal, .. } => {
                 refusal.status == StatusCode::TOO_MANY_REQUESTS
                     || refusal.status == StatusCode::SERVICE_UNAVAILABLE
+                    // Too many bodies share this line, and each of them is too slow.
+                    || refusal.code == "RequestTimeout"
             }
         }
     }

@@ -60,6 +60,14 @@ impl FileName {
         }
     }
 
+    /// As it is written.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Exact(name) => name.clone(),
+            Self::Inside(folder) => format!("{folder}/*"),
+        }
+    }
+
     /// Whether the object under `key` is named so.
     pub fn is_of(&self, key: &str) -> bool {
         let mut segments = key.rsplit('/');

@@ -1,14 +1,35 @@
 //! How folders are laid out, and which strings are signed: what a client needs to know before it asks.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
     auth::bittensor::vending::{FUTURE_SECONDS_MAX, PAST_SECONDS_MAX, VendingRequest},
-    config::BodyBounds,
-    policy::Policy,
+    config::{BodyBounds, FileName},
+    policy::{Policy, Template, Values},
 };
+
+/// What a variable of the folders may hold.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum VariableInfo {
+    /// One of these.
+    Values(Vec<String>),
+    /// What this regular expression matches as a whole.
+    Pattern(String),
+}
+
+/// Files that are small by their nature.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SmallFilesInfo {
+    /// Their names; `NAME/*` is every file in a folder of that name.
+    names: Vec<String>,
+    /// Least size of such an object.
+    object_bytes_min: u64,
+}
 
 /// How folders are laid out.
 #[derive(Debug, Serialize, ToSchema)]
@@ -21,10 +42,15 @@ pub(super) struct StructureInfo {
     roots: Vec<String>,
     /// A line for people.
     description: String,
+    /// What each variable of the templates may hold, beside `hotkey` and `coldkey`.
+    variables: BTreeMap<String, VariableInfo>,
     /// Least size of an object.
     object_bytes_min: u64,
     /// Largest size of an object.
     object_bytes_max: u64,
+    /// Files with a least size of their own, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    small_files: Option<SmallFilesInfo>,
 }
 
 impl StructureInfo {
@@ -36,10 +62,30 @@ impl StructureInfo {
             folder_structure: folder_structure(policy),
             folder_structures: templates,
             roots: policy.roots().to_vec(),
+            variables: variables(policy),
+            small_files: small_files(bounds),
             object_bytes_min: bounds.object_bytes_min,
             object_bytes_max: bounds.object_bytes_max,
         }
     }
+}
+
+fn variables(policy: &Policy) -> BTreeMap<String, VariableInfo> {
+    let all = policy.templates().iter().flat_map(Template::variables);
+    let told = all.map(|(name, values)| {
+        let info = match values {
+            Values::List(values) => VariableInfo::Values(values.clone()),
+            Values::Pattern(_) => VariableInfo::Pattern(values.expression().unwrap_or_default().to_owned()),
+        };
+        (name.to_owned(), info)
+    });
+    told.collect()
+}
+
+fn small_files(bounds: &BodyBounds) -> Option<SmallFilesInfo> {
+    let names: Vec<String> = bounds.small_files.names.iter().map(FileName::text).collect();
+    let object_bytes_min = bounds.small_files.object_bytes_min;
+    (!names.is_empty()).then_some(SmallFilesInfo { names, object_bytes_min })
 }
 
 /// The one template of the folders that a client is told which knows of one: that of jobs, or the first.

@@ -108,15 +108,7 @@ fn facts(told: &Told, place: &Place<'_>) -> String {
     let sizes = format!("{} to {}", bytes(bodies.object_bytes_min), bytes(bodies.object_bytes_max));
     facts.push(fact("Size of an object", &sizes, false));
     if !bodies.small_files.names.is_empty() {
-        let names: Vec<String> = bodies
-            .small_files
-            .names
-            .iter()
-            .map(|name| match name {
-                FileName::Exact(name) => name.clone(),
-                FileName::Inside(folder) => format!("{folder}/*"),
-            })
-            .collect();
+        let names: Vec<String> = bodies.small_files.names.iter().map(FileName::text).collect();
         let least = bytes(bodies.small_files.object_bytes_min);
         facts.push(fact("Small files", &format!("{} from {least} on", names.join(", ")), false));
     }
