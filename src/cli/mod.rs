@@ -1,5 +1,5 @@
-//! The commands: `dev`, `serve`, `check`, `healthcheck`, `store`, `setup`, `credentials`, `agent`, `doctor`,
-//! `chain`, `completions`, and `manual` for those who make packages.
+//! The commands: `dev`, `serve`, `check`, `healthcheck`, `store`, `setup`, `credentials`, `agent`, `upload`,
+//! `doctor`, `chain`, `completions`, and `manual` for those who make packages.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -31,6 +31,7 @@ mod setup;
 mod shell;
 mod store;
 mod terminal;
+mod upload;
 mod wallet;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -65,6 +66,8 @@ Examples:{DEV_EXAMPLE}
       hand S3 credentials to clients on this machine, and renew them
   subgate setup aws2 --wallet-name miner --endpoint https://s3.example.com >> ~/.aws/config
       set up an S3 client; without a name, list the clients that are known
+  subgate upload scraped --to data/x/5F…/ --wallet-name miner --endpoint https://s3.example.com
+      upload a directory into your folder, and go on where a run was cut off
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
       check that a server keeps folders apart
   subgate chain who 5F… --config proxy.toml
@@ -107,6 +110,8 @@ enum Command {
     Agent(Box<agent::AgentOptions>),
     /// Print the configuration of an S3 client for a wallet and a server
     Setup(Box<setup::SetupOptions>),
+    /// Upload files and directories to your folder, and go on where a run was cut off
+    Upload(Box<upload::UploadOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
     Doctor(Box<doctor::DoctorOptions>),
     /// Show what the chain says of a subnet or of one address
@@ -148,6 +153,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Credentials(options) => credentials::run(&options),
         Command::Agent(options) => agent::run(*options),
         Command::Setup(options) => setup::run(&options),
+        Command::Upload(options) => upload::run(&options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Chain(command) => chain::run(&command),
         Command::Completions(options) => completions::run(&options, &mut Arguments::command()),

@@ -5,10 +5,11 @@
 //! with keys of others write something else; such an ETag decides nothing, and never says "the same".
 
 use aws_lc_rs::digest;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use md5::Digest as _;
 
 use super::layout::{Layout, PART_BYTES};
-use crate::client::object::{Md5, Sha256};
+use crate::client::object::{Md5, ObjectHead, Sha256};
 
 /// How an ETag is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +58,34 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Whether that ETag is one of this content. A no says something only of an ETag that was expected.
+    /// Whether that ETag is one of this content. What a no is worth, [`Self::decides`] says.
     pub(crate) fn has_etag(&self, etag: &str) -> bool {
         self.etags.iter().any(|own| own == etag)
+    }
+
+    /// Whether an ETag of the form of that one was computed, so that another one is that of other content;
+    /// unless the store writes something else in that form.
+    fn decides(&self, etag: &str) -> bool {
+        let form = EtagForm::of(etag);
+        form != EtagForm::Other && self.etags.iter().any(|own| EtagForm::of(own) == form)
+    }
+
+    /// Whether an object with this head has this content, as far as that can be proven.
+    pub(crate) fn is_of(&self, head: &ObjectHead) -> bool {
+        if head.size != self.size {
+            return false;
+        }
+        let own = BASE64_STANDARD.encode(self.sha256);
+        let kept = head.checksums.iter().find(|(name, _)| name == "x-amz-checksum-sha256");
+        if let Some((_, checksum)) = kept {
+            return *checksum == own;
+        }
+        if self.has_etag(&head.etag) {
+            return true;
+        }
+        // Whoever put it has said so; where the ETag says otherwise, that is not to be believed.
+        let etag_decides = self.decides(&head.etag) && !head.has_own_key;
+        !etag_decides && head.sha256 == Some(self.sha256)
     }
 }
 
@@ -217,6 +243,46 @@ mod tests {
         assert!(!fingerprint(&large, None).has_etag(&etag));
         let another = etag.replace(['1', '2', '3'], "4");
         assert!(!fingerprint(&large, Some(&another)).has_etag(&another));
+    }
+
+    #[test]
+    fn without_proof_nothing_is_the_same() {
+        let known = fingerprint(b"abc", None);
+        let md5 = "900150983cd24fb0d6963f7d28e17f72";
+        let head = |etag: &str, sha256, has_own_key, checksum: Option<&str>| ObjectHead {
+            size: 3,
+            etag: etag.to_owned(),
+            last_modified: None,
+            sha256,
+            has_own_key,
+            checksums: checksum
+                .map(|checksum| ("x-amz-checksum-sha256".to_owned(), checksum.to_owned()))
+                .into_iter()
+                .collect(),
+        };
+        let own = Some(known.sha256);
+        let checksum = BASE64_STANDARD.encode(known.sha256);
+        let zeros = "0".repeat(32);
+        for same in [
+            head(md5, None, false, None),
+            head("other", own, false, None),
+            head(&zeros, own, true, None),
+            head(&format!("{zeros}-7"), own, false, None),
+            head(&zeros, None, false, Some(&checksum)),
+        ] {
+            assert!(known.is_of(&same), "{same:?}");
+            assert!(!known.is_of(&ObjectHead { size: 4, ..same }));
+        }
+        for other in [
+            head("other", None, false, None),
+            head("other", Some([0; 32]), false, None),
+            // The ETag says otherwise.
+            head(&zeros, own, false, None),
+            head(&zeros, None, true, None),
+            head(md5, own, false, Some("AAAA")),
+        ] {
+            assert!(!known.is_of(&other), "{other:?}");
+        }
     }
 
     proptest! {

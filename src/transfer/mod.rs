@@ -9,6 +9,7 @@
 //! | `marker` | how an open upload says of which content it is; pure |
 //! | [`object_writer`] | puts content whose size is known as one object, and goes on where an earlier run ended |
 //! | [`pool`] | so much work at once, until it is done or interrupted |
+//! | [`upload`] | files on disk to objects
 //! | [`progress`] | a bar on a terminal, JSON lines elsewhere |
 //! | [`report`] | what became of each file: the table at the end |
 //!
@@ -24,3 +25,4 @@ pub(crate) mod object_writer;
 pub(crate) mod pool;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod upload;
