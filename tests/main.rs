@@ -44,3 +44,4 @@ mod road;
 mod setup;
 mod store_probe;
 mod tls;
+mod transfer;

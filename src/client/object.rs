@@ -115,10 +115,10 @@ pub(crate) struct ObjectHead {
     pub(crate) last_modified: Option<String>,
     /// What whoever put the object says of its content, where it is a sha256.
     pub(crate) sha256: Option<Sha256>,
-    /// Whether the object is encrypted with a key of its own: then its ETag is no MD5, however it is written.
-    pub(crate) has_own_key: bool,
     /// The checksum that the store keeps of the whole object, in base64, by the name of its header.
     pub(crate) checksums: Vec<(String, String)>,
+    /// Whether the ETag is a number without meaning, because the store encrypts with a key of its operator's.
+    pub(crate) is_etag_opaque: bool,
 }
 
 impl ObjectHead {
@@ -141,7 +141,8 @@ impl ObjectHead {
             etag: bare_etag(text("etag")?).to_owned(),
             last_modified: text("last-modified").map(str::to_owned),
             sha256: text(SHA256_METADATA).and_then(read_sha256),
-            has_own_key: text("x-amz-server-side-encryption").is_some_and(|kind| kind.starts_with("aws:kms")),
+            is_etag_opaque: text("x-amz-server-side-encryption")
+                .is_some_and(|how| how.starts_with("aws:kms")),
             checksums: checksums
                 .filter_map(|(name, value)| Some((name.as_str().to_owned(), checksum(value)?)))
                 .collect(),

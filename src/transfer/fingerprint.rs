@@ -84,7 +84,7 @@ impl Fingerprint {
             return true;
         }
         // Whoever put it has said so; where the ETag says otherwise, that is not to be believed.
-        let etag_decides = self.decides(&head.etag) && !head.has_own_key;
+        let etag_decides = self.decides(&head.etag) && !head.is_etag_opaque;
         !etag_decides && head.sha256 == Some(self.sha256)
     }
 }
@@ -249,12 +249,12 @@ mod tests {
     fn without_proof_nothing_is_the_same() {
         let known = fingerprint(b"abc", None);
         let md5 = "900150983cd24fb0d6963f7d28e17f72";
-        let head = |etag: &str, sha256, has_own_key, checksum: Option<&str>| ObjectHead {
+        let head = |etag: &str, sha256, is_etag_opaque, checksum: Option<&str>| ObjectHead {
             size: 3,
             etag: etag.to_owned(),
             last_modified: None,
             sha256,
-            has_own_key,
+            is_etag_opaque,
             checksums: checksum
                 .map(|checksum| ("x-amz-checksum-sha256".to_owned(), checksum.to_owned()))
                 .into_iter()

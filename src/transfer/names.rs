@@ -133,7 +133,7 @@ impl Rules {
         let folders: Vec<&str> = self.folders.iter().map(|folder| folder.text.as_str()).collect();
         match folders.as_slice() {
             [] => "none".to_owned(),
-            folders => folders.join(" and "),
+            folders => folders.join(", "),
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod logs;
+pub mod machine;
 pub mod metadata;
 pub mod node;
 pub mod program;

@@ -32,6 +32,8 @@ pub(super) struct Plan {
     /// To be told before anything is sent.
     pub(super) refused: Vec<Row>,
     pub(super) left_out: Vec<Row>,
+    /// The names of what is left out, of files and of whole directories.
+    pub(super) left_names: Vec<String>,
 }
 
 impl Job {
@@ -53,7 +55,9 @@ fn row(outcome: Outcome, not_taken: NotTaken) -> Row {
 
 /// Plans for what was found, below `prefix`.
 pub(super) fn plan(found: Found, prefix: &str, rules: &Rules) -> Plan {
+    let left_names = found.left_out.iter().map(|left_out| left_out.name.clone());
     let mut plan = Plan {
+        left_names: left_names.filter(|name| !name.is_empty()).collect(),
         refused: found.faults.into_iter().map(|fault| row(Outcome::Refused, fault)).collect(),
         left_out: found.left_out.into_iter().map(|left_out| row(Outcome::LeftOut, left_out)).collect(),
         ..Plan::default()
@@ -86,12 +90,22 @@ pub(super) fn deletions<'a>(
     listing: &'a BTreeMap<String, Listed>,
     prefix: &str,
     jobs: &[Job],
+    left_names: &[String],
     selection: &Selection,
 ) -> Vec<&'a Listed> {
     let here: HashSet<&str> = jobs.iter().map(|job| job.key.as_str()).collect();
+    let left: HashSet<&str> = left_names.iter().map(String::as_str).collect();
+    // The name itself, or a directory above it.
+    let is_left = |name: &str| {
+        let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
+        ends.filter_map(|end| name.get(..end)).any(|start| left.contains(start))
+    };
     let is_missing = |listed: &&Listed| {
         let Some(name) = listed.key.strip_prefix(prefix) else { return false };
-        !here.contains(listed.key.as_str()) && !name.ends_with('/') && selection.check(name).is_ok()
+        !here.contains(listed.key.as_str())
+            && !name.ends_with('/')
+            && selection.check(name).is_ok()
+            && !is_left(name)
     };
     listing.values().filter(is_missing).collect()
 }
@@ -117,6 +131,10 @@ mod tests {
 
     fn file(path: &str, name: &str, stamp: Stamp) -> LocalFile {
         LocalFile { path: path.into(), name: name.to_owned(), stamp }
+    }
+
+    fn not_taken(path: &str, name: &str, why: &str) -> NotTaken {
+        NotTaken { path: path.to_owned(), name: name.to_owned(), why: why.to_owned() }
     }
 
     fn stamp(dir: &Path, bytes: usize) -> Stamp {
@@ -145,8 +163,8 @@ mod tests {
                 file("/m/a", "a", good),
                 file("/l/a", "a", good),
             ],
-            left_out: vec![NotTaken { path: "/l/.x".to_owned(), why: "hidden".to_owned() }],
-            faults: vec![NotTaken { path: "/l/y".to_owned(), why: "unreadable".to_owned() }],
+            left_out: vec![not_taken("/l/.x", ".x", "hidden")],
+            faults: vec![not_taken("/l/y", "", "unreadable")],
         };
         let plan = plan(found, PREFIX, &rules(5));
         let keys: Vec<&str> = plan.jobs.iter().map(|job| job.key.as_str()).collect();
@@ -164,8 +182,12 @@ mod tests {
     #[test]
     fn only_what_is_missing_here_is_deleted() {
         let dir = tempfile::tempdir().unwrap();
-        let found = Found { files: vec![file("/l/a", "a", stamp(dir.path(), 10))], ..Found::default() };
-        let jobs = plan(found, PREFIX, &rules(0)).jobs;
+        let found = Found {
+            files: vec![file("/l/a", "a", stamp(dir.path(), 10))],
+            left_out: vec![not_taken("/l/link", "link", "a link that leads out of the directory")],
+            ..Found::default()
+        };
+        let plan = plan(found, PREFIX, &rules(0));
         let there = listing(&[
             "data/x/5F/a",
             "data/x/5F/b",
@@ -174,16 +196,25 @@ mod tests {
             "data/x/5F/e.tmp",
             "data/x/5F/.f",
             "data/x/5F/g.csv",
+            "data/x/5F/link",
+            "data/x/5F/link/a",
+            "data/x/5F/linked",
             "data/x/5G/h",
         ]);
         let deleted = |selection: &Selection| {
-            let deletions = deletions(&there, PREFIX, &jobs, selection);
+            let deletions = deletions(&there, PREFIX, &plan.jobs, &plan.left_names, selection);
             deletions.into_iter().map(|listed| listed.key.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(deleted(&Selection::default()), ["data/x/5F/b", "data/x/5F/c/d", "data/x/5F/g.csv"]);
+        assert_eq!(
+            deleted(&Selection::default()),
+            ["data/x/5F/b", "data/x/5F/c/d", "data/x/5F/g.csv", "data/x/5F/linked"]
+        );
         let filter = Filter::new(&[], &["*.csv".to_owned()]).unwrap();
         let selection = Selection { filter, takes_all_names: true };
-        assert_eq!(deleted(&selection), ["data/x/5F/.f", "data/x/5F/b", "data/x/5F/c/d", "data/x/5F/e.tmp"]);
+        assert_eq!(
+            deleted(&selection),
+            ["data/x/5F/.f", "data/x/5F/b", "data/x/5F/c/d", "data/x/5F/e.tmp", "data/x/5F/linked"]
+        );
     }
 
     proptest! {
@@ -198,7 +229,7 @@ mod tests {
             let plan = plan(Found { files, ..Found::default() }, PREFIX, &rules(0));
             let keys: Vec<&str> = there.iter().map(String::as_str).collect();
             let listing = listing(&keys);
-            for listed in deletions(&listing, PREFIX, &plan.jobs, &Selection::default()) {
+            for listed in deletions(&listing, PREFIX, &plan.jobs, &[], &Selection::default()) {
                 prop_assert!(listed.key.starts_with(PREFIX));
                 prop_assert!(!here.contains(listed.key.strip_prefix(PREFIX).unwrap()));
             }

@@ -86,7 +86,7 @@ impl Upload {
     /// # Errors
     /// What ended it before the first file, or after the last.
     pub(crate) async fn once(&self, request: &Request, report: &mut Report) -> Result<Ended, UploadError> {
-        let Plan { jobs, refused, left_out } = self.plan(request).await?;
+        let Plan { jobs, refused, left_out, left_names } = self.plan(request).await?;
         left_out.into_iter().for_each(|row| report.push(row));
         if !refused.is_empty() {
             let count = refused.len();
@@ -110,7 +110,7 @@ impl Upload {
         let (ended, rows) = self.transfer(request, &jobs, &standing).await?;
         rows.into_iter().for_each(|row| report.push(row));
         if ended == Ended::Done && request.deletion != Deletion::None {
-            return self.delete(request, &jobs, &standing, report).await;
+            return self.delete(request, &jobs, &left_names, &standing, report).await;
         }
         Ok(ended)
     }
@@ -261,10 +261,11 @@ impl Upload {
         &self,
         request: &Request,
         jobs: &[Job],
+        left_names: &[String],
         before: &Standing,
         report: &mut Report,
     ) -> Result<Ended, UploadError> {
-        let missing = plan::deletions(before, &request.prefix, jobs, &request.selection);
+        let missing = plan::deletions(before, &request.prefix, jobs, left_names, &request.selection);
         if missing.is_empty() {
             return Ok(Ended::Done);
         }

@@ -37,6 +37,8 @@ pub(crate) enum Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NotTaken {
     pub(super) path: String,
+    /// As that of a [`LocalFile`], or of a directory; empty where it cannot be told.
+    pub(super) name: String,
     pub(super) why: String,
 }
 
@@ -86,11 +88,7 @@ impl Source {
 
 impl Found {
     fn fault(&mut self, path: &Path, why: &str) {
-        self.faults.push(NotTaken { path: shown(path), why: why.to_owned() });
-    }
-
-    fn leave_out(&mut self, path: &Path, why: &str) {
-        self.left_out.push(NotTaken { path: shown(path), why: why.to_owned() });
+        self.faults.push(NotTaken { path: shown(path), name: String::new(), why: why.to_owned() });
     }
 }
 
@@ -160,22 +158,22 @@ impl Walk<'_> {
         match kind {
             FileType::Directory => {
                 if let Err(why) = self.selection.check_directory(name) {
-                    return self.found.leave_out(path, why);
+                    return self.leave_out(path, why);
                 }
             }
             FileType::RegularFile => {
                 if let Err(why) = self.selection.check(&relative()) {
-                    return self.found.leave_out(path, why);
+                    return self.leave_out(path, why);
                 }
             }
             FileType::Symlink => return self.link(&relative(), path),
             FileType::Unknown => {}
-            _ => return self.found.leave_out(path, "no regular file"),
+            _ => return self.leave_out(path, "no regular file"),
         }
         let opened = match openat(directory, name, OFlags::RDONLY | flags(), Mode::empty()) {
             Ok(opened) => opened,
-            // Gone since, or a link by now: the next run sees what it is.
-            Err(Errno::NOENT | Errno::LOOP) => return,
+            // Gone since.
+            Err(Errno::NOENT) => return,
             Err(error) => return self.found.fault(path, &unreadable(error)),
         };
         let file = File::from(opened);
@@ -186,7 +184,7 @@ impl Walk<'_> {
         if metadata.is_dir() {
             // Where the directory's list does not say what its entries are.
             if let Err(why) = self.selection.check_directory(name) {
-                return self.found.leave_out(path, why);
+                return self.leave_out(path, why);
             }
             if above.len() >= DEPTH_MAX {
                 return self.found.fault(path, "it is nested too deep: give a directory further down");
@@ -197,31 +195,36 @@ impl Walk<'_> {
         } else if metadata.is_file() {
             let name = relative();
             if let Err(why) = self.selection.check(&name) {
-                return self.found.leave_out(path, why);
+                return self.leave_out(path, why);
             }
             self.found.files.push(LocalFile { path: path.to_owned(), name, stamp: Stamp::of(&metadata) });
         } else {
-            self.found.leave_out(path, "no regular file");
+            self.leave_out(path, "no regular file");
         }
     }
 
     fn link(&mut self, name: &str, path: &Path) {
         if let Err(why) = self.selection.check(name) {
-            return self.found.leave_out(path, why);
+            return self.leave_out(path, why);
         }
         let target = match std::fs::canonicalize(path) {
             Ok(target) if target.starts_with(self.root) => target,
-            Ok(_) => return self.found.leave_out(path, "a link that leads out of the directory"),
-            Err(_) => return self.found.leave_out(path, "a link that leads nowhere"),
+            Ok(_) => return self.leave_out(path, "a link that leads out of the directory"),
+            Err(_) => return self.leave_out(path, "a link that leads nowhere"),
         };
         match std::fs::symlink_metadata(&target) {
             Ok(metadata) if metadata.is_file() => {
                 let stamp = Stamp::of(&metadata);
                 self.found.files.push(LocalFile { path: target, name: name.to_owned(), stamp });
             }
-            Ok(_) => self.found.leave_out(path, "a link to what is no regular file"),
+            Ok(_) => self.leave_out(path, "a link to what is no regular file"),
             Err(error) => self.found.fault(path, &format!("it cannot be read: {error}")),
         }
+    }
+
+    fn leave_out(&mut self, path: &Path, why: &str) {
+        let name = path.strip_prefix(self.root).ok().and_then(Path::to_str).unwrap_or_default();
+        self.found.left_out.push(NotTaken { path: shown(path), name: name.to_owned(), why: why.to_owned() });
     }
 
     fn path(&self, above: &[String], name: &OsStr) -> PathBuf {

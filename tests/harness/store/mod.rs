@@ -68,6 +68,8 @@ pub struct Object {
     pub data: Vec<u8>,
     pub headers: Vec<Pair>,
     pub etag: String,
+    /// What a HEAD of the first part tells; of an object in one piece, all of it.
+    pub first_part_bytes: Option<usize>,
 }
 
 /// What to answer instead of what an S3 would.
@@ -184,8 +186,8 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     objects: Mutex<BTreeMap<String, Object>>,
     uploads: Mutex<BTreeMap<String, Upload>>,
-    /// Ids and keys of uploads that were completed: repeated, a completion succeeds as at S3.
-    completed: Mutex<BTreeMap<String, String>>,
+    /// Keys and ETags of uploads that were completed, by id: repeated, a completion succeeds as at S3.
+    completed: Mutex<BTreeMap<String, Pair>>,
     scripts: Mutex<Vec<Script>>,
     violations: Mutex<Vec<String>>,
     parts_page: Mutex<usize>,
@@ -199,6 +201,7 @@ struct State {
 #[derive(Default, Clone)]
 struct Upload {
     key: String,
+    headers: Vec<Pair>,
     parts: BTreeMap<u32, Vec<u8>>,
 }
 
@@ -282,8 +285,22 @@ impl Store {
     pub fn put_with(&self, key: &str, data: impl Into<Vec<u8>>, headers: &[(&str, &str)]) {
         let data = data.into();
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let object = Object { etag: md5_hex(&data), data, headers };
+        let object = Object { etag: md5_hex(&data), data, headers, first_part_bytes: None };
         self.state.objects.lock().unwrap().insert(key.to_owned(), object);
+    }
+
+    /// An object whose ETag is what that of parts of this size would be.
+    pub fn put_in_parts(&self, key: &str, data: impl Into<Vec<u8>>, part_bytes: usize) {
+        let data = data.into();
+        let md5s: String = data.chunks(part_bytes).map(md5_hex).collect();
+        let etag = format!("{}-{}", md5_hex(&hex::decode(md5s).unwrap()), data.len().div_ceil(part_bytes));
+        let object = Object { data, etag, first_part_bytes: Some(part_bytes), ..Object::default() };
+        self.state.objects.lock().unwrap().insert(key.to_owned(), object);
+    }
+
+    /// Gives an object another ETag.
+    pub fn set_etag(&self, key: &str, etag: &str) {
+        etag.clone_into(&mut self.state.objects.lock().unwrap().get_mut(key).unwrap().etag);
     }
 
     pub fn object(&self, key: &str) -> Option<Object> {

@@ -1,5 +1,7 @@
 //! The usual answers of an S3.
 
+use std::collections::BTreeMap;
+
 use subgate::s3::xml::Element;
 
 use super::{
@@ -31,7 +33,8 @@ pub fn usual(state: &State, seen: &Seen, data: Vec<u8>) -> Reply {
         ("POST", false) if seen.query("uploads").is_some() => {
             let mut uploads = state.uploads.lock().unwrap();
             let id = format!("upload+{}/=", uploads.len() + state.completed.lock().unwrap().len());
-            uploads.insert(id.clone(), Upload { key: key.to_owned(), ..Upload::default() });
+            let upload = Upload { key: key.to_owned(), headers: kept(seen), parts: BTreeMap::new() };
+            uploads.insert(id.clone(), upload);
             xml(
                 200,
                 format!(
@@ -83,7 +86,12 @@ fn read(state: &State, seen: &Seen) -> Reply {
         return Reply { status: 304, ..reply };
     }
     let mut data = object.data.as_slice();
-    if let Some(range) = seen.header("range").and_then(|range| range.strip_prefix("bytes=")) {
+    let part = seen.query("partNumber").map(|number| {
+        assert_eq!(number, "1", "no other part is known here");
+        format!("bytes=0-{}", object.first_part_bytes.unwrap_or(data.len()).saturating_sub(1))
+    });
+    let range = part.as_deref().or_else(|| seen.header("range"));
+    if let Some(range) = range.and_then(|range| range.strip_prefix("bytes=")) {
         let (first, last) = range.split_once('-').unwrap();
         let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap_or(usize::MAX));
         if first >= data.len() {
@@ -101,7 +109,8 @@ fn read(state: &State, seen: &Seen) -> Reply {
     }
 }
 
-fn write(state: &State, seen: &Seen, mut data: Vec<u8>) -> Reply {
+/// The headers that are kept with an object.
+fn kept(seen: &Seen) -> Vec<Pair> {
     let mut headers: Vec<Pair> = Vec::new();
     for (name, value) in &seen.headers {
         let name = name.as_str();
@@ -116,6 +125,11 @@ fn write(state: &State, seen: &Seen, mut data: Vec<u8>) -> Reply {
             }
         }
     }
+    headers
+}
+
+fn write(state: &State, seen: &Seen, mut data: Vec<u8>) -> Reply {
+    let headers = kept(seen);
     let mut objects = state.objects.lock().unwrap();
     let copies = seen.header("x-amz-copy-source").map(str::to_owned);
     if let Some(source) = &copies {
@@ -153,7 +167,7 @@ fn write(state: &State, seen: &Seen, mut data: Vec<u8>) -> Reply {
     if seen.header("if-none-match") == Some("*") && objects.contains_key(&seen.key) {
         return Reply::error(412, "PreconditionFailed", "At least one of the pre-conditions did not hold");
     }
-    objects.insert(seen.key.clone(), Object { data, headers, etag: etag.clone() });
+    objects.insert(seen.key.clone(), Object { data, headers, etag: etag.clone(), first_part_bytes: None });
     match copies {
         Some(_) => result("CopyObjectResult"),
         None => Reply::new(200).header("etag", &format!("\"{etag}\"")).header("content-length", "0"),
@@ -170,7 +184,8 @@ fn list(state: &State, seen: &Seen) -> Reply {
         .into_iter()
         .find(|after| !after.is_empty());
     let mut entries: Vec<String> = Vec::new();
-    for key in state.objects.lock().unwrap().keys().filter(|key| key.starts_with(prefix)) {
+    let objects = state.objects.lock().unwrap();
+    for key in objects.keys().filter(|key| key.starts_with(prefix)) {
         let entry = match key[prefix.len()..].find(delimiter).filter(|_| !delimiter.is_empty()) {
             Some(at) => format!("{}\n", &key[..prefix.len() + at + delimiter.len()]),
             None => key.clone(),
@@ -201,8 +216,10 @@ fn list(state: &State, seen: &Seen) -> Reply {
             Some(common) => format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", name(common)),
             None => format!(
                 "<Contents><Key>{}</Key><LastModified>{LAST_MODIFIED_XML}</LastModified>\
-                 <Size>1</Size></Contents>",
-                name(entry)
+                 <ETag>&quot;{}&quot;</ETag><Size>{}</Size></Contents>",
+                name(entry),
+                objects[entry].etag,
+                objects[entry].data.len()
             ),
         });
     }
@@ -245,19 +262,26 @@ fn list_parts(state: &State, seen: &Seen) -> Reply {
 
 fn complete(state: &State, seen: &Seen, data: &[u8]) -> Reply {
     let id = seen.query("uploadId").unwrap();
-    let completed =
-        "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>".to_owned();
+    let completed = |etag: &str| {
+        xml(
+            200,
+            format!("<CompleteMultipartUploadResult><ETag>\"{etag}\"</ETag></CompleteMultipartUploadResult>"),
+        )
+    };
     let named = state.uploads.lock().unwrap().get(id).cloned();
     let Some(upload) = named.filter(|upload| upload.key == seen.key) else {
         return match state.completed.lock().unwrap().get(id) {
-            Some(key) if *key == seen.key => xml(200, completed),
+            Some((key, etag)) if *key == seen.key => completed(etag),
             _ => Reply::error(404, "NoSuchUpload", "The specified upload does not exist."),
         };
     };
     let root = Element::parse(data).unwrap();
     let numbers =
         root.children.iter().map(|part| part.text_of("PartNumber").unwrap().parse::<u32>().unwrap());
-    let whole: Vec<u8> = numbers.flat_map(|number| upload.parts[&number].clone()).collect();
+    let parts: Vec<&Vec<u8>> = numbers.map(|number| &upload.parts[&number]).collect();
+    let whole: Vec<u8> = parts.iter().flat_map(|part| (*part).clone()).collect();
+    let md5s: String = parts.iter().map(|part| md5_hex(part)).collect();
+    let etag = format!("{}-{}", md5_hex(&hex::decode(md5s).unwrap()), parts.len());
     let false_checksum = CHECKSUMS.into_iter().any(|name| {
         let wanted = seen.header(name).filter(|_| seen.header("x-amz-checksum-type") == Some("FULL_OBJECT"));
         wanted.is_some_and(|wanted| wanted != checksum(name, &whole))
@@ -265,11 +289,12 @@ fn complete(state: &State, seen: &Seen, data: &[u8]) -> Reply {
     if false_checksum {
         return Reply::error(400, "BadDigest", "The object's checksum is another.");
     }
-    let object = Object { etag: md5_hex(&whole), data: whole, headers: Vec::new() };
+    let first_part_bytes = parts.first().map(|part| part.len());
+    let object = Object { etag: etag.clone(), data: whole, headers: upload.headers, first_part_bytes };
     state.uploads.lock().unwrap().remove(id);
-    state.completed.lock().unwrap().insert(id.to_owned(), upload.key.clone());
+    state.completed.lock().unwrap().insert(id.to_owned(), (upload.key.clone(), etag.clone()));
     state.objects.lock().unwrap().insert(upload.key, object);
-    xml(200, completed)
+    completed(&etag)
 }
 
 fn delete_many(state: &State, data: &[u8]) -> Reply {
