@@ -231,8 +231,20 @@ impl Bucket {
     /// # Errors
     /// As all calls: see [`ClientError`].
     pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectHead>, ClientError> {
-        let call = Call::new(Method::HEAD, key).header("x-amz-checksum-mode", "ENABLED");
-        match self.call(call).await {
+        let call = || Call::new(Method::HEAD, key).header("x-amz-checksum-mode", "ENABLED");
+        let answer = match self.call(call()).await {
+            // The answer to a HEAD has no document, so the server cannot say why; asked for a byte, it does. And
+            // a session that it no longer takes is replaced by that.
+            Err(ClientError::Refused(refusal)) if refusal.code.is_empty() && !refusal.is_not_found() => {
+                let byte = Range { start: 0, length: 1 };
+                match self.call(Call::new(Method::GET, key).header("range", byte.header())).await {
+                    Err(error) if !error.refusal().is_some_and(Refusal::is_beyond_the_end) => Err(error),
+                    Ok(_) | Err(_) => self.call(call()).await,
+                }
+            }
+            answer => answer,
+        };
+        match answer {
             Ok(answer) => ObjectHead::of(&answer.headers).map(Some).ok_or_else(|| unreadable(key)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),

@@ -68,6 +68,11 @@ impl Refusal {
         self.status == StatusCode::NOT_FOUND
     }
 
+    /// Whether a range begins beyond the end of the object, as every range of an empty one does.
+    pub(crate) fn is_beyond_the_end(&self) -> bool {
+        self.status == StatusCode::RANGE_NOT_SATISFIABLE
+    }
+
     /// Whether a condition of the call did not hold.
     pub(crate) fn is_precondition(&self) -> bool {
         self.status == StatusCode::PRECONDITION_FAILED

@@ -331,7 +331,7 @@ async fn parts_of_other_content_are_not_gone_on_with() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changes_while_it_is_read_is_a_failure_and_no_object() {
     let place = Place::new().await;
-    place.write("large.bin", bytes(40 * PART));
+    place.write("large.bin", bytes(20 * PART));
     place.write("good.bin", bytes(3000));
     let path = place.machine.path("d/large.bin");
     place.server.store.script(move |seen| {
@@ -437,19 +437,19 @@ async fn a_directory_that_grows_is_uploaded_file_by_file_once_each_is_whole() {
     place.write("first.bin", bytes(3000));
     place.write("small.bin", b"x");
     let to = ALICE.file("t/");
-    let arguments = ["upload", "d", "--to", &to, "--watch", "--settle-seconds", "2"];
+    let arguments = ["upload", "d", "--to", &to, "--watch", "--settle-seconds", "1"];
     let mut child = place.machine.command("alice", &arguments).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert_eq!(until(&mut lines, "small.bin").await, "refused");
     assert_eq!(until(&mut lines, "first.bin").await, "sent");
     // One that is being written, in steps shorter than the settle time.
     let mut data = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..6 {
         data.extend(bytes(1000));
         place.write("growing.bin", &data);
         place.write("growing.bin.tmp", &data);
         assert!(!place.standing().contains_key("growing.bin"));
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
     }
     assert_eq!(until(&mut lines, "growing.bin").await, "sent");
     assert_eq!(place.standing()["growing.bin"], data);
