@@ -123,7 +123,8 @@ fn answer_of(session: &IssuedSession, server: &str) -> Result<SessionAnswer, Com
     let answer: Option<SessionAnswer> = serde_json::from_slice(session.json.expose()).ok();
     answer.filter(|answer| is_name(&answer.bucket) && is_name(&answer.region)).ok_or_else(|| {
         CommandError::unavailable(format!(
-            "{server} answered with a session without bucket, region, role or folders: is it a Subgate server?"
+            "{server} answered with a session without bucket, region, role or folders: is it a Subgate \
+             server?"
         ))
     })
 }

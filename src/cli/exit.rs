@@ -7,7 +7,7 @@ use std::{fmt, process::ExitCode};
 /// Why a command failed, as its exit code tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// `doctor`, `store probe`, `healthcheck`: something that must work does not.
+    /// `doctor`, `store probe`, `healthcheck`: something that must work does not. `upload`: files failed.
     Failed,
     /// `doctor`: something that must be refused is allowed.
     Open,

@@ -24,10 +24,10 @@ use crate::transfer::{
 /// Options of `subgate upload`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is uploaded: of a DIR every file below it, under its path there; a FILE under its name. Left out, and told,
-are hidden names, temporary ones (.tmp, .temp, .part, .partial, .crdownload, .swp, ~), links that lead out of
-DIR and links to directories. A file that stands there already, by checksum, is not sent again. Large files go
-in parts, and a run that was cut off is gone on with: run the same again.
+What is uploaded: of a DIR every file below it, under its path there; a FILE under its name. Left out, and
+told, are hidden names, temporary ones (.tmp, .temp, .part, .partial, .crdownload, .swp, ~), links that lead
+out of DIR and links to directories. A file that stands there already, by checksum, is not sent again. Large
+files go in parts, and a run that was cut off is gone on with: run the same again.
 
 Examples:
   subgate upload scraped --to data/x/5F…/2026 --wallet-name miner --endpoint https://s3.example.com
@@ -208,8 +208,8 @@ fn outcome(ended: Result<Ended, UploadError>, report: &Report) -> Result<(), Com
         )),
         Ok(Ended::Done) if report.total(Outcome::NotBegun).files > 0 => {
             Err(CommandError::unavailable(format!(
-                "{bad} files were not uploaded, because the server could not be used any more; run the same again \
-             to go on"
+                "{bad} files were not uploaded, because the server could not be used any more; run the same \
+             again to go on"
             )))
         }
         Ok(Ended::Done) if bad > 0 => Err(CommandError::new(

@@ -1,8 +1,9 @@
 //! S3's documents, read: lists of objects, of uploads, and errors.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html> and
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>. A document that lacks what
-//! it must have is none: a list is complete, or an error.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>.
+//!
+//! A document that lacks what it must have is none: a list is complete, or an error.
 
 use percent_encoding::percent_decode_str;
 
@@ -129,7 +130,8 @@ mod tests {
 
     use super::*;
 
-    const PAGE: &str = "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+    const PAGE: &str = "<?xml version=\"1.0\"?>\
+        <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
         <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
         <NextContinuationToken>t/1=</NextContinuationToken>\
         <Contents><Key>a+b%2Bc/%C3%A4</Key><Size>12</Size><ETag>&quot;e&quot;</ETag>\

@@ -1,6 +1,6 @@
 //! The S3 calls to one bucket of a Subgate server. \[IO\]
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>.
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html>.
 //!
 //! Each call waits for a place among the open ones, is signed with the session of the moment, and is made
 //! again while [`RetryPolicy`] allows it. A session that the server refuses is replaced once for each call.
@@ -233,8 +233,8 @@ impl Bucket {
     pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectHead>, ClientError> {
         let call = || Call::new(Method::HEAD, key).header("x-amz-checksum-mode", "ENABLED");
         let answer = match self.call(call()).await {
-            // The answer to a HEAD has no document, so the server cannot say why; asked for a byte, it does. And
-            // a session that it no longer takes is replaced by that.
+            // The answer to a HEAD has no document, so the server cannot say why; asked for a byte, it does.
+            // And a session that it no longer takes is replaced by that.
             Err(ClientError::Refused(refusal)) if refusal.code.is_empty() && !refusal.is_not_found() => {
                 let byte = Range { start: 0, length: 1 };
                 match self.call(Call::new(Method::GET, key).header("range", byte.header())).await {

@@ -7,7 +7,7 @@
 //! | [`layout`] | into which parts content is cut; pure |
 //! | [`fingerprint`] | what content is known by: sha256, and the ETags that a store gives it; pure |
 //! | `marker` | how an open upload says of which content it is; pure |
-//! | [`object_writer`] | puts content whose size is known as one object, and goes on where an earlier run ended |
+//! | [`object_writer`] | puts content of known size as one object; goes on where an earlier run ended |
 //! | [`pool`] | so much work at once, until it is done or interrupted |
 //! | [`upload`] | files on disk to objects
 //! | [`progress`] | a bar on a terminal, JSON lines elsewhere |

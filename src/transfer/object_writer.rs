@@ -387,8 +387,8 @@ impl Parts {
         };
         if are_md5s && matches!(EtagForm::of(&etag), EtagForm::Parts(_)) && etag != expected {
             return Err(WriteError::NotStored(format!(
-                "the store made an object with the ETag {etag} of parts that give {expected}: run it again, and \
-                 tell the server's operator if that does not help"
+                "the store made an object with the ETag {etag} of parts that give {expected}: run it again, \
+                 and tell the server's operator if that does not help"
             )));
         }
         Ok(Written { etag, sha256, resumed_bytes })

@@ -1,8 +1,8 @@
 //! How far a run is: a bar on a terminal, JSON lines elsewhere; on standard error, so that standard output
 //! has the result alone. \[IO\]
 //!
-//! Each JSON line is one object with an `event`: `file` for each file that is done, with the fields of its row
-//! in the report; `progress` now and then; `remark` for what a person would be told.
+//! Each JSON line is one object with an `event`: `file` for each file that is done, with the fields of its
+//! row in the report; `progress` now and then; `remark` for what a person would be told.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},

@@ -231,7 +231,10 @@ mod tests {
         report.push(row(Outcome::WouldSend, "a", 3, ""));
         assert_eq!(
             report.json().to_string(),
-            r#"{"files":[{"bytes":3,"key":"k/a","outcome":"would-send","path":"a"}],"totals":{"would-send":{"bytes":3,"files":1}}}"#
+            concat!(
+                r#"{"files":[{"bytes":3,"key":"k/a","outcome":"would-send","path":"a"}],"#,
+                r#""totals":{"would-send":{"bytes":3,"files":1}}}"#
+            )
         );
     }
 

@@ -111,8 +111,8 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Whether it is still the file that was found, in the state in which it was found, and still stands where
-    /// it was found. It blocks.
+    /// Whether it is still the file that was found, in the state in which it was found, and still stands
+    /// where it was found. It blocks.
     pub(super) fn check(&self) -> Result<(), ReadError> {
         let (own, there) = (self.file.metadata()?, std::fs::symlink_metadata(&self.found.path)?);
         let is_same = [own, there].iter().all(|metadata| Stamp::of(metadata) == self.found.stamp);

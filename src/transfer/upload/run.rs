@@ -92,8 +92,8 @@ impl Upload {
             let count = refused.len();
             refused.into_iter().for_each(|row| report.push(row));
             return Err(UploadError::Refused(format!(
-                "{count} of the files cannot be uploaded, and nothing was sent: change them, or leave them out \
-                 with --exclude"
+                "{count} of the files cannot be uploaded, and nothing was sent: change them, or leave them \
+                 out with --exclude"
             )));
         }
         let asking = self.standing(request, &jobs);
