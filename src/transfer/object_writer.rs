@@ -141,8 +141,9 @@ impl Target {
 }
 
 impl ObjectWriter {
-    /// Begins to write under `key`. `open` are the uploads that stand open, as far as they are known: one
-    /// under this key with the declared content is gone on with.
+    /// Begins to write under `key`. An open upload under this key with the declared content is gone on with.
+    /// `open` are those that are known to stand open; where none of them is under this key, the server is
+    /// asked for it alone, for a list of MinIO's shows the uploads of one whole key and no others.
     ///
     /// # Errors
     /// Those of the calls.
@@ -311,7 +312,11 @@ impl Parts {
     ) -> Result<Self, WriteError> {
         let marker = Piece::of(marker::content(sha256).into());
         let marker_md5 = hex::encode(marker.md5());
-        let of_key = open.iter().filter(|upload| upload.key == key);
+        let mut of_key: Vec<OpenUpload> = open.iter().filter(|upload| upload.key == key).cloned().collect();
+        if of_key.is_empty() {
+            of_key = bucket.list_uploads(key).await?;
+            of_key.retain(|upload| upload.key == key);
+        }
         let mut found: Option<(String, Vec<Part>)> = None;
         for upload in of_key {
             let parts = match bucket.list_parts(key, &upload.id).await {

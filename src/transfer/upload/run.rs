@@ -1,7 +1,7 @@
 //! An upload from start to end: plan, refuse, compare, send, look at what stands there, delete. \[IO\]
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,12 +17,8 @@ use super::{
     send::{Done, Sender},
 };
 use crate::{
-    client::{
-        ClientError,
-        object::{Listed, OpenUpload},
-    },
+    client::{ClientError, object::Listed},
     transfer::{
-        layout::PART_BYTES,
         names::Rules,
         object_writer::Target,
         pool::{self, Ended, Interrupt},
@@ -107,7 +103,7 @@ impl Upload {
                 request.prefix
             )));
         }
-        let (ended, rows) = self.transfer(request, &jobs, &standing).await?;
+        let (ended, rows) = self.transfer(request, &jobs, &standing).await;
         rows.into_iter().for_each(|row| report.push(row));
         if ended == Ended::Done && request.deletion != Deletion::None {
             return self.delete(request, &jobs, &left_names, &standing, report).await;
@@ -133,23 +129,14 @@ impl Upload {
         request: &Request,
         jobs: &[Job],
         standing: &Standing,
-    ) -> Result<(Ended, Vec<Row>), UploadError> {
+    ) -> (Ended, Vec<Row>) {
         let bytes = jobs.iter().map(|job| job.file.stamp.size).sum();
         self.progress.planned(jobs.len() as u64, bytes);
-        let has_large = jobs.iter().any(|job| job.file.stamp.size >= PART_BYTES);
-        let open = match has_large && !request.is_dry_run {
-            true => match self.unless_interrupted(self.open_uploads(&request.prefix)).await {
-                Some(open) => open?,
-                None => return Ok((Ended::Interrupted, not_begun(jobs, "interrupted"))),
-            },
-            false => HashMap::new(),
-        };
         let has_given_up = Arc::new(AtomicBool::new(false));
         let sender = Sender {
             target: self.target.clone(),
             progress: self.progress.clone(),
             is_dry_run: request.is_dry_run,
-            open: Arc::new(open),
             has_given_up: Arc::clone(&has_given_up),
         };
         let mut done: Vec<Option<Done>> = Vec::new();
@@ -177,7 +164,7 @@ impl Upload {
             Some(done) => done.row,
             None => job.row(Outcome::NotBegun, why),
         });
-        Ok((ended, rows.collect()))
+        (ended, rows.collect())
     }
 
     /// Whether what was sent stands there: the last proof, by a list and not by the answers of the PUTs.
@@ -236,7 +223,7 @@ impl Upload {
             .await;
             return failure.map_or(Ok(standing), Err);
         }
-        let wanted: std::collections::HashSet<&str> = jobs.iter().map(|job| job.key.as_str()).collect();
+        let wanted: HashSet<&str> = jobs.iter().map(|job| job.key.as_str()).collect();
         let mut standing = Standing::new();
         let keep = |listed: Listed| {
             if wants_all || wanted.contains(listed.key.as_str()) {
@@ -245,14 +232,6 @@ impl Upload {
         };
         bucket.list(&request.prefix, keep).await?;
         Ok(standing)
-    }
-
-    async fn open_uploads(&self, prefix: &str) -> Result<HashMap<String, Vec<OpenUpload>>, ClientError> {
-        let mut open: HashMap<String, Vec<OpenUpload>> = HashMap::new();
-        for upload in self.target.bucket().list_uploads(prefix).await? {
-            open.entry(upload.key.clone()).or_default().push(upload);
-        }
-        Ok(open)
     }
 
     /// Deletes what has no file here; only what stood there before the upload and stands there unchanged, and
@@ -316,8 +295,4 @@ impl Upload {
             result = work => Some(result),
         }
     }
-}
-
-fn not_begun(jobs: &[Job], why: &str) -> Vec<Row> {
-    jobs.iter().map(|job| job.row(Outcome::NotBegun, why)).collect()
 }

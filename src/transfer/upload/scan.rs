@@ -305,7 +305,7 @@ mod tests {
         fs::write(dir.path().join(OsStr::from_bytes(b"a\xff")), "x").unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,
-            &dir.path().join("pipe"),
+            dir.path().join("pipe"),
             FileType::Fifo,
             Mode::from_raw_mode(0o600),
             0,

@@ -1,11 +1,8 @@
 //! One file: compared with what stands there, sent, and proven. \[IO\]
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
@@ -16,10 +13,7 @@ use super::{
     plan::Job,
 };
 use crate::{
-    client::{
-        ClientError,
-        object::{Listed, OpenUpload},
-    },
+    client::{ClientError, object::Listed},
     transfer::{
         fingerprint::{Fingerprint, Hasher},
         layout::PART_BYTES,
@@ -38,8 +32,6 @@ pub(super) struct Sender {
     pub(super) target: Target,
     pub(super) progress: Progress,
     pub(super) is_dry_run: bool,
-    /// The uploads that stand open, by key.
-    pub(super) open: Arc<HashMap<String, Vec<OpenUpload>>>,
     /// Set by the first job that finds the server gone: the others would find the same, each in its time.
     pub(super) has_given_up: Arc<AtomicBool>,
 }
@@ -132,8 +124,7 @@ impl Sender {
             return Ok((Outcome::WouldSend, None, String::new()));
         }
         let declared = Declared { size, sha256: Some(fingerprint.sha256) };
-        let uploads = self.open.get(&job.key).map(Vec::as_slice).unwrap_or_default();
-        let mut writer = ObjectWriter::begin(&self.target, &job.key, declared, uploads).await?;
+        let mut writer = ObjectWriter::begin(&self.target, &job.key, declared, &[]).await?;
         let sending = async {
             match whole {
                 Some(bytes) => writer.write(bytes).await?,

@@ -13,10 +13,7 @@ use super::{
     run::{Request, Upload, UploadError},
     settle::Settle,
 };
-use crate::transfer::{
-    pool::Ended,
-    report::{Outcome, Report, Row},
-};
+use crate::transfer::report::{Outcome, Report, Row};
 
 /// Between two looks.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -58,7 +55,7 @@ impl Watch {
             let jobs = ripe(&mut settle, plan.jobs);
             failing.retain(|path, _| std::fs::symlink_metadata(path).is_ok());
             if !jobs.is_empty() {
-                for (job, row) in jobs.iter().zip(round(upload, request, &jobs).await?) {
+                for (job, row) in jobs.iter().zip(round(upload, request, &jobs).await) {
                     match row.outcome {
                         Outcome::Sent | Outcome::Same => {
                             settle.over(&job.file.name);
@@ -91,23 +88,17 @@ fn ripe(settle: &mut Settle, jobs: Vec<Job>) -> Vec<Job> {
 }
 
 /// Uploads these; whatever fails is a row.
-async fn round(upload: &Upload, request: &Request, jobs: &[Job]) -> Result<Vec<Row>, UploadError> {
+async fn round(upload: &Upload, request: &Request, jobs: &[Job]) -> Vec<Row> {
     let rows = |outcome, why: &str| jobs.iter().map(|job| job.row(outcome, why)).collect();
     let Some(standing) = upload.unless_interrupted(upload.standing(request, jobs)).await else {
-        return Ok(rows(Outcome::NotBegun, "interrupted"));
+        return rows(Outcome::NotBegun, "interrupted");
     };
-    let transferred = match standing {
-        Ok(standing) => upload.transfer(request, jobs, &standing).await,
-        Err(error) => Err(error.into()),
-    };
-    match transferred {
-        Ok((Ended::Done | Ended::Interrupted, rows)) => Ok(rows),
-        Err(UploadError::Client(error)) => {
-            let what = format!("{} files wait: {error}", jobs.len());
-            upload.progress.remark(&what);
-            Ok(rows(Outcome::Failed, &error.to_string()))
+    match standing {
+        Ok(standing) => upload.transfer(request, jobs, &standing).await.1,
+        Err(error) => {
+            upload.progress.remark(&format!("{} files wait: {error}", jobs.len()));
+            rows(Outcome::Failed, &error.to_string())
         }
-        Err(error @ UploadError::Refused(_)) => Err(error),
     }
 }
 
