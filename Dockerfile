@@ -13,9 +13,10 @@ ARG RUST_IMAGE=docker.io/library/rust:1.95.0-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build
-# Cargo's profile (release builds quicker) and further features, such as otel.
+# Cargo's profile (release builds quicker, and serves slower) and features: jemalloc is the allocator for
+# servers, otel sends traces.
 ARG PROFILE=dist
-ARG FEATURES=
+ARG FEATURES=jemalloc
 WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \

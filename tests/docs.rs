@@ -133,6 +133,19 @@ fn the_first_screen_says_what_it_is_and_how_to_start() {
     assert!(lines <= README_LINES_MAX, "README.md has {lines} lines");
 }
 
+/// The page at `/docs` is held to it by `endpoints::page`.
+#[test]
+fn the_readme_and_the_help_begin_with_the_same_story() {
+    let readme = Document::read(root().join("README.md"));
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraph = readme.text.split("\n\n").nth(1).unwrap().replace('`', "");
+    let (first, story) = paragraph.split_once(". ").unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_subgate")).arg("--help").output().unwrap();
+    let help = words(&String::from_utf8(help.stdout).unwrap());
+    let first = words(first).replace("Subgate is an", "An");
+    assert!(help.starts_with(&format!("{first} {}", words(story))), "{help}");
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut wrong = Vec::new();

@@ -52,6 +52,10 @@ const DEV_EXAMPLE: &str = "
 const DEV_EXAMPLE: &str = "";
 
 /// An S3 reverse proxy that makes a Bittensor hotkey an S3 identity
+///
+/// A miner points any S3 client at it and owns one folder, data/{source}/{coldkey}/; a validator reads every
+/// folder; nobody else gets in. Every request is checked against what the chain says now, signed anew with
+/// the server's own key, and streamed to the real store.
 #[derive(Debug, Parser)]
 #[command(
     version,

@@ -170,6 +170,21 @@ mod tests {
     }
 
     #[test]
+    fn fewer_calls_are_open_once_the_server_asks_for_it_or_the_line_is_too_narrow() {
+        for (status, code, less) in [
+            (503, "SlowDown", true),
+            (503, "ServiceUnavailable", true),
+            (429, "", true),
+            (400, "RequestTimeout", true),
+            (500, "InternalError", false),
+            (400, "BadDigest", false),
+        ] {
+            assert_eq!(answer(status, code, None).asks_for_less(), less, "{status} {code}");
+        }
+        assert!(!Failure::NoAnswer(NoAnswer::Broken(String::new())).asks_for_less());
+    }
+
+    #[test]
     fn the_servers_own_word_is_a_floor_and_patience_is_an_end() {
         let pause = |retry_after, failing_for| {
             POLICY.pause(1, Duration::from_secs(failing_for), &answer(503, "SlowDown", retry_after), 0.0)

@@ -31,7 +31,7 @@ pub(crate) enum Outcome {
     WouldDelete,
     /// It is not meant: its name, or a pattern, leaves it out.
     LeftOut,
-    /// It was not begun: the run was interrupted, or ended before.
+    /// It was not begun, or cut off: the run was interrupted, or ended before.
     NotBegun,
     /// The rules of the server do not take it.
     Refused,

@@ -46,6 +46,7 @@ async fn the_page_shows_what_is_served_and_follows_the_configuration() {
         "data/hotkey=5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY/job_id=default/",
         "<td>100/s, 10,000 at once</td><td>1,000/s, 10,000 at once</td>",
         "a validator reads every folder; nobody else gets in",
+        "signed anew with the server's own key, and streamed to the real store",
         "subgate setup CLIENT",
         "id=\"example-hotkey\"",
         "id=\"example-vending\"",

@@ -40,7 +40,7 @@ STOP_SECONDS_MAX = 40
 # What cargo gets told is looked at, and the binary is put where it would put it.
 STAND_IN = """#!/bin/sh
 set -eu
-[ "$*" = "build --locked --profile dist --no-default-features --features  --bin subgate" ]
+[ "$*" = "build --locked --profile dist --no-default-features --features jemalloc --bin subgate" ]
 [ -f Cargo.lock ] && [ -f src/main.rs ] && [ -f tests/fuzz/Cargo.toml ]
 [ ! -e .git ] && [ ! -e certs ] && [ ! -e tests/interop ] && [ ! -e target/debug ]
 mkdir -p target/dist && cp /opt/subgate target/dist/subgate
@@ -53,8 +53,6 @@ lto = "off"
 debug = false
 strip = "symbols"
 codegen-units = 16
-[profile.dist.package.tikv-jemalloc-sys]
-opt-level = 1
 """
 
 
