@@ -29,6 +29,8 @@ told, are hidden names, temporary ones (.tmp, .temp, .part, .partial, .crdownloa
 out of DIR and links to directories. A file that stands there already, by checksum, is not sent again. Large
 files go in parts, and a run that was cut off is gone on with: run the same again.
 
+The exit code is 1 if some files failed, and 65 if the server would refuse some, when nothing is sent.
+
 Examples:
   subgate upload scraped --to data/x/5F…/2026 --wallet-name miner --endpoint https://s3.example.com
       upload a directory

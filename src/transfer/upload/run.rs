@@ -153,7 +153,8 @@ impl Upload {
             }
         })
         .await;
-        if ended == Ended::Done && !request.is_dry_run {
+        let is_gone = has_given_up.load(Ordering::Relaxed);
+        if ended == Ended::Done && !request.is_dry_run && !is_gone {
             self.look_again(request, jobs, &mut done).await;
         }
         let why = match ended {
@@ -206,11 +207,14 @@ impl Upload {
         let wants_all = request.deletion != Deletion::None;
         if !wants_all && jobs.len() <= HEADS_MAX {
             let (mut standing, mut failure) = (Standing::new(), None);
+            let has_failed = AtomicBool::new(false);
             let work = |key: String| {
                 let bucket = bucket.clone();
                 async move { (bucket.head(&key).await, key) }
             };
+            // A server that one call has waited for in vain is not waited for by all the others.
             let keys = jobs.iter().map(|job| job.key.clone());
+            let keys = keys.take_while(|_| !has_failed.load(Ordering::Relaxed));
             pool::run(keys, self.parallel, &self.interrupt, work, |(head, key)| match head {
                 Ok(Some(head)) => {
                     let listed =
@@ -218,7 +222,10 @@ impl Upload {
                     standing.insert(key, listed);
                 }
                 Ok(None) => {}
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    has_failed.store(true, Ordering::Relaxed);
+                    failure = Some(error);
+                }
             })
             .await;
             return failure.map_or(Ok(standing), Err);
