@@ -37,7 +37,7 @@ pub enum ChecksumAlgorithm {
 
 impl ChecksumAlgorithm {
     /// All of them.
-    pub(super) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Crc32,
         Self::Crc32c,
         Self::Crc64Nvme,
@@ -105,7 +105,7 @@ impl ChecksumAlgorithm {
     }
 
     /// The digest that a header's value stands for; none where it is not base64 of the right length.
-    pub(super) fn parse(self, text: &str) -> Option<Vec<u8>> {
+    pub(crate) fn parse(self, text: &str) -> Option<Vec<u8>> {
         let digest = STANDARD.decode(text).ok()?;
         (digest.len() == self.digest_bytes()).then_some(digest)
     }
