@@ -261,10 +261,11 @@ impl Bucket {
         range: Option<Range>,
         condition: &Condition,
     ) -> Result<ObjectBody, ClientError> {
-        let mut call = Call::new(Method::GET, key).condition(condition);
-        if let Some(range) = range {
-            call = call.header("range", range.header());
-        }
+        let call = Call::new(Method::GET, key).condition(condition);
+        let call = match range {
+            Some(range) => call.header("range", range.header()),
+            None => call.header("x-amz-checksum-mode", "ENABLED"),
+        };
         let answer = self.call(Call { wanted: Wanted::Stream, ..call }).await?;
         let head = ObjectHead::of(&answer.headers).ok_or_else(|| unreadable(key))?;
         // A server that takes no notice of the range would hand over other bytes than those.
@@ -277,6 +278,24 @@ impl Bucket {
         }
         let body = answer.stream.ok_or_else(|| unreadable(key))?;
         Ok(ObjectBody { head, body, _call: answer.open })
+    }
+
+    /// The size of the first part of an object that was put together of parts; none where the store does not
+    /// tell it.
+    ///
+    /// # Errors
+    /// `Unavailable`, and where there is no session.
+    pub(crate) async fn first_part_bytes(&self, key: &str, etag: &str) -> Result<Option<u64>, ClientError> {
+        let condition = Condition::Is(etag.to_owned());
+        let call = Call::new(Method::HEAD, key).query("partNumber", "1").condition(&condition);
+        match self.call(call).await {
+            Ok(answer) => {
+                let length = answer.headers.get(header::CONTENT_LENGTH);
+                Ok(length.and_then(|value| value.to_str().ok()?.parse().ok()))
+            }
+            Err(ClientError::Refused(_) | ClientError::Broken(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts a whole object; gives its ETag, without quotes. `content` goes along as metadata.

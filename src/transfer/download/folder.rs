@@ -137,9 +137,9 @@ impl Folder {
     pub(crate) fn look(&self, path: &LocalPath) -> Result<Standing, PathFault> {
         match self.read(path)? {
             None => Ok(Standing::Absent),
-            Some(file) => {
-                Identity::of(&file).map(Standing::File).map_err(|error| PathFault::Io(path.to_string(), error))
-            }
+            Some(file) => Identity::of(&file)
+                .map(Standing::File)
+                .map_err(|error| PathFault::Io(path.to_string(), error)),
         }
     }
 
@@ -308,8 +308,12 @@ impl WorkFolder {
 
     /// The file of that name, at whose end is written.
     pub(crate) fn append(&self, name: &str) -> io::Result<File> {
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR
+            | OFlags::CREATE
+            | OFlags::APPEND
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::CLOEXEC;
         let fd = fs::openat(&self.fd, name, flags, FILE_MODE)?;
         match file_type(&fd)? {
             FileType::RegularFile => Ok(File::from(fd)),
@@ -338,8 +342,7 @@ impl WorkFolder {
             Ok(_) => true,
             Err(_) => false,
         };
-        let folding =
-            Folding { case: is_there("pROBE-\u{e9}"), accents: is_there("Probe-e\u{301}") };
+        let folding = Folding { case: is_there("pROBE-\u{e9}"), accents: is_there("Probe-e\u{301}") };
         self.remove(PROBE)?;
         Ok(folding)
     }

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn plain_names_are_taken_as_they_are() {
-        for good in ["a", "a/b.parquet", "job_id=j1/...", "..a/b..", "a b/ c", "é/\u{202E}x", "-rf", "~", "a\\..\\b"]
+        for good in
+            ["a", "a/b.parquet", "job_id=j1/...", "..a/b..", "a b/ c", "é/\u{202E}x", "-rf", "~", "a\\..\\b"]
         {
             assert_eq!(path(good).unwrap().as_str(), good);
         }

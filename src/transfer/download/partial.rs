@@ -16,7 +16,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::folder::WorkFolder;
-use crate::client::Range;
+use crate::client::object::Range;
 
 /// Ranges of that size are asked for side by side, and what is smaller at once. A range that breaks off is
 /// gone on with, but one that a kill ends is read anew: it should not be much.
@@ -82,8 +82,7 @@ impl Partial {
         etag: &str,
         size: u64,
     ) -> io::Result<Self> {
-        let header =
-            Header { key: key.to_owned(), etag: etag.to_owned(), size, range_bytes: RANGE_BYTES };
+        let header = Header { key: key.to_owned(), etag: etag.to_owned(), size, range_bytes: RANGE_BYTES };
         if let (Some(file), Some(mut journal)) = (work.open(&part_name(id))?, work.open(&journal_name(id))?) {
             if file.metadata()?.len() == size {
                 if let Some(done) = read(&mut journal, &header)? {
@@ -170,7 +169,12 @@ mod tests {
     use super::{super::folder::Folder, *};
 
     fn header() -> Header {
-        Header { key: "k".to_owned(), etag: "e".to_owned(), size: 3 * RANGE_BYTES - 1, range_bytes: RANGE_BYTES }
+        Header {
+            key: "k".to_owned(),
+            etag: "e".to_owned(),
+            size: 3 * RANGE_BYTES - 1,
+            range_bytes: RANGE_BYTES,
+        }
     }
 
     fn journal(rest: &str) -> Option<Vec<u64>> {

@@ -10,16 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderMap;
-
-use crate::body::digest::{ChecksumAlgorithm, RunningDigest};
-
-/// Where our tools write the sha256 of what they put.
-const OWNERS_SHA256: &str = "x-amz-meta-sha256";
-
-const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
-
-const ENCRYPTION: &str = "x-amz-server-side-encryption";
+use crate::{
+    body::digest::{ChecksumAlgorithm, RunningDigest},
+    client::object::ObjectHead,
+};
 
 /// Parts of one object.
 const PARTS_MAX: u64 = 10_000;
@@ -123,21 +117,15 @@ impl Proofs {
     }
 
     /// Of the answer to a GET or a HEAD.
-    pub(crate) fn of_answer(etag: &str, headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        let is_etag_meaningless = text(ENCRYPTION).is_some_and(|how| how.starts_with("aws:kms"));
-        let mut proofs = if is_etag_meaningless { Self::default() } else { Self::of_etag(etag) };
-        if let Some(sha256) = text(OWNERS_SHA256).and_then(|text| hex::decode(text).ok()) {
-            if sha256.len() == 32 {
-                proofs.whole.push((Source::Uploader, ChecksumAlgorithm::Sha256, sha256));
-            }
+    pub(crate) fn of_head(head: &ObjectHead) -> Self {
+        let mut proofs = if head.has_own_key { Self::default() } else { Self::of_etag(&head.etag) };
+        if let Some(sha256) = head.sha256 {
+            proofs.whole.push((Source::Uploader, ChecksumAlgorithm::Sha256, sha256.to_vec()));
         }
-        // A checksum of checksums of parts is not one of the object.
-        if text(CHECKSUM_TYPE).is_none_or(|kind| !kind.eq_ignore_ascii_case("COMPOSITE")) {
-            for algorithm in ChecksumAlgorithm::ALL {
-                if let Some(digest) = text(algorithm.header()).and_then(|text| algorithm.parse(text)) {
-                    proofs.whole.push((Source::Checksum(algorithm), algorithm, digest));
-                }
+        for (name, text) in &head.checksums {
+            let algorithm = ChecksumAlgorithm::of_header(name);
+            if let Some((algorithm, digest)) = algorithm.and_then(|kind| Some((kind, kind.parse(text)?))) {
+                proofs.whole.push((Source::Checksum(algorithm), algorithm, digest));
             }
         }
         proofs
@@ -294,7 +282,6 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;
@@ -309,18 +296,19 @@ mod tests {
     }
 
     fn md5_etag(data: &[u8]) -> String {
-        format!("\"{}\"", hex::encode(digest(ChecksumAlgorithm::Md5, data)))
+        hex::encode(digest(ChecksumAlgorithm::Md5, data))
     }
 
-    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&str, &str)| {
-            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
-        };
-        pairs.iter().map(pair).collect()
-    }
-
-    fn sha256_hex(data: &[u8]) -> String {
-        hex::encode(digest(ChecksumAlgorithm::Sha256, data))
+    fn head(etag: &str, sha256: Option<&[u8]>, checksums: &[(&str, &str)]) -> ObjectHead {
+        let checksum = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        ObjectHead {
+            size: DATA.len() as u64,
+            etag: etag.to_owned(),
+            last_modified: None,
+            sha256: sha256.map(|data| digest(ChecksumAlgorithm::Sha256, data).try_into().unwrap()),
+            checksums: checksums.iter().map(checksum).collect(),
+            has_own_key: false,
+        }
     }
 
     fn findings(proofs: &Proofs, data: &[u8]) -> Findings {
@@ -329,53 +317,58 @@ mod tests {
         check.finish()
     }
 
-    fn verdict(etag: &str, pairs: &[(&str, &str)]) -> Verdict {
-        findings(&Proofs::of_answer(etag, &headers(pairs)), DATA).verdict()
+    fn verdict(head: &ObjectHead) -> Verdict {
+        findings(&Proofs::of_head(head), DATA).verdict()
     }
 
-    const OPAQUE: &str = "\"opaque\"";
+    const OPAQUE: &str = "opaque";
+    const CRC: &str = "x-amz-checksum-crc64nvme";
+
+    fn crc(data: &[u8]) -> String {
+        to_base64(&digest(ChecksumAlgorithm::Crc64Nvme, data))
+    }
 
     #[test]
     fn each_proof_holds_for_its_bytes_and_for_no_others() {
-        let (right, wrong) = (sha256_hex(DATA), sha256_hex(b"other"));
-        let checksum = |data: &[u8]| to_base64(&digest(ChecksumAlgorithm::Crc64Nvme, data));
-        let crc = Source::Checksum(ChecksumAlgorithm::Crc64Nvme);
-        for (etag, pairs, expected) in [
-            (md5_etag(DATA), vec![], Verdict::Proved(vec![Source::Etag])),
-            (md5_etag(b"other"), vec![], Verdict::Wrong(vec![Source::Etag])),
-            (OPAQUE.to_owned(), vec![], Verdict::BySize),
-            (OPAQUE.to_owned(), vec![(OWNERS_SHA256, right.clone())], Verdict::Proved(vec![Source::Uploader])),
-            (OPAQUE.to_owned(), vec![(OWNERS_SHA256, wrong.clone())], Verdict::Wrong(vec![Source::Uploader])),
-            (md5_etag(DATA), vec![(OWNERS_SHA256, wrong)], Verdict::Wrong(vec![Source::Uploader])),
-            (OPAQUE.to_owned(), vec![("x-amz-checksum-crc64nvme", checksum(DATA))], Verdict::Proved(vec![crc])),
-            (OPAQUE.to_owned(), vec![("x-amz-checksum-crc64nvme", checksum(b""))], Verdict::Wrong(vec![crc])),
+        let other = &b"other"[..];
+        let (right_crc, wrong_crc) = (crc(DATA), crc(other));
+        let by_crc = Source::Checksum(ChecksumAlgorithm::Crc64Nvme);
+        for (etag, sha256, checksums, expected) in [
+            (md5_etag(DATA), None, vec![], Verdict::Proved(vec![Source::Etag])),
+            (md5_etag(other), None, vec![], Verdict::Wrong(vec![Source::Etag])),
+            (OPAQUE.to_owned(), None, vec![], Verdict::BySize),
+            (OPAQUE.to_owned(), Some(DATA), vec![], Verdict::Proved(vec![Source::Uploader])),
+            (OPAQUE.to_owned(), Some(other), vec![], Verdict::Wrong(vec![Source::Uploader])),
+            (md5_etag(DATA), Some(other), vec![], Verdict::Wrong(vec![Source::Uploader])),
+            (OPAQUE.to_owned(), None, vec![(CRC, right_crc.as_str())], Verdict::Proved(vec![by_crc])),
+            (OPAQUE.to_owned(), None, vec![(CRC, wrong_crc.as_str())], Verdict::Wrong(vec![by_crc])),
             // An ETag without meaning beside a proof that holds.
-            (md5_etag(b"other"), vec![(OWNERS_SHA256, right)], Verdict::Proved(vec![Source::Uploader])),
+            (md5_etag(other), Some(DATA), vec![], Verdict::Proved(vec![Source::Uploader])),
         ] {
-            let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            assert_eq!(verdict(&etag, &pairs), expected, "{etag} {pairs:?}");
+            assert_eq!(verdict(&head(&etag, sha256, &checksums)), expected, "{etag} {checksums:?}");
         }
     }
 
     #[test]
     fn what_is_no_proof_is_not_taken_for_one() {
-        let crc = to_base64(&digest(ChecksumAlgorithm::Crc32, b"other"));
-        for (etag, pairs) in [
-            ("", vec![]),
-            ("\"\"", vec![]),
-            ("W/\"0cc175b9c0f1b6a831c399e269772661\"", vec![]),
-            ("\"0cc175b9c0f1b6a831c399e2697726\"", vec![]),
-            ("\"0cc175b9c0f1b6a831c399e269772661-0\"", vec![]),
-            ("\"0cc175b9c0f1b6a831c399e269772661-2\"", vec![]),
-            (OPAQUE, vec![(OWNERS_SHA256, "abcd")]),
-            (OPAQUE, vec![(OWNERS_SHA256, "not hex")]),
-            (OPAQUE, vec![("x-amz-checksum-crc32", crc.as_str()), (CHECKSUM_TYPE, "COMPOSITE")]),
-            (OPAQUE, vec![("x-amz-checksum-crc32", "AAAAAA==-3")]),
-            ("\"0cc175b9c0f1b6a831c399e269772661\"", vec![(ENCRYPTION, "aws:kms")]),
+        for etag in [
+            "",
+            "\"\"",
+            "W/\"0cc175b9c0f1b6a831c399e269772661\"",
+            "0cc175b9c0f1b6a831c399e2697726",
+            "0cc175b9c0f1b6a831c399e269772661-0",
+            "0cc175b9c0f1b6a831c399e269772661-2",
+            "0cc175b9c0f1b6a831c399e269772661-x",
         ] {
-            assert_eq!(verdict(etag, &pairs), Verdict::BySize, "{etag} {pairs:?}");
+            assert_eq!(verdict(&head(etag, None, &[])), Verdict::BySize, "{etag}");
         }
-        assert_eq!(verdict(&md5_etag(b"x"), &[(ENCRYPTION, "AES256")]), Verdict::Wrong(vec![Source::Etag]));
+        for checksum in
+            [("x-amz-checksum-crc32", "AAAAAA==-3"), ("x-amz-checksum-new", "AAAAAA=="), (CRC, "")]
+        {
+            assert_eq!(verdict(&head(OPAQUE, None, &[checksum])), Verdict::BySize, "{checksum:?}");
+        }
+        let encrypted = ObjectHead { has_own_key: true, ..head(&md5_etag(b"x"), None, &[]) };
+        assert_eq!(verdict(&encrypted), Verdict::BySize);
     }
 
     fn parts_etag(data: &[u8], part_bytes: usize) -> String {
@@ -404,19 +397,17 @@ mod tests {
 
     #[test]
     fn a_file_is_the_same_by_the_stores_word_before_the_uploaders() {
-        let same = |etag: &str, pairs: &[(&str, &str)]| {
-            findings(&Proofs::of_answer(etag, &headers(pairs)), DATA).is_same()
+        let same = |etag: &str, sha256: Option<&[u8]>, checksums: &[(&str, &str)]| {
+            findings(&Proofs::of_head(&head(etag, sha256, checksums)), DATA).is_same()
         };
-        let sha256 = sha256_hex(DATA);
-        let crc = to_base64(&digest(ChecksumAlgorithm::Crc32, DATA));
-        assert!(same(&md5_etag(DATA), &[]));
-        assert!(same(OPAQUE, &[(OWNERS_SHA256, &sha256)]));
+        assert!(same(&md5_etag(DATA), None, &[]));
+        assert!(same(OPAQUE, Some(DATA), &[]));
         // New bytes under the old word.
-        assert!(!same(&md5_etag(b"new"), &[(OWNERS_SHA256, &sha256)]));
+        assert!(!same(&md5_etag(b"new"), Some(DATA), &[]));
         // A CRC can be aimed at.
-        assert!(!same(OPAQUE, &[("x-amz-checksum-crc32", &crc)]));
-        assert!(!same(OPAQUE, &[]));
-        assert!(!same(&md5_etag(b"new"), &[]));
+        assert!(!same(OPAQUE, None, &[(CRC, &crc(DATA))]));
+        assert!(!same(OPAQUE, None, &[]));
+        assert!(!same(&md5_etag(b"new"), None, &[]));
     }
 
     proptest! {

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, BufRead as _, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     sync::{Mutex, PoisonError},
 };
 
@@ -100,7 +100,7 @@ fn read(file: File) -> io::Result<(HashMap<String, Entry>, usize)> {
     loop {
         line.clear();
         let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-        io::Read::by_ref(&mut reader).take(limit).read_until(b'\n', &mut line)?;
+        reader.by_ref().take(limit).read_until(b'\n', &mut line)?;
         if line.is_empty() || known.len() >= ENTRIES_MAX {
             return Ok((known, lines));
         }
@@ -148,7 +148,8 @@ mod tests {
             first.add("a", &at.to_string(), FILE);
         }
         let mut file = work.append(NAME).unwrap();
-        file.write_all(&[b"{\"id\":\n\xff\n", vec![b'x'; 10_000].as_slice(), b"\n{\"id\": \"torn"].concat()).unwrap();
+        file.write_all(&[b"{\"id\":\n\xff\n", vec![b'x'; 10_000].as_slice(), b"\n{\"id\": \"torn"].concat())
+            .unwrap();
         let second = Verified::load(&work).unwrap();
         assert!(second.knows("a", "2999", FILE) && !second.knows("a", "0", FILE));
         // It was written anew, without what is over.
