@@ -22,7 +22,7 @@ use rustix::{
 
 use super::{
     local_path::{Folding, LocalPath, NAME_BYTES_MAX, WORK_DIR},
-    plan::{Names, Space},
+    plan::Space,
 };
 
 const FOLDER_FLAGS: OFlags =
@@ -253,6 +253,17 @@ impl Folder {
         }
     }
 
+    /// The work folder of an earlier download, where there is one that nobody works in.
+    pub(crate) fn work_if_there(&self) -> Result<Option<WorkFolder>, WorkFault> {
+        match fs::statat(&self.root, WORK_DIR, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(_) => Ok(None),
+            Ok(_) => match self.work() {
+                Err(WorkFault::Busy) => Ok(None),
+                work => work.map(Some),
+            },
+        }
+    }
+
     /// Sees to it that what was written is on the disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
@@ -345,11 +356,6 @@ impl WorkFolder {
         let folding = Folding { case: is_there("pROBE-\u{e9}"), accents: is_there("Probe-e\u{301}") };
         self.remove(PROBE)?;
         Ok(folding)
-    }
-
-    /// How the file system of `folder` takes names.
-    pub(crate) fn names(&self, folder: &Folder) -> io::Result<Names> {
-        Ok(Names { bytes_max: folder.name_bytes_max(), folding: self.folding()? })
     }
 }
 
