@@ -15,6 +15,7 @@ mod credentials;
 #[cfg(feature = "dev-store")]
 mod dev;
 mod doctor;
+mod download;
 mod exit;
 mod healthcheck;
 mod http_client;
@@ -118,6 +119,8 @@ enum Command {
     Upload(Box<upload::UploadOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
     Doctor(Box<doctor::DoctorOptions>),
+    /// Download all objects under a prefix, and go on where an earlier run ended
+    Download(Box<download::DownloadOptions>),
     /// Show what the chain says of a subnet or of one address
     #[command(subcommand)]
     Chain(chain::ChainCommand),
@@ -159,6 +162,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Setup(options) => setup::run(&options),
         Command::Upload(options) => upload::run(&options),
         Command::Doctor(options) => doctor::run(*options),
+        Command::Download(options) => download::run(&options),
         Command::Chain(command) => chain::run(&command),
         Command::Completions(options) => completions::run(&options, &mut Arguments::command()),
         Command::Manual(options) => manual::run(&options, Arguments::command()),

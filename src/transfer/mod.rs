@@ -8,6 +8,7 @@
 //! | [`fingerprint`] | what content is known by: sha256, and the ETags that a store gives it; pure |
 //! | `marker` | how an open upload says of which content it is; pure |
 //! | [`object_writer`] | puts content of known size as one object; goes on where an earlier run ended |
+//! | [`download`] | all objects under a prefix, as files below a folder |
 //! | [`pool`] | so much work at once, until it is done or interrupted |
 //! | [`upload`] | files on disk to objects
 //! | [`progress`] | a bar on a terminal, JSON lines elsewhere |
@@ -16,6 +17,7 @@
 //! Invariants: an object comes to be only when all of its content was seen to be what was declared; memory is
 //! a bounded number of parts; a comparison without a checksum never says "the same".
 
+pub(crate) mod download;
 pub(crate) mod filter;
 pub(crate) mod fingerprint;
 pub(crate) mod layout;

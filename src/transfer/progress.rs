@@ -2,7 +2,7 @@
 //! has the result alone. \[IO\]
 //!
 //! Each JSON line is one object with an `event`: `file` for each file that is done, with the fields of its
-//! row in the report; `progress` now and then; `remark` for what a person would be told.
+//! row in the report; `listed` and `progress` now and then; `remark` for what a person would be told.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -78,6 +78,18 @@ impl Progress {
             started: now,
             told: now,
         })))
+    }
+
+    /// So many objects of a list have come, before anything is to be done.
+    pub(crate) fn listed(&self, objects: u64) {
+        self.with(|state| match state.form {
+            ProgressForm::Bar => state.bar.set_message(format!("{objects} objects listed")),
+            ProgressForm::Lines if state.told.elapsed() >= LINE_INTERVAL => {
+                state.told = Instant::now();
+                print(&json!({ "event": "listed", "objects": objects }).to_string());
+            }
+            ProgressForm::Lines | ProgressForm::Silent => {}
+        });
     }
 
     /// So much more is to be done.

@@ -15,6 +15,8 @@ pub(crate) enum Outcome {
     Sent,
     /// It was downloaded.
     Received,
+    /// It was downloaded, and there is nothing to prove it by but its size.
+    ReceivedBySize,
     /// It was copied from one place to another.
     Copied,
     /// The same stands there already.
@@ -45,6 +47,7 @@ impl Outcome {
         match self {
             Self::Sent => "sent",
             Self::Received => "received",
+            Self::ReceivedBySize => "received, by size",
             Self::Copied => "copied",
             Self::Same => "same",
             Self::Deleted => "deleted",
@@ -64,9 +67,17 @@ impl Outcome {
         !matches!(self, Self::NotBegun | Self::Refused | Self::Failed)
     }
 
+    /// Whether it comes from the server.
+    fn comes_here(self) -> bool {
+        matches!(self, Self::Received | Self::ReceivedBySize | Self::WouldReceive)
+    }
+
     /// Whether each row of it is told, however many there are.
     fn is_always_told(self) -> bool {
-        matches!(self, Self::Deleted | Self::WouldDelete | Self::Refused | Self::Failed)
+        matches!(
+            self,
+            Self::ReceivedBySize | Self::Deleted | Self::WouldDelete | Self::Refused | Self::Failed
+        )
     }
 }
 
@@ -109,9 +120,16 @@ impl Report {
 
     /// Counts a row without keeping it.
     pub(crate) fn count(&mut self, row: &Row) {
-        let total = self.totals.entry(row.outcome).or_default();
-        total.files = total.files.saturating_add(1);
-        total.bytes = total.bytes.saturating_add(row.bytes);
+        self.count_all(row.outcome, Total { files: 1, bytes: row.bytes });
+    }
+
+    /// Counts files of which there are no rows.
+    pub(crate) fn count_all(&mut self, outcome: Outcome, all: Total) {
+        if all.files > 0 {
+            let total = self.totals.entry(outcome).or_default();
+            total.files = total.files.saturating_add(all.files);
+            total.bytes = total.bytes.saturating_add(all.bytes);
+        }
     }
 
     /// The rows so far.
@@ -122,6 +140,11 @@ impl Report {
     /// Files and bytes of one outcome.
     pub(crate) fn total(&self, outcome: Outcome) -> Total {
         self.totals.get(&outcome).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing came of nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.totals.is_empty()
     }
 
     /// How many files are not as they were meant to be.
@@ -141,6 +164,9 @@ impl Report {
             let name = match (row.path.as_str(), row.key.as_str()) {
                 (path, "") => one_line(path),
                 ("", key) => one_line(key),
+                (path, key) if row.outcome.comes_here() => {
+                    format!("{} -> {}", one_line(key), one_line(path))
+                }
                 (path, key) => format!("{} -> {}", one_line(path), one_line(key)),
             };
             let detail =

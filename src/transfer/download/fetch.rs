@@ -11,16 +11,18 @@ use jiff::{Timestamp, fmt::rfc2822};
 use tokio::task::spawn_blocking;
 
 use super::{
-    Observer,
     folder::{Folder, Identity, PathFault, Standing, WorkFolder, set_modified},
     local_path::LocalPath,
     partial::{Partial, RANGE_BYTES, part_name},
     proof::{Proofs, Source, Verdict},
     verified::Verified,
 };
-use crate::client::{
-    Bucket, ClientError,
-    object::{Condition, Listed, ObjectHead, Range},
+use crate::{
+    client::{
+        Bucket, ClientError,
+        object::{Condition, Listed, ObjectHead, Range},
+    },
+    transfer::progress::Progress,
 };
 
 /// So much is written at once.
@@ -57,13 +59,13 @@ pub(super) struct Target {
 }
 
 /// What it takes to fetch objects.
-pub(super) struct Fetcher<'a> {
-    pub(super) bucket: &'a Bucket,
+pub(super) struct Fetcher {
+    pub(super) bucket: Bucket,
     pub(super) target: Arc<Target>,
     pub(super) parallel: usize,
     /// Whether files are read that have not changed since they were compared.
     pub(super) reads_all: bool,
-    pub(super) observer: &'a dyn Observer,
+    pub(super) progress: Progress,
 }
 
 /// Why an object did not come here.
@@ -152,7 +154,7 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.unwrap_or_else(|error| Err(Trouble::Disk(io::Error::other(error))))
 }
 
-impl Fetcher<'_> {
+impl Fetcher {
     /// Whether the file that stands here is the object.
     pub(super) async fn is_same(&self, job: &Job) -> Result<bool, Trouble> {
         let Standing::File(identity) = job.standing else { return Ok(false) };
@@ -269,7 +271,7 @@ impl Fetcher<'_> {
             Ok(Partial::in_ranges(target.work()?, id, &object.key, &object.etag, object.size)?)
         });
         let partial = Arc::new(partial.await?);
-        self.observer.bytes(partial.bytes_here());
+        self.progress.moved(partial.bytes_here());
         let reads = stream::iter(partial.missing()).map(|(index, range)| {
             let partial = Arc::clone(&partial);
             async move {
@@ -316,7 +318,7 @@ impl Fetcher<'_> {
                     Ok(None) => break None,
                     Err(error) => break Some(error),
                 };
-                self.observer.bytes(bytes.len() as u64);
+                self.progress.moved(bytes.len() as u64);
                 buffer.push(bytes);
                 let seen = done.saturating_add(buffer.bytes as u64);
                 if seen > range.length {

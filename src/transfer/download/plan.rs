@@ -242,7 +242,7 @@ mod tests {
             object(&format!("{PREFIX}tmp/c"), 1),
             object("data/x/5D/theirs", 1),
         ];
-        let filter = Filter::new(&[], &["tmp".to_owned()]).unwrap();
+        let filter = Filter::new(&[], &["tmp/*".to_owned()]).unwrap();
         let plan = plan(PREFIX, objects, &filter, Names { bytes_max: 255, folding: Folding::default() });
         assert_eq!((paths(&plan), plan.markers, plan.left_out), (vec!["a"], 2, 1));
         let faults: Vec<_> = plan.refused.iter().map(|refused| refused.fault.clone()).collect();
