@@ -33,6 +33,7 @@ mod shell;
 mod store;
 mod terminal;
 mod upload;
+mod usage;
 mod wallet;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -121,6 +122,8 @@ enum Command {
     Doctor(Box<doctor::DoctorOptions>),
     /// Download all objects under a prefix, and go on where an earlier run ended
     Download(Box<download::DownloadOptions>),
+    /// Show what the server holds of you, or of each miner: files, bytes, the newest
+    Usage(Box<usage::UsageOptions>),
     /// Show what the chain says of a subnet or of one address
     #[command(subcommand)]
     Chain(chain::ChainCommand),
@@ -163,6 +166,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Upload(options) => upload::run(&options),
         Command::Doctor(options) => doctor::run(*options),
         Command::Download(options) => download::run(&options),
+        Command::Usage(options) => usage::run(&options),
         Command::Chain(command) => chain::run(&command),
         Command::Completions(options) => completions::run(&options, &mut Arguments::command()),
         Command::Manual(options) => manual::run(&options, Arguments::command()),

@@ -12,6 +12,7 @@
 //! | [`pool`] | so much work at once, until it is done or interrupted |
 //! | [`upload`] | files on disk to objects
 //! | [`progress`] | a bar on a terminal, JSON lines elsewhere |
+//! | [`usage`] | what a server holds, by folder |
 //! | [`report`] | what became of each file: the table at the end |
 //!
 //! Invariants: an object comes to be only when all of its content was seen to be what was declared; memory is
@@ -28,3 +29,4 @@ pub(crate) mod pool;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod upload;
+pub(crate) mod usage;

@@ -141,6 +141,11 @@ impl Progress {
         });
     }
 
+    /// There was nothing to move: a bar leaves the terminal.
+    pub(crate) fn close(&self) {
+        self.with(|state| state.bar.finish_and_clear());
+    }
+
     /// The run is over: a bar leaves the terminal, and lines end with one that tells all.
     pub(crate) fn finish(&self) {
         self.with(|state| {
