@@ -349,10 +349,7 @@ impl WorkFolder {
     pub(crate) fn folding(&self) -> io::Result<Folding> {
         const PROBE: &str = "Probe-\u{e9}";
         self.create(PROBE)?;
-        let is_there = |name: &str| match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => true,
-            Err(_) => false,
-        };
+        let is_there = |name: &str| fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         let folding = Folding { case: is_there("pROBE-\u{e9}"), accents: is_there("Probe-e\u{301}") };
         self.remove(PROBE)?;
         Ok(folding)

@@ -83,13 +83,12 @@ impl Partial {
         size: u64,
     ) -> io::Result<Self> {
         let header = Header { key: key.to_owned(), etag: etag.to_owned(), size, range_bytes: RANGE_BYTES };
-        if let (Some(file), Some(mut journal)) = (work.open(&part_name(id))?, work.open(&journal_name(id))?) {
-            if file.metadata()?.len() == size {
-                if let Some(done) = read(&mut journal, &header)? {
-                    let journal = Some(work.append(&journal_name(id))?);
-                    return Ok(Self { file: Arc::new(file), journal, done, size });
-                }
-            }
+        if let (Some(file), Some(mut journal)) = (work.open(&part_name(id))?, work.open(&journal_name(id))?)
+            && file.metadata()?.len() == size
+            && let Some(done) = read(&mut journal, &header)?
+        {
+            let journal = Some(work.append(&journal_name(id))?);
+            return Ok(Self { file: Arc::new(file), journal, done, size });
         }
         // The journal goes first and comes last: it never stands beside bytes that it does not speak of.
         work.remove(&journal_name(id))?;

@@ -228,7 +228,10 @@ mod tests {
 
     fn refused(plan: &Plan) -> Vec<(&str, String)> {
         let row = |refused: &'_ Refused| refused.fault.to_string();
-        plan.refused.iter().map(|refused| (&refused.object.key[PREFIX.len()..], row(refused))).collect()
+        plan.refused
+            .iter()
+            .map(|refused| (refused.object.key.strip_prefix(PREFIX).unwrap(), row(refused)))
+            .collect()
     }
 
     #[test]

@@ -135,10 +135,11 @@ impl Proofs {
     /// its ETag says, or that is not their size.
     #[must_use]
     pub(crate) fn with_parts(mut self, part_bytes: u64, size: u64) -> Self {
-        if let Some(parts) = &self.of_parts {
-            if part_bytes > 0 && size.div_ceil(part_bytes).max(1) == parts.count {
-                self.parts = Some((parts.clone(), part_bytes));
-            }
+        if let Some(parts) = &self.of_parts
+            && part_bytes > 0
+            && size.div_ceil(part_bytes).max(1) == parts.count
+        {
+            self.parts = Some((parts.clone(), part_bytes));
         }
         self
     }
