@@ -379,6 +379,21 @@ async fn an_outage_ends_the_run_and_the_next_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn objects_that_the_store_cannot_give_do_not_hold_up_the_others() {
+    let (server, machine) = place().await;
+    for at in 0..30 {
+        server.store.put(&ALICE.file(&format!("{at:02}")), bytes(2000 + at));
+    }
+    server.store.script(|seen| {
+        let is_lost = seen.key.rsplit('/').next().is_some_and(|name| ("00".."05").contains(&name));
+        let slow = Reply::error(500, "InternalError", "lost");
+        is_lost.then_some(slow)
+    });
+    let run = download(&machine, &["--retry-seconds", "1"]).await;
+    assert_eq!((total(run.check(1, &["5 objects"]), "failed"), total(&run, "received")), (5, 25));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_breaks_off_is_an_error_and_nothing_is_written() {
     let (server, machine) = place().await;
     for at in 0..1001 {

@@ -138,3 +138,36 @@ async fn a_miner_is_told_its_folders_where_it_asks_for_others() {
     machine.run("alice", &["usage", "--folder", "s3://b/data/"]).await.check(64, &["--folder"]);
     machine.run("alice", &["usage", "--miner", "5F"]).await.check(64, &["--miner"]);
 }
+
+/// What a process has taken of memory at the most, in MiB.
+fn memory_mib_max(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib / 1024)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_large_miner_take_little_memory() {
+    const FILES: u64 = 110_000;
+    let server = TestServer::start().await;
+    for at in 0..FILES {
+        server.store.put(&ALICE.file(&format!("2026/11/scraped-{at:06}.parquet")), vec![1; 2]);
+    }
+    let machine = Machine::new(&server);
+    let child = machine.command("validator", &["usage", "--json"]).spawn().unwrap();
+    let process = child.id().unwrap();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let watching = tokio::spawn(async move {
+        let mut most = 0;
+        while stopped.try_recv().is_err() {
+            most = memory_mib_max(process).unwrap_or(most).max(most);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        most
+    });
+    let run = crate::harness::machine::Run::of(child.wait_with_output().await.unwrap());
+    stop.send(()).unwrap();
+    let most = watching.await.unwrap();
+    assert_eq!(folders(&run.check(0, &[]).json()), [(folder_x(&ALICE.coldkey.to_ss58()), FILES, 2 * FILES)]);
+    assert!((1..100).contains(&most), "{most} MiB");
+}

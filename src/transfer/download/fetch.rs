@@ -3,7 +3,16 @@
 //! Every read says which ETag it is about, so bytes of two versions never come into one file: an object that
 //! changes meanwhile is read anew from its beginning.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -66,6 +75,8 @@ pub(super) struct Fetcher {
     /// Whether files are read that have not changed since they were compared.
     pub(super) reads_all: bool,
     pub(super) progress: Progress,
+    /// Objects that have come so far.
+    pub(super) fetched: AtomicU64,
 }
 
 /// Why an object did not come here.
@@ -198,7 +209,10 @@ impl Fetcher {
         let mut has_been_wrong = false;
         for _ in 0..VERSIONS_MAX {
             match self.fetch_version(&job).await? {
-                Attempt::Done(proofs) => return Ok(Fetched { bytes: job.object.size, proofs }),
+                Attempt::Done(proofs) => {
+                    self.fetched.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Fetched { bytes: job.object.size, proofs });
+                }
                 // What was damaged on its way, or on this disk in an earlier run, is read again once.
                 Attempt::Wrong(sources) if has_been_wrong => return Err(Trouble::Wrong(sources)),
                 Attempt::Wrong(_) => has_been_wrong = true,

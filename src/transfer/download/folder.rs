@@ -365,3 +365,103 @@ pub(crate) fn set_modified(file: &File, time: Timestamp) -> io::Result<()> {
     };
     Ok(fs::futimens(file.as_fd(), &Timestamps { last_access: time, last_modification: time })?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    struct Scene {
+        dir: tempfile::TempDir,
+        folder: Folder,
+        work: WorkFolder,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = Folder::open(dir.path()).unwrap();
+            let work = folder.work().unwrap();
+            Self { dir, folder, work }
+        }
+
+        fn path(text: &str) -> LocalPath {
+            LocalPath::new(text, NAME_BYTES_MAX).unwrap()
+        }
+
+        fn place(&self, text: &str, standing: Standing) -> Result<(), PathFault> {
+            self.work.create("part").unwrap().write_all(b"new").unwrap();
+            self.folder.place(&self.work, "part", &Self::path(text), standing)
+        }
+
+        fn text(&self, name: &str) -> String {
+            std::fs::read_to_string(self.dir.path().join(name)).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_file_takes_the_place_of_what_was_seen_and_of_nothing_else() {
+        let scene = Scene::new();
+        scene.place("a/b/c", Standing::Absent).unwrap();
+        assert_eq!(scene.text("a/b/c"), "new");
+        // It came to be after the plan: on a file system without case, under another spelling of the name.
+        std::fs::write(scene.dir.path().join("a/b/c"), "mine").unwrap();
+        assert!(matches!(scene.place("a/b/c", Standing::Absent), Err(PathFault::Taken(_))));
+        assert_eq!(scene.text("a/b/c"), "mine");
+        let standing = scene.folder.look(&Scene::path("a/b/c")).unwrap();
+        assert!(matches!(standing, Standing::File(identity) if identity.size == 4));
+        scene.place("a/b/c", standing).unwrap();
+        assert_eq!(scene.text("a/b/c"), "new");
+        // It was replaced by a link after the plan.
+        std::fs::write(scene.dir.path().join("precious"), "precious").unwrap();
+        std::fs::remove_file(scene.dir.path().join("a/b/c")).unwrap();
+        std::os::unix::fs::symlink("../../precious", scene.dir.path().join("a/b/c")).unwrap();
+        assert!(matches!(scene.place("a/b/c", standing), Err(PathFault::Taken(_))));
+        assert!(matches!(scene.place("a/b/c", Standing::Absent), Err(PathFault::Taken(_))));
+        assert_eq!(scene.text("precious"), "precious");
+    }
+
+    #[test]
+    fn a_folder_that_became_a_link_is_not_followed() {
+        let scene = Scene::new();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), scene.dir.path().join("link")).unwrap();
+        for path in ["link/a", "link/b/c"] {
+            let fault = scene.place(path, Standing::Absent).unwrap_err();
+            assert!(matches!(fault, PathFault::Link(_)) && !fault.is_of_the_disk(), "{fault}");
+            assert!(matches!(scene.folder.look(&Scene::path(path)), Err(PathFault::Link(_))));
+        }
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_works_in_a_folder_at_a_time() {
+        let scene = Scene::new();
+        let other = Folder::open(scene.dir.path()).unwrap();
+        assert!(matches!(other.work(), Err(WorkFault::Busy)));
+        assert!(matches!(other.work_if_there(), Ok(None)));
+        drop(scene.work);
+        assert!(matches!(other.work_if_there(), Ok(Some(_))));
+        let empty = tempfile::tempdir().unwrap();
+        assert!(matches!(Folder::open(empty.path()).unwrap().work_if_there(), Ok(None)));
+        assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_full_disk_is_everybodys_and_a_closed_folder_is_one_files() {
+        let of = |errno: Errno| PathFault::Io("a".to_owned(), errno.into()).is_of_the_disk();
+        assert!(of(Errno::NOSPC) && of(Errno::ROFS) && !of(Errno::ACCESS) && !of(Errno::NOENT));
+    }
+
+    #[test]
+    fn a_file_gets_the_time_of_its_object_to_the_nanosecond() {
+        let scene = Scene::new();
+        let file = scene.work.create("part").unwrap();
+        for time in ["2026-11-03T10:11:12.345678901Z", "1969-12-31T23:59:59.5Z"] {
+            let time: Timestamp = time.parse().unwrap();
+            set_modified(&file, time).unwrap();
+            assert_eq!(Timestamp::try_from(file.metadata().unwrap().modified().unwrap()).unwrap(), time);
+        }
+    }
+}

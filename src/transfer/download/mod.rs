@@ -23,12 +23,19 @@ mod prepare;
 pub(crate) mod proof;
 pub(crate) mod verified;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use tokio::task::spawn_blocking;
 
 use self::{
-    fetch::{Fetcher, Job, Trouble},
+    fetch::{Fetched, Fetcher, Job, Trouble},
     folder::WorkFault,
     prepare::{Prepared, prepare},
 };
@@ -40,7 +47,8 @@ use super::{
 };
 use crate::client::{Bucket, ClientError};
 
-/// After so many failures of the server in a row, the rest is not tried.
+/// After so many failures of the server while nothing comes at all, the rest is not tried. Where other objects
+/// come, those that do not are at fault themselves.
 const SERVER_FAILURES_MAX: u32 = 3;
 
 /// What is downloaded, and how.
@@ -134,6 +142,7 @@ pub(crate) async fn run(
         parallel: settings.parallel,
         reads_all: settings.reads_all,
         progress: progress.clone(),
+        fetched: AtomicU64::new(0),
     });
     let is_dry_run = settings.is_dry_run;
     let work = |job| {
@@ -143,11 +152,15 @@ pub(crate) async fn run(
     let (mut done, mut failures, mut cut_short) = (Total::default(), 0_u32, None);
     // Whoever interrupts from outside, and what is found here to be of no use, end it alike.
     let (stop, stopped) = Interrupt::new();
-    let take = |(row, trouble): (Row, Option<Trouble>)| {
+    let take = |Came { row, trouble, others_came }: Came| {
         done = plus(done, row.bytes);
-        let is_of_the_server = trouble.as_ref().is_some_and(Trouble::is_of_the_server);
-        failures = if is_of_the_server { failures.saturating_add(1) } else { 0 };
+        if others_came {
+            failures = 0;
+        }
         if let Some(trouble) = trouble {
+            if trouble.is_of_the_server() && !others_came {
+                failures = failures.saturating_add(1);
+            }
             let reason = reason_to_stop(&trouble, failures);
             if reason.is_some() && cut_short.is_none() {
                 cut_short = reason;
@@ -195,7 +208,14 @@ fn reason_to_stop(trouble: &Trouble, failures: u32) -> Option<CutShort> {
 }
 
 /// What one object comes to.
-async fn one(fetcher: &Fetcher, job: Job, is_dry_run: bool) -> (Row, Option<Trouble>) {
+struct Came {
+    row: Row,
+    trouble: Option<Trouble>,
+    /// Whether the server gave this object or another one meanwhile: then it is there.
+    others_came: bool,
+}
+
+async fn one(fetcher: &Fetcher, job: Job, is_dry_run: bool) -> Came {
     let row = |outcome, bytes, detail: String| Row {
         outcome,
         path: job.path.to_string(),
@@ -204,24 +224,25 @@ async fn one(fetcher: &Fetcher, job: Job, is_dry_run: bool) -> (Row, Option<Trou
         detail,
     };
     let size = job.object.size;
+    let before = fetcher.fetched.load(Ordering::Relaxed);
     let came = match fetcher.is_same(&job).await {
         Ok(true) => {
             fetcher.progress.moved(size);
-            return (row(Outcome::Same, size, String::new()), None);
+            Ok(row(Outcome::Same, size, String::new()))
         }
-        Ok(false) if is_dry_run => return (row(Outcome::WouldReceive, size, String::new()), None),
-        Ok(false) => fetcher.fetch(&job).await,
+        Ok(false) if is_dry_run => Ok(row(Outcome::WouldReceive, size, String::new())),
+        Ok(false) => fetcher.fetch(&job).await.map(|Fetched { bytes, proofs }| match proofs.is_empty() {
+            true => row(Outcome::ReceivedBySize, bytes, "nothing but its size could be compared".to_owned()),
+            false => row(Outcome::Received, bytes, String::new()),
+        }),
         Err(trouble) => Err(trouble),
     };
+    let others_came = fetcher.fetched.load(Ordering::Relaxed) != before;
     match came {
-        Ok(fetched) if fetched.proofs.is_empty() => {
-            let detail = "nothing but its size could be compared".to_owned();
-            (row(Outcome::ReceivedBySize, fetched.bytes, detail), None)
-        }
-        Ok(fetched) => (row(Outcome::Received, fetched.bytes, String::new()), None),
+        Ok(row) => Came { row, trouble: None, others_came },
         Err(trouble) => {
             let detail = format!("{trouble} ({})", trouble.advice());
-            (row(Outcome::Failed, size, detail), Some(trouble))
+            Came { row: row(Outcome::Failed, size, detail), trouble: Some(trouble), others_came }
         }
     }
 }
