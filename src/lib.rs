@@ -31,7 +31,7 @@
 //! | 9 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
 //! | 9 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
-//! | 7 | `transfer` | uploads and what is common to all transfers: plans, parts, proofs, progress |
+//! | 7 | `transfer` | uploads, downloads, what a server holds: plans, parts, proofs, progress |
 //! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
 //! | 6 | `client` | the S3 client of a Subgate server: sessions, retries, every wait with an end |
 //! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |

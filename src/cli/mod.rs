@@ -1,5 +1,5 @@
 //! The commands: `dev`, `serve`, `check`, `healthcheck`, `store`, `setup`, `credentials`, `agent`, `upload`,
-//! `doctor`, `chain`, `completions`, and `manual` for those who make packages.
+//! `download`, `usage`, `doctor`, `chain`, `completions`, and `manual` for those who make packages.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -74,6 +74,10 @@ Examples:{DEV_EXAMPLE}
       set up an S3 client; without a name, list the clients that are known
   subgate upload scraped --to data/x/5F…/ --wallet-name miner --endpoint https://s3.example.com
       upload a directory into your folder, and go on where a run was cut off
+  subgate download data/x/5F…/ --to DIR --wallet-name validator --endpoint https://s3.example.com
+      download a miner's files, and later what is new of them
+  subgate usage --by miner --wallet-name validator --endpoint https://s3.example.com
+      show what each miner has; as a miner, what is in your folders
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
       check that a server keeps folders apart
   subgate chain who 5F… --config proxy.toml
