@@ -1,4 +1,4 @@
-"""`subgate download` and `subgate usage`: what stock clients put, byte for byte, and counted as boto3 counts."""
+"""`subgate download` and `subgate usage`: what stock clients put, byte for byte, counted as boto3 counts."""
 
 from __future__ import annotations
 

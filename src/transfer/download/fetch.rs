@@ -1,4 +1,4 @@
-//! One object: compared with the file that stands here, read in ranges, proved, and put under its name. \[IO\]
+//! One object: compared with the file that stands here, read in ranges, proved, put under its name. \[IO\]
 //!
 //! Every read says which ETag it is about, so bytes of two versions never come into one file: an object that
 //! changes meanwhile is read anew from its beginning.

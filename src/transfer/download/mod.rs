@@ -47,8 +47,8 @@ use super::{
 };
 use crate::client::{Bucket, ClientError};
 
-/// After so many failures of the server while nothing comes at all, the rest is not tried. Where other objects
-/// come, those that do not are at fault themselves.
+/// After so many failures of the server while nothing comes at all, the rest is not tried. Where other
+/// objects come, those that do not are at fault themselves.
 const SERVER_FAILURES_MAX: u32 = 3;
 
 /// What is downloaded, and how.
@@ -100,7 +100,7 @@ pub(crate) enum StartFault {
     #[error("--to {0:?}: {1}")]
     Work(PathBuf, WorkFault),
     #[error(
-        "--to {dir:?}: the download needs {} of room, and there are {} (use --include and --exclude to take less)",
+        "--to {dir:?}: the download needs {} of room, and there are {} (take less by --include)",
         size_text(*needed),
         size_text(*free)
     )]

@@ -1,5 +1,5 @@
-//! A file that grows: its bytes under a name of its own in the work folder, and beside a large one the journal
-//! of the ranges that are on the disk. \[IO\]
+//! A file that grows: its bytes under a name of its own in the work folder, and beside a large one the
+//! journal of the ranges that are on the disk. \[IO\]
 //!
 //! Invariant: a range stands in the journal only after its bytes are on the disk, and the journal counts only
 //! for the ETag, the size and the ranges that its first line names.

@@ -2,8 +2,8 @@
 //! the sha256 that the uploader wrote beside it. Pure.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>.
-//! - All proofs that there are must hold. An ETag that differs counts only where it is all there is: with some
-//!   ways of encryption it is a number without meaning.
+//! - All proofs that there are must hold. An ETag that differs counts only where it is all there is: with
+//!   some ways of encryption it is a number without meaning.
 //! - That a file here is still the object is said by what the store itself has computed, if it has computed
 //!   anything: what the uploader wrote could be left standing beside other bytes. And it is said by a digest
 //!   that nobody can aim at, so not by a CRC.
@@ -414,7 +414,9 @@ mod tests {
     proptest! {
         #[test]
         fn parts_are_counted_however_the_bytes_come(
-            data in proptest::collection::vec(any::<u8>(), 0..200), part_bytes in 1_usize..40, piece in 1_usize..50
+            data in proptest::collection::vec(any::<u8>(), 0..200),
+            part_bytes in 1_usize..40,
+            piece in 1_usize..50,
         ) {
             let mut running = RunningParts::new(part_bytes as u64);
             data.chunks(piece).for_each(|piece| running.update(piece));

@@ -319,7 +319,7 @@ mod tests {
             at in 0_usize..40, depth in 0_usize..3,
         ) {
             let objects: Vec<_> =
-                sizes.iter().map(|(size, second, name)| object(&format!("r/{name}"), *size, *second)).collect();
+                sizes.iter().map(|(size, time, name)| object(&format!("r/{name}"), *size, *time)).collect();
             let (mut whole, mut first, mut second) = (Tally::default(), Tally::default(), Tally::default());
             for (index, object) in objects.iter().enumerate() {
                 whole.add("r/", depth, object);
@@ -328,7 +328,8 @@ mod tests {
             prop_assert!(first.merge(second));
             let rows = |tally: Tally| {
                 let rows = tally.into_rows(By::Folder).into_iter();
-                rows.map(|row| (row.folder, row.usage.files, row.usage.bytes, row.usage.newest)).collect::<Vec<_>>()
+                let row = |row: Row| (row.folder, row.usage.files, row.usage.bytes, row.usage.newest);
+                rows.map(row).collect::<Vec<_>>()
             };
             prop_assert_eq!(rows(first), rows(whole));
         }
