@@ -261,11 +261,9 @@ impl Bucket {
         range: Option<Range>,
         condition: &Condition,
     ) -> Result<ObjectBody, ClientError> {
-        let call = Call::new(Method::GET, key).condition(condition);
-        let call = match range {
-            Some(range) => call.header("range", range.header()),
-            None => call.header("x-amz-checksum-mode", "ENABLED"),
-        };
+        let (name, value) =
+            range.map_or(("x-amz-checksum-mode", "ENABLED".to_owned()), |range| ("range", range.header()));
+        let call = Call::new(Method::GET, key).condition(condition).header(name, value);
         let answer = self.call(Call { wanted: Wanted::Stream, ..call }).await?;
         let head = ObjectHead::of(&answer.headers).ok_or_else(|| unreadable(key))?;
         // A server that takes no notice of the range would hand over other bytes than those.
@@ -280,19 +278,15 @@ impl Bucket {
         Ok(ObjectBody { head, body, _call: answer.open })
     }
 
-    /// The size of the first part of an object that was put together of parts; none where the store does not
-    /// tell it.
+    /// The size of an object's first part; none where the store does not tell it.
     ///
     /// # Errors
-    /// `Unavailable`, and where there is no session.
+    /// Those that say nothing of the object.
     pub(crate) async fn first_part_bytes(&self, key: &str, etag: &str) -> Result<Option<u64>, ClientError> {
-        let condition = Condition::Is(etag.to_owned());
-        let call = Call::new(Method::HEAD, key).query("partNumber", "1").condition(&condition);
-        match self.call(call).await {
-            Ok(answer) => {
-                let length = answer.headers.get(header::CONTENT_LENGTH);
-                Ok(length.and_then(|value| value.to_str().ok()?.parse().ok()))
-            }
+        let call = Call::new(Method::HEAD, key).query("partNumber", "1");
+        let length = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
+        match self.call(call.condition(&Condition::Is(etag.to_owned()))).await {
+            Ok(answer) => Ok(answer.headers.get(header::CONTENT_LENGTH).and_then(length)),
             Err(ClientError::Refused(_) | ClientError::Broken(_)) => Ok(None),
             Err(error) => Err(error),
         }

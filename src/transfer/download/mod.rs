@@ -175,12 +175,11 @@ pub(crate) async fn run(
         () = interrupt.wait() => Ended::Interrupted,
     };
     downloaded.cut_short = cut_short.or((ended == Ended::Interrupted).then_some(CutShort::Interrupted));
-    if downloaded.cut_short.is_some() {
-        let left = all.files.saturating_sub(done.files);
-        let bytes = all.bytes.saturating_sub(done.bytes);
-        downloaded.report.count_all(Outcome::NotBegun, Total { files: left, bytes });
-    }
-    if downloaded.report.total(Outcome::Received).files > 0 {
+    // Also what is missing for a reason that nobody has told is not here.
+    let left = all.files.saturating_sub(done.files);
+    let bytes = all.bytes.saturating_sub(done.bytes);
+    downloaded.report.count_all(Outcome::NotBegun, Total { files: left, bytes });
+    if fetcher.fetched.load(Ordering::Relaxed) > 0 {
         // Only what is on the disk is reported as done.
         let synced = spawn_blocking(move || target.folder.sync()).await;
         if let Err(error) = synced.unwrap_or_else(|error| Err(io::Error::other(error))) {

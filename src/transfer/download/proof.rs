@@ -118,7 +118,7 @@ impl Proofs {
 
     /// Of the answer to a GET or a HEAD.
     pub(crate) fn of_head(head: &ObjectHead) -> Self {
-        let mut proofs = if head.has_own_key { Self::default() } else { Self::of_etag(&head.etag) };
+        let mut proofs = if head.is_etag_opaque { Self::default() } else { Self::of_etag(&head.etag) };
         if let Some(sha256) = head.sha256 {
             proofs.whole.push((Source::Uploader, ChecksumAlgorithm::Sha256, sha256.to_vec()));
         }
@@ -308,7 +308,7 @@ mod tests {
             last_modified: None,
             sha256: sha256.map(|data| digest(ChecksumAlgorithm::Sha256, data).try_into().unwrap()),
             checksums: checksums.iter().map(checksum).collect(),
-            has_own_key: false,
+            is_etag_opaque: false,
         }
     }
 
@@ -368,7 +368,7 @@ mod tests {
         {
             assert_eq!(verdict(&head(OPAQUE, None, &[checksum])), Verdict::BySize, "{checksum:?}");
         }
-        let encrypted = ObjectHead { has_own_key: true, ..head(&md5_etag(b"x"), None, &[]) };
+        let encrypted = ObjectHead { is_etag_opaque: true, ..head(&md5_etag(b"x"), None, &[]) };
         assert_eq!(verdict(&encrypted), Verdict::BySize);
     }
 
