@@ -36,8 +36,8 @@ struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 
-    /// Where large files are
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    /// Where large files are: another host, as clients tell hosts apart
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.2:0")]
     listen_cdn: SocketAddr,
 
     /// A user and the token that may write what is theirs; may be given several times
