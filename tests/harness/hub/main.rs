@@ -4,8 +4,8 @@
 //! cargo run --example hub -- --listen 127.0.0.1:8090 --user alice=hf_alice --dataset alice/x_dataset_7
 //! ```
 //!
-//! It prints its addresses as one line of JSON, and ends with its standard input. What else is ordered and
-//! looked up goes by `POST /-/order` and `GET /-/seen`, `/-/violations`, `/-/dataset` and `/-/file`.
+//! It prints its addresses as one line of JSON, and serves until it is killed. What else is ordered and looked
+//! up goes by `POST /-/order` and `GET /-/seen`, `/-/violations`, `/-/dataset` and `/-/file`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its addresses, and why it ends")]
 #![allow(
@@ -22,7 +22,7 @@
 
 mod server;
 
-use std::{io::Read as _, net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
 use serde_json::json;
@@ -67,6 +67,7 @@ fn main() -> ExitCode {
     }
     options.datasets.iter().for_each(|id| hub.dataset(id, Visibility::Public));
     println!("{}", json!({ "endpoint": hub.endpoint, "cdn": hub.cdn }));
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
-    ExitCode::SUCCESS
+    loop {
+        std::thread::park();
+    }
 }
