@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from conftest import Accounts
 from clients import Account
+from conftest import Accounts
 from files import MIB, digest
-from hub import ERAS, TOKEN, USER, Hub, HubClient, start_hub
+from hub import ERAS, TOKEN, USER, Hub, HubClient
 from servers import SUBGATE, Target
 
 REPOSITORY = f"{USER}/x_dataset_7"
@@ -23,11 +22,6 @@ REPOSITORY = f"{USER}/x_dataset_7"
 CARD = "---\nlicense: mit\n---\n# What a miner of the time wrote\n"
 
 eras = pytest.mark.parametrize("era", ERAS)
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    yield from start_hub(tmp_path / "hub")
 
 
 @pytest.fixture
