@@ -190,7 +190,10 @@ async fn a_commit_takes_what_arrived_and_nothing_else() {
         let url = api(&hub, "/commit/main");
         async move { try_ask("POST", &url, Some(TOKEN), "", text.as_bytes()).await.unwrap() }
     };
-    let file = |path: &str, oid: &str, size: u64| json!({ "key": "lfsFile", "value": { "path": path, "algo": "sha256", "oid": oid, "size": size } });
+    let file = |path: &str, oid: &str, size: u64| {
+        let value = json!({ "path": path, "algo": "sha256", "oid": oid, "size": size });
+        json!({ "key": "lfsFile", "value": value })
+    };
     assert_eq!(commit(file("a.parquet", &oid, 5000)).await.status, 400);
     let completion = json!({ "oid": oid, "parts": parts });
     let complete = actions["upload"]["href"].as_str().unwrap();

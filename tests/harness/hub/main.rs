@@ -4,8 +4,8 @@
 //! cargo run --example hub -- --listen 127.0.0.1:8090 --user alice=hf_alice --dataset alice/x_dataset_7
 //! ```
 //!
-//! It prints its addresses as one line of JSON, and serves until it is killed. What else is ordered and looked
-//! up goes by `POST /-/order` and `GET /-/seen`, `/-/violations`, `/-/dataset` and `/-/file`.
+//! It prints its addresses as one line of JSON, and serves until it is killed. What else is ordered and
+//! looked up goes by `POST /-/order` and `GET /-/seen`, `/-/violations`, `/-/dataset` and `/-/file`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its addresses, and why it ends")]
 #![allow(

@@ -152,7 +152,10 @@ fn who_am_i(who: &Who) -> Result<Answer, Answer> {
         json!({ "type": "access_token", "accessToken": { "displayName": "of the tests", "role": role } });
     Ok(Answer::json(
         200,
-        &json!({ "type": "user", "id": user.name, "name": user.name, "fullname": user.name, "orgs": [], "auth": auth }),
+        &json!({
+            "type": "user", "id": user.name, "name": user.name, "fullname": user.name, "orgs": [],
+            "auth": auth,
+        }),
     ))
 }
 

@@ -135,7 +135,10 @@ pub fn info(request: &Request, repository: &Repository, commit: &Commit) -> Answ
 
 pub fn refs(repository: &Repository) -> Answer {
     let list = |kind: &str, refs: &BTreeMap<String, String>| {
-        let one = |(name, oid): (&String, &String)| json!({ "name": name, "ref": format!("refs/{kind}/{name}"), "targetCommit": oid });
+        let one = |(name, oid): (&String, &String)| {
+            let path = format!("refs/{kind}/{name}");
+            json!({ "name": name, "ref": path, "targetCommit": oid })
+        };
         Value::Array(refs.iter().map(one).collect())
     };
     let (branches, tags) = (list("heads", &repository.branches), list("tags", &repository.tags));

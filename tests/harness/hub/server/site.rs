@@ -95,8 +95,8 @@ impl Site {
         self.state().commit_files(id, files.collect())
     }
 
-    /// Commits so many files of so many bytes each as `data/train-DataEntity_chunk_{n}.parquet`; they are made
-    /// when they are read.
+    /// Commits so many files of so many bytes each as `data/train-DataEntity_chunk_{n}.parquet`; they are
+    /// made when they are read.
     pub fn commit_chunks(&self, id: &str, files: u64, bytes: u64) -> String {
         let chunk = |n| (format!("data/train-DataEntity_chunk_{n}.parquet"), Content::generated(n, bytes));
         self.state().commit_files(id, (0..files).map(chunk).collect())

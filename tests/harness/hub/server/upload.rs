@@ -116,7 +116,8 @@ impl Site {
             }
             let upload = Upload { sha256: oid.clone(), size, parts: BTreeMap::new() };
             state.uploads.insert(id.clone(), upload);
-            json!({ "href": format!("{}/api/complete_multipart?uploadId={id}", self.endpoint), "header": header })
+            let href = format!("{}/api/complete_multipart?uploadId={id}", self.endpoint);
+            json!({ "href": href, "header": header })
         } else {
             json!({ "href": self.signed_url("PUT", &path, "", expires) })
         };
