@@ -141,6 +141,7 @@ def test_a_repository_is_migrated_byte_for_byte(
     assert read["Metadata"]["sha256"] == wanted["train-DataEntity_chunk_4.parquet"]
 
 
+@pytest.mark.targets("minio")
 @eras
 def test_what_is_uploaded_to_both_is_read_at_either(
     target: Target, accounts: Accounts, hub: Hub, client: HubClient, chunks: Path, tmp_path: Path, unique: str
