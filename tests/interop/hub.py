@@ -15,7 +15,8 @@ import requests
 from clients.base import run_bytes
 from servers import CACHE, HERE, Server, accepts, bare_environment, free_port, log_in
 
-PROGRAM = Path(os.environ.get("SUBGATE_HUB", HERE.parents[1] / "target" / "debug" / "examples" / "hub")).resolve()
+BUILT = HERE.parents[1] / "target" / "debug" / "examples" / "hub"
+PROGRAM = Path(os.environ.get("SUBGATE_HUB", BUILT)).resolve()
 USER, TOKEN = "alice", "hf_alice"
 # Environments below the cache directory, by what is asked for in a test's name.
 ERAS = {"2024": "venv-hub-2024", "newest": "venv-fsspec"}

@@ -59,7 +59,9 @@ def below_prefix(target: Target, prefix: str, scratch: Path) -> dict[str, str]:
     return found
 
 
-def subgate(account: Account, hub: Hub, *words: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess:
+def subgate(
+    account: Account, hub: Hub, *words: str | Path, token: str = TOKEN
+) -> subprocess.CompletedProcess:
     """A command of the miner's, whatever it ends with."""
     target = account.target
     session = ["--wallet-path", target.wallets, "--wallet-name", account.identity.name]
@@ -165,14 +167,17 @@ def test_what_is_uploaded_to_both_is_read_at_either(
     succeeds(subgate(accounts.miner, hub, *upload))
     assert hub.look_up("dataset", id=REPOSITORY).json()["commits"] == commits
     # One more file, by the Hub's client alone: the places differ, and who asks is told.
-    client.run("upload_file", REPOSITORY, chunks / "data/train-DataEntity_chunk_0.parquet", "data/train-more.parquet")
+    file = chunks / "data/train-DataEntity_chunk_0.parquet"
+    client.run("upload_file", REPOSITORY, file, "data/train-more.parquet")
     differs = subgate(accounts.miner, hub, "migrate", "status", REPOSITORY, "--to", prefix)
     assert differs.returncode == 1
     assert "train-more.parquet" in differs.stdout + differs.stderr
 
 
 @pytest.mark.targets("dev")
-def test_a_private_repository_wants_the_token(target: Target, accounts: Accounts, hub: Hub, unique: str) -> None:
+def test_a_private_repository_wants_the_token(
+    target: Target, accounts: Accounts, hub: Hub, unique: str
+) -> None:
     hub.order(dataset={"id": f"{USER}/reddit_dataset_9", "visibility": "private"})
     hub.order(chunks={"id": f"{USER}/reddit_dataset_9", "files": 3, "bytes": 5000})
     prefix = f"{accounts.miner.identity.folder('reddit')}{unique}/"
