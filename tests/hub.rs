@@ -266,6 +266,19 @@ async fn bodies_are_cut_stalled_slow_wrong_and_whole_as_told() {
         Fault::on(Place::Resolve, Failure::Redirect { to: "http://127.0.0.1:1/x".to_owned() }).times(1),
     );
     assert_eq!(location(&hub, LARGE).await, "http://127.0.0.1:1/x");
+    // Something else, and something late.
+    let link = ("link".to_owned(), "<http://127.0.0.1:1/>; rel=\"next\"".to_owned());
+    let said = Failure::Said { headers: vec![link], body: "[1]".to_owned() };
+    hub.order(Fault::on(Place::Tree, said).times(1));
+    let answer = get(&api(&hub, "/tree/main")).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "[1]"));
+    assert_eq!(answer.get("link"), Some("<http://127.0.0.1:1/>; rel=\"next\""));
+    hub.order(Fault::on(Place::Info, Failure::Late { milliseconds: 200 }).times(1));
+    let start = Instant::now();
+    let short = json_of(&get(&api(&hub, "/revision/main?expand=sha")).await);
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    assert_eq!(short.as_object().unwrap().len(), 3, "{short}");
+    assert_eq!(short["sha"], hub.commits(ID)[0]);
     // Done, and not said.
     hub.order(Fault::on(Place::Commit, Failure::Unanswered).times(1));
     let header = json!({ "key": "header", "value": { "summary": "s" } }).to_string();

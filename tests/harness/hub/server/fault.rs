@@ -38,6 +38,14 @@ pub enum Failure {
         #[serde(default)]
         headers: Vec<(String, String)>,
     },
+    /// This in the place of the answer, whatever it is.
+    Said {
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        body: String,
+    },
+    /// Does as asked, and answers so much later.
+    Late { milliseconds: u64 },
     /// The URL to which a file's URL leads has expired.
     Expired,
     /// A file's URL leads there.

@@ -62,7 +62,12 @@ impl Request {
     }
 
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.queries(name).next()
+    }
+
+    /// What may stand more than once.
+    pub fn queries(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.query.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// As Python and everybody else spell it.
@@ -130,6 +135,9 @@ async fn handle(
         record(&site, side, &request, None);
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
+    if let Some(Failure::Late { milliseconds }) = failure {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
     record(&site, side, &request, Some(answer.status));
     Ok(response(answer, &request, failure))
 }
@@ -139,6 +147,10 @@ fn failing_answer(site: &Site, route: &Route, request: &mut Request, failure: Op
     match failure {
         Some(Failure::Status { status, headers }) => {
             let answer = Answer::refusal(*status, "", "It fails as it was told to");
+            return headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value.clone()));
+        }
+        Some(Failure::Said { headers, body }) => {
+            let answer = Answer::new(200, Content::from(body.clone().into_bytes()));
             return headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value.clone()));
         }
         Some(Failure::Whole) => drop(request.headers.remove("range")),

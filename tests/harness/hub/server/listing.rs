@@ -104,7 +104,8 @@ pub fn paths_info(request: &Request, commit: &Commit) -> Answer {
     Answer::json(200, &Value::Array(found))
 }
 
-/// A dataset, with the paths of its files, and with their sizes and names if `blobs` is asked for.
+/// A dataset, with the paths of its files, and with their sizes and names if `blobs` is asked for; or those
+/// of its fields alone that `expand` names.
 pub fn info(request: &Request, repository: &Repository, commit: &Commit) -> Answer {
     let with_blobs = request.flag("blobs");
     let sibling = |(path, file): (&String, &File)| {
@@ -123,14 +124,17 @@ pub fn info(request: &Request, repository: &Repository, commit: &Commit) -> Answ
     let siblings: Vec<Value> = commit.files.iter().map(sibling).collect();
     let last_modified = date(commit);
     let gated = if repository.is_gated() { json!("manual") } else { json!(false) };
-    Answer::json(
-        200,
-        &json!({
-            "_id": &commit.oid[..24], "id": repository.id, "author": repository.owner(), "sha": commit.oid,
-            "lastModified": last_modified, "createdAt": last_modified, "private": repository.is_private(),
-            "gated": gated, "disabled": false, "tags": [], "downloads": 0, "likes": 0, "siblings": siblings,
-        }),
-    )
+    let mut whole = json!({
+        "_id": &commit.oid[..24], "id": repository.id, "author": repository.owner(), "sha": commit.oid,
+        "lastModified": last_modified, "createdAt": last_modified, "private": repository.is_private(),
+        "gated": gated, "disabled": false, "tags": [], "downloads": 0, "likes": 0, "siblings": siblings,
+    });
+    let asked: Vec<&str> =
+        ["expand", "expand[]"].into_iter().flat_map(|name| request.queries(name)).collect();
+    if let Some(fields) = whole.as_object_mut().filter(|_| !asked.is_empty()) {
+        fields.retain(|name, _| ["_id", "id"].contains(&name.as_str()) || asked.contains(&name.as_str()));
+    }
+    Answer::json(200, &whole)
 }
 
 pub fn refs(repository: &Repository) -> Answer {
