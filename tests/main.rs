@@ -30,6 +30,7 @@ mod endpoints;
 mod faults;
 mod healthcheck;
 mod house;
+mod hub;
 mod limits;
 mod log;
 mod metrics;
