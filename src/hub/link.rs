@@ -77,7 +77,8 @@ mod tests {
         #[test]
         fn whatever_stands_there_is_read_without_a_panic(header: String) {
             if let Some(url) = next_link(&header) {
-                prop_assert!(header.contains(&format!("<{url}>")));
+                let written = format!("<{url}>");
+                prop_assert!(header.contains(&written));
             }
         }
     }

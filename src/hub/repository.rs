@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(of_miner("x_dataset_42"), Some(MinerRepository { source: "x", number: 42 }));
         assert_eq!(of_miner("reddit_dataset_0"), Some(MinerRepository { source: "reddit", number: 0 }));
         for other in
-            ["x_dataset_256", "x_dataset_042", "x_dataset_+1", "x_dataset_", "y_dataset_1", "xx_dataset_1"]
+            ["x_dataset_256", "x_dataset_042", "x_dataset_1.0", "x_dataset_", "y_dataset_1", "xx_dataset_1"]
         {
             assert_eq!(of_miner(other), None, "{other}");
         }
