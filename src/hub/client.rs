@@ -10,7 +10,7 @@ use super::{
     commit::{self, CommitFile, Preupload, Sample},
     endpoint::{Endpoint, Target},
     error::HubError,
-    http::{HubBody, HubHttp, send},
+    body::{HubBody, HubHttp},
     lfs::{self, BatchAnswer, LfsObject},
     link::next_link,
     reader::FileReader,
@@ -19,7 +19,7 @@ use super::{
     token::Token,
     tree::{HubFile, Page, Tree},
 };
-use crate::client::http::{NoAnswer, collect};
+use crate::client::http::{NoAnswer, SILENCE_MAX, collect, send};
 
 /// A page of a list has 1,000 files; what one says of itself is bounded.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -346,6 +346,6 @@ impl Hub {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request.body((call.body)()).map_err(|_| NotOpened::Request)?;
-        send(&self.http, request).await.map_err(NotOpened::NoAnswer)
+        send(&self.http, request, SILENCE_MAX).await.map_err(NotOpened::NoAnswer)
     }
 }

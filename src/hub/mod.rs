@@ -13,16 +13,17 @@
 //! - What a Hub answers is bounded before it is kept; every wait and every repetition ends.
 //! - A file's bytes are proven by the hash that the list of files names, never by the answer they came with.
 //!
-//! `client`, `reader` and `sender` do I/O; the rest decides.
+//! `body`, `client`, `push`, `reader`, `sender` and `token` do I/O; the rest decides.
 
+mod body;
 mod client;
 mod commit;
 mod endpoint;
 mod error;
 mod hash;
-pub(crate) mod http;
 mod lfs;
 mod link;
+mod push;
 mod reader;
 mod repository;
 mod retry;
@@ -31,10 +32,10 @@ mod token;
 mod tree;
 
 pub(crate) use client::Hub;
-pub(crate) use commit::{CommitFile, Content, Preupload, UploadMode};
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{DEFAULT_ENDPOINT, Endpoint, PlainHttp};
 pub(crate) use error::HubError;
 pub(crate) use hash::{ContentHash, Fingerprints, Hasher};
+pub(crate) use push::{LocalFile, Pushed};
 pub(crate) use reader::FileReader;
 pub(crate) use repository::{MinerRepository, Repository, repository_number};
 pub(crate) use token::{Token, find_token};

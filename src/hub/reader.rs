@@ -14,7 +14,7 @@ use super::{
     client::{Call, Hub, NotOpened, Opened},
     error::HubError,
     hash::{ContentHash, Fingerprints, Hasher, parse_hex},
-    http::HubBody,
+    body::HubBody,
     retry,
     tree::HubFile,
 };

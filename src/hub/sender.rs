@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use super::{
     client::{Call, Hub},
     error::HubError,
-    http::HubBody,
+    body::HubBody,
     lfs::{self, Instruction, LfsObject, Transfer},
 };
 

@@ -1,7 +1,7 @@
-//! One request to the Hub or its storage, and its answer, with an end to every wait. \[IO\]
+//! Bodies of requests to the Hub and its storage: bytes, or a piece of a file that is too large for memory.
+//! \[IO\]
 //!
-//! The connections are those of [`crate::client::http`]; what differs is the body, which may be a piece of a
-//! file that is too large for memory.
+//! Connections, and the end to every wait, are those of [`crate::client::http`].
 
 use std::{
     fs::File,
@@ -13,41 +13,19 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use rustls::ClientConfig;
 
-use crate::client::http::{NoAnswer, SILENCE_MAX, root_cause};
+use crate::client::http::{ClientOf, CountsSent};
 
 /// A client over TLS or plain HTTP/1.1. Which URLs it may call is what [`super::endpoint`] decides.
-pub(crate) type HubHttp = Client<HttpsConnector<HttpConnector>, HubBody>;
+pub(crate) type HubHttp = ClientOf<HubBody>;
 
 /// A file is read and sent in pieces of this size.
 const PIECE_BYTES: u64 = 256 * 1024;
-
-/// A host that does not take a connection by then is not there.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(20);
-
-/// A client that trusts whom `tls` says.
-pub(crate) fn connect(tls: ClientConfig) -> HubHttp {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIME_MAX));
-    let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    Client::builder(TokioExecutor::new()).build(tls.enable_http1().wrap_connector(tcp))
-}
 
 type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
@@ -103,6 +81,12 @@ impl From<Bytes> for HubBody {
     }
 }
 
+impl CountsSent for HubBody {
+    fn sent(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.sent)
+    }
+}
+
 impl Body for HubBody {
     type Data = Bytes;
     type Error = io::Error;
@@ -127,35 +111,6 @@ impl Body for HubBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
-    }
-}
-
-/// Sends a request and waits for the head of its answer, for as long as something moves.
-pub(super) async fn send(http: &HubHttp, request: Request<HubBody>) -> Result<Response<Incoming>, NoAnswer> {
-    send_within(http, request, SILENCE_MAX).await
-}
-
-async fn send_within(
-    http: &HubHttp,
-    request: Request<HubBody>,
-    silence_max: Duration,
-) -> Result<Response<Incoming>, NoAnswer> {
-    let sent = Arc::clone(&request.body().sent);
-    let mut answer = std::pin::pin!(http.request(request));
-    let mut seen = 0;
-    loop {
-        match tokio::time::timeout(silence_max, &mut answer).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) if error.is_connect() => return Err(NoAnswer::Unreached(root_cause(&error))),
-            Ok(Err(error)) => return Err(NoAnswer::Broken(root_cause(&error))),
-            Err(_) => {
-                let by_now = sent.load(Ordering::Relaxed);
-                if by_now == seen {
-                    return Err(NoAnswer::Silent(silence_max));
-                }
-                seen = by_now;
-            }
-        }
     }
 }
 
