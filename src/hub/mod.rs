@@ -37,7 +37,7 @@ pub(crate) use error::HubError;
 pub(crate) use hash::{ContentHash, Fingerprints, Hasher};
 pub(crate) use push::{LocalFile, Pushed};
 pub(crate) use reader::FileReader;
-pub(crate) use repository::{MinerRepository, Repository, repository_number};
+pub(crate) use repository::{MinerRepository, Repository, is_revision, repository_number};
 pub(crate) use token::{Token, find_token};
 pub(crate) use tree::{HubFile, Tree};
 

@@ -23,6 +23,18 @@ pub struct HubFile {
     pub(crate) hash: ContentHash,
 }
 
+impl HubFile {
+    /// Its path in the repository.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The bytes of its content.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 /// One page of the list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Page {

@@ -10,7 +10,7 @@ use crate::{
         terminal::Progress,
     },
     hub::{Hub, HubFile, Repository, is_revision},
-    transfer::filter::Filter,
+    transfer::{filter::Filter, names::Rules},
 };
 
 /// The options as they were given.
@@ -99,12 +99,13 @@ impl RepositoryOptions {
 
 impl Wanted<'_> {
     /// What the keys begin with, for one who has these folders.
-    pub(crate) fn prefix(&self, folders: &[String]) -> Result<String, CommandError> {
-        match &self.options.to {
-            Some(to) => Ok(to.clone()),
+    pub(crate) fn prefix(&self, rules: &Rules, folders: &[String]) -> Result<String, CommandError> {
+        let to = match &self.options.to {
+            Some(to) => to.clone(),
             None => default_prefix(&self.repository, folders)
-                .map_err(|why| CommandError::usage(format!("--to is missing: {why}"))),
-        }
+                .map_err(|why| CommandError::usage(format!("--to is missing: {why}")))?,
+        };
+        rules.prefix(Some(&to)).map_err(CommandError::usage)
     }
 
     /// Lists the repository as it stands now, and maps its files.
