@@ -1,5 +1,5 @@
 //! The commands: `dev`, `serve`, `check`, `healthcheck`, `store`, `setup`, `credentials`, `agent`, `upload`,
-//! `doctor`, `chain`, `completions`, and `manual` for those who make packages.
+//! `migrate`, `doctor`, `chain`, `completions`, and `manual` for those who make packages.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
@@ -76,6 +76,8 @@ Examples:{DEV_EXAMPLE}
       upload a directory into your folder, and go on where a run was cut off
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
       check that a server keeps folders apart
+  subgate migrate hf me/x_dataset_42 --wallet-name miner --endpoint https://s3.example.com
+      copy a dataset repository of a Hub into your folder
   subgate chain who 5F… --config proxy.toml
       show who an address is, and why it is or is not a validator
 
@@ -120,6 +122,9 @@ enum Command {
     Upload(Box<upload::UploadOptions>),
     /// Test a live server with a wallet: what must work, and what must be refused
     Doctor(Box<doctor::DoctorOptions>),
+    /// Move a dataset repository of a HuggingFace-compatible Hub into your folder
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Show what the chain says of a subnet or of one address
     #[command(subcommand)]
     Chain(chain::ChainCommand),
@@ -161,6 +166,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Setup(options) => setup::run(&options),
         Command::Upload(options) => upload::run(&options),
         Command::Doctor(options) => doctor::run(*options),
+        Command::Migrate(command) => migrate::run(&command),
         Command::Chain(command) => chain::run(&command),
         Command::Completions(options) => completions::run(&options, &mut Arguments::command()),
         Command::Manual(options) => manual::run(&options, Arguments::command()),

@@ -11,7 +11,8 @@
 //!   storage that takes an upload. It stands in no log, no error and no `Debug`.
 //! - A repository is read at one commit, so that what changes meanwhile is not mixed.
 //! - What a Hub answers is bounded before it is kept; every wait and every repetition ends.
-//! - A file's bytes are proven by the hash that the list of files names, never by the answer they came with.
+//! - A file's bytes are proven by the hash that the list of files names, never by the answer they came with:
+//!   here for files of Git, and by whoever takes them for files in LFS, whose hash is a plain sha256.
 //!
 //! `body`, `client`, `push`, `reader`, `sender` and `token` do I/O; the rest decides.
 
@@ -37,9 +38,9 @@ pub(crate) use error::HubError;
 pub(crate) use hash::{ContentHash, Fingerprints, Hasher};
 pub(crate) use push::{LocalFile, Pushed};
 pub(crate) use reader::FileReader;
-pub(crate) use repository::{MinerRepository, Repository, is_revision, repository_number};
-pub(crate) use token::{Token, find_token};
-pub(crate) use tree::{HubFile, Tree};
+pub(crate) use repository::{Repository, is_revision, repository_number};
+pub(crate) use token::find_token;
+pub(crate) use tree::HubFile;
 
 /// The parsers of a Hub's answers, for the fuzz targets.
 pub mod parsers {

@@ -36,7 +36,8 @@ pub(crate) struct FileReader<'a> {
     body: Option<Incoming>,
     /// Bytes of the answer that were handed out before it broke: a storage may begin anew.
     skip: u64,
-    hasher: Hasher,
+    /// Of a file of Git: that of a file in LFS is held against its sha256 by whoever writes it.
+    hasher: Option<Hasher>,
     openings: u32,
     /// Failures since the last byte.
     failures: u32,
@@ -52,7 +53,7 @@ enum NotNow {
 
 impl<'a> FileReader<'a> {
     pub(super) fn new(hub: &'a Hub, commit: &'a str, file: &'a HubFile) -> Self {
-        let hasher = Hasher::new(file.size);
+        let hasher = matches!(file.hash, ContentHash::GitBlob(_)).then(|| Hasher::new(file.size));
         Self {
             hub,
             commit,
@@ -102,9 +103,21 @@ impl<'a> FileReader<'a> {
         }
     }
 
-    /// The hashes of what was handed out: those of the file, once its end was reached.
-    pub(crate) fn finish(self) -> Fingerprints {
-        self.hasher.finish()
+    /// Holds what was handed out against Git's hash in the list of files, and gives its hashes; none for a
+    /// file in LFS, which is held against its sha256 by whoever takes the bytes.
+    ///
+    /// # Errors
+    /// Which hash it has, and which it should have.
+    pub(crate) fn check(self) -> Result<Option<Fingerprints>, String> {
+        let Some(hasher) = self.hasher else { return Ok(None) };
+        let fingerprints = hasher.finish();
+        match fingerprints.are(&self.file.hash) {
+            true => Ok(Some(fingerprints)),
+            false => {
+                let is = ContentHash::GitBlob(fingerprints.git_blob);
+                Err(format!("{is} in the place of {}", self.file.hash))
+            }
+        }
     }
 
     /// The next bytes of the body that is open; none where it broke or there is nothing new in them.
@@ -128,7 +141,9 @@ impl<'a> FileReader<'a> {
         }
         self.at = at;
         self.failures = 0;
-        self.hasher.update(&bytes);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes);
+        }
         Ok(Some(bytes))
     }
 

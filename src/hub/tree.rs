@@ -33,6 +33,11 @@ impl HubFile {
     pub fn size(&self) -> u64 {
         self.size
     }
+
+    /// The hash of its content.
+    pub(crate) fn hash(&self) -> ContentHash {
+        self.hash
+    }
 }
 
 /// One page of the list.

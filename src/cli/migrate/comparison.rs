@@ -7,7 +7,10 @@
 use serde::Serialize;
 
 use crate::{
-    client::{Bucket, ClientError, Condition, object::Sha256},
+    client::{
+        Bucket, ClientError,
+        object::{Condition, Sha256},
+    },
     hub::{ContentHash, Fingerprints, Hasher, HubFile},
 };
 
@@ -52,10 +55,10 @@ pub(crate) enum Reading {
 
 /// How `file` stands, by what is known of the object under its key.
 pub(crate) fn standing(file: &HubFile, object: &Known) -> Standing {
-    if file.size != object.size {
+    if file.size() != object.size {
         return Standing::Different;
     }
-    let is_equal = match (object.read, object.sha256, file.hash) {
+    let is_equal = match (object.read, object.sha256, file.hash()) {
         (Some(read), _, named) => read.are(&named),
         (None, Some(sha256), ContentHash::Sha256(named)) => sha256 == named,
         (None, _, ContentHash::GitBlob(_)) | (None, None, ContentHash::Sha256(_)) => {
@@ -77,18 +80,18 @@ pub(crate) async fn compare(
     reading: Reading,
 ) -> Result<Standing, ClientError> {
     let Some(size) = listed_size else { return Ok(Standing::OnlyOnHub) };
-    if size != file.size {
+    if size != file.size() {
         return Ok(Standing::Different);
     }
     // The metadata does not say Git's hash: a HEAD would not help.
-    let by_metadata = match file.hash {
+    let by_metadata = match file.hash() {
         ContentHash::Sha256(_) => {
             let Some(head) = bucket.head(key).await? else { return Ok(Standing::OnlyOnHub) };
             standing(file, &Known { size: head.size, sha256: head.sha256, read: None })
         }
         ContentHash::GitBlob(_) => Standing::Unknown,
     };
-    let is_small = matches!(file.hash, ContentHash::GitBlob(_)) && size <= READ_BYTES_MAX;
+    let is_small = matches!(file.hash(), ContentHash::GitBlob(_)) && size <= READ_BYTES_MAX;
     match by_metadata {
         Standing::Unknown if is_small || reading == Reading::All => {
             let read = fingerprints(bucket, key, size).await?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     comparison::{Reading, Standing, compare},
-    repository_options::{MappedRepository, RepositoryOptions},
+    repository_options::{MappedFile, MappedRepository, RepositoryOptions},
 };
 use crate::{
     cli::{
@@ -17,10 +17,11 @@ use crate::{
         runtime,
         terminal::{self, Paint, Progress},
     },
-    client::{Bucket, ClientError, Listed},
+    client::{Bucket, ClientError, object::Listed},
     transfer::{
         names::Rules,
         pool::{self, Interrupt},
+        report::{one_line, size_text},
     },
 };
 
@@ -197,7 +198,7 @@ async fn rows(
         let size = mapped.key.as_ref().ok().and_then(|key| listed.get(key)).map(|object| object.size);
         (bucket.clone(), Arc::new(mapped.clone()), size)
     });
-    let work = async move |(bucket, mapped, size): (Bucket, Arc<super::MappedFile>, Option<u64>)| {
+    let work = move |(bucket, mapped, size): (Bucket, Arc<MappedFile>, Option<u64>)| async move {
         let (standing, why) = match &mapped.key {
             Ok(key) => (compare(&bucket, &mapped.file, key, size, reading).await, None),
             Err(why) => (Ok(Standing::OnlyOnHub), Some(why.clone())),
@@ -253,7 +254,7 @@ impl Report<'_> {
             return Ok(());
         }
         let paint = Paint::for_stdout();
-        let line = |name: &str, value: &str| terminal::print_line(format_args!("{name:<11} {}", shown(value)));
+        let line = |name: &str, value: &str| terminal::print_line(format_args!("{name:<11} {}", one_line(value)));
         line("repository", &format!("{} at {} ({})", self.repository, short(self.commit), self.hub));
         line("here", &format!("{} {}/{}", self.endpoint, self.bucket, self.prefix));
         let rows: Vec<&Row> =
@@ -266,7 +267,7 @@ impl Report<'_> {
             let name = row.path.as_ref().or(row.key.as_ref()).map_or("", String::as_str);
             let why = row.why.as_ref().map(|why| format!("  ({why})")).unwrap_or_default();
             let label = label(row.standing, paint);
-            terminal::print_line(format_args!("{label} {:>14}  {}{}", row.bytes, shown(name), shown(&why)));
+            terminal::print_line(format_args!("{label} {:>14}  {}{}", row.bytes, one_line(name), one_line(&why)));
         }
         if rows.len() > most {
             let more = rows.len().saturating_sub(most);
@@ -276,7 +277,8 @@ impl Report<'_> {
         terminal::print_line("");
         terminal::print_line(format_args!(
             "{equal} equal, {different} different, {only_on_hub} only on the Hub, {only_here} only here, \
-             {unknown} unknown; {bytes} bytes; {} files of the repository left out",
+             {unknown} unknown; {} in all; {} files of the repository left out",
+            size_text(bytes),
             self.left_out
         ));
         Ok(())
@@ -291,11 +293,6 @@ fn label(standing: Standing, paint: Paint) -> String {
         Standing::OnlyHere => paint.dim("only here  "),
         Standing::Unknown => paint.yellow("unknown    "),
     }
-}
-
-/// Text of a server's, without what a terminal would take for orders.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn short(commit: &str) -> &str {
@@ -343,10 +340,5 @@ mod tests {
         {
             assert!(Summary::of(&[row("a", standing)]).fault().unwrap().contains(says), "{standing:?}");
         }
-    }
-
-    #[test]
-    fn a_name_gives_a_terminal_no_orders() {
-        assert_eq!(shown("a\x1b[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }
