@@ -35,6 +35,8 @@ mod limits;
 mod log;
 mod metrics;
 #[cfg(feature = "dev-store")]
+mod migrate;
+#[cfg(feature = "dev-store")]
 mod model;
 #[cfg(feature = "otel")]
 mod otel;

@@ -39,7 +39,7 @@ Examples:
       list what would be copied, under which keys, and what the server would not take
   subgate migrate hf me/x_dataset_42 --wallet-name miner --endpoint https://s3.example.com
       copy data/*.parquet to data/x/COLDKEY/x_dataset_42/
-  subgate migrate hf me/data --to data/hotkey=5F…/ --name 'job_id=hf/{path}' --exclude '*.md'
+  subgate migrate hf me/data --to data/hotkey=5F…/ --as 'job_id=hf/{path}' --exclude '*.md'
 
 Run it again after an interruption: what stands there with the right hash is left as it is, and parts of
 large files that were sent are not sent again. Every file is held against the hash that the Hub's list

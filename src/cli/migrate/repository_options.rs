@@ -39,7 +39,7 @@ pub(crate) struct RepositoryOptions {
 
     /// How a file's path becomes the end of its key, with {path}, {file}, {repo} and {user} [default: {file}
     /// of x_dataset_N and reddit_dataset_N, {path} of others]
-    #[arg(long, value_name = "TEMPLATE")]
+    #[arg(long = "as", value_name = "TEMPLATE")]
     name: Option<String>,
 
     #[command(flatten)]
@@ -85,7 +85,7 @@ impl RepositoryOptions {
             .map_err(|why| CommandError::usage(format!("--include or --exclude {why}")))?;
         let template = match &self.name {
             Some(text) => NameTemplate::parse(text)
-                .map_err(|why| CommandError::usage(format!("--name {text:?}: {why}")))?,
+                .map_err(|why| CommandError::usage(format!("--as {text:?}: {why}")))?,
             None => NameTemplate::default_of(&repository),
         };
         Ok(Wanted { repository, options: self, filter, template })

@@ -155,7 +155,7 @@ pub(crate) fn run(options: &StatusOptions) -> Result<(), CommandError> {
                     listed.insert(object.key.clone(), object);
                 })
                 .await?;
-            let rows = rows(bucket, &repository, &listed, reading, open.parallel).await?;
+            let rows = rows(bucket, &repository, &rules, &listed, reading, open.parallel).await?;
             (listed, rows)
         };
         let rows = with_only_here(rows, listed);
@@ -188,6 +188,7 @@ pub(crate) fn run(options: &StatusOptions) -> Result<(), CommandError> {
 async fn rows(
     bucket: &Bucket,
     repository: &MappedRepository,
+    rules: &Rules,
     listed: &BTreeMap<String, Listed>,
     reading: Reading,
     parallel: usize,
@@ -196,7 +197,12 @@ async fn rows(
     let (mut rows, mut failed) = (Vec::new(), None::<ClientError>);
     let jobs = repository.files.iter().map(|mapped| {
         let size = mapped.key.as_ref().ok().and_then(|key| listed.get(key)).map(|object| object.size);
-        (bucket.clone(), Arc::new(mapped.clone()), size)
+        let mut mapped = mapped.clone();
+        // What stands there is compared, whatever the rules are by now.
+        if let (Ok(key), None) = (&mapped.key, size) {
+            mapped.key = rules.check(key, mapped.file.size()).map(|()| key.clone());
+        }
+        (bucket.clone(), Arc::new(mapped), size)
     });
     let work = move |(bucket, mapped, size): (Bucket, Arc<MappedFile>, Option<u64>)| async move {
         let (standing, why) = match &mapped.key {
