@@ -5,6 +5,7 @@
 //! arguments of the program. Results go to standard output, everything else to standard error.
 
 mod agent;
+mod also;
 mod bucket_source;
 mod chain;
 mod check;

@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 
 use super::{
+    body::{HubBody, HubHttp},
     commit::{self, CommitFile, Preupload, Sample},
     endpoint::{Endpoint, Target},
     error::HubError,
-    body::{HubBody, HubHttp},
     lfs::{self, BatchAnswer, LfsObject},
     link::next_link,
     reader::FileReader,

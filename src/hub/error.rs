@@ -75,11 +75,6 @@ impl HubError {
             advice: advice.to_owned(),
         }
     }
-
-    /// Whether the Hub does not know it, or does not say that it does.
-    pub(crate) fn is_not_there(&self) -> bool {
-        matches!(self, Self::Refused { status: 401 | 404, .. })
-    }
 }
 
 /// The Hub's own message, on one line.

@@ -36,7 +36,7 @@ pub(crate) use client::Hub;
 pub(crate) use endpoint::{DEFAULT_ENDPOINT, Endpoint, PlainHttp};
 pub(crate) use error::HubError;
 pub(crate) use hash::{ContentHash, Fingerprints, Hasher};
-pub(crate) use push::{LocalFile, Pushed};
+pub(crate) use push::{LocalFile, Pushed, Pushing};
 pub(crate) use reader::FileReader;
 pub(crate) use repository::{Repository, is_revision, repository_number};
 pub(crate) use token::find_token;

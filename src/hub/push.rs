@@ -50,8 +50,21 @@ pub(crate) enum Pushed {
     Same,
     /// It was committed.
     Committed,
+    /// It would be, if this were no dry run.
+    WouldCommit,
     /// It was not, and why.
     Failed(String),
+}
+
+/// How files are pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pushing<'a> {
+    /// The branch.
+    pub(crate) revision: &'a str,
+    /// Files that are read or uploaded at once.
+    pub(crate) parallel: usize,
+    /// Whether the Hub is only asked what it has.
+    pub(crate) is_dry_run: bool,
 }
 
 /// A file as it was when it was looked at.
@@ -72,32 +85,35 @@ struct Prepared<'a> {
 type Outcomes = Vec<(String, Pushed)>;
 
 impl Hub {
-    /// Commits files to the branch `revision`. `each` is told what became of every one of them, once.
+    /// Commits files. `each` is told what became of every one of them, once.
     ///
     /// # Errors
-    /// Why the Hub as a whole did not do it: the files after that were not told.
+    /// Why the Hub as a whole did not do it: of the files after that nothing was told.
     pub(crate) async fn push(
         &self,
-        revision: &str,
+        pushing: &Pushing<'_>,
         files: &[LocalFile],
-        parallel: usize,
-        mut each: impl FnMut(&str, Pushed),
+        each: &mut (dyn FnMut(&str, Pushed) + Send),
     ) -> Result<(), HubError> {
         for group in files.chunks(FILES_MAX) {
-            for (path, pushed) in self.push_group(revision, group, parallel.max(1)).await? {
+            let mut outcomes = Outcomes::new();
+            let result = self.push_group(pushing, group, &mut outcomes).await;
+            for (path, pushed) in outcomes {
                 each(&path, pushed);
             }
+            result?;
         }
         Ok(())
     }
 
     async fn push_group(
         &self,
-        revision: &str,
+        pushing: &Pushing<'_>,
         files: &[LocalFile],
-        parallel: usize,
-    ) -> Result<Outcomes, HubError> {
-        let mut outcomes = Outcomes::new();
+        outcomes: &mut Outcomes,
+    ) -> Result<(), HubError> {
+        let Pushing { revision, parallel, is_dry_run } = *pushing;
+        let parallel = parallel.max(1);
         let mut started = Vec::new();
         for (file, start) in read_all(files, parallel, |source| read_start(&source)).await {
             match start {
@@ -110,7 +126,7 @@ impl Hub {
             .map(|(file, (stamp, start))| Sample { path: &file.path, size: stamp.size, start })
             .collect();
         if samples.is_empty() {
-            return Ok(outcomes);
+            return Ok(());
         }
         let mut answers = self.preupload(revision, &samples).await?;
         let meant: Vec<LocalFile> = started.into_iter().map(|(file, _)| file.clone()).collect();
@@ -124,14 +140,14 @@ impl Hub {
             match hashed {
                 Err(error) => outcomes.push(told(unreadable(&error))),
                 Ok((stamp, hashes)) => match judge(&answer, stamp, &hashes) {
+                    Ok(_) if is_dry_run => outcomes.push(told(Pushed::WouldCommit)),
                     Ok(mode) => prepared.push(Prepared { file, stamp, hashes, mode }),
                     Err(pushed) => outcomes.push(told(pushed)),
                 },
             }
         }
-        let prepared = self.upload_lfs(revision, prepared, parallel, &mut outcomes).await?;
-        self.commit_all(revision, prepared, &mut outcomes).await?;
-        Ok(outcomes)
+        let prepared = self.upload_lfs(revision, prepared, parallel, outcomes).await?;
+        self.commit_all(revision, prepared, outcomes).await
     }
 
     /// Uploads what goes by LFS; gives the files that can be committed.
@@ -369,7 +385,8 @@ mod tests {
 
     #[test]
     fn nothing_goes_by_lfs_and_too_much_not_inside_a_commit() {
-        let judged = |mode, size| judge(&answer(mode, None), Stamp { size, modified: None }, &Hasher::of(b""));
+        let judged =
+            |mode, size| judge(&answer(mode, None), Stamp { size, modified: None }, &Hasher::of(b""));
         assert_eq!(judged(UploadMode::Lfs, 0), Ok(UploadMode::Regular));
         assert_eq!(judged(UploadMode::Lfs, u64::MAX), Ok(UploadMode::Lfs));
         assert_eq!(judged(UploadMode::Regular, INLINE_FILE_BYTES_MAX), Ok(UploadMode::Regular));

@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::{
+    body::HubBody,
     client::{Call, Hub, NotOpened, Opened},
     error::HubError,
     hash::{ContentHash, Fingerprints, Hasher, parse_hex},
-    body::HubBody,
     retry,
     tree::HubFile,
 };

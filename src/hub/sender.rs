@@ -10,9 +10,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::{
+    body::HubBody,
     client::{Call, Hub},
     error::HubError,
-    body::HubBody,
     lfs::{self, Instruction, LfsObject, Transfer},
 };
 

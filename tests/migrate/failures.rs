@@ -49,9 +49,7 @@ fn an_interrupted_run_tells_what_is_done() {
     place.hub.order(stall.after(1));
     let child = place.command(&["migrate", "hf", X7, "--json", "--parallel", "1"]).spawn().unwrap();
     until("one object stands there", || place.objects().len() == 1);
-    until("the next is begun", || {
-        place.hub.seen().iter().filter(|seen| seen.side == Side::Cdn).count() == 2
-    });
+    until("the next is begun", || place.hub.seen().iter().filter(|seen| seen.side == Side::Cdn).count() == 2);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let run = Run::ended(child).ends(1);
     assert_eq!((run.files("copied"), run.files("not-begun")), (1, 2), "{}", run.out);
@@ -127,7 +125,9 @@ fn s7_a_wrong_byte_never_becomes_an_object_and_what_stood_there_stays() {
     let other = "data/train-DataEntity_chunk_1.parquet";
     let small = "data/notes.txt";
     let key = |path: &str| format!("{}{}", place.home(), path.rsplit('/').next().unwrap());
-    place.hub.commit(X7, &[(CHUNK, vec![1_u8; 20 << 20]), (other, vec![2_u8; 3000]), (small, vec![3_u8; 3000])]);
+    place
+        .hub
+        .commit(X7, &[(CHUNK, vec![1_u8; 20 << 20]), (other, vec![2_u8; 3000]), (small, vec![3_u8; 3000])]);
     for path in [CHUNK, small] {
         place.put_bare(&key(path), &[9; 2000]);
     }

@@ -34,7 +34,8 @@ fn names_are_mapped_and_files_chosen_as_told() {
     let data = "alice/data";
     place.hub.dataset(data, Visibility::Public);
     let bytes = |n: u8| vec![n; 2000];
-    let files = [("a/one.csv", bytes(1)), ("a/b/two.csv", bytes(2)), ("README.md", bytes(3)), ("x.bin", bytes(4))];
+    let files =
+        [("a/one.csv", bytes(1)), ("a/b/two.csv", bytes(2)), ("README.md", bytes(3)), ("x.bin", bytes(4))];
     place.hub.commit(data, &files);
     // Which of several folders is not clear.
     let unclear = place.run(&["migrate", "hf", data]).ends(64);

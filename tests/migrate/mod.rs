@@ -1,6 +1,7 @@
 //! `subgate migrate` and `subgate upload --also`, as a miner runs them: the real program between a Hub that can
 //! be told to fail and a real `subgate dev`.
 
+mod also;
 mod failures;
 mod hf;
 mod status;
@@ -95,7 +96,10 @@ impl Place {
 
     /// Every part that was ever put, without those that only mark an upload.
     fn parts_put(&self) -> usize {
-        self.journal().iter().filter(|line| line["part"]["number"].as_i64().is_some_and(|n| n < 10_000)).count()
+        self.journal()
+            .iter()
+            .filter(|line| line["part"]["number"].as_i64().is_some_and(|n| n < 10_000))
+            .count()
     }
 
     /// Objects that are exactly these files of the repository, under the prefix and their last names.

@@ -81,8 +81,5 @@ fn small_files_of_git_are_compared_by_their_bytes() {
     assert_eq!(place.run(&status).ok().json()["summary"]["equal"], 2);
     place.put_bare(&format!("{}notes.txt", place.home()), &[b'c'; 2000]);
     let report = place.run(&status).ends(1);
-    assert_eq!(
-        standings(&report.json()),
-        owned(&[("more.txt", "equal"), ("notes.txt", "different")])
-    );
+    assert_eq!(standings(&report.json()), owned(&[("more.txt", "equal"), ("notes.txt", "different")]));
 }

@@ -98,7 +98,11 @@ pub(crate) fn run(options: &HfOptions) -> Result<(), CommandError> {
     let settings = options.bucket.settings()?;
     let hub = options.repository.hub().hub(wanted.repository.clone(), settings.client())?;
     let open = options.bucket.open()?;
-    runtime::current_thread()?.block_on(migrate(options, &wanted, hub, &open))
+    let runtime = runtime::multi_thread()?;
+    let result = runtime.block_on(Box::pin(migrate(options, &wanted, hub, &open)));
+    // What is hashed at this moment keeps nobody waiting.
+    runtime.shutdown_background();
+    result
 }
 
 async fn migrate(
@@ -134,8 +138,10 @@ async fn migrate(
     for upload in uploads {
         open_uploads.entry(upload.key.clone()).or_default().push(upload);
     }
-    let jobs: Vec<Job> =
-        jobs.into_iter().map(|(file, key)| Job { listed_size: sizes.get(&key).copied(), file, key }).collect();
+    let jobs: Vec<Job> = jobs
+        .into_iter()
+        .map(|(file, key)| Job { listed_size: sizes.get(&key).copied(), file, key })
+        .collect();
     progress.planned(jobs.len() as u64, jobs.iter().map(|job| job.file.size()).sum());
     let road = Arc::new(Road {
         hub,
@@ -181,7 +187,9 @@ fn verdict(report: &Report, reason: Option<&'static str>) -> Result<(), CommandE
         )),
         (None, _) => Err(CommandError::new(
             Exit::Failed,
-            format!("{bad} files are not there, as the table says; run the command again for those that failed"),
+            format!(
+                "{bad} files are not there, as the table says; run the command again for those that failed"
+            ),
         )),
     }
 }
@@ -237,10 +245,8 @@ async fn work_off(
         stop.await;
         by_signal.interrupt();
     });
-    let mut left: BTreeSet<(String, String, u64)> = jobs
-        .iter()
-        .map(|job| (job.file.path().to_owned(), job.key.clone(), job.file.size()))
-        .collect();
+    let mut left: BTreeSet<(String, String, u64)> =
+        jobs.iter().map(|job| (job.file.path().to_owned(), job.key.clone(), job.file.size())).collect();
     let mut outages = 0_usize;
     let work = {
         let road = Arc::clone(road);

@@ -111,9 +111,9 @@ pub(crate) fn keys<'a>(
         let other = of_key.get(key.as_str()).and_then(|paths| paths.iter().find(|other| *other != path));
         let key = match other {
             None => Ok(key.clone()),
-            Some(other) => {
-                Err(format!("{other} goes under the same key: use {{path}} in --as, or --exclude one of them"))
-            }
+            Some(other) => Err(format!(
+                "{other} goes under the same key: use {{path}} in --as, or --exclude one of them"
+            )),
         };
         (*path, key)
     };
@@ -182,7 +182,10 @@ mod tests {
         }
         let jobs = [format!("data/hotkey={MINE}/job_id={{job_id}}/")];
         let repository = repository("x_dataset_42");
-        assert_eq!(default_prefix(&repository, &jobs).unwrap(), format!("data/hotkey={MINE}/job_id=x_dataset_42/"));
+        assert_eq!(
+            default_prefix(&repository, &jobs).unwrap(),
+            format!("data/hotkey={MINE}/job_id=x_dataset_42/")
+        );
         let template = NameTemplate::default_of(&repository);
         let name = template.name(&repository, "data/train-DataEntity_chunk_7.parquet");
         assert_eq!(name, "train-DataEntity_chunk_7.parquet");
@@ -220,10 +223,14 @@ mod tests {
         ] {
             assert_eq!(NameTemplate::parse(template).unwrap().name(&repository, "data/a.parquet"), name);
         }
-        for (template, says) in
-            [("", "needs {path}"), ("x", "needs {path}"), ("{repo}", "needs {path}"), ("{path", "has no }"),
-             ("path}", "has no {"), ("{paht}", "{paht} is none of")]
-        {
+        for (template, says) in [
+            ("", "needs {path}"),
+            ("x", "needs {path}"),
+            ("{repo}", "needs {path}"),
+            ("{path", "has no }"),
+            ("path}", "has no {"),
+            ("{paht}", "{paht} is none of"),
+        ] {
             let error = NameTemplate::parse(template).unwrap_err();
             assert!(error.contains(says), "{template}: {error}");
         }

@@ -79,7 +79,9 @@ impl RepositoryOptions {
         let repository = parse_repository("REPO", &self.repository)?;
         if !is_revision(&self.revision) {
             let revision = &self.revision;
-            return Err(CommandError::usage(format!("--revision {revision:?}: a branch, tag or commit is expected")));
+            return Err(CommandError::usage(format!(
+                "--revision {revision:?}: a branch, tag or commit is expected"
+            )));
         }
         let filter = Filter::new(&self.include, &self.exclude)
             .map_err(|why| CommandError::usage(format!("--include or --exclude {why}")))?;

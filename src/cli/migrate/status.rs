@@ -130,8 +130,11 @@ impl Summary {
             (self.only_on_hub, "not here"),
             (self.unknown, "unknown (--read tells)"),
         ];
-        let told: Vec<String> =
-            parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        let told: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
         (!told.is_empty()).then(|| told.join(", "))
     }
 }
@@ -260,7 +263,8 @@ impl Report<'_> {
             return Ok(());
         }
         let paint = Paint::for_stdout();
-        let line = |name: &str, value: &str| terminal::print_line(format_args!("{name:<11} {}", one_line(value)));
+        let line =
+            |name: &str, value: &str| terminal::print_line(format_args!("{name:<11} {}", one_line(value)));
         line("repository", &format!("{} at {} ({})", self.repository, short(self.commit), self.hub));
         line("here", &format!("{} {}/{}", self.endpoint, self.bucket, self.prefix));
         let rows: Vec<&Row> =
@@ -273,7 +277,12 @@ impl Report<'_> {
             let name = row.path.as_ref().or(row.key.as_ref()).map_or("", String::as_str);
             let why = row.why.as_ref().map(|why| format!("  ({why})")).unwrap_or_default();
             let label = label(row.standing, paint);
-            terminal::print_line(format_args!("{label} {:>14}  {}{}", row.bytes, one_line(name), one_line(&why)));
+            terminal::print_line(format_args!(
+                "{label} {:>14}  {}{}",
+                row.bytes,
+                one_line(name),
+                one_line(&why)
+            ));
         }
         if rows.len() > most {
             let more = rows.len().saturating_sub(most);
@@ -327,11 +336,7 @@ mod tests {
         let shown: Vec<_> = rows.iter().map(|row| (row.path.as_deref(), row.standing)).collect();
         assert_eq!(
             shown,
-            [
-                (None, Standing::OnlyHere),
-                (Some("a"), Standing::Different),
-                (Some("b"), Standing::Equal)
-            ]
+            [(None, Standing::OnlyHere), (Some("a"), Standing::Different), (Some("b"), Standing::Equal)]
         );
         let summary = Summary::of(&rows);
         assert_eq!((summary.files, summary.bytes, summary.equal, summary.only_here), (3, 17, 1, 1));
@@ -341,9 +346,11 @@ mod tests {
     #[test]
     fn only_what_is_proven_equal_is_no_fault() {
         assert_eq!(Summary::of(&[row("a", Standing::Equal)]).fault(), None);
-        for (standing, says) in
-            [(Standing::Unknown, "--read"), (Standing::OnlyOnHub, "not here"), (Standing::Different, "different")]
-        {
+        for (standing, says) in [
+            (Standing::Unknown, "--read"),
+            (Standing::OnlyOnHub, "not here"),
+            (Standing::Different, "different"),
+        ] {
             assert!(Summary::of(&[row("a", standing)]).fault().unwrap().contains(says), "{standing:?}");
         }
     }
