@@ -1,4 +1,5 @@
-//! `--also hf:REPO` of `subgate upload`: the same files into a repository of a Hub, told by themselves. \[IO\]
+//! `--also hf:REPO` of `subgate upload`: the same files into a repository of a Hub, told by themselves.
+//! \[IO\]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -186,8 +187,8 @@ impl AlsoReport {
             (Ok(()), None) => Err(CommandError::new(
                 Exit::Failed,
                 format!(
-                    "all is well at the server, but {bad} files are not in {}, as the table says; run the same \
-                     again to go on",
+                    "all is well at the server, but {bad} files are not in {}, as the table says; run the \
+                     same again to go on",
                     self.name
                 ),
             )),

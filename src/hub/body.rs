@@ -123,9 +123,10 @@ mod tests {
     #[tokio::test]
     async fn a_piece_of_a_file_is_sent_as_it_stands() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let content: Vec<u8> = (0..PIECE_BYTES * 2 + 100).map(|at| (at % 251) as u8).collect();
+        let piece = usize::try_from(PIECE_BYTES).unwrap();
+        let content: Vec<u8> = (0_u8..251).cycle().take(piece * 2 + 100).collect();
         std::fs::write(file.path(), &content).unwrap();
-        for (from, length) in [(0, content.len()), (5, 10), (7, PIECE_BYTES as usize + 1), (0, 0)] {
+        for (from, length) in [(0, content.len()), (5, 10), (7, piece + 1), (0, 0)] {
             let body = HubBody::of_file(file.path().to_owned(), from as u64, length as u64);
             assert_eq!(body.size_hint().exact(), Some(length as u64));
             let sent = Arc::clone(&body.sent);

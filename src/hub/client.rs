@@ -13,11 +13,10 @@ use super::{
     error::HubError,
     lfs::{self, BatchAnswer, LfsObject},
     link::next_link,
-    reader::FileReader,
     repository::{Repository, path, segment},
     retry,
     token::Token,
-    tree::{HubFile, Page, Tree},
+    tree::{Page, Tree},
 };
 use crate::client::http::{NoAnswer, SILENCE_MAX, collect, send};
 
@@ -143,11 +142,6 @@ impl Hub {
             target = next;
         }
         Err(broken(format!("its list has more than {PAGES_MAX} pages")))
-    }
-
-    /// A file of a commit, to be read from its beginning to its end.
-    pub(crate) fn read<'a>(&'a self, commit: &'a str, file: &'a HubFile) -> FileReader<'a> {
-        FileReader::new(self, commit, file)
     }
 
     /// How files are to be uploaded to the branch `revision`, by path.

@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn an_object_is_uploaded_as_the_hub_says() {
-        let basic = r#""actions":{"upload":{"href":"https://s/a","header":{"x-a":"b","n":1}},"verify":{"href":"/v"}}"#;
+        let basic = r#""actions":{"upload":{"href":"https://s/a","header":{"x-a":"b","n":1}},
+            "verify":{"href":"/v"}}"#;
         let headers = vec![("n".to_owned(), "1".to_owned()), ("x-a".to_owned(), "b".to_owned())];
         assert_eq!(
             instruction(basic).unwrap(),
@@ -257,7 +258,8 @@ mod tests {
             }
         );
         let multipart = r#""actions":{"upload":{"href":"https://h/c",
-            "header":{"chunk_size":"10","00001":"https://s/1","00003":"https://s/3","00002":"https://s/2"}}}"#;
+            "header":{"chunk_size":"10","00001":"https://s/1","00003":"https://s/3",
+            "00002":"https://s/2"}}}"#;
         let parts = ["https://s/1", "https://s/2", "https://s/3"].map(str::to_owned).to_vec();
         assert_eq!(
             instruction(multipart).unwrap(),
@@ -319,7 +321,8 @@ mod tests {
             let count = size.div_ceil(part_bytes);
             prop_assume!(count <= 200);
             let urls: String = (1..=count).map(|part| format!(r#","{part:05}":"u{part}""#)).collect();
-            let text = format!(r#"{{"objects":[{{"oid":"{OID}","size":{size},"actions":{{"upload":{{"href":"h",
+            let text = format!(r#"{{"objects":[{{"oid":"{OID}","size":{size},
+                "actions":{{"upload":{{"href":"h",
                 "header":{{"chunk_size":"{part_bytes}"{urls}}}}}}}}}]}}"#);
             let answer = BatchAnswer::parse(text.as_bytes()).unwrap();
             let (_, Instruction::Upload { transfer: Transfer::Multipart { parts, .. }, .. }) =

@@ -3,8 +3,8 @@
 //!
 //! The API is that of <https://huggingface.co/docs/hub/api>, Git LFS's batch API
 //! (<https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md>) with the Hub's own multipart transfer,
-//! and what the public client `huggingface_hub` sends. Files are read by the resolve URL, which leads to whole
-//! bytes however the Hub stores them (Git, LFS or Xet); they are written by LFS and by commits.
+//! and what the public client `huggingface_hub` sends. Files are read by the resolve URL, which leads to
+//! whole bytes however the Hub stores them (Git, LFS or Xet); they are written by LFS and by commits.
 //!
 //! Invariants:
 //! - The token goes to the endpoint itself and to no other host: not to the target of a redirect, not to the

@@ -284,19 +284,19 @@ fn judge(answer: &Preupload, stamp: Stamp, hashes: &Fingerprints) -> Result<Uplo
         // The storage takes no upload of nothing.
         UploadMode::Lfs if stamp.size == 0 => Ok(UploadMode::Regular),
         UploadMode::Regular if stamp.size > INLINE_FILE_BYTES_MAX => Err(Pushed::Failed(format!(
-            "the Hub wants it inside the commit, and it has more than {INLINE_FILE_BYTES_MAX} bytes: have its \
-             name in the repository's .gitattributes with filter=lfs"
+            "the Hub wants it inside the commit, and it has more than {INLINE_FILE_BYTES_MAX} bytes: have \
+             its name in the repository's .gitattributes with filter=lfs"
         ))),
         mode => Ok(mode),
     }
 }
 
 /// Reads files, several at once; in the order in which that is done.
-async fn read_all<'a, T: Send + 'static>(
-    files: &'a [LocalFile],
+async fn read_all<T: Send + 'static>(
+    files: &[LocalFile],
     parallel: usize,
     read: impl Fn(PathBuf) -> io::Result<T> + Clone + Send + 'static,
-) -> Vec<(&'a LocalFile, io::Result<T>)> {
+) -> Vec<(&LocalFile, io::Result<T>)> {
     let reads = files.iter().map(|file| {
         let (read, source) = (read.clone(), file.source.clone());
         async move {

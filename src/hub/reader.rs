@@ -3,8 +3,8 @@
 //! The resolve URL is asked anew each time, so that a redirect which has expired is replaced by one that has
 //! not.
 //!
-//! Invariants: it ends with exactly the bytes that the list of files names, by number, or with an error; it is
-//! begun anew a bounded number of times, and a bounded number of times without a byte more.
+//! Invariants: it ends with exactly as many bytes as the list of files names, or with an error; it is begun
+//! anew a bounded number of times, and a bounded number of times without a byte more.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -51,8 +51,15 @@ enum NotNow {
     Never(HubError),
 }
 
+impl Hub {
+    /// A file of a commit, to be read from its beginning to its end.
+    pub(crate) fn read<'a>(&'a self, commit: &'a str, file: &'a HubFile) -> FileReader<'a> {
+        FileReader::new(self, commit, file)
+    }
+}
+
 impl<'a> FileReader<'a> {
-    pub(super) fn new(hub: &'a Hub, commit: &'a str, file: &'a HubFile) -> Self {
+    fn new(hub: &'a Hub, commit: &'a str, file: &'a HubFile) -> Self {
         let hasher = matches!(file.hash, ContentHash::GitBlob(_)).then(|| Hasher::new(file.size));
         Self {
             hub,

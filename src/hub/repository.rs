@@ -78,8 +78,8 @@ pub(crate) struct MinerRepository {
     pub(crate) number: u8,
 }
 
-/// The number that a hotkey's repositories had: the first eight bytes of the sha1 of its SS58 text, big-endian,
-/// modulo 256. Of 250 hotkeys many have the same, so it proves nothing.
+/// The number that a hotkey's repositories had: the first eight bytes of the sha1 of its SS58 text,
+/// big-endian, modulo 256. Of 250 hotkeys many have the same, so it proves nothing.
 pub(crate) fn repository_number(hotkey: &AccountId) -> u8 {
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, hotkey.to_ss58().as_bytes());
     // Modulo 256, the eighth byte is all that is left of the eight.

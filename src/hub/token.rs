@@ -1,8 +1,8 @@
 //! The token of the Hub's user, from the places where `huggingface_hub` looks for it. \[IO\]
 //!
-//! In this order: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, the file that `HF_TOKEN_PATH` names, the file `token` in
-//! `HF_HOME`, in `XDG_CACHE_HOME/huggingface`, in `~/.cache/huggingface`. Where a file is not there, there is no
-//! token: public repositories need none.
+//! In this order: `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, the file that `HF_TOKEN_PATH` names, the file `token`
+//! in `HF_HOME`, in `XDG_CACHE_HOME/huggingface`, in `~/.cache/huggingface`. Where a file is not there, there
+//! is no token: public repositories need none.
 
 use std::{
     ffi::OsString,

@@ -1,5 +1,5 @@
-//! `subgate migrate` and `subgate upload --also`, as a miner runs them: the real program between a Hub that can
-//! be told to fail and a real `subgate dev`.
+//! `subgate migrate` and `subgate upload --also`, as a miner runs them: the real program between a Hub that
+//! can be told to fail and a real `subgate dev`.
 
 mod also;
 mod failures;
