@@ -4,7 +4,7 @@
 //! leaves what stood there before; afterwards the store is asked what it has.
 
 use crate::{
-    client::{Bucket, ClientError, object::OpenUpload},
+    client::{Bucket, ClientError},
     hub::{ContentHash, FileReader, Hub, HubError, HubFile},
     transfer::{
         object_writer::{Declared, ObjectWriter, Target, UNDECLARED_BYTES_MAX, WriteError, Written},
@@ -44,18 +44,17 @@ impl CopyError {
     }
 }
 
-/// Copies `file` of that commit to `key`. `open` are the uploads that an earlier run may have left.
+/// Copies `file` of that commit to `key`, and goes on with what an earlier run has left there.
 pub(crate) async fn copy(
     hub: &Hub,
     commit: &str,
     file: &HubFile,
     target: &Target,
     key: &str,
-    open: &[OpenUpload],
     progress: &Progress,
 ) -> Result<Written, CopyError> {
     let declared = Declared { size: file.size(), sha256: sha256_of(hub, commit, file).await? };
-    let mut writer = ObjectWriter::begin(target, key, declared, open).await?;
+    let mut writer = ObjectWriter::begin(target, key, declared, &[]).await?;
     let mut reader = hub.read(commit, file);
     match pipe(&mut reader, &mut writer, progress).await {
         Ok(()) => {}

@@ -20,7 +20,6 @@ use crate::{
         exit::{CommandError, Exit},
         runtime, terminal,
     },
-    client::object::OpenUpload,
     hub::{Hub, HubFile, repository_number},
     transfer::{
         names::Rules,
@@ -74,7 +73,6 @@ struct Road {
     hub: Hub,
     commit: String,
     target: Target,
-    open: BTreeMap<String, Vec<OpenUpload>>,
     progress: Progress,
     is_dry: bool,
 }
@@ -133,11 +131,6 @@ async fn migrate(
             sizes.insert(object.key, object.size);
         })
         .await?;
-    let uploads = if options.dry_run { Vec::new() } else { bucket.list_uploads(&prefix).await? };
-    let mut open_uploads: BTreeMap<String, Vec<OpenUpload>> = BTreeMap::new();
-    for upload in uploads {
-        open_uploads.entry(upload.key.clone()).or_default().push(upload);
-    }
     let jobs: Vec<Job> = jobs
         .into_iter()
         .map(|(file, key)| Job { listed_size: sizes.get(&key).copied(), file, key })
@@ -147,7 +140,6 @@ async fn migrate(
         hub,
         commit: commit.clone(),
         target: Target::new(bucket.clone(), open.parallel),
-        open: open_uploads,
         progress: progress.clone(),
         is_dry: options.dry_run,
     });
@@ -308,8 +300,7 @@ async fn migrate_file(
         };
         return Ok((Outcome::WouldCopy, detail));
     }
-    let open = road.open.get(key).map_or(&[][..], Vec::as_slice);
-    let written = copy(&road.hub, &road.commit, file, &road.target, key, open, &road.progress).await?;
+    let written = copy(&road.hub, &road.commit, file, &road.target, key, &road.progress).await?;
     let detail = match written.resumed_bytes {
         0 => String::new(),
         bytes => format!("{bytes} bytes stood there from an earlier run"),
