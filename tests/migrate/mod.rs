@@ -50,10 +50,14 @@ impl Place {
 
     /// `subgate` with the miner's wallet, this server and this Hub.
     fn command(&self, arguments: &[&str]) -> Command {
+        self.command_as("miner-a", arguments)
+    }
+
+    fn command_as(&self, wallet: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_subgate"));
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("HOME", self.dev.dir.path()).env("HF_ENDPOINT", &self.hub.endpoint);
-        command.args(arguments).args(["--endpoint", &self.dev.endpoint, "--wallet-name", "miner-a"]);
+        command.args(arguments).args(["--endpoint", &self.dev.endpoint, "--wallet-name", wallet]);
         command.arg("--wallet-path").arg(self.dev.dir.path().join("wallets"));
         command
     }
@@ -121,12 +125,22 @@ impl Place {
 
     /// Puts an object as a client does that knows nothing of our metadata.
     fn put_bare(&self, key: &str, body: &[u8]) {
+        self.put(key, body, None);
+    }
+
+    /// Puts an object that carries that sha256.
+    fn put(&self, key: &str, body: &[u8], sha256: Option<&str>) {
         let path = self.dev.dir.path().join("wallets/miner-a/hotkeys/default");
         let keyfile: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let seed = keyfile["secretSeed"].as_str().unwrap().trim_start_matches("0x");
         let pair = Keypair::from_mini_secret(&hex::decode(seed).unwrap().try_into().unwrap()).unwrap();
         let address = self.dev.endpoint.trim_start_matches("http://").to_owned();
-        let signed = Call::put(key, body).sign(&Key::Hotkey(pair.into()), &address);
+        let call = Call::put(key, body);
+        let call = match sha256 {
+            Some(sha256) => call.header("x-amz-meta-sha256", sha256),
+            None => call,
+        };
+        let signed = call.sign(&Key::Hotkey(pair.into()), &address);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let status = runtime.block_on(async {
             let mut connection = Connection::connect(address.parse().unwrap()).await;

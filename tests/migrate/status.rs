@@ -1,6 +1,6 @@
 //! What stands in which place, and what proves that it is the same.
 
-use super::{CHUNK, Place, X7};
+use super::{CHUNK, Place, Run, X7};
 
 const ONE: &str = "data/train-DataEntity_chunk_1.parquet";
 const TWO: &str = "data/train-DataEntity_chunk_2.parquet";
@@ -69,6 +69,28 @@ fn s7_each_place_is_told_and_nothing_is_equal_without_a_hash() {
     let repaired = place.run(&["migrate", "hf", X7, "--json"]).ok();
     assert_eq!((repaired.files("copied"), repaired.files("same")), (2, 1));
     place.run(&command).ok();
+}
+
+#[test]
+fn s7_a_validator_compares_any_folder_and_believes_no_uploader() {
+    let place = Place::start();
+    place.hub.commit_chunks(X7, 2, 5000);
+    place.run(&["migrate", "hf", X7]).ok();
+    let home = place.home();
+    let status = |wallet: &str, more: &[&str]| {
+        let arguments = [&["migrate", "status", X7, "--to", &home, "--json"], more].concat();
+        Run::of(place.command_as(wallet, &arguments).output().unwrap())
+    };
+    status("validator", &["--read"]).ok();
+    // As large, called by the right name, carrying the right sha256, and something else.
+    let sha256 = crate::harness::sigv4::sha256_hex(&place.hub.file(X7, CHUNK).unwrap());
+    let name = CHUNK.rsplit('/').next().unwrap();
+    place.put(&format!("{home}{name}"), &[9; 5000], Some(&sha256));
+    assert_eq!(status("validator", &[]).ok().json()["summary"]["equal"], 2);
+    let read = status("validator", &["--read"]).ends(1);
+    assert_eq!(read.json()["summary"]["different"], 1);
+    // Another miner may not look.
+    assert!(status("miner-b", &[]).ends(64).fault().contains("not in a folder of yours"));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(crate) struct Known {
 pub(crate) enum Reading {
     /// Where it is small and nothing else can prove it.
     Small,
-    /// Wherever nothing else proves it.
+    /// Always: what an object carries was written by whoever put it.
     All,
 }
 
@@ -83,13 +83,13 @@ pub(crate) async fn compare(
     if size != file.size() {
         return Ok(Standing::Different);
     }
-    // The metadata does not say Git's hash: a HEAD would not help.
-    let by_metadata = match file.hash() {
-        ContentHash::Sha256(_) => {
+    let by_metadata = match (file.hash(), reading) {
+        (ContentHash::Sha256(_), Reading::Small) => {
             let Some(head) = bucket.head(key).await? else { return Ok(Standing::OnlyOnHub) };
             standing(file, &Known { size: head.size, sha256: head.sha256, read: None })
         }
-        ContentHash::GitBlob(_) => Standing::Unknown,
+        // The metadata does not say Git's hash: a HEAD would not help.
+        (ContentHash::GitBlob(_), _) | (ContentHash::Sha256(_), Reading::All) => Standing::Unknown,
     };
     let is_small = matches!(file.hash(), ContentHash::GitBlob(_)) && size <= READ_BYTES_MAX;
     match by_metadata {

@@ -10,6 +10,7 @@ use crate::{
         terminal::Progress,
     },
     hub::{Hub, HubFile, Repository, is_revision},
+    s3::key::check_prefix,
     transfer::{filter::Filter, names::Rules},
 };
 
@@ -100,14 +101,24 @@ impl RepositoryOptions {
 }
 
 impl Wanted<'_> {
+    /// What the keys begin with, for one who only reads, and may read everything.
+    pub(crate) fn prefix_to_read(&self, folders: &[String]) -> Result<String, CommandError> {
+        let to = self.to(folders)?;
+        check_prefix(&to).map_err(|error| CommandError::usage(format!("--to {to:?}: {}", error.message)))?;
+        Ok(if to.is_empty() || to.ends_with('/') { to } else { format!("{to}/") })
+    }
+
     /// What the keys begin with, for one who has these folders.
     pub(crate) fn prefix(&self, rules: &Rules, folders: &[String]) -> Result<String, CommandError> {
-        let to = match &self.options.to {
-            Some(to) => to.clone(),
+        rules.prefix(Some(&self.to(folders)?)).map_err(CommandError::usage)
+    }
+
+    fn to(&self, folders: &[String]) -> Result<String, CommandError> {
+        match &self.options.to {
+            Some(to) => Ok(to.clone()),
             None => default_prefix(&self.repository, folders)
-                .map_err(|why| CommandError::usage(format!("--to is missing: {why}")))?,
-        };
-        rules.prefix(Some(&to)).map_err(CommandError::usage)
+                .map_err(|why| CommandError::usage(format!("--to is missing: {why}"))),
+        }
     }
 
     /// Lists the repository as it stands now, and maps its files.
