@@ -32,6 +32,7 @@
 //! | 9 | `store` | the pooled client, its credentials, its signature; what an outage costs |
 //! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
 //! | 7 | `transfer` | uploads, downloads, what a server holds: plans, parts, proofs, progress |
+//! | 7 | [`hub`] | the client of a HuggingFace-compatible Hub: lists, files as streams, commits |
 //! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
 //! | 6 | `client` | the S3 client of a Subgate server: sessions, retries, every wait with an end |
 //! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
@@ -85,6 +86,7 @@ pub mod error;
 mod exchange;
 mod file_access;
 mod front;
+pub mod hub;
 mod limits;
 mod log;
 mod observe;

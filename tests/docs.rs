@@ -331,7 +331,7 @@ fn commands_and_options_that_are_named_exist() {
         for command in document.commands() {
             let Some(words) = call(&command) else { continue };
             // These have commands of their own.
-            let depth = if matches!(words.first(), Some(&"chain" | &"store")) { 2 } else { 1 };
+            let depth = if matches!(words.first(), Some(&"chain" | &"migrate" | &"store")) { 2 } else { 1 };
             let named: Vec<&str> =
                 words.iter().take(depth).take_while(|w| !w.starts_with('-')).copied().collect();
             if named == ["dev"] && cfg!(not(feature = "dev-store")) {

@@ -30,9 +30,12 @@ mod endpoints;
 mod faults;
 mod healthcheck;
 mod house;
+mod hub;
 mod limits;
 mod log;
 mod metrics;
+#[cfg(feature = "dev-store")]
+mod migrate;
 #[cfg(feature = "dev-store")]
 mod model;
 #[cfg(feature = "otel")]

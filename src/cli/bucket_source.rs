@@ -86,6 +86,11 @@ struct SessionAnswer {
 }
 
 impl BucketOptions {
+    /// The options of the session, checked.
+    pub(crate) fn settings(&self) -> Result<SessionSource, CommandError> {
+        self.session.checked()
+    }
+
     /// Checks the options, reads the wallet, which may ask for its password, and gets a session. It blocks.
     pub(crate) fn open(&self) -> Result<OpenBucket, CommandError> {
         let source = self.session.checked()?;

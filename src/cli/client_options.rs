@@ -87,6 +87,8 @@ pub(crate) struct ClientSettings {
     pub(crate) receiver: Option<AccountId>,
     /// Certificates to trust in addition to the system's.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Whether plain HTTP may leave this machine.
+    pub(crate) insecure_http: bool,
 }
 
 impl ClientOptions {
@@ -105,6 +107,7 @@ impl ClientOptions {
             server: ServerUrl::parse(endpoint, self.insecure_http)?,
             receiver,
             ca_file: self.ca_file.as_deref().map(expand_home),
+            insecure_http: self.insecure_http,
         })
     }
 

@@ -1,10 +1,12 @@
 //! The commands: `dev`, `serve`, `check`, `healthcheck`, `store`, `setup`, `credentials`, `agent`, `upload`,
-//! `download`, `usage`, `doctor`, `chain`, `completions`, and `manual` for those who make packages.
+//! `download`, `usage`, `migrate`, `doctor`, `chain`, `completions`, and `manual` for those who make
+//! packages.
 //!
 //! Each command is a function from its options to `Result<(), CommandError>`; this file alone knows the
 //! arguments of the program. Results go to standard output, everything else to standard error.
 
 mod agent;
+mod also;
 mod bucket_source;
 mod chain;
 mod check;
@@ -19,8 +21,10 @@ mod download;
 mod exit;
 mod healthcheck;
 mod http_client;
+mod hub_source;
 mod logging;
 mod manual;
+mod migrate;
 mod private_file;
 mod runtime;
 mod serve;
@@ -80,6 +84,8 @@ Examples:{DEV_EXAMPLE}
       show what each miner has; as a miner, what is in your folders
   subgate doctor --wallet-name miner --endpoint https://s3.example.com
       check that a server keeps folders apart
+  subgate migrate hf me/x_dataset_42 --wallet-name miner --endpoint https://s3.example.com
+      copy a dataset repository of a Hub into your folder
   subgate chain who 5F… --config proxy.toml
       show who an address is, and why it is or is not a validator
 
@@ -128,6 +134,9 @@ enum Command {
     Download(Box<download::DownloadOptions>),
     /// Show what the server holds of you, or of each miner: files, bytes, the newest
     Usage(Box<usage::UsageOptions>),
+    /// Move a dataset repository of a HuggingFace-compatible Hub into your folder
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Show what the chain says of a subnet or of one address
     #[command(subcommand)]
     Chain(chain::ChainCommand),
@@ -171,6 +180,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         Command::Doctor(options) => doctor::run(*options),
         Command::Download(options) => download::run(&options),
         Command::Usage(options) => usage::run(&options),
+        Command::Migrate(command) => migrate::run(&command),
         Command::Chain(command) => chain::run(&command),
         Command::Completions(options) => completions::run(&options, &mut Arguments::command()),
         Command::Manual(options) => manual::run(&options, Arguments::command()),

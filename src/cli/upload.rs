@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
+    also::{Also, AlsoOptions, AlsoReport},
     bucket_source::{BucketOptions, OpenBucket},
     exit::{CommandError, Exit},
     runtime, terminal,
@@ -40,6 +41,8 @@ Examples:
       upload two files
   subgate upload scraped --to data/x/5F…/ --include '*.parquet' --watch
       upload each file once it is whole, until Ctrl-C
+  subgate upload scraped --to data/x/5F…/ --also hf:me/x_dataset_42
+      and commit the same files to data/ of a HuggingFace repository; each place is told by itself
   subgate upload scraped --to data/x/5F…/ --delete
       and delete what stands below that prefix and is no longer in the directory")]
 pub(crate) struct UploadOptions {
@@ -98,6 +101,9 @@ pub(crate) struct UploadOptions {
     quiet: bool,
 
     #[command(flatten)]
+    also: AlsoOptions,
+
+    #[command(flatten)]
     bucket: BucketOptions,
 }
 
@@ -106,10 +112,14 @@ pub(crate) fn run(options: &UploadOptions) -> Result<(), CommandError> {
     let sources = options.sources()?;
     let filter = Filter::new(&options.include, &options.exclude)
         .map_err(|error| CommandError::usage(format!("--include, --exclude: {error}")))?;
+    let settings = options.bucket.settings()?;
     let opened = options.bucket.open()?;
     // From here on there may be work that a signal must not cut off.
     let runtime = runtime::multi_thread()?;
-    let result = runtime.block_on(Box::pin(upload(options, sources, filter, &opened)));
+    let result = runtime.block_on(Box::pin(async {
+        let also = options.also.open(settings.client()).await?;
+        upload(options, sources, filter, &opened, also.as_ref()).await
+    }));
     // What reads or hashes a file at this moment keeps nobody waiting.
     runtime.shutdown_background();
     result
@@ -135,6 +145,7 @@ async fn upload(
     sources: Vec<Source>,
     filter: Filter,
     opened: &OpenBucket,
+    also: Option<&Also>,
 ) -> Result<(), CommandError> {
     let rules = Rules::new(&opened.caller.folders, &opened.structure().await?);
     let request = Request {
@@ -163,6 +174,10 @@ async fn upload(
         interrupt,
     };
     let mut report = Report::default();
+    let files = match also {
+        Some(_) => upload.files(&request).await.map_err(|error| CommandError::software(error.to_string()))?,
+        None => Vec::new(),
+    };
     let ended = match options.watch {
         true => {
             let watch = Watch { settle: Duration::from_secs(options.settle_seconds) };
@@ -170,9 +185,27 @@ async fn upload(
         }
         false => upload.once(&request, &mut report).await,
     };
+    let also = match also {
+        Some(also) => Some(push(also, files, &upload, &request).await),
+        None => None,
+    };
     upload.progress.finish();
-    print(options, opened, &request.prefix, &report)?;
-    outcome(ended, &report)
+    print(options, opened, &request.prefix, &report, also.as_ref())?;
+    let outcome = outcome(ended, &report);
+    also.map_or(outcome.clone(), |also| also.verdict(outcome))
+}
+
+/// The same files to the second place, whatever became of them at the first.
+async fn push(
+    also: &Also,
+    files: Vec<(PathBuf, String, u64)>,
+    upload: &Upload,
+    request: &Request,
+) -> AlsoReport {
+    let name = |key: String| key.strip_prefix(&request.prefix).map_or(key.clone(), str::to_owned);
+    let files: Vec<_> = files.into_iter().map(|(path, key, bytes)| (path, name(key), bytes)).collect();
+    let Upload { parallel, progress, interrupt, .. } = upload;
+    also.push(&files, *parallel, request.is_dry_run, progress, interrupt).await
 }
 
 fn print(
@@ -180,6 +213,7 @@ fn print(
     opened: &OpenBucket,
     prefix: &str,
     report: &Report,
+    also: Option<&AlsoReport>,
 ) -> Result<(), CommandError> {
     let place = opened.bucket.place();
     if options.json {
@@ -189,11 +223,17 @@ fn print(
             object.insert("bucket".to_owned(), json!(place.bucket));
             object.insert("prefix".to_owned(), json!(prefix));
             object.insert("dry_run".to_owned(), json!(options.dry_run));
+            if let Some(also) = also {
+                object.insert("also".to_owned(), also.json());
+            }
         }
         terminal::print_line(serde_json::to_string(&json).map_err(CommandError::software)?);
     } else {
         terminal::print_line(format_args!("{} at {}\n", prefix, place.base_url));
         terminal::print_line(report.table().trim_end());
+        if let Some(also) = also {
+            terminal::print_line(format_args!("\n{}", also.table()));
+        }
     }
     Ok(())
 }

@@ -26,7 +26,10 @@ use rustls::ClientConfig;
 use crate::tls::{self, TlsError};
 
 /// A client over TLS or plain HTTP/1.1. Which URLs it may call is for the caller to check.
-pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, SentBody>;
+pub(crate) type HttpClient = ClientOf<SentBody>;
+
+/// The same for requests with another kind of body.
+pub(crate) type ClientOf<B> = Client<HttpsConnector<HttpConnector>, B>;
 
 /// A host that does not take a connection by then is not there.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(20);
@@ -44,7 +47,11 @@ pub(crate) fn new(ca_file: Option<&Path>) -> Result<HttpClient, TlsError> {
 }
 
 /// A client that trusts whom `tls` says.
-pub(crate) fn with_tls(tls: ClientConfig) -> HttpClient {
+pub(crate) fn with_tls<B>(tls: ClientConfig) -> ClientOf<B>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -73,6 +80,18 @@ pub(crate) struct SentBody {
 impl From<Bytes> for SentBody {
     fn from(bytes: Bytes) -> Self {
         Self { left: bytes, sent: Arc::default() }
+    }
+}
+
+/// A body that counts the bytes that have left, so that it can be seen whether a request moves.
+pub(crate) trait CountsSent {
+    /// The count so far.
+    fn sent(&self) -> Arc<AtomicU64>;
+}
+
+impl CountsSent for SentBody {
+    fn sent(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.sent)
     }
 }
 
@@ -120,12 +139,16 @@ pub(crate) enum NoAnswer {
 }
 
 /// Sends a request and waits for the head of its answer. `silence_max` is how long nothing may move.
-pub(crate) async fn send(
-    client: &HttpClient,
-    request: Request<SentBody>,
+pub(crate) async fn send<B>(
+    client: &ClientOf<B>,
+    request: Request<B>,
     silence_max: Duration,
-) -> Result<Response<Incoming>, NoAnswer> {
-    let sent = Arc::clone(&request.body().sent);
+) -> Result<Response<Incoming>, NoAnswer>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + CountsSent,
+    B: Send + Unpin + 'static,
+{
+    let sent = request.body().sent();
     let mut answer = std::pin::pin!(client.request(request));
     let mut seen = 0;
     loop {

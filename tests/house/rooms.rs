@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["config"],
     &["acme", "body"],
     &["client", "limits"],
-    &["exchange", "site", "transfer"],
+    &["exchange", "hub", "site", "transfer"],
     &["access", "store"],
     &["endpoints", "proxy"],
     &["front"],

@@ -14,6 +14,7 @@ import pytest
 import servers
 from clients import Account, Client
 from files import LARGE_BYTES
+from hub import Hub, start_hub
 from servers import CACHE, SUBGATE, Server, Target
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
@@ -146,6 +147,12 @@ def connect(tmp_path: Path) -> Callable[[type[Client], Account], Client]:
         return kind(account, scratch)
 
     return make
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """An empty Hub of HuggingFace's kind, for one test."""
+    yield from start_hub(tmp_path / "hub")
 
 
 @pytest.fixture

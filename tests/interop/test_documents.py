@@ -19,13 +19,20 @@ import pyarrow.parquet
 import pytest
 
 from documents import RUN, Block, blocks_of
+from hub import USER, Hub
 from servers import BIN, SUBGATE, Identity, Target, free_port, serve_config
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK_SECONDS_MAX = 120
 
 # Who reads it, by the identity of `subgate dev` whose wallet that reader has.
-READERS = {"miner.md": "miner-a", "validator.md": "validator", "operator.md": "miner-a"}
+READERS = {
+    "miner.md": "miner-a",
+    "validator.md": "validator",
+    "operator.md": "miner-a",
+    # The validator's wallet is there beside the miner's.
+    "migrate.md": "miner-a",
+}
 
 # Made from what `subgate setup` prints, which the clients' own tests run.
 RUN_ELSEWHERE = ("clients.md",)
@@ -59,8 +66,12 @@ class Reader:
             (tools / name).chmod(0o755)
         wallets = self.home / ".bittensor" / "wallets"
         wallets.mkdir(parents=True)
-        for name in ("miner", "validator", "my-test-miner"):
-            (wallets / name).symlink_to(self.target.wallets / self.identity.name)
+        for name, identity in {
+            "miner": self.miner.name,
+            "validator": "validator",
+            "my-test-miner": self.identity.name,
+        }.items():
+            (wallets / name).symlink_to(self.target.wallets / identity)
         work = self.home / "work"
         for folder in ("today", "certs"):
             (work / folder).mkdir(parents=True)
@@ -98,6 +109,7 @@ class Reader:
             "data-universe": self.target.bucket,
             "NEW_COLDKEY": self.identity.coldkey,
             "5F…": self.miner.coldkey,
+            "5H…": self.miner.hotkey,
             "http://127.0.0.1:8015": self.target.admin,
         }.items():
             text = text.replace(placeholder, value)
@@ -169,11 +181,17 @@ def readers() -> Iterator[list[Reader]]:
 @pytest.mark.targets("tls")
 @pytest.mark.parametrize("name", READERS)
 def test_every_command_works_as_it_stands(
-    name: str, target: Target, tmp_path: Path, subtests: pytest.Subtests, readers: list[Reader]
+    name: str, target: Target, hub: Hub, tmp_path: Path, subtests: pytest.Subtests, readers: list[Reader]
 ) -> None:
     identities = target.identities
-    reader = Reader(target, identities[READERS[name]], identities["miner-a"], tmp_path, name == "operator.md")
+    home = tmp_path / "home"
+    home.mkdir()
+    reader = Reader(target, identities[READERS[name]], identities["miner-a"], home, name == "operator.md")
     readers.append(reader)
+    # What the reader of `migrate.md` has at the Hub.
+    hub.order(dataset={"id": f"{USER}/x_dataset_7", "visibility": "public"})
+    hub.order(chunks={"id": f"{USER}/x_dataset_7", "files": 5, "bytes": 5000})
+    reader.environment |= hub.environment()
     ran = 0
     for block in blocks_of(ROOT / "docs" / name, name):
         with subtests.test(str(block)):

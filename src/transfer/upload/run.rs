@@ -111,6 +111,19 @@ impl Upload {
         Ok(ended)
     }
 
+    /// What would be uploaded: the files, their keys and sizes; nothing where one of them is refused.
+    ///
+    /// # Errors
+    /// A fault of this program alone.
+    pub(crate) async fn files(
+        &self,
+        request: &Request,
+    ) -> Result<Vec<(std::path::PathBuf, String, u64)>, UploadError> {
+        let Plan { jobs, refused, .. } = self.plan(request).await?;
+        let files = jobs.into_iter().filter(|_| refused.is_empty());
+        Ok(files.map(|job| (job.file.path.clone(), job.key, job.file.stamp.size)).collect())
+    }
+
     /// Looks at what is there, and plans.
     pub(super) async fn plan(&self, request: &Request) -> Result<Plan, UploadError> {
         let (sources, selection) = (request.sources.clone(), request.selection.clone());

@@ -9,6 +9,7 @@ mod chain;
 mod config;
 mod connections;
 mod documents;
+mod hub;
 mod signed;
 
 /// One parser with its property.
@@ -38,6 +39,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ss58", run: chain::ss58, seeds: none },
     Target { name: "metagraph", run: chain::metagraph, seeds: none },
     Target { name: "proxy_header", run: connections::proxy_header, seeds: connections::proxy_header_seeds },
+    Target { name: "hub_tree", run: hub::hub_tree, seeds: none },
+    Target { name: "hub_link", run: hub::hub_link, seeds: none },
+    Target { name: "hub_batch", run: hub::hub_batch, seeds: none },
     Target { name: "config", run: config::config, seeds: config::seeds },
 ];
 
