@@ -174,6 +174,24 @@ def test_what_is_uploaded_to_both_is_read_at_either(
     assert "train-more.parquet" in differs.stdout + differs.stderr
 
 
+@pytest.mark.targets("minio")
+def test_a_validator_believes_no_uploaders_word(
+    target: Target, accounts: Accounts, hub: Hub, unique: str
+) -> None:
+    hub.order(dataset={"id": REPOSITORY, "visibility": "public"})
+    hub.order(chunks={"id": REPOSITORY, "files": 3, "bytes": 5000})
+    prefix = f"{accounts.miner.folder}{unique}/"
+    succeeds(subgate(accounts.miner, hub, "migrate", "hf", REPOSITORY, "--to", prefix))
+    status = ("migrate", "status", REPOSITORY, "--to", prefix, "--read")
+    succeeds(subgate(accounts.validator, hub, *status))
+    # As large, and called by the right name, and something else.
+    miner, key = accounts.miner.boto3(), f"{prefix}train-DataEntity_chunk_1.parquet"
+    said = miner.head_object(Bucket=target.bucket, Key=key)["Metadata"]
+    miner.put_object(Bucket=target.bucket, Key=key, Body=os.urandom(5000), Metadata=said)
+    differs = subgate(accounts.validator, hub, *status)
+    assert differs.returncode == 1 and "chunk_1.parquet" in differs.stdout, differs.stdout + differs.stderr
+
+
 @pytest.mark.targets("dev")
 def test_a_private_repository_wants_the_token(
     target: Target, accounts: Accounts, hub: Hub, unique: str
