@@ -151,7 +151,6 @@ impl<'a> Call<'a> {
     fn condition(self, condition: &Condition) -> Self {
         match condition {
             Condition::None => self,
-            Condition::Absent => self.header("if-none-match", "*"),
             Condition::Is(etag) => self.header("if-match", format!("\"{etag}\"")),
         }
     }

@@ -71,8 +71,6 @@ pub(crate) enum Condition {
     /// Nothing.
     #[default]
     None,
-    /// There is none.
-    Absent,
     /// It has this ETag.
     Is(String),
 }

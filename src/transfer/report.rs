@@ -132,11 +132,6 @@ impl Report {
         }
     }
 
-    /// The rows so far.
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
     /// Files and bytes of one outcome.
     pub(crate) fn total(&self, outcome: Outcome) -> Total {
         self.totals.get(&outcome).copied().unwrap_or_default()
