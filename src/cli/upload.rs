@@ -190,8 +190,8 @@ async fn upload(
         None => None,
     };
     upload.progress.finish();
-    print(options, opened, &request.prefix, &report, also.as_ref())?;
     let outcome = outcome(ended, &report);
+    print(options, opened, &request.prefix, &report, outcome.is_ok(), also.as_ref())?;
     also.map_or(outcome.clone(), |also| also.verdict(outcome))
 }
 
@@ -213,6 +213,7 @@ fn print(
     opened: &OpenBucket,
     prefix: &str,
     report: &Report,
+    is_complete: bool,
     also: Option<&AlsoReport>,
 ) -> Result<(), CommandError> {
     let place = opened.bucket.place();
@@ -223,6 +224,7 @@ fn print(
             object.insert("bucket".to_owned(), json!(place.bucket));
             object.insert("prefix".to_owned(), json!(prefix));
             object.insert("dry_run".to_owned(), json!(options.dry_run));
+            object.insert("complete".to_owned(), json!(is_complete));
             if let Some(also) = also {
                 object.insert("also".to_owned(), also.json());
             }
@@ -230,7 +232,10 @@ fn print(
         terminal::print_line(serde_json::to_string(&json).map_err(CommandError::software)?);
     } else {
         terminal::print_line(format_args!("{} at {}\n", prefix, place.base_url));
-        terminal::print_line(report.table().trim_end());
+        // An end before the first file is no empty directory.
+        if is_complete || !report.is_empty() {
+            terminal::print_line(report.table().trim_end());
+        }
         if let Some(also) = also {
             terminal::print_line(format_args!("\n{}", also.table()));
         }

@@ -40,7 +40,7 @@ impl EtagForm {
 }
 
 /// The ETag of an object that was put in parts with these MD5s.
-pub(crate) fn etag_of_parts(parts: &[Md5]) -> String {
+fn etag_of_parts(parts: &[Md5]) -> String {
     format!("{}-{}", hex::encode(md5::Md5::digest(parts.concat())), parts.len())
 }
 
@@ -58,6 +58,16 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// Of content that was put in one piece.
+    pub(crate) fn of_whole(size: u64, sha256: Sha256, md5: Md5) -> Self {
+        Self { size, sha256, parts: vec![md5], etags: vec![hex::encode(md5)] }
+    }
+
+    /// Of content that was put in parts with these MD5s.
+    pub(crate) fn of_parts(size: u64, sha256: Sha256, parts: Vec<Md5>) -> Self {
+        Self { size, sha256, etags: vec![etag_of_parts(&parts)], parts }
+    }
+
     /// Whether that ETag is one of this content. What a no is worth, [`Self::decides`] says.
     pub(crate) fn has_etag(&self, etag: &str) -> bool {
         self.etags.iter().any(|own| own == etag)
@@ -76,7 +86,11 @@ impl Fingerprint {
             return false;
         }
         let own = BASE64_STANDARD.encode(self.sha256);
-        let kept = head.checksums.iter().find(|(name, _)| name == "x-amz-checksum-sha256");
+        // One of parts has their number behind a hyphen, and says nothing of the whole.
+        let is_whole = |(name, value): &&(String, String)| {
+            name == "x-amz-checksum-sha256" && !value.contains('-')
+        };
+        let kept = head.checksums.iter().find(is_whole);
         if let Some((_, checksum)) = kept {
             return *checksum == own;
         }

@@ -5,8 +5,8 @@
 //! and sha256 are those that were declared. A writer that is dropped leaves its parts for a later run;
 //! [`ObjectWriter::abort`] takes them away.
 //!
-//! Each PUT carries MD5 and sha256 of its bytes, which server and store check; an ETag that is an MD5 is
-//! compared as well.
+//! Each PUT carries MD5 and sha256 of its bytes, which server and store check; and the ETag of the object is
+//! that of the content, or what a HEAD says of it has to prove it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    fingerprint::{EtagForm, etag_of_parts},
+    fingerprint::Fingerprint,
     layout::{Layout, MARKER_NUMBER, PART_BYTES},
     marker::{self, Origin},
 };
@@ -102,6 +102,8 @@ enum Way {
 struct Parts {
     layout: Layout,
     upload: Arc<str>,
+    /// Whether this writer has begun it.
+    is_own: bool,
     /// What stands there from an earlier run, by number.
     standing: BTreeMap<u32, Part>,
     next: u32,
@@ -235,10 +237,8 @@ impl ObjectWriter {
             Way::Whole => {
                 let bucket = self.target.bucket();
                 let etag = bucket.put(&self.key, &piece, Some(&sha256), &Condition::None).await?;
-                if EtagForm::of(&etag) == EtagForm::Whole && etag != hex::encode(piece.md5()) {
-                    // The store has checked the MD5 of what it took; this ETag is one of another kind.
-                    tracing::debug!(key = &*self.key, "the store's ETag is no MD5");
-                }
+                let content = Fingerprint::of_whole(self.declared.size, sha256, piece.md5());
+                prove(bucket, &self.key, &content, &etag).await?;
                 Ok(Written { etag, sha256, resumed_bytes: 0 })
             }
             Way::Parts(parts) => {
@@ -247,11 +247,15 @@ impl ObjectWriter {
         }
     }
 
-    /// Takes away what stands there of an object that is not to come to be. A failure leaves the parts to the
-    /// clean-up of the bucket.
+    /// Takes away what this writer put there of an object that is not to come to be. An upload that stood
+    /// there before stays: another run may be at it, and the next one goes on with it. A failure leaves the
+    /// parts to the clean-up of the bucket.
     pub(crate) async fn abort(self) {
         let Way::Parts(mut parts) = self.way else { return };
         parts.under_way.shutdown().await;
+        if !parts.is_own {
+            return;
+        }
         if let Err(error) = self.target.bucket().abort_upload(&self.key, &parts.upload).await {
             tracing::warn!(key = &*self.key, %error, "the parts of an upload stay");
         }
@@ -314,7 +318,15 @@ impl Parts {
         let marker_md5 = hex::encode(marker.md5());
         let mut of_key: Vec<OpenUpload> = open.iter().filter(|upload| upload.key == key).cloned().collect();
         if of_key.is_empty() {
-            of_key = bucket.list_uploads(key).await?;
+            of_key = match bucket.list_uploads(key).await {
+                Ok(uploads) => uploads,
+                // A store without this list: there is nothing to go on with.
+                Err(ClientError::Refused(refusal)) => {
+                    tracing::warn!(key, %refusal, "open uploads cannot be found, so none is gone on with");
+                    Vec::new()
+                }
+                Err(error) => return Err(error.into()),
+            };
             of_key.retain(|upload| upload.key == key);
         }
         let mut found: Option<(String, Vec<Part>)> = None;
@@ -339,17 +351,25 @@ impl Parts {
                 Origin::OtherContent | Origin::Unknown => {}
             }
         }
+        let is_own = found.is_none();
         let (upload, standing) = match found {
             Some(found) => found,
             None => {
                 let upload = bucket.create_upload(key, Some(sha256)).await?;
-                bucket.upload_part(key, &upload, MARKER_NUMBER, &marker).await?;
+                if let Err(error) = bucket.upload_part(key, &upload, MARKER_NUMBER, &marker).await {
+                    // Without its marker nobody knows whose it is. Of a server that is gone nothing is asked.
+                    if matches!(error, ClientError::Refused(_)) {
+                        let _ = bucket.abort_upload(key, &upload).await;
+                    }
+                    return Err(error.into());
+                }
                 (upload, Vec::new())
             }
         };
         Ok(Self {
             layout: Layout::of(size),
             upload: upload.into(),
+            is_own,
             standing: standing.into_iter().map(|part| (part.number, part)).collect(),
             next: 1,
             under_way: JoinSet::new(),
@@ -377,8 +397,6 @@ impl Parts {
             self.take(ended)?;
         }
         let md5s: Vec<Md5> = self.sent.values().map(|sent| sent.md5).collect();
-        let expected = etag_of_parts(&md5s);
-        let are_md5s = self.sent.values().all(|sent| sent.etag == hex::encode(sent.md5));
         let named: Vec<(u32, String)> =
             self.sent.values().map(|sent| (sent.number, sent.etag.clone())).collect();
         let resumed_bytes = self.sent.values().map(|sent| sent.resumed_bytes).sum();
@@ -390,12 +408,7 @@ impl Parts {
             Err(error) if error.is_not_found() => self.standing_etag(bucket, key, size, &sha256).await?,
             Err(error) => return Err(error.into()),
         };
-        if are_md5s && matches!(EtagForm::of(&etag), EtagForm::Parts(_)) && etag != expected {
-            return Err(WriteError::NotStored(format!(
-                "the store made an object with the ETag {etag} of parts that give {expected}: run it again, \
-                 and tell the server's operator if that does not help"
-            )));
-        }
+        prove(bucket, key, &Fingerprint::of_parts(size, sha256, md5s), &etag).await?;
         Ok(Written { etag, sha256, resumed_bytes })
     }
 
@@ -414,6 +427,22 @@ impl Parts {
             )
         })
     }
+}
+
+/// That the object which came to be with this ETag has that content. The ETag of most stores says so; of
+/// another one, a HEAD has to.
+async fn prove(bucket: &Bucket, key: &str, content: &Fingerprint, etag: &str) -> Result<(), WriteError> {
+    if content.has_etag(etag) {
+        return Ok(());
+    }
+    let head = bucket.head(key).await?;
+    if head.is_some_and(|head| head.etag == etag && content.is_of(&head)) {
+        return Ok(());
+    }
+    Err(WriteError::NotStored(format!(
+        "it was sent, but the object there, with the ETag {etag}, is not proven to be it: run it again, and \
+         tell the server's operator if that does not help"
+    )))
 }
 
 /// Whether an upload that began then is nobody's any more.

@@ -14,7 +14,7 @@ use super::{
     plan::{self, Job, Plan},
     scan::{Found, Source},
     selection::Selection,
-    send::{Done, Sender},
+    send::{Done, Outages, Sender},
 };
 use crate::{
     client::{ClientError, object::Listed},
@@ -29,6 +29,9 @@ use crate::{
 
 /// So many objects are asked for one by one; beyond that, a list of the prefix is less.
 const HEADS_MAX: usize = 100;
+
+const WHY_INTERRUPTED: &str = "interrupted: run the same again to go on";
+const WHY_UNAVAILABLE: &str = "the server could not be used any more: run the same again to go on";
 
 /// What is to be uploaded where.
 #[derive(Debug, Clone)]
@@ -82,7 +85,10 @@ impl Upload {
     /// # Errors
     /// What ended it before the first file, or after the last.
     pub(crate) async fn once(&self, request: &Request, report: &mut Report) -> Result<Ended, UploadError> {
-        let Plan { jobs, refused, left_out, left_names } = self.plan(request).await?;
+        let Some(plan) = self.unless_interrupted(self.plan(request)).await else {
+            return Ok(Ended::Interrupted);
+        };
+        let Plan { jobs, refused, left_out, left_names } = plan?;
         left_out.into_iter().for_each(|row| report.push(row));
         if !refused.is_empty() {
             let count = refused.len();
@@ -93,8 +99,18 @@ impl Upload {
             )));
         }
         let asking = self.standing(request, &jobs);
-        let Some(standing) = self.unless_interrupted(asking).await else { return Ok(Ended::Interrupted) };
-        let standing = standing?;
+        let not_begun = |why: &str| jobs.iter().map(|job| job.row(Outcome::NotBegun, why)).collect::<Vec<_>>();
+        let standing = match self.unless_interrupted(asking).await {
+            Some(Ok(standing)) => standing,
+            Some(Err(error)) => {
+                not_begun(WHY_UNAVAILABLE).into_iter().for_each(|row| report.push(row));
+                return Err(error.into());
+            }
+            None => {
+                not_begun(WHY_INTERRUPTED).into_iter().for_each(|row| report.push(row));
+                return Ok(Ended::Interrupted);
+            }
+        };
         if request.deletion == Deletion::Missing && jobs.is_empty() && !standing.is_empty() {
             return Err(UploadError::Refused(format!(
                 "there are no files here, so --delete would delete all {} objects below {}: is it the right \
@@ -119,7 +135,8 @@ impl Upload {
         &self,
         request: &Request,
     ) -> Result<Vec<(std::path::PathBuf, String, u64)>, UploadError> {
-        let Plan { jobs, refused, .. } = self.plan(request).await?;
+        let Some(plan) = self.unless_interrupted(self.plan(request)).await else { return Ok(Vec::new()) };
+        let Plan { jobs, refused, .. } = plan?;
         let files = jobs.into_iter().filter(|_| refused.is_empty());
         Ok(files.map(|job| (job.file.path.clone(), job.key, job.file.stamp.size)).collect())
     }
@@ -145,34 +162,33 @@ impl Upload {
     ) -> (Ended, Vec<Row>) {
         let bytes = jobs.iter().map(|job| job.file.stamp.size).sum();
         self.progress.planned(jobs.len() as u64, bytes);
-        let has_given_up = Arc::new(AtomicBool::new(false));
+        let outages = Arc::new(Outages::default());
         let sender = Sender {
             target: self.target.clone(),
             progress: self.progress.clone(),
             is_dry_run: request.is_dry_run,
-            has_given_up: Arc::clone(&has_given_up),
+            outages: Arc::clone(&outages),
         };
         let mut done: Vec<Option<Done>> = Vec::new();
         done.resize_with(jobs.len(), || None);
-        let goes_on = |_: &(usize, &Job)| !has_given_up.load(Ordering::Relaxed);
+        let goes_on = |_: &(usize, &Job)| !outages.is_over();
         let work = |(index, job): (usize, &Job)| {
             let sending = sender.clone().send(job.clone(), standing.get(&job.key).cloned());
             async move { (index, sending.await) }
         };
         let queue = jobs.iter().enumerate().take_while(goes_on);
-        let ended = pool::run(queue, self.parallel, &self.interrupt, work, |(index, result)| {
+        let mut ended = pool::run(queue, self.parallel, &self.interrupt, work, |(index, result)| {
             if let Some(slot) = done.get_mut(index) {
                 *slot = Some(result);
             }
         })
         .await;
-        let is_gone = has_given_up.load(Ordering::Relaxed);
-        if ended == Ended::Done && !request.is_dry_run && !is_gone {
-            self.look_again(request, jobs, &mut done).await;
+        if ended == Ended::Done && !request.is_dry_run && !outages.is_over() {
+            ended = self.look_again(request, jobs, &mut done).await;
         }
         let why = match ended {
-            Ended::Interrupted => "interrupted: run the same again to go on",
-            Ended::Done => "the server could not be used any more: run the same again to go on",
+            Ended::Interrupted => WHY_INTERRUPTED,
+            Ended::Done => WHY_UNAVAILABLE,
         };
         let rows = done.into_iter().zip(jobs).map(|(done, job)| match done {
             Some(done) => done.row,
@@ -182,16 +198,17 @@ impl Upload {
     }
 
     /// Whether what was sent stands there: the last proof, by a list and not by the answers of the PUTs.
-    async fn look_again(&self, request: &Request, jobs: &[Job], done: &mut [Option<Done>]) {
+    async fn look_again(&self, request: &Request, jobs: &[Job], done: &mut [Option<Done>]) -> Ended {
         let is_sent = |done: &Option<Done>| {
             done.as_ref().is_some_and(|done| done.row.outcome == Outcome::Sent && done.etag.is_some())
         };
         let sent: Vec<Job> =
             (done.iter().zip(jobs)).filter(|(done, _)| is_sent(done)).map(|(_, job)| job.clone()).collect();
         if sent.is_empty() {
-            return;
+            return Ended::Done;
         }
-        let Some(standing) = self.unless_interrupted(self.standing(request, &sent)).await else { return };
+        let asking = self.standing(request, &sent);
+        let Some(standing) = self.unless_interrupted(asking).await else { return Ended::Interrupted };
         for done in done.iter_mut().flatten().filter(|done| done.row.outcome == Outcome::Sent) {
             let detail = match &standing {
                 Ok(standing) => {
@@ -212,6 +229,7 @@ impl Upload {
             done.row.detail = detail;
             self.progress.file(&done.row);
         }
+        Ended::Done
     }
 
     /// What stands under the keys of `jobs`; of everything below the prefix, where there is to be deleted.
@@ -286,10 +304,9 @@ impl Upload {
         let asking = self.standing(request, jobs);
         let Some(now) = self.unless_interrupted(asking).await else { return Ok(Ended::Interrupted) };
         let now = now?;
-        let unchanged = missing
-            .into_iter()
-            .filter(|listed| now.get(&listed.key).is_some_and(|there| there.etag == listed.etag))
-            .cloned();
+        // One that was put anew meanwhile, be it with the same content, is somebody's.
+        let unchanged =
+            missing.into_iter().filter(|listed| now.get(&listed.key) == Some(*listed)).cloned();
         let bucket = self.target.bucket();
         let work = |listed: Listed| {
             let bucket = bucket.clone();
@@ -307,12 +324,13 @@ impl Upload {
         Ok(ended)
     }
 
-    /// The result, unless the work is to stop before.
+    /// The result, unless the work is to stop before. What comes together with the interruption may be half
+    /// of it, and does not count.
     pub(super) async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.interrupt.wait() => None,
-            result = work => Some(result),
+            result = work => (!self.interrupt.is_set()).then_some(result),
         }
     }
 }

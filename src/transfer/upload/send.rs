@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU32, Ordering},
 };
 
 use bytes::Bytes;
@@ -26,14 +26,44 @@ use crate::{
 /// So much is read at once.
 const STEP_BYTES: u64 = 1 << 20;
 
+/// After so many jobs in a row that waited for the server in vain, the rest is not tried: one alone may be at
+/// fault itself.
+const OUTAGES_MAX: u32 = 3;
+
+/// Whether the server is of use, as the jobs of one run have found it.
+#[derive(Debug, Default)]
+pub(super) struct Outages(AtomicU32);
+
+impl Outages {
+    /// Whether there is no use in going on.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= OUTAGES_MAX
+    }
+
+    /// How a job ended.
+    fn note(&self, error: Option<&SendError>) {
+        match error {
+            Some(SendError::Client(ClientError::Unavailable(_))) => {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            // Without a session there is nothing at all.
+            Some(SendError::Client(ClientError::Session(_))) => {
+                self.0.fetch_add(OUTAGES_MAX, Ordering::Relaxed);
+            }
+            // It says nothing of the server.
+            Some(SendError::Read(_)) => {}
+            Some(_) | None => self.0.store(0, Ordering::Relaxed),
+        }
+    }
+}
+
 /// What the jobs of one run share.
 #[derive(Clone)]
 pub(super) struct Sender {
     pub(super) target: Target,
     pub(super) progress: Progress,
     pub(super) is_dry_run: bool,
-    /// Set by the first job that finds the server gone: the others would find the same, each in its time.
-    pub(super) has_given_up: Arc<AtomicBool>,
+    pub(super) outages: Arc<Outages>,
 }
 
 /// What became of a job.
@@ -81,14 +111,10 @@ impl Sender {
         let mut moved = 0;
         let result = self.try_send(&job, listed, &mut moved).await;
         self.progress.moved(job.file.stamp.size.saturating_sub(moved));
+        self.outages.note(result.as_ref().err());
         let done = match result {
             Ok((outcome, etag, detail)) => Done { row: job.row(outcome, detail), etag },
-            Err(error) => {
-                if let SendError::Client(ClientError::Unavailable(_) | ClientError::Session(_)) = &error {
-                    self.has_given_up.store(true, Ordering::Relaxed);
-                }
-                Done { row: job.row(Outcome::Failed, error.to_string()), etag: None }
-            }
+            Err(error) => Done { row: job.row(Outcome::Failed, error.to_string()), etag: None },
         };
         self.progress.file(&done.row);
         done
@@ -123,28 +149,53 @@ impl Sender {
         if self.is_dry_run {
             return Ok((Outcome::WouldSend, None, String::new()));
         }
-        let declared = Declared { size, sha256: Some(fingerprint.sha256) };
+        let content = Content { open, fingerprint, whole };
+        match self.put(job, &content, moved).await {
+            // The upload is over: another run has gone on with it and made the object, or dropped it.
+            Err(SendError::Client(error)) if error.is_not_found() => {
+                match self.target.bucket().head(&job.key).await? {
+                    Some(head) if content.fingerprint.is_of(&head) => {
+                        Ok((Outcome::Same, Some(head.etag), "another run has put it".to_owned()))
+                    }
+                    Some(_) | None => self.put(job, &content, moved).await,
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// Puts the file; `moved` are the bytes that the progress has heard of.
+    async fn put(
+        &self,
+        job: &Job,
+        content: &Content,
+        moved: &mut u64,
+    ) -> Result<(Outcome, Option<String>, String), SendError> {
+        let Content { open, fingerprint, whole } = content;
+        let declared = Declared { size: fingerprint.size, sha256: Some(fingerprint.sha256) };
         let mut writer = ObjectWriter::begin(&self.target, &job.key, declared, &[]).await?;
         let sending = async {
             match whole {
-                Some(bytes) => writer.write(bytes).await?,
+                Some(bytes) => writer.write(bytes.clone()).await?,
                 None => {
                     let file = open.clone();
                     blocking(move || file.rewind()).await?;
+                    let mut at = 0_u64;
                     loop {
                         let file = open.clone();
                         let bytes = blocking(move || file.read(STEP_BYTES)).await?;
                         if bytes.is_empty() {
                             break;
                         }
-                        let length = bytes.len() as u64;
+                        at = at.saturating_add(bytes.len() as u64);
                         writer.write(bytes).await?;
-                        *moved = moved.saturating_add(length);
-                        self.progress.moved(length);
+                        self.progress.moved(at.saturating_sub(*moved));
+                        *moved = at.max(*moved);
                     }
                 }
             }
-            blocking(move || open.check()).await
+            let file = open.clone();
+            blocking(move || file.check()).await
         };
         match sending.await {
             Ok(()) => {
@@ -155,15 +206,23 @@ impl Sender {
                 };
                 Ok((Outcome::Sent, Some(written.etag), detail))
             }
+            // The parts stay for the next run; a disk that fails says nothing against them.
+            Err(error @ (SendError::Client(_) | SendError::Read(ReadError::Unreadable(_)))) => Err(error),
             // What was sent is of no use to anybody.
             Err(error @ (SendError::Read(_) | SendError::Write(_))) => {
                 writer.abort().await;
                 Err(error)
             }
-            // The parts stay for the next run.
-            Err(error @ SendError::Client(_)) => Err(error),
         }
     }
+}
+
+/// A file that has been read once.
+struct Content {
+    open: OpenFile,
+    fingerprint: Fingerprint,
+    /// Its bytes, if they are few.
+    whole: Option<Bytes>,
 }
 
 /// Reads a file from its first byte to its last; gives what it is known by, and if it is small its bytes.

@@ -50,7 +50,8 @@ impl Watch {
         let mut told = Told::default();
         let mut failing: BTreeMap<String, Row> = BTreeMap::new();
         while !upload.interrupt.is_set() {
-            let plan = upload.plan(request).await?;
+            let Some(plan) = upload.unless_interrupted(upload.plan(request)).await else { break };
+            let plan = plan?;
             told.tell(upload, &plan);
             let jobs = ripe(&mut settle, plan.jobs);
             failing.retain(|path, _| std::fs::symlink_metadata(path).is_ok());
@@ -62,6 +63,8 @@ impl Watch {
                             failing.remove(&row.path);
                             report.count(&row);
                         }
+                        // It waits, as it did before; the next start uploads it.
+                        Outcome::NotBegun if upload.interrupt.is_set() => {}
                         _ => {
                             settle.failed(&job.file.name, Instant::now());
                             failing.insert(row.path.clone(), row);
@@ -73,7 +76,7 @@ impl Watch {
             let _ = upload.unless_interrupted(pause).await;
         }
         if settle.has_waiting() {
-            upload.progress.remark("some files were not known to be whole, and were not uploaded");
+            upload.progress.remark("some files were not known to be whole, or their turn had not come: they were not uploaded");
         }
         told.refused.into_values().chain(failing.into_values()).for_each(|row| report.push(row));
         Ok(())
