@@ -107,6 +107,8 @@ pub(crate) fn run(options: &DownloadOptions) -> Result<(), CommandError> {
         });
         Ok::<_, CommandError>(download::run(&open.bucket, &settings, &progress, &interrupt).await?)
     });
+    // What reads or hashes a file at this moment keeps nobody waiting: a name comes to a file at once or not.
+    runtime.shutdown_background();
     progress.finish();
     let downloaded = downloaded?;
     match options.json {

@@ -21,6 +21,8 @@ pub(crate) enum Outcome {
     Copied,
     /// The same stands there already.
     Same,
+    /// It came here before without a proof, and neither it nor the object has changed since.
+    SameBySize,
     /// It was deleted.
     Deleted,
     /// It would be uploaded, if this were no dry run.
@@ -50,6 +52,7 @@ impl Outcome {
             Self::ReceivedBySize => "received, by size",
             Self::Copied => "copied",
             Self::Same => "same",
+            Self::SameBySize => "same, by size",
             Self::Deleted => "deleted",
             Self::WouldSend => "would send",
             Self::WouldReceive => "would receive",
@@ -69,14 +72,19 @@ impl Outcome {
 
     /// Whether it comes from the server.
     fn comes_here(self) -> bool {
-        matches!(self, Self::Received | Self::ReceivedBySize | Self::WouldReceive)
+        matches!(self, Self::Received | Self::ReceivedBySize | Self::SameBySize | Self::WouldReceive)
     }
 
     /// Whether each row of it is told, however many there are.
     fn is_always_told(self) -> bool {
         matches!(
             self,
-            Self::ReceivedBySize | Self::Deleted | Self::WouldDelete | Self::Refused | Self::Failed
+            Self::ReceivedBySize
+                | Self::SameBySize
+                | Self::Deleted
+                | Self::WouldDelete
+                | Self::Refused
+                | Self::Failed
         )
     }
 }

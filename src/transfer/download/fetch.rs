@@ -24,7 +24,7 @@ use super::{
     local_path::LocalPath,
     partial::{Partial, RANGE_BYTES, part_name},
     proof::{Proofs, Source, Verdict},
-    verified::Verified,
+    verified::{By, Verified},
 };
 use crate::{
     client::{
@@ -88,6 +88,8 @@ pub(crate) enum Trouble {
     KeepsChanging,
     #[error("its bytes are not those of which the {} speaks", source_of(.0))]
     Wrong(Vec<Source>),
+    #[error("its uploader's sha256 is not that of the bytes which the store keeps and proves")]
+    FalseWord,
     #[error("reading it breaks off: {0}")]
     BreaksOff(String),
     #[error("{0}")]
@@ -108,6 +110,7 @@ impl Trouble {
         match self {
             Self::Gone => "nothing: it is no longer there",
             Self::KeepsChanging => "run the command again once its owner has finished",
+            Self::FalseWord => "its owner has to upload it again",
             Self::Wrong(_) => "run the command again; if it stays, its owner has to upload it again",
             Self::BreaksOff(_) => "run the command again: it goes on where this one ended",
             Self::Client(ClientError::Refused(_)) => "check your access: `subgate doctor`",
@@ -126,6 +129,7 @@ impl Trouble {
             | Self::Gone
             | Self::KeepsChanging
             | Self::Wrong(_)
+            | Self::FalseWord
             | Self::BreaksOff(_)
             | Self::Path(_)
             | Self::Disk(_) => false,
@@ -137,7 +141,12 @@ impl Trouble {
         match self {
             Self::Disk(_) => true,
             Self::Path(fault) => fault.is_of_the_disk(),
-            Self::Client(_) | Self::Gone | Self::KeepsChanging | Self::Wrong(_) | Self::BreaksOff(_) => false,
+            Self::Client(_)
+            | Self::Gone
+            | Self::KeepsChanging
+            | Self::Wrong(_)
+            | Self::FalseWord
+            | Self::BreaksOff(_) => false,
         }
     }
 }
@@ -166,39 +175,40 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Fetcher {
-    /// Whether the file that stands here is the object.
-    pub(super) async fn is_same(&self, job: &Job) -> Result<bool, Trouble> {
-        let Standing::File(identity) = job.standing else { return Ok(false) };
+    /// By what the file that stands here is the object, if it is.
+    pub(super) async fn is_same(&self, job: &Job) -> Result<Option<By>, Trouble> {
+        let Standing::File(identity) = job.standing else { return Ok(None) };
         let object = &job.object;
         if identity.size != object.size {
-            return Ok(false);
+            return Ok(None);
         }
-        if !self.reads_all && self.target.verified.knows(&job.id, &object.etag, identity) {
-            return Ok(true);
+        let known = self.target.verified.knows(&job.id, &object.etag, identity);
+        if let Some(by) = known.filter(|_| !self.reads_all) {
+            return Ok(Some(by));
         }
         let mut proofs = Proofs::of_etag(&object.etag);
         if !proofs.can_prove_same() {
             match self.bucket.head(&object.key).await? {
                 Some(head) if head.etag == object.etag => proofs = Proofs::of_head(&head),
-                Some(_) => return Ok(false),
+                Some(_) => return Ok(None),
                 None => return Err(Trouble::Gone),
             }
             proofs = self.with_parts(proofs, object).await?;
         }
         if !proofs.can_prove_same() {
-            return Ok(false);
+            return Ok(None);
         }
         let (target, job) = (Arc::clone(&self.target), job.clone());
         blocking(move || {
-            let Some(file) = target.folder.read(&job.path)? else { return Ok(false) };
+            let Some(file) = target.folder.read(&job.path)? else { return Ok(None) };
             let mut check = proofs.check();
             let length = read_all(&file, |bytes| check.update(bytes));
             let length = length.map_err(|error| PathFault::Io(job.path.to_string(), error))?;
             let is_same = length == job.object.size && check.finish().is_same();
             if is_same && Identity::of(&file).is_ok_and(|now| now == identity) {
-                target.verified.add(&job.id, &job.object.etag, identity);
+                target.verified.add(&job.id, &job.object.etag, identity, By::Proof);
             }
-            Ok(is_same)
+            Ok(is_same.then_some(By::Proof))
         })
         .await
     }
@@ -248,7 +258,15 @@ impl Fetcher {
             Err(error) => return Err(error),
         };
         let proofs = match proofs.is_empty() {
-            true => self.with_parts(proofs, &job.object).await?,
+            true => match self.with_parts(proofs, &job.object).await {
+                Ok(proofs) => proofs,
+                Err(Trouble::Client(error))
+                    if error.refusal().is_some_and(|refusal| refusal.is_precondition()) =>
+                {
+                    return Ok(Attempt::Changed);
+                }
+                Err(error) => return Err(error),
+            },
             false => proofs,
         };
         let (target, job) = (Arc::clone(&self.target), job.clone());
@@ -415,6 +433,10 @@ fn finish(target: &Target, job: &Job, proofs: &Proofs, partial: &Partial) -> Res
     let sources = match check.finish().verdict() {
         Verdict::Proved(sources) => sources,
         Verdict::BySize => Vec::new(),
+        Verdict::FalseWord => {
+            Partial::discard(work, &job.id)?;
+            return Err(Trouble::FalseWord);
+        }
         Verdict::Wrong(sources) => {
             Partial::discard(work, &job.id)?;
             return Ok(Attempt::Wrong(sources));
@@ -430,7 +452,8 @@ fn finish(target: &Target, job: &Job, proofs: &Proofs, partial: &Partial) -> Res
     target.folder.place(work, &part_name(&job.id), &job.path, job.standing)?;
     Partial::forget_journal(work, &job.id)?;
     if let Ok(identity) = Identity::of(&partial.file) {
-        target.verified.add(&job.id, &job.object.etag, identity);
+        let by = if sources.is_empty() { By::Size } else { By::Proof };
+        target.verified.add(&job.id, &job.object.etag, identity, by);
     }
     Ok(Attempt::Done(sources))
 }

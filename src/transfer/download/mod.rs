@@ -38,6 +38,7 @@ use self::{
     fetch::{Fetched, Fetcher, Job, Trouble},
     folder::WorkFault,
     prepare::{Prepared, prepare},
+    verified::By,
 };
 use super::{
     filter::Filter,
@@ -50,6 +51,9 @@ use crate::client::{Bucket, ClientError};
 /// After so many failures of the server while nothing comes at all, the rest is not tried. Where other
 /// objects come, those that do not are at fault themselves.
 const SERVER_FAILURES_MAX: u32 = 3;
+
+/// The remark on a file without a proof.
+const BY_SIZE: &str = "nothing but its size could be compared";
 
 /// What is downloaded, and how.
 pub(crate) struct Settings {
@@ -225,13 +229,17 @@ async fn one(fetcher: &Fetcher, job: Job, is_dry_run: bool) -> Came {
     let size = job.object.size;
     let before = fetcher.fetched.load(Ordering::Relaxed);
     let came = match fetcher.is_same(&job).await {
-        Ok(true) => {
+        Ok(Some(By::Proof)) => {
             fetcher.progress.moved(size);
             Ok(row(Outcome::Same, size, String::new()))
         }
-        Ok(false) if is_dry_run => Ok(row(Outcome::WouldReceive, size, String::new())),
-        Ok(false) => fetcher.fetch(&job).await.map(|Fetched { bytes, proofs }| match proofs.is_empty() {
-            true => row(Outcome::ReceivedBySize, bytes, "nothing but its size could be compared".to_owned()),
+        Ok(Some(By::Size)) => {
+            fetcher.progress.moved(size);
+            Ok(row(Outcome::SameBySize, size, BY_SIZE.to_owned()))
+        }
+        Ok(None) if is_dry_run => Ok(row(Outcome::WouldReceive, size, String::new())),
+        Ok(None) => fetcher.fetch(&job).await.map(|Fetched { bytes, proofs }| match proofs.is_empty() {
+            true => row(Outcome::ReceivedBySize, bytes, BY_SIZE.to_owned()),
             false => row(Outcome::Received, bytes, String::new()),
         }),
         Err(trouble) => Err(trouble),

@@ -85,8 +85,10 @@ impl Partial {
         let header = Header { key: key.to_owned(), etag: etag.to_owned(), size, range_bytes: RANGE_BYTES };
         if let (Some(file), Some(mut journal)) = (work.open(&part_name(id))?, work.open(&journal_name(id))?)
             && file.metadata()?.len() == size
-            && let Some(done) = read(&mut journal, &header)?
+            && let Some((done, length)) = read(&mut journal, &header)?
         {
+            // A line that was cut must not become the beginning of the next one.
+            journal.set_len(length)?;
             let journal = Some(work.append(&journal_name(id))?);
             return Ok(Self { file: Arc::new(file), journal, done, size });
         }
@@ -141,16 +143,18 @@ impl Partial {
     }
 }
 
-/// The ranges that a journal has, if it speaks of that object. What is no line of it, it is not read beyond.
-fn read(journal: &mut File, header: &Header) -> io::Result<Option<BTreeSet<u64>>> {
+/// The ranges that a journal has, if it speaks of that object, and the length of what is whole of it. What is
+/// no line of it, it is not read beyond.
+fn read(journal: &mut File, header: &Header) -> io::Result<Option<(BTreeSet<u64>, u64)>> {
     let mut bytes = Vec::new();
     journal.take(JOURNAL_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(parse(&bytes, header))
 }
 
-fn parse(journal: &[u8], header: &Header) -> Option<BTreeSet<u64>> {
+fn parse(journal: &[u8], header: &Header) -> Option<(BTreeSet<u64>, u64)> {
     let mut lines = journal.split_inclusive(|byte| *byte == b'\n');
-    if serde_json::from_slice::<Header>(lines.next()?).ok()? != *header {
+    let first = lines.next().filter(|line| line.ends_with(b"\n"))?;
+    if serde_json::from_slice::<Header>(first).ok()? != *header {
         return None;
     }
     let count = header.size.div_ceil(header.range_bytes.max(1));
@@ -158,7 +162,13 @@ fn parse(journal: &[u8], header: &Header) -> Option<BTreeSet<u64>> {
         let text = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
         text.parse().ok().filter(|index| *index < count)
     };
-    Some(lines.map_while(index).collect())
+    let (mut done, mut length) = (BTreeSet::new(), first.len() as u64);
+    for line in lines {
+        let Some(index) = index(line) else { break };
+        done.insert(index);
+        length = length.saturating_add(line.len() as u64);
+    }
+    Some((done, length))
 }
 
 #[cfg(test)]
@@ -178,7 +188,7 @@ mod tests {
 
     fn journal(rest: &str) -> Option<Vec<u64>> {
         let text = format!("{}\n{rest}", serde_json::to_string(&header()).unwrap());
-        parse(text.as_bytes(), &header()).map(|done| done.into_iter().collect())
+        parse(text.as_bytes(), &header()).map(|(done, _)| done.into_iter().collect())
     }
 
     #[test]
@@ -239,6 +249,17 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_was_cut_does_not_become_another_range() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = Folder::open(dir.path()).unwrap().work().unwrap();
+        let open = || Partial::in_ranges(&work, "i", "k", "e", 20 * RANGE_BYTES).unwrap();
+        open().keep(7).unwrap();
+        work.append(&journal_name("i")).unwrap().write_all(b"1").unwrap();
+        open().keep(5).unwrap();
+        assert_eq!(open().done, BTreeSet::from([5, 7]));
+    }
+
+    #[test]
     fn objects_of_other_servers_and_buckets_have_other_names() {
         let ids = [("s", "b", "k"), ("s", "bk", ""), ("t", "b", "k"), ("s", "c", "k"), ("s", "b", "l")]
             .map(|(server, bucket, key)| id_of(server, bucket, key));
@@ -251,7 +272,7 @@ mod tests {
         fn no_journal_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes, &header());
             let with_header = [serde_json::to_vec(&header()).unwrap(), b"\n".to_vec(), bytes].concat();
-            prop_assert!(parse(&with_header, &header()).unwrap().iter().all(|index| *index < 3));
+            prop_assert!(parse(&with_header, &header()).unwrap().0.iter().all(|index| *index < 3));
         }
     }
 }

@@ -257,6 +257,9 @@ pub(crate) enum Verdict {
     Proved(Vec<Source>),
     /// There is nothing to compare with but the size.
     BySize,
+    /// They are what the store keeps, by its own proof, and not what the uploader's metadata says. To read
+    /// them again brings the same.
+    FalseWord,
     /// They are not, by these.
     Wrong(Vec<Source>),
 }
@@ -268,6 +271,9 @@ impl Findings {
         match (self.held.is_empty(), self.failed.is_empty()) {
             (true, true) => Verdict::BySize,
             (false, _) if self.failed.iter().all(is_etag) => Verdict::Proved(self.held),
+            _ if self.failed == [Source::Uploader] && self.held.iter().any(|source| source.proves_same()) => {
+                Verdict::FalseWord
+            }
             _ => Verdict::Wrong(self.failed),
         }
     }
@@ -334,13 +340,16 @@ mod tests {
         let other = &b"other"[..];
         let (right_crc, wrong_crc) = (crc(DATA), crc(other));
         let by_crc = Source::Checksum(ChecksumAlgorithm::Crc64Nvme);
+        let wrong = |source| Verdict::Wrong(vec![source]);
         for (etag, sha256, checksums, expected) in [
             (md5_etag(DATA), None, vec![], Verdict::Proved(vec![Source::Etag])),
             (md5_etag(other), None, vec![], Verdict::Wrong(vec![Source::Etag])),
             (OPAQUE.to_owned(), None, vec![], Verdict::BySize),
             (OPAQUE.to_owned(), Some(DATA), vec![], Verdict::Proved(vec![Source::Uploader])),
             (OPAQUE.to_owned(), Some(other), vec![], Verdict::Wrong(vec![Source::Uploader])),
-            (md5_etag(DATA), Some(other), vec![], Verdict::Wrong(vec![Source::Uploader])),
+            (md5_etag(DATA), Some(other), vec![], Verdict::FalseWord),
+            // A CRC can be aimed at.
+            (OPAQUE.to_owned(), Some(other), vec![(CRC, right_crc.as_str())], wrong(Source::Uploader)),
             (OPAQUE.to_owned(), None, vec![(CRC, right_crc.as_str())], Verdict::Proved(vec![by_crc])),
             (OPAQUE.to_owned(), None, vec![(CRC, wrong_crc.as_str())], Verdict::Wrong(vec![by_crc])),
             // An ETag without meaning beside a proof that holds.

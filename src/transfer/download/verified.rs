@@ -33,10 +33,20 @@ struct Entry {
     inode: u64,
     modified: i64,
     changed: i64,
+    /// Whether nothing but the size could be compared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_size: bool,
+}
+
+/// What a file has been compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Proof,
+    Size,
 }
 
 impl Entry {
-    fn new(id: &str, etag: &str, file: Identity) -> Self {
+    fn new(id: &str, etag: &str, file: Identity, by: By) -> Self {
         Self {
             id: id.to_owned(),
             etag: etag.to_owned(),
@@ -44,6 +54,7 @@ impl Entry {
             inode: file.inode,
             modified: file.modified_nanos,
             changed: file.changed_nanos,
+            by_size: by == By::Size,
         }
     }
 }
@@ -78,16 +89,16 @@ impl Verified {
         Ok(Self { known, file: Some(Mutex::new(work.append(NAME)?)) })
     }
 
-    /// Whether that file has been compared with that object, and neither has changed since.
-    pub(crate) fn knows(&self, id: &str, etag: &str, file: Identity) -> bool {
-        !etag.is_empty() && self.known.get(id) == Some(&Entry::new(id, etag, file))
+    /// By what that file has been compared with that object, if it has and neither has changed since.
+    pub(crate) fn knows(&self, id: &str, etag: &str, file: Identity) -> Option<By> {
+        let known = self.known.get(id).filter(|_| !etag.is_empty())?;
+        [By::Proof, By::Size].into_iter().find(|by| *known == Entry::new(id, etag, file, *by))
     }
 
     /// That they have been compared. What cannot be written is read again another time.
-    pub(crate) fn add(&self, id: &str, etag: &str, file: Identity) {
-        let (Some(out), Ok(line)) = (&self.file, serde_json::to_string(&Entry::new(id, etag, file))) else {
-            return;
-        };
+    pub(crate) fn add(&self, id: &str, etag: &str, file: Identity, by: By) {
+        let line = serde_json::to_string(&Entry::new(id, etag, file, by));
+        let (Some(out), Ok(line)) = (&self.file, line) else { return };
         let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = out.write_all(format!("{line}\n").as_bytes());
     }
@@ -121,22 +132,25 @@ mod tests {
     fn a_file_is_known_while_neither_it_nor_its_object_changes() {
         let dir = tempfile::tempdir().unwrap();
         let work = Folder::open(dir.path()).unwrap().work().unwrap();
-        Verified::load(&work).unwrap().add("a", "e", FILE);
+        Verified::load(&work).unwrap().add("a", "e", FILE, By::Proof);
         let later = Verified::load(&work).unwrap();
-        assert!(later.knows("a", "e", FILE));
-        assert!(!later.knows("b", "e", FILE) && !later.knows("a", "f", FILE));
+        assert_eq!(later.knows("a", "e", FILE), Some(By::Proof));
+        assert_eq!((later.knows("b", "e", FILE), later.knows("a", "f", FILE)), (None, None));
         for other in [
             Identity { size: 4, ..FILE },
             Identity { inode: 5, ..FILE },
             Identity { modified_nanos: 6, ..FILE },
             Identity { changed_nanos: 7, ..FILE },
         ] {
-            assert!(!later.knows("a", "e", other));
+            assert_eq!(later.knows("a", "e", other), None);
         }
         // An object without an ETag is another each time.
-        later.add("c", "", FILE);
-        assert!(!Verified::load(&work).unwrap().knows("c", "", FILE));
-        assert!(!Verified::nothing().knows("a", "e", FILE));
+        later.add("c", "", FILE, By::Proof);
+        assert_eq!(Verified::load(&work).unwrap().knows("c", "", FILE), None);
+        assert_eq!(Verified::nothing().knows("a", "e", FILE), None);
+        // What had no proof when it came has none later.
+        later.add("d", "e", FILE, By::Size);
+        assert_eq!(Verified::load(&work).unwrap().knows("d", "e", FILE), Some(By::Size));
     }
 
     #[test]
@@ -145,17 +159,17 @@ mod tests {
         let work = Folder::open(dir.path()).unwrap().work().unwrap();
         let first = Verified::load(&work).unwrap();
         for at in 0..3000 {
-            first.add("a", &at.to_string(), FILE);
+            first.add("a", &at.to_string(), FILE, By::Proof);
         }
         let mut file = work.append(NAME).unwrap();
         file.write_all(&[b"{\"id\":\n\xff\n", vec![b'x'; 10_000].as_slice(), b"\n{\"id\": \"torn"].concat())
             .unwrap();
         let second = Verified::load(&work).unwrap();
-        assert!(second.knows("a", "2999", FILE) && !second.knows("a", "0", FILE));
+        assert!(second.knows("a", "2999", FILE).is_some() && second.knows("a", "0", FILE).is_none());
         // It was written anew, without what is over.
         assert!(work.open(NAME).unwrap().unwrap().metadata().unwrap().len() < 1000);
-        second.add("b", "e", FILE);
+        second.add("b", "e", FILE, By::Proof);
         let third = Verified::load(&work).unwrap();
-        assert!(third.knows("b", "e", FILE) && third.knows("a", "2999", FILE));
+        assert!(third.knows("b", "e", FILE).is_some() && third.knows("a", "2999", FILE).is_some());
     }
 }
