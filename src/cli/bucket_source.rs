@@ -21,7 +21,7 @@ use super::{
 use crate::{
     auth::{SessionCredentials, bittensor::sr25519::Keypair},
     client::{
-        Bucket, ClientError, Place, SessionError, Sessions,
+        Bucket, ClientError, Place, SessionError, SessionFault, Sessions,
         retry::{PATIENCE, RetryPolicy},
         structure::{self, Structure},
     },
@@ -93,11 +93,24 @@ impl BucketOptions {
 
     /// Checks the options, reads the wallet, which may ask for its password, and gets a session. It blocks.
     pub(crate) fn open(&self) -> Result<OpenBucket, CommandError> {
+        self.open_with(PasswordTime::WhenNeeded)
+    }
+
+    /// The same for work that goes on for ever: whoever starts it gives the password now, and is not asked in
+    /// the middle of the night, when the session has to be renewed.
+    pub(crate) fn open_for_ever(&self) -> Result<OpenBucket, CommandError> {
+        self.open_with(PasswordTime::AtStart)
+    }
+
+    fn open_with(&self, password: PasswordTime) -> Result<OpenBucket, CommandError> {
         let source = self.session.checked()?;
         let keyfile = source.read_wallet()?;
         let server = source.server();
         let http = http_client::new(source.client().ca_file.as_deref())?;
         let renewer = Arc::new(Renewer { source, keyfile, key: Mutex::default() });
+        if password == PasswordTime::AtStart {
+            renewer.key()?;
+        }
         let session = renewer.obtain(false)?;
         let (answer, hotkey) = (answer_of(&session, &server)?, session.hotkey.to_ss58());
         let place = Place { base_url: server, bucket: answer.bucket, region: answer.region };
@@ -134,6 +147,13 @@ fn answer_of(session: &IssuedSession, server: &str) -> Result<SessionAnswer, Com
     })
 }
 
+/// When a wallet's password is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PasswordTime {
+    AtStart,
+    WhenNeeded,
+}
+
 /// What it takes to get another session.
 struct Renewer {
     source: SessionSource,
@@ -143,18 +163,21 @@ struct Renewer {
 }
 
 impl Renewer {
+    /// The key, opened once. It may ask for the password.
+    fn key(&self) -> Result<Arc<Keypair>, CommandError> {
+        let mut held = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = &*held {
+            return Ok(Arc::clone(key));
+        }
+        let key = self.source.open(&self.keyfile)?;
+        *held = Some(Arc::clone(&key));
+        Ok(key)
+    }
+
     /// A session that lasts, in place of a refused one where there is one. It blocks.
     fn obtain(&self, is_refused: bool) -> Result<IssuedSession, CommandError> {
         let hotkey = self.keyfile.address();
-        let key = || {
-            let mut held = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(key) = &*held {
-                return Ok(Arc::clone(key));
-            }
-            let key = self.source.open(&self.keyfile)?;
-            *held = Some(Arc::clone(&key));
-            Ok(key)
-        };
+        let key = || self.key();
         match is_refused {
             true => self.source.replace(hotkey.as_ref(), key),
             false => self.source.obtain(hotkey.as_ref(), key),
@@ -214,13 +237,35 @@ impl Sessions for RenewedSessions {
                     held.renewal = now.plus_seconds(RENEWAL_PAUSE_SECONDS);
                 }
                 Err(error) => {
-                    let is_refusal = error.exit != Exit::Unavailable;
+                    let fault = fault_of(error.exit);
                     let message = format!("no session to go on with: {error}");
-                    return Err(SessionError { is_refusal, message });
+                    return Err(SessionError { fault, message });
                 }
             }
             Ok(Arc::clone(&held.credentials))
         })
+    }
+}
+
+fn fault_of(exit: Exit) -> SessionFault {
+    match exit {
+        Exit::Unavailable => SessionFault::Unavailable,
+        Exit::Refused => SessionFault::Refused,
+        Exit::Usage => SessionFault::Usage,
+        Exit::Data => SessionFault::Data,
+        Exit::NoInput => SessionFault::NoInput,
+        Exit::Failed | Exit::Open | Exit::Software | Exit::CannotCreate => SessionFault::Own,
+    }
+}
+
+fn exit_of(fault: SessionFault) -> Exit {
+    match fault {
+        SessionFault::Unavailable => Exit::Unavailable,
+        SessionFault::Refused => Exit::Refused,
+        SessionFault::Usage => Exit::Usage,
+        SessionFault::Data => Exit::Data,
+        SessionFault::NoInput => Exit::NoInput,
+        SessionFault::Own => Exit::Software,
     }
 }
 
@@ -229,10 +274,22 @@ impl From<ClientError> for CommandError {
         let exit = match &error {
             ClientError::Refused(_) => Exit::Refused,
             ClientError::Unavailable(_) | ClientError::Broken(_) => Exit::Unavailable,
-            ClientError::Session(session) if session.is_refusal => Exit::Refused,
-            ClientError::Session(_) => Exit::Unavailable,
+            ClientError::Session(session) => exit_of(session.fault),
             ClientError::Call(_) => Exit::Software,
         };
         Self::new(exit, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_session_ends_a_command_as_what_it_is_and_only_a_refusal_as_one() {
+        for exit in [Exit::Unavailable, Exit::Refused, Exit::Usage, Exit::Data, Exit::NoInput] {
+            let error = SessionError { fault: fault_of(exit), message: "why".to_owned() };
+            assert_eq!(CommandError::from(ClientError::Session(error)).exit, exit);
+        }
     }
 }

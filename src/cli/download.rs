@@ -170,8 +170,7 @@ fn print_table(settings: &Settings, downloaded: &Downloaded) {
 fn error(downloaded: &Downloaded) -> Option<CommandError> {
     let (exit, why) = match &downloaded.cut_short {
         Some(CutShort::Interrupted) => (Exit::Failed, "interrupted".to_owned()),
-        Some(CutShort::Server { is_refusal: true, why }) => (Exit::Refused, why.clone()),
-        Some(CutShort::Server { is_refusal: false, why }) => (Exit::Unavailable, why.clone()),
+        Some(CutShort::Server(error)) => (CommandError::from(error.clone()).exit, error.to_string()),
         Some(CutShort::Disk(why)) => (Exit::CannotCreate, why.clone()),
         None => {
             let bad = downloaded.report.bad();

@@ -113,7 +113,7 @@ pub(crate) fn run(options: &UploadOptions) -> Result<(), CommandError> {
     let filter = Filter::new(&options.include, &options.exclude)
         .map_err(|error| CommandError::usage(format!("--include, --exclude: {error}")))?;
     let settings = options.bucket.settings()?;
-    let opened = options.bucket.open()?;
+    let opened = if options.watch { options.bucket.open_for_ever()? } else { options.bucket.open()? };
     // From here on there may be work that a signal must not cut off.
     let runtime = runtime::multi_thread()?;
     let result = runtime.block_on(Box::pin(async {

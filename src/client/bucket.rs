@@ -51,8 +51,23 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// A store joins 10,000 parts in its own time.
 const COMPLETION_SILENCE_MAX: Duration = Duration::from_secs(600);
 
+/// A document comes within so many times the silence that its call bears, however slowly it drips.
+const DOCUMENT_SILENCES: u32 = 5;
+
 /// More pages than these are no list that ends; ten million keys.
 const PAGES_MAX: usize = 10_000;
+
+/// S3 gives no more entries on a page.
+const PAGE_ENTRIES_MAX: usize = 1000;
+
+/// S3 knows no longer keys.
+const KEY_BYTES_MAX: usize = 1024;
+
+/// S3 knows no more parts of one upload.
+const PARTS_MAX: usize = 10_000;
+
+/// More open uploads than these are not looked through.
+const UPLOADS_MAX: usize = 100_000;
 
 /// Where a bucket is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,7 +218,8 @@ impl Bucket {
         }
         let answer = self.call(call).await?;
         answers::list_page(&answer.document)
-            .ok_or_else(|| ClientError::Broken(format!("a list of {prefix} that cannot be read to its end")))
+            .filter(|page| is_page_of(page, prefix))
+            .ok_or_else(|| ClientError::Broken(format!("a list of {prefix} that is none, or not whole")))
     }
 
     /// Every object whose key begins with `prefix`, handed to `each` in the server's order.
@@ -231,7 +247,16 @@ impl Bucket {
     /// As all calls: see [`ClientError`].
     pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectHead>, ClientError> {
         let call = || Call::new(Method::HEAD, key).header("x-amz-checksum-mode", "ENABLED");
-        let answer = match self.call(call()).await {
+        match self.explained(key, call).await {
+            Ok(answer) => ObjectHead::of(&answer.headers).map(Some).ok_or_else(|| unreadable(key)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a HEAD whose refusal has a reason.
+    async fn explained<'a>(&self, key: &'a str, call: impl Fn() -> Call<'a>) -> Result<Answer, ClientError> {
+        match self.call(call()).await {
             // The answer to a HEAD has no document, so the server cannot say why; asked for a byte, it does.
             // And a session that it no longer takes is replaced by that.
             Err(ClientError::Refused(refusal)) if refusal.code.is_empty() && !refusal.is_not_found() => {
@@ -242,11 +267,6 @@ impl Bucket {
                 }
             }
             answer => answer,
-        };
-        match answer {
-            Ok(answer) => ObjectHead::of(&answer.headers).map(Some).ok_or_else(|| unreadable(key)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
         }
     }
 
@@ -280,13 +300,19 @@ impl Bucket {
     /// The size of an object's first part; none where the store does not tell it.
     ///
     /// # Errors
-    /// Those that say nothing of the object.
+    /// As all calls. That a store does not know the question is none.
     pub(crate) async fn first_part_bytes(&self, key: &str, etag: &str) -> Result<Option<u64>, ClientError> {
-        let call = Call::new(Method::HEAD, key).query("partNumber", "1");
+        let condition = Condition::Is(etag.to_owned());
+        let call = || Call::new(Method::HEAD, key).query("partNumber", "1").condition(&condition);
         let length = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
-        match self.call(call.condition(&Condition::Is(etag.to_owned()))).await {
+        match self.explained(key, call).await {
             Ok(answer) => Ok(answer.headers.get(header::CONTENT_LENGTH).and_then(length)),
-            Err(ClientError::Refused(_) | ClientError::Broken(_)) => Ok(None),
+            Err(ClientError::Refused(refusal))
+                if matches!(refusal.status.as_u16(), 400 | 404 | 416 | 501) =>
+            {
+                Ok(None)
+            }
+            Err(ClientError::Broken(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -354,6 +380,7 @@ impl Bucket {
             let page = xml::parse_parts(&answer.document).ok_or_else(|| unreadable(key))?;
             parts.extend(page.parts.into_iter().map(|(number, size, etag)| Part { number, size, etag }));
             match page.next {
+                _ if parts.len() > PARTS_MAX => break,
                 None => return Ok(parts),
                 Some(next) if after.is_some_and(|last| next <= last) => break,
                 Some(next) => after = Some(next),
@@ -382,6 +409,7 @@ impl Bucket {
                 .ok_or_else(|| ClientError::Broken(format!("a list of the uploads below {prefix}")))?;
             uploads.extend(page.uploads);
             match page.next {
+                _ if uploads.len() > UPLOADS_MAX => break,
                 None => return Ok(uploads),
                 Some(next) if after.as_ref() == Some(&next) => break,
                 Some(next) => after = Some(next),
@@ -446,6 +474,7 @@ impl Bucket {
     async fn call(&self, call: Call<'_>) -> Result<Answer, ClientError> {
         let Inner { sessions, throttle, retry, .. } = &*self.0;
         let mut failing_since: Option<Instant> = None;
+        let mut paused = Duration::ZERO;
         let mut attempts = 0_u32;
         let mut refused: Option<Arc<SessionCredentials>> = None;
         loop {
@@ -470,7 +499,10 @@ impl Bucket {
                 }
             };
             attempts = attempts.saturating_add(1);
-            let failing_for = failing_since.get_or_insert_with(Instant::now).elapsed();
+            // While other calls succeed the server is there, and this one waits for its turn, not for an outage.
+            let since = *failing_since.get_or_insert_with(Instant::now);
+            let failing_for = throttle.last_success().map_or(since, |last| last.max(since)).elapsed();
+            let failing_for = failing_for.max(paused);
             let Some(pause) = retry.pause(attempts, failing_for, &failure, fastrand::f64()) else {
                 return Err(given_up(failure, attempts));
             };
@@ -479,6 +511,7 @@ impl Bucket {
                 throttle.slow_down(pause);
             }
             tokio::time::sleep(pause).await;
+            paused = paused.saturating_add(pause);
         }
     }
 
@@ -490,20 +523,25 @@ impl Bucket {
         open: OpenCall,
     ) -> Result<Answer, Attempted> {
         let request = self.request(call, session).map_err(Attempted::Impossible)?;
+        let authorization = request.headers().get(header::AUTHORIZATION).cloned();
         let answer = http::send(&self.0.http, request, call.silence_max).await?;
         let (parts, body) = answer.into_parts();
+        let time_max = call.silence_max.saturating_mul(DOCUMENT_SILENCES);
+        let failed = |code: &str, message: &str| {
+            failed(parts.status, &parts.headers, code, message, session, authorization.as_ref())
+        };
         if !parts.status.is_success() {
-            let document = http::collect(body, ERROR_BYTES_MAX).await.unwrap_or_default();
+            let document = http::collect_within(time_max, body, ERROR_BYTES_MAX).await.unwrap_or_default();
             let (code, message) = answers::error(&document).unwrap_or_default();
-            return Err(failed(parts.status, &parts.headers, &code, &message, session));
+            return Err(failed(&code, &message));
         }
         if call.wanted == Wanted::Stream {
             return Ok(Answer { headers: parts.headers, document: Bytes::new(), stream: Some(body), open });
         }
-        let document = http::collect(body, DOCUMENT_BYTES_MAX).await?;
+        let document = http::collect_within(time_max, body, DOCUMENT_BYTES_MAX).await?;
         // A completion may begin as a success and end as an error.
         if let Some((code, message)) = answers::error(&document) {
-            return Err(failed(parts.status, &parts.headers, &code, &message, session));
+            return Err(failed(&code, &message));
         }
         Ok(Answer { headers: parts.headers, document, stream: None, open })
     }
@@ -544,6 +582,19 @@ impl Bucket {
     }
 }
 
+/// Whether that is a page of such a list: no caller is to hold, or to delete, what it did not ask for.
+fn is_page_of(page: &ListPage, prefix: &str) -> bool {
+    let keys = page.objects.iter().map(|object| &object.key).chain(&page.prefixes);
+    let mut entries = 0_usize;
+    for key in keys {
+        entries = entries.saturating_add(1);
+        if !key.starts_with(prefix) || key.len() > KEY_BYTES_MAX {
+            return false;
+        }
+    }
+    entries <= PAGE_ENTRIES_MAX
+}
+
 /// How one attempt ended without a success.
 enum Attempted {
     Failed(Failure),
@@ -563,10 +614,13 @@ fn failed(
     code: &str,
     message: &str,
     session: &SessionCredentials,
+    authorization: Option<&HeaderValue>,
 ) -> Attempted {
     let (token, secret) = (session.session_token.expose(), session.secret_access_key.expose());
     let encoded = encode_component(token);
-    let refusal = Refusal::new(status, code, message, &[token, secret, &encoded]);
+    let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let signature = authorization.rsplit_once("Signature=").map_or("", |(_, signature)| signature);
+    let refusal = Refusal::new(status, code, message, &[token, secret, &encoded, signature]);
     let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     Attempted::Failed(Failure::Answer { refusal, retry_after: retry::retry_after(retry_after) })
 }
@@ -595,4 +649,27 @@ fn unreadable(key: &str) -> ClientError {
 fn etag(answer: &Answer, key: &str) -> Result<String, ClientError> {
     let etag = answer.headers.get(header::ETAG).and_then(|value| value.to_str().ok());
     etag.map(|etag| xml::bare_etag(etag).to_owned()).ok_or_else(|| unreadable(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_only_what_was_asked_for_and_no_more_than_s3_gives() {
+        let listed =
+            |key: &str| Listed { key: key.to_owned(), size: 1, etag: String::new(), last_modified: None };
+        let page = |keys: &[&str]| ListPage {
+            objects: keys.iter().map(|key| listed(key)).collect(),
+            ..ListPage::default()
+        };
+        let longest = format!("p/{}", "k".repeat(KEY_BYTES_MAX - 2));
+        assert!(is_page_of(&page(&["p/a", &longest]), "p/"));
+        assert!(!is_page_of(&page(&[&format!("{longest}k")]), "p/"));
+        assert!(!is_page_of(&page(&["p/a", "q/a"]), "p/"));
+        assert!(is_page_of(&page(&["p/a"; PAGE_ENTRIES_MAX]), "p/"));
+        assert!(!is_page_of(&page(&["p/a"; PAGE_ENTRIES_MAX + 1]), "p/"));
+        let folders = ListPage { prefixes: vec!["q/".to_owned()], ..ListPage::default() };
+        assert!(!is_page_of(&folders, "p/") && is_page_of(&folders, ""));
+    }
 }

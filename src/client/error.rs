@@ -111,7 +111,7 @@ impl From<NoAnswer> for ClientError {
     fn from(error: NoAnswer) -> Self {
         match error {
             NoAnswer::TooLong(_) => Self::Broken(format!("it {error}")),
-            NoAnswer::Unreached(_) | NoAnswer::Broken(_) | NoAnswer::Silent(_) => {
+            NoAnswer::Unreached(_) | NoAnswer::Broken(_) | NoAnswer::Silent(_) | NoAnswer::Unfinished(_) => {
                 Self::Unavailable(format!("the server {error}"))
             }
         }

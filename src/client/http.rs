@@ -133,6 +133,9 @@ pub(crate) enum NoAnswer {
     /// Nothing moved for [`SILENCE_MAX`], or for as long as the caller gave.
     #[error("has been silent for {} s", .0.as_secs())]
     Silent(Duration),
+    /// It did not come to its end in that time.
+    #[error("did not finish its answer within {} s", .0.as_secs())]
+    Unfinished(Duration),
     /// The answer is larger than anything it could be.
     #[error("answered with more than {0} bytes")]
     TooLong(usize),
@@ -193,6 +196,16 @@ pub(crate) async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Byte
         whole.extend_from_slice(&data);
     }
     Ok(whole.into())
+}
+
+/// The same, for a body that comes within `time_max` however it drips.
+pub(crate) async fn collect_within(
+    time_max: Duration,
+    body: Incoming,
+    bytes_max: usize,
+) -> Result<Bytes, NoAnswer> {
+    let collected = tokio::time::timeout(time_max, collect(body, bytes_max)).await;
+    collected.unwrap_or(Err(NoAnswer::Unfinished(time_max)))
 }
 
 #[cfg(test)]

@@ -28,4 +28,4 @@ pub(crate) mod throttle;
 
 pub(crate) use bucket::{Bucket, Place};
 pub(crate) use error::ClientError;
-pub(crate) use sessions::{SessionError, Sessions};
+pub(crate) use sessions::{SessionError, SessionFault, Sessions};

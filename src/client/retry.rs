@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{error::Refusal, http::NoAnswer, sessions::SessionError};
+use super::{
+    error::Refusal,
+    http::NoAnswer,
+    sessions::{SessionError, SessionFault},
+};
 
 /// The first pause, at most.
 const PAUSE_FIRST: Duration = Duration::from_millis(400);
@@ -25,7 +29,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a call that fails is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RetryPolicy {
-    /// From the first failure of a call on.
+    /// From the first failure of a call on, or from the last success of another; and for all pauses of a call
+    /// together.
     pub(crate) patience: Duration,
 }
 
@@ -51,7 +56,7 @@ impl Failure {
         match self {
             Self::NoAnswer(NoAnswer::TooLong(_)) => false,
             Self::NoAnswer(_) => true,
-            Self::NoSession(error) => !error.is_refusal,
+            Self::NoSession(error) => error.fault == SessionFault::Unavailable,
             Self::Answer { refusal, .. } => match refusal.status.as_u16() {
                 408 | 429 | 500 | 502 | 503 | 504 => true,
                 // What these say of a body is said of bytes that were damaged or lost on the way: they were
@@ -93,8 +98,8 @@ impl Failure {
 }
 
 impl RetryPolicy {
-    /// The pause before the next attempt; none where there is to be none. `attempts` have failed, the first
-    /// of them `failing_for` ago; `chance` is from 0 to 1.
+    /// The pause before the next attempt; none where there is to be none. `attempts` have failed, and
+    /// that has cost `failing_for` of the patience; `chance` is from 0 to 1.
     pub(crate) fn pause(
         &self,
         attempts: u32,

@@ -9,12 +9,29 @@ use futures_util::future::BoxFuture;
 
 use crate::auth::SessionCredentials;
 
+/// Whose turn it is where there is no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionFault {
+    /// The server could not be asked: this alone may pass.
+    Unavailable,
+    /// The server refused one.
+    Refused,
+    /// An option is wrong, or nobody was there to give the wallet's password.
+    Usage,
+    /// The wallet is not what it should be, or the password is wrong.
+    Data,
+    /// The wallet cannot be read.
+    NoInput,
+    /// This program's own.
+    Own,
+}
+
 /// Why there is no session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct SessionError {
-    /// Whether the server refused one, rather than that it could not be asked.
-    pub(crate) is_refusal: bool,
+    /// Whose turn it is.
+    pub(crate) fault: SessionFault,
     /// One line for a person.
     pub(crate) message: String,
 }

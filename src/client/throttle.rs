@@ -33,6 +33,7 @@ struct Places {
     allowed: usize,
     open: usize,
     successes: usize,
+    last_success: Option<Instant>,
     halved: Option<Instant>,
     closed_until: Option<Instant>,
 }
@@ -48,7 +49,15 @@ enum Entry {
 impl Places {
     fn new(max: usize) -> Self {
         let max = max.max(1);
-        Self { max, allowed: max, open: 0, successes: 0, halved: None, closed_until: None }
+        Self {
+            max,
+            allowed: max,
+            open: 0,
+            successes: 0,
+            last_success: None,
+            halved: None,
+            closed_until: None,
+        }
     }
 
     fn enter(&mut self, now: Instant) -> Entry {
@@ -62,7 +71,8 @@ impl Places {
         Entry::Now
     }
 
-    fn succeeded(&mut self) {
+    fn succeeded(&mut self, now: Instant) {
+        self.last_success = Some(now);
         self.successes = self.successes.saturating_add(1);
         if self.allowed < self.max && self.successes >= self.allowed.saturating_mul(SUCCESSES_PER_PLACE) {
             self.allowed = self.allowed.saturating_add(1);
@@ -104,8 +114,13 @@ impl Throttle {
 
     /// A call has succeeded.
     pub(crate) fn succeeded(&self) {
-        self.with(Places::succeeded);
+        self.with(|places| places.succeeded(Instant::now()));
         self.freed.notify_waiters();
+    }
+
+    /// When the last call of any succeeded.
+    pub(crate) fn last_success(&self) -> Option<Instant> {
+        self.with(|places| places.last_success)
     }
 
     /// The server asks for less, and for so long for nothing at all.
@@ -142,9 +157,9 @@ mod tests {
         }
         assert_eq!(places.allowed, 1);
         for _ in 0..10_000 {
-            places.succeeded();
+            places.succeeded(start);
         }
-        assert_eq!(places.allowed, 8);
+        assert_eq!((places.allowed, places.last_success), (8, Some(start)));
     }
 
     #[test]

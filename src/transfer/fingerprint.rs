@@ -87,9 +87,8 @@ impl Fingerprint {
         }
         let own = BASE64_STANDARD.encode(self.sha256);
         // One of parts has their number behind a hyphen, and says nothing of the whole.
-        let is_whole = |(name, value): &&(String, String)| {
-            name == "x-amz-checksum-sha256" && !value.contains('-')
-        };
+        let is_whole =
+            |(name, value): &&(String, String)| name == "x-amz-checksum-sha256" && !value.contains('-');
         let kept = head.checksums.iter().find(is_whole);
         if let Some((_, checksum)) = kept {
             return *checksum == own;

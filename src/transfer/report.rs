@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
+use super::names::is_invisible;
+
 /// With more rows than these, the table tells only what needs somebody.
 const ROWS_SHOWN_MAX: usize = 40;
 
@@ -221,9 +223,11 @@ pub(crate) fn size_text(bytes: u64) -> String {
     }
 }
 
-/// Names come from files and servers: they do not write into the terminal as they like.
+/// Names come from files and servers: they do not write into the terminal as they like, nor turn a line round
+/// or begin another one.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let is_hidden = |c| c == '\u{2028}' || c == '\u{2029}' || is_invisible(c);
+    text.chars().map(|c| if c.is_control() || is_hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -252,6 +256,12 @@ mod tests {
         assert!(table.contains("FAILED  b") && !table.contains(" c ->"), "{table}");
         assert_eq!((report.bad(), report.total(Outcome::Same).files), (1, ROWS_SHOWN_MAX as u64));
         assert_eq!(Report::default().table(), "no files\n");
+    }
+
+    #[test]
+    fn no_name_turns_a_line_round_or_draws_another() {
+        assert_eq!(one_line("a\u{202e}b\u{2028}c\u{2029}d\re"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e");
+        assert_eq!(one_line("ä b/語.bin"), "ä b/語.bin");
     }
 
     #[test]

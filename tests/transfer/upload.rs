@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use crate::harness::{
     machine::{Machine, Run},
     server::{ALICE, BOB, Setup, TestServer, bytes},
-    store::{Reply, Seen},
+    store::{Reply, Seen, md5_hex},
 };
 
 /// Content of this size is one part; our parts are no larger.
@@ -367,15 +367,122 @@ async fn an_outage_is_waited_for_and_one_that_lasts_is_told() {
 
     // It fails for good, after the lists: what was not begun is told as that.
     place.server.store.unscript();
-    for name in ["a.bin", "b.bin", "c.bin"] {
+    for name in ["a.bin", "b.bin", "c.bin", "d.bin", "e.bin"] {
         place.write(name, bytes(4000));
     }
     place.server.store.script(|seen| is_put(seen).then(|| Reply::error(503, "SlowDown", "less")));
     let run = place.upload(&["--retry-seconds", "1", "--parallel", "1"]).await;
     run.check(69, &["FAILED", "NOT BEGUN", "503", "run the same again"]);
-    // And from the start.
+    // And from the start: what is here is told, and not that there is nothing.
     place.server.store.always(Reply::new(503));
-    place.upload(&["--retry-seconds", "1"]).await.check(69, &["503"]);
+    let run = place.upload(&["--retry-seconds", "1", "--json"]).await;
+    let json = run.check(69, &["503"]).json();
+    assert_eq!((total(&json, "not-begun"), json["complete"].as_bool()), (5, Some(false)), "{json}");
+    place.upload(&["--retry-seconds", "1"]).await.check(69, &["NOT BEGUN"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_object_that_the_store_cannot_take_does_not_hold_up_the_others() {
+    let place = Place::new().await;
+    for name in ["a.bin", "b.bin", "c.bin"] {
+        place.write(name, bytes(3000));
+    }
+    let bad = ALICE.file("t/a.bin");
+    place.server.store.script(move |seen| {
+        (is_put(seen) && seen.key == bad).then(|| Reply::error(500, "InternalError", "always"))
+    });
+    let run = place.upload(&["--retry-seconds", "1", "--parallel", "1", "--json"]).await;
+    let json = run.check(1, &[]).json();
+    assert_eq!((total(&json, "sent"), total(&json, "failed"), total(&json, "not-begun")), (2, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_keeps_is_proven_by_its_etag_or_not_believed() {
+    let place = Place::new().await;
+    let data = bytes(3000);
+    let other = md5_hex(&bytes(2999));
+    let (right, random) = (md5_hex(&data), "0f8e7d6c-random".to_owned());
+    for (etag, kms, is_good) in
+        [(right, false, true), (other.clone(), false, false), (random, false, true), (other, true, true)]
+    {
+        // The same content, so that each round sends it anew.
+        place.server.store.script(|_| None);
+        place.write("a.bin", &data);
+        let key = ALICE.file("t/a.bin");
+        place.server.store.put(&key, bytes(1));
+        let (store, content) = (place.server.store.clone(), data.clone());
+        let given = etag.clone();
+        place.server.store.script(move |seen| {
+            if !is_put(seen) {
+                return None;
+            }
+            let sha256 = sha256_of(&content);
+            let mut headers = vec![("x-amz-meta-sha256", sha256.as_str())];
+            if kms {
+                headers.push(("x-amz-server-side-encryption", "aws:kms"));
+            }
+            store.put_with(&seen.key, content.clone(), &headers);
+            store.set_etag(&seen.key, &given);
+            Some(Reply::new(200).header("etag", &format!("\"{given}\"")))
+        });
+        let json = place.upload(&["--json"]).await;
+        let json = json.check(if is_good { 0 } else { 1 }, &[]).json();
+        let row = row(&json, "a.bin");
+        assert_eq!(row["outcome"], if is_good { "sent" } else { "failed" }, "{etag} {kms}");
+        let detail = row["detail"].as_str().unwrap_or_default();
+        assert_eq!(detail.contains("not proven"), !is_good, "{detail}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_another_run_completed_meanwhile_is_no_failure() {
+    let place = Place::new().await;
+    let large = bytes(6 * PART + 9);
+    place.write("large.bin", &large);
+    cut_off(&place, "-KILL").await;
+    assert_eq!(place.server.store.uploads(), 1);
+    // The other run is quicker: its object stands there, and the upload is over.
+    let (store, content) = (place.server.store.clone(), large.clone());
+    place.server.store.script(move |seen| {
+        is_part(seen).then(|| {
+            let sha256 = sha256_of(&content);
+            store.put_with(&seen.key, content.clone(), &[("x-amz-meta-sha256", &sha256)]);
+            Reply::error(404, "NoSuchUpload", "The specified upload does not exist.")
+        })
+    });
+    let json = place.upload(&["--json"]).await.check(0, &[]).json();
+    assert_eq!(row(&json, "large.bin")["detail"], "another run has put it");
+    assert_eq!(place.standing()["large.bin"], large);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_upload_of_an_earlier_run_stays_when_this_one_fails() {
+    let place = Place::new().await;
+    let large = bytes(6 * PART + 9);
+    place.write("large.bin", &large);
+    cut_off(&place, "-KILL").await;
+    let path = place.machine.path("d/large.bin");
+    place.server.store.script(move |seen| {
+        if is_part(seen) {
+            let mut file = std::fs::File::options().write(true).open(&path).unwrap();
+            std::io::Write::write_all(&mut file, b"changed").unwrap();
+        }
+        None
+    });
+    place.upload(&[]).await.check(1, &["changed while"]);
+    assert_eq!(place.server.store.uploads(), 1, "it may be that of a run which is at it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lists_no_uploads_takes_large_files() {
+    let place = Place::new().await;
+    place.write("large.bin", bytes(PART + 1));
+    place.server.store.script(|seen| {
+        (seen.method == "GET" && seen.query("uploads").is_some())
+            .then(|| Reply::error(501, "NotImplemented", "not here"))
+    });
+    place.upload(&[]).await.check(0, &["sent"]);
+    assert_eq!(place.standing()["large.bin"].len(), PART + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::transfer::names::is_invisible;
+
 /// The folder in which files grow until they are whole, below the one that is downloaded to.
 pub(crate) const WORK_DIR: &str = ".subgate-download";
 
@@ -118,16 +120,6 @@ impl Folding {
             false => decomposed,
         }
     }
-}
-
-fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
-        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
-        | '\u{E0000}'..='\u{E0FFF}'
-    )
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ pub(crate) enum CutShort {
     /// The caller's signal.
     Interrupted,
     /// The server fails or refuses, whatever it is asked for.
-    Server { is_refusal: bool, why: String },
+    Server(ClientError),
     /// The disk takes nothing.
     Disk(String),
 }
@@ -202,12 +202,10 @@ fn reason_to_stop(trouble: &Trouble, failures: u32) -> Option<CutShort> {
     if trouble.is_of_the_disk() {
         return Some(CutShort::Disk(trouble.to_string()));
     }
-    let is_refusal = match trouble {
-        Trouble::Client(ClientError::Refused(_)) => true,
-        Trouble::Client(ClientError::Session(session)) => session.is_refusal,
-        _ => false,
-    };
-    (failures >= SERVER_FAILURES_MAX).then(|| CutShort::Server { is_refusal, why: trouble.to_string() })
+    match trouble {
+        Trouble::Client(error) if failures >= SERVER_FAILURES_MAX => Some(CutShort::Server(error.clone())),
+        _ => None,
+    }
 }
 
 /// What one object comes to.

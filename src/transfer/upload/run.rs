@@ -99,7 +99,8 @@ impl Upload {
             )));
         }
         let asking = self.standing(request, &jobs);
-        let not_begun = |why: &str| jobs.iter().map(|job| job.row(Outcome::NotBegun, why)).collect::<Vec<_>>();
+        let not_begun =
+            |why: &str| jobs.iter().map(|job| job.row(Outcome::NotBegun, why)).collect::<Vec<_>>();
         let standing = match self.unless_interrupted(asking).await {
             Some(Ok(standing)) => standing,
             Some(Err(error)) => {
@@ -305,8 +306,7 @@ impl Upload {
         let Some(now) = self.unless_interrupted(asking).await else { return Ok(Ended::Interrupted) };
         let now = now?;
         // One that was put anew meanwhile, be it with the same content, is somebody's.
-        let unchanged =
-            missing.into_iter().filter(|listed| now.get(&listed.key) == Some(*listed)).cloned();
+        let unchanged = missing.into_iter().filter(|listed| now.get(&listed.key) == Some(*listed)).cloned();
         let bucket = self.target.bucket();
         let work = |listed: Listed| {
             let bucket = bucket.clone();

@@ -174,6 +174,8 @@ impl Walk<'_> {
             Ok(opened) => opened,
             // Gone since.
             Err(Errno::NOENT) => return,
+            // A link, where the directory's list does not say what its entries are.
+            Err(Errno::LOOP) => return self.link(&relative(), path),
             Err(error) => return self.found.fault(path, &unreadable(error)),
         };
         let file = File::from(opened);

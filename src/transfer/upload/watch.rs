@@ -76,7 +76,9 @@ impl Watch {
             let _ = upload.unless_interrupted(pause).await;
         }
         if settle.has_waiting() {
-            upload.progress.remark("some files were not known to be whole, or their turn had not come: they were not uploaded");
+            upload.progress.remark(
+                "some files were not known to be whole, or their turn had not come: they were not uploaded",
+            );
         }
         told.refused.into_values().chain(failing.into_values()).for_each(|row| report.push(row));
         Ok(())
