@@ -10,6 +10,12 @@ use percent_encoding::percent_decode_str;
 use super::object::{Listed, OpenUpload};
 use crate::s3::xml::{Element, bare_etag};
 
+/// S3 gives no more entries on a page.
+const PAGE_ENTRIES_MAX: usize = 1000;
+
+/// S3 knows no longer keys.
+const KEY_BYTES_MAX: usize = 1024;
+
 /// One page of a list of objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ListPage {
@@ -83,6 +89,19 @@ pub(super) fn list_page(document: &[u8]) -> Option<ListPage> {
         page.next = Some(next.to_owned());
     }
     Some(page)
+}
+
+/// Whether that is a page of such a list: no caller is to hold, or to delete, what it did not ask for.
+pub(super) fn is_page_of(page: &ListPage, prefix: &str) -> bool {
+    let keys = page.objects.iter().map(|object| &object.key).chain(&page.prefixes);
+    let mut entries = 0_usize;
+    for key in keys {
+        entries = entries.saturating_add(1);
+        if !key.starts_with(prefix) || key.len() > KEY_BYTES_MAX {
+            return false;
+        }
+    }
+    entries <= PAGE_ENTRIES_MAX
 }
 
 /// Reads a page of ListMultipartUploads; none where it is not one. A store that does not say whether there is
@@ -164,6 +183,24 @@ mod tests {
         ] {
             assert_eq!(list_page(PAGE.replace(from, to).as_bytes()), None, "{from}");
         }
+    }
+
+    #[test]
+    fn a_page_has_only_what_was_asked_for_and_no_more_than_s3_gives() {
+        let listed =
+            |key: &str| Listed { key: key.to_owned(), size: 1, etag: String::new(), last_modified: None };
+        let page = |keys: &[&str]| ListPage {
+            objects: keys.iter().map(|key| listed(key)).collect(),
+            ..ListPage::default()
+        };
+        let longest = format!("p/{}", "k".repeat(KEY_BYTES_MAX - 2));
+        assert!(is_page_of(&page(&["p/a", &longest]), "p/"));
+        assert!(!is_page_of(&page(&[&format!("{longest}k")]), "p/"));
+        assert!(!is_page_of(&page(&["p/a", "q/a"]), "p/"));
+        assert!(is_page_of(&page(&["p/a"; PAGE_ENTRIES_MAX]), "p/"));
+        assert!(!is_page_of(&page(&["p/a"; PAGE_ENTRIES_MAX + 1]), "p/"));
+        let folders = ListPage { prefixes: vec!["q/".to_owned()], ..ListPage::default() };
+        assert!(!is_page_of(&folders, "p/") && is_page_of(&folders, ""));
     }
 
     #[test]

@@ -57,12 +57,6 @@ const DOCUMENT_SILENCES: u32 = 5;
 /// More pages than these are no list that ends; ten million keys.
 const PAGES_MAX: usize = 10_000;
 
-/// S3 gives no more entries on a page.
-const PAGE_ENTRIES_MAX: usize = 1000;
-
-/// S3 knows no longer keys.
-const KEY_BYTES_MAX: usize = 1024;
-
 /// S3 knows no more parts of one upload.
 const PARTS_MAX: usize = 10_000;
 
@@ -218,7 +212,7 @@ impl Bucket {
         }
         let answer = self.call(call).await?;
         answers::list_page(&answer.document)
-            .filter(|page| is_page_of(page, prefix))
+            .filter(|page| answers::is_page_of(page, prefix))
             .ok_or_else(|| ClientError::Broken(format!("a list of {prefix} that is none, or not whole")))
     }
 
@@ -499,12 +493,12 @@ impl Bucket {
                 }
             };
             attempts = attempts.saturating_add(1);
-            // While other calls succeed the server is there, and this one waits for its turn, not for an outage.
+            // While other calls succeed the server is there, and this one waits for its turn alone.
             let since = *failing_since.get_or_insert_with(Instant::now);
             let failing_for = throttle.last_success().map_or(since, |last| last.max(since)).elapsed();
             let failing_for = failing_for.max(paused);
             let Some(pause) = retry.pause(attempts, failing_for, &failure, fastrand::f64()) else {
-                return Err(given_up(failure, attempts));
+                return Err(retry::given_up(failure, attempts));
             };
             tracing::debug!(key = call.key, attempts, ?pause, ?failure, "a call is made again");
             if failure.asks_for_less() {
@@ -582,19 +576,6 @@ impl Bucket {
     }
 }
 
-/// Whether that is a page of such a list: no caller is to hold, or to delete, what it did not ask for.
-fn is_page_of(page: &ListPage, prefix: &str) -> bool {
-    let keys = page.objects.iter().map(|object| &object.key).chain(&page.prefixes);
-    let mut entries = 0_usize;
-    for key in keys {
-        entries = entries.saturating_add(1);
-        if !key.starts_with(prefix) || key.len() > KEY_BYTES_MAX {
-            return false;
-        }
-    }
-    entries <= PAGE_ENTRIES_MAX
-}
-
 /// How one attempt ended without a success.
 enum Attempted {
     Failed(Failure),
@@ -625,23 +606,6 @@ fn failed(
     Attempted::Failed(Failure::Answer { refusal, retry_after: retry::retry_after(retry_after) })
 }
 
-/// The error of a call that is not tried again.
-fn given_up(failure: Failure, attempts: u32) -> ClientError {
-    let may_pass = failure.may_pass();
-    match failure {
-        Failure::Answer { refusal, retry_after } if may_pass => {
-            let back = retry_after.filter(|pause| !pause.is_zero());
-            let back = back.map_or(String::new(), |pause| {
-                format!("; the server asks to come back in {} s", pause.as_secs())
-            });
-            ClientError::Unavailable(format!("{refusal} (attempts: {attempts}){back}"))
-        }
-        Failure::Answer { refusal, .. } => ClientError::Refused(refusal),
-        Failure::NoAnswer(error) => error.into(),
-        Failure::NoSession(error) => error.into(),
-    }
-}
-
 fn unreadable(key: &str) -> ClientError {
     ClientError::Broken(format!("it lacks what an answer for {key} must have"))
 }
@@ -649,27 +613,4 @@ fn unreadable(key: &str) -> ClientError {
 fn etag(answer: &Answer, key: &str) -> Result<String, ClientError> {
     let etag = answer.headers.get(header::ETAG).and_then(|value| value.to_str().ok());
     etag.map(|etag| xml::bare_etag(etag).to_owned()).ok_or_else(|| unreadable(key))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_has_only_what_was_asked_for_and_no_more_than_s3_gives() {
-        let listed =
-            |key: &str| Listed { key: key.to_owned(), size: 1, etag: String::new(), last_modified: None };
-        let page = |keys: &[&str]| ListPage {
-            objects: keys.iter().map(|key| listed(key)).collect(),
-            ..ListPage::default()
-        };
-        let longest = format!("p/{}", "k".repeat(KEY_BYTES_MAX - 2));
-        assert!(is_page_of(&page(&["p/a", &longest]), "p/"));
-        assert!(!is_page_of(&page(&[&format!("{longest}k")]), "p/"));
-        assert!(!is_page_of(&page(&["p/a", "q/a"]), "p/"));
-        assert!(is_page_of(&page(&["p/a"; PAGE_ENTRIES_MAX]), "p/"));
-        assert!(!is_page_of(&page(&["p/a"; PAGE_ENTRIES_MAX + 1]), "p/"));
-        let folders = ListPage { prefixes: vec!["q/".to_owned()], ..ListPage::default() };
-        assert!(!is_page_of(&folders, "p/") && is_page_of(&folders, ""));
-    }
 }

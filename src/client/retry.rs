@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{
-    error::Refusal,
+    error::{ClientError, Refusal},
     http::NoAnswer,
     sessions::{SessionError, SessionFault},
 };
@@ -121,6 +121,23 @@ impl RetryPolicy {
 /// Reads `Retry-After` in seconds; a date is not read, for it stands and falls with two clocks.
 pub(crate) fn retry_after(value: Option<&str>) -> Option<Duration> {
     value?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The error of a call that is not tried again.
+pub(super) fn given_up(failure: Failure, attempts: u32) -> ClientError {
+    let may_pass = failure.may_pass();
+    match failure {
+        Failure::Answer { refusal, retry_after } if may_pass => {
+            let back = retry_after.filter(|pause| !pause.is_zero());
+            let back = back.map_or(String::new(), |pause| {
+                format!("; the server asks to come back in {} s", pause.as_secs())
+            });
+            ClientError::Unavailable(format!("{refusal} (attempts: {attempts}){back}"))
+        }
+        Failure::Answer { refusal, .. } => ClientError::Refused(refusal),
+        Failure::NoAnswer(error) => error.into(),
+        Failure::NoSession(error) => error.into(),
+    }
 }
 
 #[cfg(test)]
