@@ -21,7 +21,8 @@ use super::{
     error::{ClientError, Refusal},
     http::{self, HttpClient, SILENCE_MAX, SentBody},
     object::{
-        Condition, Listed, ObjectBody, ObjectHead, OpenUpload, Part, Piece, Range, SHA256_METADATA, Sha256,
+        Condition, Listed, ObjectBody, ObjectHead, OpenUpload, Part, Piece, Place, Range, SHA256_METADATA,
+        Sha256,
     },
     retry::{self, Failure, RetryPolicy},
     sessions::Sessions,
@@ -35,10 +36,7 @@ use crate::{
             signer::{ClientRequest, Credentials, Signer},
         },
     },
-    s3::{
-        uri::encode_component,
-        xml::{self, CompletedPart},
-    },
+    s3::xml::{self, CompletedPart},
     time::UnixTime,
 };
 
@@ -57,20 +55,8 @@ const DOCUMENT_SILENCES: u32 = 5;
 /// More pages than these are no list that ends; ten million keys.
 const PAGES_MAX: usize = 10_000;
 
-/// S3 knows no more parts of one upload.
+/// S3 knows no more parts of one upload, and more open uploads are not looked through.
 const PARTS_MAX: usize = 10_000;
-
-/// More open uploads than these are not looked through.
-const UPLOADS_MAX: usize = 100_000;
-
-/// Where a bucket is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// `scheme://host[:port]`, checked by whoever made it.
-    pub(crate) base_url: String,
-    pub(crate) bucket: String,
-    pub(crate) region: String,
-}
 
 /// One bucket of one server, with sessions to call it by. Cheap to clone.
 #[derive(Clone)]
@@ -403,7 +389,7 @@ impl Bucket {
                 .ok_or_else(|| ClientError::Broken(format!("a list of the uploads below {prefix}")))?;
             uploads.extend(page.uploads);
             match page.next {
-                _ if uploads.len() > UPLOADS_MAX => break,
+                _ if uploads.len() > PARTS_MAX => break,
                 None => return Ok(uploads),
                 Some(next) if after.as_ref() == Some(&next) => break,
                 Some(next) => after = Some(next),
@@ -597,11 +583,8 @@ fn failed(
     session: &SessionCredentials,
     authorization: Option<&HeaderValue>,
 ) -> Attempted {
-    let (token, secret) = (session.session_token.expose(), session.secret_access_key.expose());
-    let encoded = encode_component(token);
     let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let signature = authorization.rsplit_once("Signature=").map_or("", |(_, signature)| signature);
-    let refusal = Refusal::new(status, code, message, &[token, secret, &encoded, signature]);
+    let refusal = Refusal::of_request(status, code, message, session, authorization);
     let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     Attempted::Failed(Failure::Answer { refusal, retry_after: retry::retry_after(retry_after) })
 }

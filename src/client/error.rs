@@ -5,6 +5,7 @@ use std::fmt;
 use http::StatusCode;
 
 use super::{http::NoAnswer, sessions::SessionError};
+use crate::{auth::SessionCredentials, s3::uri::encode_component};
 
 /// How much of the server's own message is shown.
 const MESSAGE_CHARS_MAX: usize = 400;
@@ -56,6 +57,20 @@ impl Refusal {
         let parts = message.split(char::is_control).map(str::trim).filter(|part| !part.is_empty());
         let line = parts.collect::<Vec<_>>().join(" ");
         Self { status, code, message: line.chars().take(MESSAGE_CHARS_MAX).collect() }
+    }
+
+    /// What the answer to a request says: the same, without the secrets of that request.
+    pub(super) fn of_request(
+        status: StatusCode,
+        code: &str,
+        message: &str,
+        session: &SessionCredentials,
+        authorization: &str,
+    ) -> Self {
+        let (token, secret) = (session.session_token.expose(), session.secret_access_key.expose());
+        let encoded = encode_component(token);
+        let signature = authorization.rsplit_once("Signature=").map_or("", |(_, signature)| signature);
+        Self::new(status, code, message, &[token, secret, &encoded, signature])
     }
 
     /// Whether the session is at fault, and another one may do.

@@ -26,6 +26,7 @@ pub(crate) mod sessions;
 pub(crate) mod structure;
 pub(crate) mod throttle;
 
-pub(crate) use bucket::{Bucket, Place};
+pub(crate) use bucket::Bucket;
 pub(crate) use error::ClientError;
+pub(crate) use object::Place;
 pub(crate) use sessions::{SessionError, SessionFault, Sessions};

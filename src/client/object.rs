@@ -21,6 +21,15 @@ pub(crate) type Sha256 = [u8; 32];
 /// An MD5.
 pub(crate) type Md5 = [u8; 16];
 
+/// Where a bucket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// `scheme://host[:port]`, checked by whoever made it.
+    pub(crate) base_url: String,
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+}
+
 /// The body of one call, in memory, with its digests: both go along, so that neither this line nor that
 /// between server and store can change a byte unseen.
 #[derive(Clone)]
