@@ -78,7 +78,7 @@ fn what_the_server_would_not_take_is_told_before_anything_is_sent() {
 }
 
 #[test]
-fn s7_a_private_repository_is_read_with_the_token_which_shows_nowhere() {
+fn p73_a_private_repository_is_read_with_the_token_which_shows_nowhere() {
     let place = Place::start();
     let private = "alice/x_dataset_9";
     place.hub.dataset(private, Visibility::Private);
