@@ -155,7 +155,7 @@ fn sha256_of(place: &Place, path: &str) -> String {
 }
 
 #[test]
-fn s7_redirects_lead_neither_in_circles_nor_to_where_a_token_would_show() {
+fn p73_redirects_lead_neither_in_circles_nor_to_where_a_token_would_show() {
     let place = Place::start();
     place.hub.commit_chunks(X7, 1, 3000);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

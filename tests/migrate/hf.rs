@@ -66,7 +66,7 @@ fn what_the_server_would_not_take_is_told_before_anything_is_sent() {
     let large = vec![7_u8; 2000];
     place.hub.commit(X7, &[(CHUNK, large.clone()), ("data/small.parquet", vec![1; 1023])]);
     place.hub.commit(X7, &[("data/b/two.parquet", large.clone()), ("data/c/two.parquet", large)]);
-    let run = place.run(&["migrate", "hf", X7, "--json"]).ends(1);
+    let run = place.run(&["migrate", "hf", X7, "--as", "{file}", "--json"]).ends(1);
     assert_eq!((run.files("refused"), run.files("copied")), (3, 1), "{}", run.out);
     let first = run.err.lines().find(|line| line.contains("\"event\":\"file\"")).unwrap();
     assert!(first.contains("refused"), "refusals come first: {}", run.err);
@@ -74,11 +74,11 @@ fn what_the_server_would_not_take_is_told_before_anything_is_sent() {
     assert!(run.fault().contains("--exclude"), "{}", run.err);
     place.assert_copied(&place.home(), &[CHUNK]);
     // What is left out is no fault.
-    place.run(&["migrate", "hf", X7, "--exclude", "small*", "--exclude", "data/c/*"]).ok();
+    place.run(&["migrate", "hf", X7, "--as", "{file}", "--exclude", "small*", "--exclude", "data/c/*"]).ok();
 }
 
 #[test]
-fn s7_a_private_repository_is_read_with_the_token_which_shows_nowhere() {
+fn p73_a_private_repository_is_read_with_the_token_which_shows_nowhere() {
     let place = Place::start();
     let private = "alice/x_dataset_9";
     place.hub.dataset(private, Visibility::Private);

@@ -408,7 +408,7 @@ async fn a_list_that_breaks_off_is_an_error_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_peoples_names_stay_in_the_folder() {
+async fn p72_other_peoples_names_stay_in_the_folder() {
     let (server, machine) = place().await;
     let long = "n".repeat(256);
     let hostile = [
@@ -453,7 +453,7 @@ async fn other_peoples_names_stay_in_the_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_written_through_a_link() {
+async fn p72_nothing_is_written_through_a_link() {
     let (server, machine) = place().await;
     let names = ["link/a", "deep/link/b", "file-link", "file/c", "folder", "pipe", "good/d", "dangling"];
     for name in names {

@@ -23,6 +23,8 @@ enum Part {
     Text(String),
     /// The whole path.
     Path,
+    /// The path below `data/`, where miners had their files and `upload --also` puts them.
+    BelowData,
     /// The path's last segment.
     File,
     /// The repository's name.
@@ -65,9 +67,9 @@ impl NameTemplate {
         Ok(Self { parts })
     }
 
-    /// The template where none was given: miners' files have their names, others their paths.
+    /// The template where none was given: miners' files have their paths below `data/`, others their paths.
     pub(crate) fn default_of(repository: &Repository) -> Self {
-        let part = if repository.of_miner().is_some() { Part::File } else { Part::Path };
+        let part = if repository.of_miner().is_some() { Part::BelowData } else { Part::Path };
         Self { parts: vec![part] }
     }
 
@@ -77,6 +79,7 @@ impl NameTemplate {
         let text = |part: &Part| match part {
             Part::Text(text) => text.clone(),
             Part::Path => path.to_owned(),
+            Part::BelowData => path.strip_prefix("data/").unwrap_or(path).to_owned(),
             Part::File => file.to_owned(),
             Part::Repository => repository.name().to_owned(),
             Part::User => repository.user().to_owned(),
@@ -189,6 +192,7 @@ mod tests {
         let template = NameTemplate::default_of(&repository);
         let name = template.name(&repository, "data/train-DataEntity_chunk_7.parquet");
         assert_eq!(name, "train-DataEntity_chunk_7.parquet");
+        assert_eq!(template.name(&repository, "data/2026/a.parquet"), "2026/a.parquet");
         for (path, meant) in [
             ("data/train-DataEntity_chunk_7.parquet", true),
             ("README.md", false),

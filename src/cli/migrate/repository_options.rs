@@ -38,8 +38,8 @@ pub(crate) struct RepositoryOptions {
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 
-    /// How a file's path becomes the end of its key, with {path}, {file}, {repo} and {user} [default: {file}
-    /// of x_dataset_N and reddit_dataset_N, {path} of others]
+    /// How a file's path becomes the end of its key, with {path}, {file}, {repo} and {user} [default:
+    /// {path}; of x_dataset_N and reddit_dataset_N what is behind data/ of it]
     #[arg(long = "as", value_name = "TEMPLATE")]
     name: Option<String>,
 
