@@ -141,6 +141,7 @@ mod tests {
         assert!(lock.is_some());
         assert!(entry.lock(Duration::from_millis(60)).is_none());
         drop(lock);
-        assert!(entry.lock(Duration::ZERO).is_some());
+        // A program that another test starts may hold a copy of the descriptor for a moment.
+        assert!(entry.lock(Duration::from_secs(10)).is_some());
     }
 }
