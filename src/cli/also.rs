@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    io,
+    sync::Arc,
 };
 
 use clap::Args;
@@ -15,11 +16,12 @@ use super::{
     hub_source::{HubOptions, parse_repository},
 };
 use crate::{
-    hub::{Hub, HubError, LocalFile, Pushed, Pushing},
+    hub::{Hub, HubError, LocalFile, OpenSource, Pushed, Pushing, Source},
     transfer::{
         pool::Interrupt,
         progress::Progress,
         report::{Outcome, Report, Row},
+        upload::{LocalFile as FoundFile, OpenFile, ReadError},
     },
 };
 
@@ -55,6 +57,48 @@ pub(crate) struct AlsoReport {
     endpoint: String,
     report: Report,
     fault: Option<HubError>,
+}
+
+/// A file for the second place.
+pub(crate) struct AlsoFile {
+    /// The very file that was planned for the first.
+    pub(crate) file: Arc<FoundFile>,
+    /// Its path below the prefix of the first place.
+    pub(crate) name: String,
+    /// What stands in the first place, where that is known.
+    pub(crate) sha256: Option<[u8; 32]>,
+}
+
+/// A file that was found, for the Hub's client.
+#[derive(Debug)]
+struct Found(Arc<FoundFile>);
+
+impl Source for Found {
+    fn name(&self) -> String {
+        self.0.shown()
+    }
+
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn open(&self) -> io::Result<Arc<dyn OpenSource>> {
+        Ok(Arc::new(self.0.open().map_err(unread)?))
+    }
+}
+
+impl OpenSource for OpenFile {
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        Self::read_at(self, bytes, at)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        Self::check(self).map_err(unread)
+    }
+}
+
+fn unread(error: ReadError) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 impl AlsoOptions {
@@ -94,10 +138,10 @@ impl AlsoOptions {
 }
 
 impl Also {
-    /// Commits `files`, each with its path below the prefix of the first place.
+    /// Commits `files`.
     pub(crate) async fn push(
         &self,
-        files: &[(PathBuf, String, u64)],
+        files: &[AlsoFile],
         parallel: usize,
         is_dry_run: bool,
         progress: &Progress,
@@ -111,18 +155,19 @@ impl Also {
         let mut names = BTreeSet::new();
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
         let mut local = Vec::new();
-        for (source, name, bytes) in files {
+        for AlsoFile { file, name, sha256 } in files {
             let path = path(name);
             let row = Row {
                 outcome: Outcome::NotBegun,
-                path: source.display().to_string(),
+                path: file.shown(),
                 key: format!("hf:{}/{path}", self.hub.repository()),
-                bytes: *bytes,
+                bytes: file.size(),
                 detail: String::new(),
             };
             if names.insert(path.clone()) {
                 rows.insert(path.clone(), row);
-                local.push(LocalFile { source: source.clone(), path });
+                let source = Arc::new(Found(Arc::clone(file)));
+                local.push(LocalFile { source, path, sha256: *sha256 });
             }
         }
         let mut tell = |path: &str, pushed: Pushed| {

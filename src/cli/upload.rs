@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    also::{Also, AlsoOptions, AlsoReport},
+    also::{Also, AlsoFile, AlsoOptions, AlsoReport},
     bucket_source::{BucketOptions, OpenBucket},
     exit::{CommandError, Exit},
     runtime, terminal,
@@ -19,7 +19,7 @@ use crate::transfer::{
     pool::{Ended, Interrupt},
     progress::{Progress, ProgressForm},
     report::{Outcome, Report},
-    upload::{Deletion, Request, Selection, Source, Upload, UploadError, Watch},
+    upload::{Deletion, Job, Proven, Request, Selection, Source, Upload, UploadError, Watch},
 };
 
 /// Options of `subgate upload`.
@@ -174,19 +174,25 @@ async fn upload(
         interrupt,
     };
     let mut report = Report::default();
-    let files = match also {
-        Some(_) => upload.files(&request).await.map_err(|error| CommandError::software(error.to_string()))?,
-        None => Vec::new(),
-    };
+    // The second place gets the very files that were planned for the first.
+    let (mut planned, mut proven) = (Vec::new(), Proven::new());
     let ended = match options.watch {
         true => {
             let watch = Watch { settle: Duration::from_secs(options.settle_seconds) };
             watch.run(&upload, &request, &mut report).await.map(|()| Ended::Done)
         }
-        false => upload.once(&request, &mut report).await,
+        false => match upload.plan(&request).await {
+            Ok(plan) => {
+                if also.is_some() && plan.refused.is_empty() {
+                    planned.clone_from(&plan.jobs);
+                }
+                upload.once(&request, plan, &mut proven, &mut report).await
+            }
+            Err(error) => Err(error),
+        },
     };
     let also = match also {
-        Some(also) => Some(push(also, files, &upload, &request).await),
+        Some(also) => Some(push(also, planned, &proven, &upload, &request).await),
         None => None,
     };
     upload.progress.finish();
@@ -198,12 +204,19 @@ async fn upload(
 /// The same files to the second place, whatever became of them at the first.
 async fn push(
     also: &Also,
-    files: Vec<(PathBuf, String, u64)>,
+    planned: Vec<Job>,
+    proven: &Proven,
     upload: &Upload,
     request: &Request,
 ) -> AlsoReport {
-    let name = |key: String| key.strip_prefix(&request.prefix).map_or(key.clone(), str::to_owned);
-    let files: Vec<_> = files.into_iter().map(|(path, key, bytes)| (path, name(key), bytes)).collect();
+    let files: Vec<AlsoFile> = planned
+        .into_iter()
+        .map(|Job { file, key }| AlsoFile {
+            file,
+            name: key.strip_prefix(&request.prefix).unwrap_or(&key).to_owned(),
+            sha256: proven.get(&key).copied(),
+        })
+        .collect();
     let Upload { parallel, progress, interrupt, .. } = upload;
     also.push(&files, *parallel, request.is_dry_run, progress, interrupt).await
 }

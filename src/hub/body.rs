@@ -4,9 +4,7 @@
 //! Connections, and the end to every wait, are those of [`crate::client::http`].
 
 use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
-    path::PathBuf,
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -19,6 +17,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http_body::{Body, Frame, SizeHint};
 
+use super::source::{OpenSource, Source, read_piece};
 use crate::client::http::{ClientOf, CountsSent};
 
 /// A client over TLS or plain HTTP/1.1. Which URLs it may call is what [`super::endpoint`] decides.
@@ -41,36 +40,39 @@ impl HubBody {
         Self { pieces, left, sent: Arc::default() }
     }
 
-    /// A piece of a file: `length` bytes from `from` on. A file that has fewer by then breaks the request.
-    pub(super) fn of_file(path: PathBuf, from: u64, length: u64) -> Self {
-        let first = (None::<File>, path, from, length);
-        let pieces = stream::try_unfold(first, async |(file, path, at, left)| {
+    /// A piece of a file: `length` bytes from `from` on. A file that has fewer by then, or is another one,
+    /// breaks the request.
+    pub(super) fn of_file(source: Arc<dyn Source>, from: u64, length: u64) -> Self {
+        let first = (None::<Arc<dyn OpenSource>>, source, from, length);
+        let pieces = stream::try_unfold(first, async |(open, source, at, left)| {
             if left == 0 {
                 return Ok(None);
             }
-            let read = tokio::task::spawn_blocking(move || read_piece(file, path, at, left)).await;
-            let (file, path, piece) = read.map_err(io::Error::other)??;
+            let read = tokio::task::spawn_blocking(move || next_piece(open, source, at, left)).await;
+            let (open, source, piece) = read.map_err(io::Error::other)??;
             let taken = piece.len() as u64;
-            Ok(Some((piece, (Some(file), path, at.saturating_add(taken), left.saturating_sub(taken)))))
+            Ok(Some((piece, (Some(open), source, at.saturating_add(taken), left.saturating_sub(taken)))))
         });
         Self::new(Box::pin(pieces), length)
     }
 }
 
-fn read_piece(file: Option<File>, path: PathBuf, at: u64, left: u64) -> io::Result<(File, PathBuf, Bytes)> {
-    let mut file = match file {
-        Some(file) => file,
-        None => {
-            let mut file = File::open(&path)?;
-            file.seek(SeekFrom::Start(at))?;
-            file
-        }
+type Opened = (Arc<dyn OpenSource>, Arc<dyn Source>, Bytes);
+
+fn next_piece(
+    open: Option<Arc<dyn OpenSource>>,
+    source: Arc<dyn Source>,
+    at: u64,
+    left: u64,
+) -> io::Result<Opened> {
+    let open = match open {
+        Some(open) => open,
+        None => source.open()?,
     };
-    let mut piece = Vec::new();
-    file.by_ref().take(left.min(PIECE_BYTES)).read_to_end(&mut piece)?;
+    let piece = read_piece(&*open, at, usize::try_from(left.min(PIECE_BYTES)).unwrap_or(0))?;
     match piece.is_empty() {
         true => Err(io::ErrorKind::UnexpectedEof.into()),
-        false => Ok((file, path, piece.into())),
+        false => Ok((open, source, piece.into())),
     }
 }
 
@@ -119,6 +121,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+    use crate::hub::source::tests::Plain;
 
     #[tokio::test]
     async fn a_piece_of_a_file_is_sent_as_it_stands() {
@@ -127,14 +130,14 @@ mod tests {
         let content: Vec<u8> = (0_u8..251).cycle().take(piece * 2 + 100).collect();
         std::fs::write(file.path(), &content).unwrap();
         for (from, length) in [(0, content.len()), (5, 10), (7, piece + 1), (0, 0)] {
-            let body = HubBody::of_file(file.path().to_owned(), from as u64, length as u64);
+            let body = HubBody::of_file(Plain::of(file.path()), from as u64, length as u64);
             assert_eq!(body.size_hint().exact(), Some(length as u64));
             let sent = Arc::clone(&body.sent);
             let whole = body.collect().await.unwrap().to_bytes();
             assert_eq!(whole, content[from..from + length]);
             assert_eq!(sent.load(Ordering::Relaxed), length as u64);
         }
-        let body = HubBody::of_file(file.path().to_owned(), content.len() as u64 - 1, 2);
+        let body = HubBody::of_file(Plain::of(file.path()), content.len() as u64 - 1, 2);
         assert!(body.collect().await.is_err(), "a file that is shorter by now");
     }
 }

@@ -32,8 +32,11 @@ const REDIRECTS_MAX: usize = 5;
 /// Pages of one list: each has 1,000 entries, folders among them.
 const PAGES_MAX: usize = 10_000;
 
-/// A commit of many files is worked on for a while before it is answered.
-const COMMIT_TIME_MAX: Duration = Duration::from_secs(300);
+/// A commit of many files, and an object of many parts, is worked on for minutes before there is an answer.
+pub(super) const WORK_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// An answer that fits into memory has arrived as a whole by then, however slowly it drips.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(600);
 
 const USER_AGENT: &str = concat!("subgate/", env!("CARGO_PKG_VERSION"));
 
@@ -52,6 +55,17 @@ pub(super) struct Call<'a> {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: &'a (dyn Fn() -> HubBody + Send + Sync),
     /// Whether the endpoint is told who asks. A URL that carries a signature of its own is not.
+    pub(super) with_token: bool,
+    /// How long nothing may move before the answer begins.
+    pub(super) silence_max: Duration,
+}
+
+/// A POST, as often as it is sent.
+#[derive(Clone)]
+pub(super) struct Posted {
+    pub(super) target: Target,
+    pub(super) content_type: &'static str,
+    pub(super) body: Bytes,
     pub(super) with_token: bool,
 }
 
@@ -170,21 +184,24 @@ impl Hub {
         BatchAnswer::parse(&answer.body).map_err(|why| HubError::broken(&what, why))
     }
 
-    /// Commits to the branch `revision`; gives the new commit.
-    pub(crate) async fn commit(
+    /// Sends a commit to the branch `revision` once; `Ok(false)` after a pause where nobody knows whether it
+    /// came to be: that is to be asked before it is sent again.
+    pub(super) async fn commit_once(
         &self,
         revision: &str,
         summary: &str,
         files: &[CommitFile],
-    ) -> Result<String, HubError> {
+        tries: &mut u32,
+    ) -> Result<bool, HubError> {
         let what = format!("the commit to {}", self.repository);
         let url = format!("/api/datasets/{}/commit/{}", self.repository, segment(revision));
         let body = Bytes::from(commit::commit_request(summary, files));
-        // Sent twice because the first answer was lost, it makes a second commit that changes nothing.
-        let answer = self.post(&what, &url, "application/x-ndjson", body);
-        let answer = tokio::time::timeout(COMMIT_TIME_MAX, answer).await;
-        let answer = answer.map_err(|_| HubError::unavailable(&what, "it took too long"))??;
-        commit::parse_commit(&answer.body).map_err(|why| HubError::broken(&what, why))
+        let target = self.url(&what, &url)?;
+        let posted = Posted { target, content_type: "application/x-ndjson", body, with_token: true };
+        let Some(answer) = self.post_once(&what, &posted, WORK_TIME_MAX, tries).await? else {
+            return Ok(false);
+        };
+        commit::parse_commit(&answer.body).map_err(|why| HubError::broken(&what, why)).map(|_| true)
     }
 
     /// The URL of a file of a commit: it leads to whole bytes, however they are stored.
@@ -210,8 +227,14 @@ impl Hub {
 
     async fn get(&self, what: &str, target: Target) -> Result<Answer, HubError> {
         let accept = (header::ACCEPT, HeaderValue::from_static("application/json"));
-        let call =
-            Call { method: Method::GET, target, headers: vec![accept], body: &no_body, with_token: true };
+        let call = Call {
+            method: Method::GET,
+            target,
+            headers: vec![accept],
+            body: &no_body,
+            with_token: true,
+            silence_max: SILENCE_MAX,
+        };
         self.answer(what, &call).await
     }
 
@@ -222,19 +245,25 @@ impl Hub {
         content_type: &'static str,
         body: Bytes,
     ) -> Result<Answer, HubError> {
-        let target = self.url(what, url)?;
-        self.post_to(what, target, content_type, body, true).await
+        let posted = Posted { target: self.url(what, url)?, content_type, body, with_token: true };
+        let mut tries = 0;
+        loop {
+            if let Some(answer) = self.post_once(what, &posted, SILENCE_MAX, &mut tries).await? {
+                return Ok(answer);
+            }
+        }
     }
 
-    /// A POST to a URL that the Hub named.
-    pub(super) async fn post_to(
+    /// Sends a POST once; `Ok(None)` after a pause where another try may be answered: whether the Hub has
+    /// done what it was asked is not known then.
+    pub(super) async fn post_once(
         &self,
         what: &str,
-        target: Target,
-        content_type: &'static str,
-        body: Bytes,
-        with_token: bool,
-    ) -> Result<Answer, HubError> {
+        posted: &Posted,
+        silence_max: Duration,
+        tries: &mut u32,
+    ) -> Result<Option<Answer>, HubError> {
+        let Posted { target, content_type, body, with_token } = posted.clone();
         let media_type = HeaderValue::from_static(content_type);
         let accept = match content_type {
             lfs::MEDIA_TYPE => media_type.clone(),
@@ -242,23 +271,37 @@ impl Hub {
         };
         let headers = vec![(header::CONTENT_TYPE, media_type), (header::ACCEPT, accept)];
         let body = || HubBody::from(body.clone());
-        self.answer(what, &Call { method: Method::POST, target, headers, body: &body, with_token }).await
+        let call = Call { method: Method::POST, target, headers, body: &body, with_token, silence_max };
+        self.attempt(what, &call, tries).await
     }
 
     /// Sends a request until it is answered with success or with a refusal, or it is enough.
     pub(super) async fn answer(&self, what: &str, call: &Call<'_>) -> Result<Answer, HubError> {
         let mut tries = 0_u32;
         loop {
-            tries = tries.saturating_add(1);
-            let (why, headers) = match self.try_once(what, call).await? {
-                Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
-            };
-            match retry::pause(tries, headers.as_ref(), fastrand::f64()) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(HubError::unavailable(what, why)),
+            if let Some(answer) = self.attempt(what, call, &mut tries).await? {
+                return Ok(answer);
             }
         }
+    }
+
+    /// Sends a request once; `Ok(None)` after a pause where it is worth another try.
+    async fn attempt(
+        &self,
+        what: &str,
+        call: &Call<'_>,
+        tries: &mut u32,
+    ) -> Result<Option<Answer>, HubError> {
+        *tries = tries.saturating_add(1);
+        let (why, headers) = match self.try_once(what, call).await? {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(failed) => failed,
+        };
+        match retry::pause(*tries, headers.as_ref(), fastrand::f64()) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(HubError::unavailable(what, why)),
+        }
+        Ok(None)
     }
 
     /// One try: an answer, a failure that may pass, or an error that does not.
@@ -276,7 +319,8 @@ impl Hub {
         let (head, body) = opened.response.into_parts();
         let is_success = head.status.is_success();
         let bytes_max = if is_success { ANSWER_BYTES_MAX } else { ERROR_BYTES_MAX };
-        let body = match collect(body, bytes_max).await {
+        let collecting = tokio::time::timeout(ANSWER_TIME_MAX, collect(body, bytes_max)).await;
+        let body = match collecting.unwrap_or(Err(NoAnswer::Silent(ANSWER_TIME_MAX))) {
             Ok(body) => body,
             Err(NoAnswer::TooLong(_)) if is_success => {
                 return Err(HubError::broken(what, "its answer is too large"));
@@ -340,6 +384,6 @@ impl Hub {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request.body((call.body)()).map_err(|_| NotOpened::Request)?;
-        send(&self.http, request, SILENCE_MAX).await.map_err(NotOpened::NoAnswer)
+        send(&self.http, request, call.silence_max).await.map_err(NotOpened::NoAnswer)
     }
 }

@@ -29,6 +29,7 @@ mod reader;
 mod repository;
 mod retry;
 mod sender;
+mod source;
 mod token;
 mod tree;
 
@@ -39,6 +40,7 @@ pub(crate) use hash::{ContentHash, Fingerprints, Hasher};
 pub(crate) use push::{LocalFile, Pushed, Pushing};
 pub(crate) use reader::FileReader;
 pub(crate) use repository::{Repository, is_revision, repository_number};
+pub(crate) use source::{OpenSource, Source};
 pub(crate) use token::find_token;
 pub(crate) use tree::HubFile;
 

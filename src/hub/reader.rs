@@ -18,7 +18,7 @@ use super::{
     retry,
     tree::HubFile,
 };
-use crate::client::http::next_bytes;
+use crate::client::http::{SILENCE_MAX, next_bytes};
 
 /// A file of many gigabytes breaks more than once.
 const OPENINGS_MAX: u32 = 200;
@@ -187,7 +187,14 @@ impl<'a> FileReader<'a> {
             headers.extend(range.ok().map(|range| (header::RANGE, range)));
         }
         let no_body = || HubBody::from(Bytes::new());
-        let call = Call { method: Method::GET, target, headers, body: &no_body, with_token: true };
+        let call = Call {
+            method: Method::GET,
+            target,
+            headers,
+            body: &no_body,
+            with_token: true,
+            silence_max: SILENCE_MAX,
+        };
         let opened = self.hub.open(&call).await.map_err(|error| match error {
             NotOpened::NoAnswer(error) => NotNow::Later(format!("the Hub or its storage {error}"), None),
             NotOpened::Redirect(why) => NotNow::Never(self.broken(why)),

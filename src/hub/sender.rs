@@ -3,7 +3,7 @@
 //! Invariant: neither the storage that takes the bytes nor the request that completes its parts is told the
 //! token: their URLs carry a signature of their own.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -11,10 +11,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::{
     body::HubBody,
-    client::{Call, Hub},
+    client::{Call, Hub, Posted, WORK_TIME_MAX},
     error::HubError,
     lfs::{self, Instruction, LfsObject, Transfer},
+    source::Source,
 };
+use crate::client::http::SILENCE_MAX;
 
 /// Parts of one object that are sent at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -36,11 +38,11 @@ impl Hub {
     pub(crate) async fn upload_object(
         &self,
         revision: &str,
-        file: &Path,
+        file: &Arc<dyn Source>,
         object: &LfsObject,
         mut instruction: Instruction,
     ) -> Result<Sent, HubError> {
-        let what = file.display().to_string();
+        let what = file.name();
         for asked in 1.. {
             let (transfer, verify) = match instruction {
                 Instruction::Present => return Ok(Sent::WasThere),
@@ -49,25 +51,63 @@ impl Hub {
                 }
                 Instruction::Upload { transfer, verify } => (transfer, verify),
             };
-            match self.transfer(&what, file, object, transfer).await {
+            match self.transfer(&what, revision, file, object, transfer).await {
                 Ok(()) => {
-                    self.verify(&what, object, verify.as_deref()).await?;
+                    self.verify(&what, revision, object, verify.as_deref()).await?;
                     return Ok(Sent::Uploaded);
                 }
-                Err(HubError::Refused { status: 400 | 401 | 403, .. }) if asked < INSTRUCTIONS_MAX => {}
+                // It has expired, or was done with by a request whose answer was lost.
+                Err(HubError::Refused { status: 400 | 401 | 403 | 404 | 409 | 410, .. })
+                    if asked < INSTRUCTIONS_MAX => {}
                 Err(error) => return Err(error),
             }
-            let mut answer = self.lfs_batch(revision, std::slice::from_ref(object)).await?;
-            let newer = answer.objects.remove(&object.sha256);
-            instruction = newer.ok_or_else(|| HubError::broken(&what, "the Hub does not say where to"))?.1;
+            instruction = self.instruction(&what, revision, object).await?;
         }
         Err(HubError::unavailable(&what, "its upload is refused again and again"))
+    }
+
+    /// What the Hub says now of an object.
+    async fn instruction(
+        &self,
+        what: &str,
+        revision: &str,
+        object: &LfsObject,
+    ) -> Result<Instruction, HubError> {
+        let mut answer = self.lfs_batch(revision, std::slice::from_ref(object)).await?;
+        match answer.objects.remove(&object.sha256) {
+            None => Err(HubError::broken(what, "the Hub does not say where to")),
+            // Parts of another size would be cut at other places.
+            Some((size, _)) if size != object.size => {
+                Err(HubError::broken(what, "the Hub says another size of it"))
+            }
+            Some((_, instruction)) => Ok(instruction),
+        }
+    }
+
+    /// Sends a POST that ends an upload. One whose answer was lost may have been heard: the Hub is asked
+    /// whether it has the object before it is sent again.
+    async fn post_end(
+        &self,
+        what: &str,
+        revision: &str,
+        object: &LfsObject,
+        posted: &Posted,
+    ) -> Result<(), HubError> {
+        let mut tries = 0;
+        loop {
+            if self.post_once(what, posted, WORK_TIME_MAX, &mut tries).await?.is_some()
+                || matches!(self.instruction(what, revision, object).await?, Instruction::Present)
+            {
+                return Ok(());
+            }
+        }
     }
 
     async fn transfer(
         &self,
         what: &str,
-        file: &Path,
+        revision: &str,
+        file: &Arc<dyn Source>,
         object: &LfsObject,
         transfer: Transfer,
     ) -> Result<(), HubError> {
@@ -87,7 +127,8 @@ impl Hub {
                 let etags: Vec<String> = stream::iter(sent).buffered(PARTS_AT_ONCE).try_collect().await?;
                 let body = Bytes::from(lfs::completion(object, &etags));
                 let target = self.named_url(what, &complete)?;
-                self.post_to(what, target, lfs::MEDIA_TYPE, body, false).await.map(|_| ())
+                let posted = Posted { target, content_type: lfs::MEDIA_TYPE, body, with_token: false };
+                self.post_end(what, revision, object, &posted).await
             }
         }
     }
@@ -97,23 +138,37 @@ impl Hub {
         what: &str,
         url: &str,
         headers: &[(String, String)],
-        file: &Path,
+        file: &Arc<dyn Source>,
         from: u64,
         length: u64,
     ) -> Result<HeaderMap, HubError> {
         let target = self.named_url(what, url)?;
-        let body = || HubBody::of_file(file.to_owned(), from, length);
+        let body = || HubBody::of_file(Arc::clone(file), from, length);
         let headers = headers.iter().filter_map(|(name, value)| sent_header(name, value)).collect();
-        let call = Call { method: Method::PUT, target, headers, body: &body, with_token: false };
+        let call = Call {
+            method: Method::PUT,
+            target,
+            headers,
+            body: &body,
+            with_token: false,
+            silence_max: SILENCE_MAX,
+        };
         self.answer(what, &call).await.map(|answer| answer.headers)
     }
 
     /// Tells the Hub that an upload has arrived, where it wants to know.
-    async fn verify(&self, what: &str, object: &LfsObject, url: Option<&str>) -> Result<(), HubError> {
+    async fn verify(
+        &self,
+        what: &str,
+        revision: &str,
+        object: &LfsObject,
+        url: Option<&str>,
+    ) -> Result<(), HubError> {
         let Some(url) = url else { return Ok(()) };
         let body = Bytes::from(lfs::verification(object));
         let target = self.named_url(what, url)?;
-        self.post_to(what, target, "application/json", body, true).await.map(|_| ())
+        let posted = Posted { target, content_type: "application/json", body, with_token: true };
+        self.post_end(what, revision, object, &posted).await
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct LocalFile {
 
 /// Why a file's bytes are not to be had, with what to do.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
     #[error("it is no longer there: run the same again without it")]
     Vanished,
     #[error("it changed while it was looked at: run the same again once nobody writes to it")]
@@ -48,7 +48,7 @@ pub(super) enum ReadError {
 
 /// A file that is being read.
 #[derive(Debug, Clone)]
-pub(super) struct OpenFile {
+pub(crate) struct OpenFile {
     file: Arc<File>,
     found: Arc<LocalFile>,
 }
@@ -80,8 +80,18 @@ impl From<io::Error> for ReadError {
 }
 
 impl LocalFile {
+    /// Where it is, for people.
+    pub(crate) fn shown(&self) -> String {
+        shown(&self.path)
+    }
+
+    /// Its bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
     /// Opens the very file that was found. It blocks.
-    pub(super) fn open(self: &Arc<Self>) -> Result<OpenFile, ReadError> {
+    pub(crate) fn open(self: &Arc<Self>) -> Result<OpenFile, ReadError> {
         let flags = i32::try_from(flags().bits()).unwrap_or(0);
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(&self.path) {
             // A link stands there now.
@@ -104,6 +114,12 @@ impl OpenFile {
         Ok(bytes.into())
     }
 
+    /// Reads from `at` on, wherever the other reads are; gives how many bytes. It blocks.
+    pub(crate) fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        use std::os::unix::fs::FileExt as _;
+        self.file.read_at(bytes, at)
+    }
+
     /// From the first byte on again. It blocks.
     pub(super) fn rewind(&self) -> Result<(), ReadError> {
         use std::io::Seek as _;
@@ -113,7 +129,7 @@ impl OpenFile {
 
     /// Whether it is still the file that was found, in the state in which it was found, and still stands
     /// where it was found. It blocks.
-    pub(super) fn check(&self) -> Result<(), ReadError> {
+    pub(crate) fn check(&self) -> Result<(), ReadError> {
         let (own, there) = (self.file.metadata()?, std::fs::symlink_metadata(&self.found.path)?);
         let is_same = [own, there].iter().all(|metadata| Stamp::of(metadata) == self.found.stamp);
         if is_same { Ok(()) } else { Err(ReadError::Changed) }

@@ -20,7 +20,9 @@ mod send;
 mod settle;
 mod watch;
 
-pub(crate) use run::{Deletion, Request, Upload, UploadError};
+pub(crate) use local_file::{LocalFile, OpenFile, ReadError};
+pub(crate) use plan::{Job, Plan};
+pub(crate) use run::{Deletion, Proven, Request, Upload, UploadError};
 pub(crate) use scan::Source;
 pub(crate) use selection::Selection;
 pub(crate) use watch::Watch;

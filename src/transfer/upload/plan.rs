@@ -20,17 +20,17 @@ use crate::{
 
 /// A file and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Job {
-    pub(super) file: Arc<LocalFile>,
-    pub(super) key: String,
+pub(crate) struct Job {
+    pub(crate) file: Arc<LocalFile>,
+    pub(crate) key: String,
 }
 
 /// What is to be done, and what cannot be.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) jobs: Vec<Job>,
+pub(crate) struct Plan {
+    pub(crate) jobs: Vec<Job>,
     /// To be told before anything is sent.
-    pub(super) refused: Vec<Row>,
+    pub(crate) refused: Vec<Row>,
     pub(super) left_out: Vec<Row>,
     /// The names of what is left out, of files and of whole directories.
     pub(super) left_names: Vec<String>,

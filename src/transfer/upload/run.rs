@@ -76,13 +76,22 @@ pub(crate) struct Upload {
 /// What stands at the server, by key: at least what was asked for.
 type Standing = BTreeMap<String, Listed>;
 
+/// The sha256 of each file that stands at the server now, by key.
+pub(crate) type Proven = BTreeMap<String, [u8; 32]>;
+
 impl Upload {
-    /// Does all of it once. What became of each file is in `report`, also of those that were left.
+    /// Does all of a plan once. What stands there then is in `proven`; what became of each file is in `report`, also of those that were left.
     ///
     /// # Errors
     /// What ended it before the first file, or after the last.
-    pub(crate) async fn once(&self, request: &Request, report: &mut Report) -> Result<Ended, UploadError> {
-        let Plan { jobs, refused, left_out, left_names } = self.plan(request).await?;
+    pub(crate) async fn once(
+        &self,
+        request: &Request,
+        plan: Plan,
+        proven: &mut Proven,
+        report: &mut Report,
+    ) -> Result<Ended, UploadError> {
+        let Plan { jobs, refused, left_out, left_names } = plan;
         left_out.into_iter().for_each(|row| report.push(row));
         if !refused.is_empty() {
             let count = refused.len();
@@ -103,7 +112,8 @@ impl Upload {
                 request.prefix
             )));
         }
-        let (ended, rows) = self.transfer(request, &jobs, &standing).await;
+        let (ended, rows, sent) = self.transfer(request, &jobs, &standing).await;
+        proven.extend(sent);
         rows.into_iter().for_each(|row| report.push(row));
         if ended == Ended::Done && request.deletion != Deletion::None {
             return self.delete(request, &jobs, &left_names, &standing, report).await;
@@ -111,21 +121,11 @@ impl Upload {
         Ok(ended)
     }
 
-    /// What would be uploaded: the files, their keys and sizes; nothing where one of them is refused.
+    /// Looks at what is there, and plans.
     ///
     /// # Errors
     /// A fault of this program alone.
-    pub(crate) async fn files(
-        &self,
-        request: &Request,
-    ) -> Result<Vec<(std::path::PathBuf, String, u64)>, UploadError> {
-        let Plan { jobs, refused, .. } = self.plan(request).await?;
-        let files = jobs.into_iter().filter(|_| refused.is_empty());
-        Ok(files.map(|job| (job.file.path.clone(), job.key, job.file.stamp.size)).collect())
-    }
-
-    /// Looks at what is there, and plans.
-    pub(super) async fn plan(&self, request: &Request) -> Result<Plan, UploadError> {
+    pub(crate) async fn plan(&self, request: &Request) -> Result<Plan, UploadError> {
         let (sources, selection) = (request.sources.clone(), request.selection.clone());
         let scanning = spawn_blocking(move || {
             let mut found = Found::default();
@@ -142,7 +142,7 @@ impl Upload {
         request: &Request,
         jobs: &[Job],
         standing: &Standing,
-    ) -> (Ended, Vec<Row>) {
+    ) -> (Ended, Vec<Row>, Proven) {
         let bytes = jobs.iter().map(|job| job.file.stamp.size).sum();
         self.progress.planned(jobs.len() as u64, bytes);
         let has_given_up = Arc::new(AtomicBool::new(false));
@@ -174,11 +174,16 @@ impl Upload {
             Ended::Interrupted => "interrupted: run the same again to go on",
             Ended::Done => "the server could not be used any more: run the same again to go on",
         };
+        let stands = |done: &Done| matches!(done.row.outcome, Outcome::Sent | Outcome::Same);
+        let proven = (done.iter().flatten())
+            .filter(|done| stands(done))
+            .filter_map(|done| Some((done.row.key.clone(), done.sha256?)))
+            .collect();
         let rows = done.into_iter().zip(jobs).map(|(done, job)| match done {
             Some(done) => done.row,
             None => job.row(Outcome::NotBegun, why),
         });
-        (ended, rows.collect())
+        (ended, rows.collect(), proven)
     }
 
     /// Whether what was sent stands there: the last proof, by a list and not by the answers of the PUTs.

@@ -42,6 +42,8 @@ pub(super) struct Done {
     pub(super) row: Row,
     /// The ETag of what stands under the key, where that is the file.
     pub(super) etag: Option<String>,
+    /// Its sha256, once it was read as a whole.
+    pub(super) sha256: Option<[u8; 32]>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,16 +80,16 @@ async fn blocking<T: Send + 'static>(
 impl Sender {
     /// Does one job; `listed` is what stands under its key.
     pub(super) async fn send(self, job: Job, listed: Option<Listed>) -> Done {
-        let mut moved = 0;
-        let result = self.try_send(&job, listed, &mut moved).await;
+        let (mut moved, mut sha256) = (0, None);
+        let result = self.try_send(&job, listed, &mut moved, &mut sha256).await;
         self.progress.moved(job.file.stamp.size.saturating_sub(moved));
         let done = match result {
-            Ok((outcome, etag, detail)) => Done { row: job.row(outcome, detail), etag },
+            Ok((outcome, etag, detail)) => Done { row: job.row(outcome, detail), etag, sha256 },
             Err(error) => {
                 if let SendError::Client(ClientError::Unavailable(_) | ClientError::Session(_)) = &error {
                     self.has_given_up.store(true, Ordering::Relaxed);
                 }
-                Done { row: job.row(Outcome::Failed, error.to_string()), etag: None }
+                Done { row: job.row(Outcome::Failed, error.to_string()), etag: None, sha256: None }
             }
         };
         self.progress.file(&done.row);
@@ -99,6 +101,7 @@ impl Sender {
         job: &Job,
         listed: Option<Listed>,
         moved: &mut u64,
+        sha256: &mut Option<[u8; 32]>,
     ) -> Result<(Outcome, Option<String>, String), SendError> {
         let file = Arc::clone(&job.file);
         let size = file.stamp.size;
@@ -110,6 +113,7 @@ impl Sender {
         }
         let etag = listed.as_ref().map(|listed| listed.etag.as_str());
         let (fingerprint, whole) = read_through(&open, size, etag).await?;
+        *sha256 = Some(fingerprint.sha256);
         if let Some(listed) = listed {
             let is_same = fingerprint.has_etag(&listed.etag)
                 || match self.target.bucket().head(&job.key).await? {
