@@ -21,7 +21,7 @@ mod settle;
 mod watch;
 
 pub(crate) use local_file::{LocalFile, OpenFile, ReadError};
-pub(crate) use plan::{Job, Plan};
+pub(crate) use plan::Job;
 pub(crate) use run::{Deletion, Proven, Request, Upload, UploadError};
 pub(crate) use scan::Source;
 pub(crate) use selection::Selection;
