@@ -118,6 +118,11 @@ impl Hub {
         &self.endpoint
     }
 
+    /// The token, to be kept out of what is told.
+    pub(super) fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
     /// Whether it is asked as somebody.
     pub(crate) fn has_token(&self) -> bool {
         self.token.is_some()
@@ -334,7 +339,7 @@ impl Hub {
                 let why = format!("{} answers {} again and again", call.target.host(), status.as_u16());
                 Ok(Err((why, Some(head.headers))))
             }
-            status => Err(HubError::refused(what, status, &head.headers, &body)),
+            status => Err(HubError::refused(what, status, &head.headers, &body).without(self.token())),
         }
     }
 

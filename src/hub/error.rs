@@ -3,6 +3,8 @@
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::token::Token;
+
 /// How much of a Hub's own message is shown.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -48,6 +50,18 @@ impl HubError {
     /// What cannot be reached.
     pub(crate) fn unavailable(what: &str, why: impl Into<String>) -> Self {
         Self::Unavailable { what: what.to_owned(), why: why.into() }
+    }
+
+    /// The same without a token that the Hub may have put into its words.
+    pub(crate) fn without(self, token: Option<&Token>) -> Self {
+        let Some(token) = token else { return self };
+        match self {
+            Self::Refused { what, status, message, advice } => {
+                Self::Refused { what, status, message: token.hidden_in(&message), advice }
+            }
+            Self::Unavailable { what, why } => Self::Unavailable { what, why: token.hidden_in(&why) },
+            Self::Broken { what, why } => Self::Broken { what, why: token.hidden_in(&why) },
+        }
     }
 
     /// A refusal, with what the answer says of it.
@@ -107,6 +121,25 @@ mod tests {
             body.as_bytes(),
         )
         .to_string()
+    }
+
+    #[test]
+    fn a_hub_that_repeats_the_token_does_not_show_it() {
+        let token = crate::hub::find_token(|name| (name == "HF_TOKEN").then(|| "hf_secret".into()));
+        let token = token.unwrap().unwrap();
+        for error in [
+            HubError::refused(
+                "a",
+                StatusCode::FORBIDDEN,
+                &HeaderMap::new(),
+                br#"{"error":"Bearer hf_secret"}"#,
+            ),
+            HubError::broken("a", "the Hub does not take it: hf_secret"),
+            HubError::unavailable("a", "hf_secret"),
+        ] {
+            let shown = error.without(Some(&token)).to_string();
+            assert!(!shown.contains("hf_secret") && shown.contains("***"), "{shown}");
+        }
     }
 
     #[test]

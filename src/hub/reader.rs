@@ -220,7 +220,8 @@ impl<'a> FileReader<'a> {
                 return Err(NotNow::Later(why, Some(response.headers().clone())));
             }
             _ => {
-                let error = HubError::refused(&self.what(), status, response.headers(), b"");
+                let error = HubError::refused(&self.what(), status, response.headers(), b"")
+                    .without(self.hub.token());
                 return Err(NotNow::Never(error));
             }
         }

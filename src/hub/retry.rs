@@ -27,17 +27,17 @@ pub(super) fn pause(tries: u32, headers: Option<&HeaderMap>, jitter: f64) -> Opt
     if tries >= TRIES_MAX {
         return None;
     }
+    let doublings = tries.saturating_sub(1).min(16);
+    let growing = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+    let own = growing.min(LAST_PAUSE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
     match headers.and_then(wait_asked_for) {
-        // Somewhat later than asked for, and not all at the same moment.
+        // Somewhat later than asked for, and not all at the same moment; but one who always asks for a
+        // second is not asked eight times within eight.
         Some(wait) if wait <= PAUSE_MAX => {
-            Some(wait.saturating_add(Duration::from_millis(250).mul_f64(jitter)))
+            Some(wait.saturating_add(Duration::from_millis(250).mul_f64(jitter)).max(own))
         }
         Some(_) => None,
-        None => {
-            let doublings = tries.saturating_sub(1).min(16);
-            let pause = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-            Some(pause.min(LAST_PAUSE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0))
-        }
+        None => Some(own),
     }
 }
 
@@ -82,6 +82,10 @@ mod tests {
         assert_eq!(seconds(&headers("retry-after", "7")), Some(7));
         assert_eq!(seconds(&headers("ratelimit", "\"api\";r=0;t=55")), Some(55));
         assert_eq!(seconds(&headers("retry-after", "86400")), None);
+        // What it says is the least: the pauses grow all the same.
+        let hurried = headers("retry-after", "0");
+        assert_eq!(pause(7, Some(&hurried), 1.0), Some(LAST_PAUSE));
+        assert_eq!(pause(2, Some(&hurried), 0.0), pause(2, None, 0.0));
         // What says nothing of a wait is waited for as any failure.
         for (name, value) in [
             ("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"),

@@ -47,7 +47,8 @@ impl Hub {
             let (transfer, verify) = match instruction {
                 Instruction::Present => return Ok(Sent::WasThere),
                 Instruction::Refused(message) => {
-                    return Err(HubError::broken(&what, format!("the Hub does not take it: {message}")));
+                    return Err(HubError::broken(&what, format!("the Hub does not take it: {message}"))
+                        .without(self.token()));
                 }
                 Instruction::Upload { transfer, verify } => (transfer, verify),
             };

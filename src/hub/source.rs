@@ -56,12 +56,12 @@ pub(super) mod tests {
 
     /// A file that is what its path says, of the size that it had.
     #[derive(Debug)]
-    pub(in super::super) struct Plain(pub(in super::super) PathBuf, pub(in super::super) u64);
+    pub(crate) struct Plain(pub(crate) PathBuf, pub(crate) u64);
 
     struct OpenPlain(File, u64);
 
     impl Plain {
-        pub(in super::super) fn of(path: &std::path::Path) -> Arc<dyn Source> {
+        pub(crate) fn of(path: &std::path::Path) -> Arc<dyn Source> {
             Arc::new(Self(path.to_owned(), std::fs::metadata(path).unwrap().len()))
         }
     }

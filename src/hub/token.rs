@@ -35,6 +35,11 @@ impl Token {
         }
     }
 
+    /// A text in which the token does not stand.
+    pub(super) fn hidden_in(&self, text: &str) -> String {
+        text.replace(self.0.expose(), "***")
+    }
+
     /// The header's value, which is never shown.
     pub(super) fn authorization(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0.expose())).ok()?;

@@ -15,6 +15,9 @@ pub(crate) const FILES_MAX: usize = 1_000_000;
 /// What a path may have at most: Git's own bound is the file system's.
 const PATH_BYTES_MAX: usize = 4096;
 
+/// What all paths may have together: a million of the usual kind have a quarter.
+const PATHS_BYTES_MAX: usize = 256 << 20;
+
 /// A file of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubFile {
@@ -120,6 +123,10 @@ pub(crate) struct Tree {
     /// Paths of what is neither a file nor a folder.
     pub(crate) strange: Vec<String>,
     paths: HashSet<String>,
+    /// Whatever was listed.
+    entries: usize,
+    /// The bytes of all names.
+    path_bytes: usize,
 }
 
 impl Tree {
@@ -128,8 +135,14 @@ impl Tree {
     /// # Errors
     /// What is wrong with it beside those before it.
     pub(super) fn add(&mut self, page: Page) -> Result<(), String> {
-        if self.files.len().saturating_add(page.files.len()) > FILES_MAX {
+        self.entries = self.entries.saturating_add(page.files.len()).saturating_add(page.strange.len());
+        if self.entries > FILES_MAX {
             return Err(format!("it has more than {FILES_MAX} files"));
+        }
+        let bytes = page.files.iter().map(|file| file.path.len()).chain(page.strange.iter().map(String::len));
+        self.path_bytes = bytes.fold(self.path_bytes, usize::saturating_add);
+        if self.path_bytes > PATHS_BYTES_MAX {
+            return Err(format!("the names of its files have more than {PATHS_BYTES_MAX} bytes"));
         }
         for file in page.files {
             if !self.paths.insert(file.path.clone()) {
@@ -196,6 +209,17 @@ mod tests {
         let mut tree = Tree::default();
         tree.add(page()).unwrap();
         assert!(tree.add(page()).unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn a_list_takes_a_bounded_memory_whatever_it_holds() {
+        let mut tree = Tree::default();
+        let strange = |count, length| Page { files: Vec::new(), strange: vec!["x".repeat(length); count] };
+        tree.add(strange(FILES_MAX, 1)).unwrap();
+        assert!(tree.add(strange(1, 1)).unwrap_err().contains("files"));
+        let mut tree = Tree { path_bytes: PATHS_BYTES_MAX - 10, ..Tree::default() };
+        tree.add(strange(1, 10)).unwrap();
+        assert!(tree.add(strange(1, 1)).unwrap_err().contains("bytes"));
     }
 
     proptest! {

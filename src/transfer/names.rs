@@ -117,13 +117,16 @@ impl Folder {
     }
 }
 
+/// S3's largest object, whatever a server says of itself.
+const OBJECT_BYTES_MAX: u64 = 5 << 40;
+
 impl Rules {
     /// The rules for a caller with these folders.
     pub(crate) fn new(folders: &[String], structure: &Structure) -> Self {
         Self {
             folders: folders.iter().map(|folder| Folder::parse(folder, &structure.variables)).collect(),
             bytes_min: structure.object_bytes_min.unwrap_or(0),
-            bytes_max: structure.object_bytes_max.unwrap_or(u64::MAX),
+            bytes_max: structure.object_bytes_max.unwrap_or(u64::MAX).min(OBJECT_BYTES_MAX),
             small: structure.small_files.clone(),
         }
     }

@@ -94,6 +94,60 @@ fn a_hub_that_stumbles_gets_everything_all_the_same() {
 }
 
 #[test]
+fn s7_what_a_lost_answer_has_done_is_asked_and_not_done_again() {
+    let place = Place::start();
+    place.hub.upload_in_parts(1 << 20, 1 << 20);
+    let before = place.hub.commits(X7).len();
+    for at in [At::Complete, At::Verify, At::Commit] {
+        place.hub.order(Fault::on(at, Failure::Unanswered).times(1));
+    }
+    let run = place.upload_also(&["--json"]).ok();
+    assert_eq!(there(&run, "sent"), 3, "{}", run.out);
+    place.assert_in_both();
+    let seen = place.hub.seen();
+    let asked = |end: &str| seen.iter().filter(|seen| seen.target.contains(end)).count();
+    assert_eq!((place.hub.commits(X7).len() - before, asked("/commit/")), (1, 1));
+    let puts = seen.iter().filter(|seen| seen.side == Side::Cdn && seen.method == "PUT").count();
+    assert_eq!(puts, 1 + 3);
+}
+
+#[test]
+fn files_with_the_same_content_are_sent_once() {
+    let place = Place::start();
+    place.hub.upload_in_parts(1 << 20, 1 << 20);
+    let dir = place.scraped();
+    std::fs::copy(dir.join(TWO), dir.join("train-DataEntity_chunk_3.parquet")).unwrap();
+    let run = place.upload_also(&["--json"]).ok();
+    assert_eq!(there(&run, "sent"), 4, "{}", run.out);
+    place.assert_in_both();
+    let puts = place.hub.seen().iter().filter(|seen| seen.side == Side::Cdn && seen.method == "PUT").count();
+    assert_eq!(puts, 1 + 3);
+}
+
+#[test]
+fn s7_what_was_put_in_a_files_place_meanwhile_is_not_committed() {
+    let place = Place::start();
+    place.hub.order(Fault::on(At::Preupload, Failure::Late { milliseconds: 4000 }).times(1));
+    let (dir, to) = (place.scraped(), place.folder("x"));
+    let secret = place.dev.dir.path().join("secret");
+    write(&secret, &[b's'; 30_000]);
+    let arguments =
+        ["upload", dir.to_str().unwrap(), "--to", &to, "--also", "hf:alice/x_dataset_7", "--json"];
+    let child = place.command(&arguments).env("HF_TOKEN", "hf_alice").spawn().unwrap();
+    super::failures::until("all stands at the server", || place.objects().len() == 3);
+    // The first place proves what stands there by one more look.
+    std::thread::sleep(std::time::Duration::from_millis(1000));
+    // A link to elsewhere in the place of one, and other content of the same size in another.
+    std::fs::remove_file(dir.join(ONE)).unwrap();
+    std::os::unix::fs::symlink(&secret, dir.join(ONE)).unwrap();
+    write(&dir.join(NOTES), &[b'm'; 3000]);
+    let run = Run::ended(child).ends(1);
+    assert_eq!((run.files("sent"), there(&run, "sent"), there(&run, "failed")), (3, 1, 2), "{}", run.out);
+    assert!(run.out.contains("it changed while it was looked at"), "{}", run.out);
+    assert_eq!(place.hub.paths(X7), [format!("data/{TWO}")]);
+}
+
+#[test]
 fn s7_what_fails_in_one_place_does_not_hide_the_other() {
     let place = Place::start();
     place.hub.order(Fault::status(At::Commit, 403, None));

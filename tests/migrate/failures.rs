@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 
 /// Waits until it holds.
 #[track_caller]
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(super) fn until(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < end, "{what}");
@@ -133,7 +133,7 @@ fn s7_a_wrong_byte_never_becomes_an_object_and_what_stood_there_stays() {
     }
     place.hub.order(Fault::on(At::Cdn, Failure::Wrong).target(&sha256_of(&place, CHUNK)));
     place.hub.order(Fault::on(At::Small, Failure::Wrong).target("notes.txt"));
-    let run = place.run(&["migrate", "hf", X7, "--include", "data/*", "--json"]).ends(1);
+    let run = place.run(&["migrate", "hf", X7, "--include", "data/*", "--json", "--replace"]).ends(1);
     assert_eq!((run.files("failed"), run.files("copied")), (2, 1), "{}", run.out);
     assert!(run.out.contains("another hash"), "{}", run.out);
     let objects = place.objects();
@@ -144,7 +144,7 @@ fn s7_a_wrong_byte_never_becomes_an_object_and_what_stood_there_stays() {
     assert_eq!((count("begin"), count("end")), (1, 1));
 
     place.hub.recover();
-    let again = place.run(&["migrate", "hf", X7, "--include", "data/*", "--json"]).ok();
+    let again = place.run(&["migrate", "hf", X7, "--include", "data/*", "--json", "--replace"]).ok();
     assert_eq!((again.files("copied"), again.files("same")), (2, 1));
     assert!(place.objects()[&key(CHUNK)] == vec![1; 20 << 20]);
 }

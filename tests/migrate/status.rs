@@ -65,9 +65,16 @@ fn s7_each_place_is_told_and_nothing_is_equal_without_a_hash() {
     assert!(table.out.contains("DIFFERENT") && table.out.contains("2 equal, 1 different"), "{}", table.out);
     assert!(!table.out.contains("  data/train-DataEntity_chunk_1.parquet"), "{}", table.out);
 
-    // What differs is copied again, and what nothing proves too.
-    let repaired = place.run(&["migrate", "hf", X7, "--json"]).ok();
+    // What differs is left alone unless that is asked for; what nothing proves is read.
+    let kept = place.run(&["migrate", "hf", X7, "--json"]).ends(1);
+    assert_eq!((kept.files("refused"), kept.files("same"), kept.files("copied")), (1, 2, 0), "{}", kept.out);
+    assert!(kept.out.contains("--replace") && kept.fault().contains("refused"), "{}", kept.err);
+    assert!(place.objects()[&key(TWO)] == other);
+    let dry = place.run(&["migrate", "hf", X7, "--json", "--dry-run"]).ends(1);
+    assert_eq!((dry.files("refused"), dry.files("would-copy")), (1, 0));
+    let repaired = place.run(&["migrate", "hf", X7, "--json", "--replace"]).ok();
     assert_eq!((repaired.files("copied"), repaired.files("same")), (2, 1));
+    assert_eq!(repaired.out.matches("replaced the object").count(), 2, "{}", repaired.out);
     place.run(&command).ok();
 }
 

@@ -29,6 +29,12 @@ pub(crate) enum CopyError {
     NotStored(&'static str),
 }
 
+impl From<ClientError> for CopyError {
+    fn from(error: ClientError) -> Self {
+        Self::Write(error.into())
+    }
+}
+
 impl CopyError {
     /// Whether the Hub or the server is out of reach, which the next file will find as well.
     pub(crate) fn is_outage(&self) -> bool {
@@ -59,7 +65,7 @@ pub(crate) async fn copy(
     match pipe(&mut reader, &mut writer, progress).await {
         Ok(()) => {}
         // The parts that stand there are good, and the next run goes on from them.
-        Err(error @ CopyError::Hub(HubError::Unavailable { .. })) => return Err(error),
+        Err(error) if error.is_outage() => return Err(error),
         Err(error) => {
             writer.abort().await;
             return Err(error);

@@ -41,7 +41,8 @@ Examples:
   subgate migrate hf me/data --to data/hotkey=5F…/ --as 'job_id=hf/{path}' --exclude '*.md'
 
 Run it again after an interruption: what stands there with the right hash is left as it is, and parts of
-large files that were sent are not sent again. Every file is held against the hash that the Hub's list
+large files that were sent are not sent again. Another object under a file's key stays, and the file is
+refused, unless --replace is given. Every file is held against the hash that the Hub's list
 names before its object comes to be.
 
 The Hub is that of HF_ENDPOINT; its token, which private repositories need, that of HF_TOKEN or of the
@@ -59,6 +60,10 @@ pub(crate) struct HfOptions {
     #[command(flatten)]
     bucket: BucketOptions,
 
+    /// Put the Hub's files in the place of other objects that stand under their keys
+    #[arg(long)]
+    replace: bool,
+
     /// Show what would be copied, and copy nothing
     #[arg(long)]
     dry_run: bool,
@@ -68,6 +73,10 @@ pub(crate) struct HfOptions {
     json: bool,
 }
 
+/// Newer, or of another repository: nobody has said that it may go.
+const OTHER_OBJECT: &str = "another object stands under this key: give another prefix by --to, leave the \
+                            file out by --exclude, or put it in that object's place by --replace";
+
 /// What every file needs on its way.
 struct Road {
     hub: Hub,
@@ -75,6 +84,7 @@ struct Road {
     target: Target,
     progress: Progress,
     is_dry: bool,
+    replaces: bool,
 }
 
 /// A file that may go, and what stands under its key.
@@ -135,13 +145,15 @@ async fn migrate(
         .into_iter()
         .map(|(file, key)| Job { listed_size: sizes.get(&key).copied(), file, key })
         .collect();
-    progress.planned(jobs.len() as u64, jobs.iter().map(|job| job.file.size()).sum());
+    progress
+        .planned(jobs.len() as u64, jobs.iter().fold(0_u64, |all, job| all.saturating_add(job.file.size())));
     let road = Arc::new(Road {
         hub,
         commit: commit.clone(),
         target: Target::new(bucket.clone(), open.parallel),
         progress: progress.clone(),
         is_dry: options.dry_run,
+        replaces: options.replace,
     });
     let reason = work_off(&road, jobs, open.parallel, &mut report).await?;
     progress.finish();
@@ -261,6 +273,8 @@ async fn work_off(
         Ended::Interrupted if outages > 0 => Some("the Hub or the server is out of reach"),
         Ended::Interrupted => Some("interrupted"),
     };
+    // A file whose work broke down is in no row yet.
+    let reason = reason.or((!left.is_empty()).then_some("not every file was finished"));
     for (path, key, bytes) in left {
         let detail = "run the command again".to_owned();
         report.push(Row { outcome: Outcome::NotBegun, path, key, bytes, detail });
@@ -285,25 +299,32 @@ async fn migrate_file(
     listed_size: Option<u64>,
 ) -> Result<(Outcome, String), CopyError> {
     let bucket = road.target.bucket();
-    let standing = compare(bucket, file, key, listed_size, Reading::Small).await;
-    match standing.map_err(crate::transfer::object_writer::WriteError::from)? {
+    let mut standing = compare(bucket, file, key, listed_size, Reading::Small).await?;
+    if standing == Standing::Unknown && !road.replaces {
+        standing = compare(bucket, file, key, listed_size, Reading::All).await?;
+    }
+    let replaces = match standing {
         Standing::Equal => {
             road.progress.moved(file.size());
             return Ok((Outcome::Same, String::new()));
         }
-        Standing::Different | Standing::OnlyOnHub | Standing::OnlyHere | Standing::Unknown => {}
-    }
+        Standing::Different | Standing::Unknown if !road.replaces => {
+            return Ok((Outcome::Refused, OTHER_OBJECT.to_owned()));
+        }
+        Standing::Different | Standing::Unknown => true,
+        Standing::OnlyOnHub | Standing::OnlyHere => false,
+    };
     if road.is_dry {
-        let detail = match listed_size {
-            Some(_) => "in the place of another object".to_owned(),
-            None => String::new(),
-        };
-        return Ok((Outcome::WouldCopy, detail));
+        let detail = if replaces { "in the place of another object" } else { "" };
+        return Ok((Outcome::WouldCopy, detail.to_owned()));
     }
     let written = copy(&road.hub, &road.commit, file, &road.target, key, &road.progress).await?;
-    let detail = match written.resumed_bytes {
-        0 => String::new(),
-        bytes => format!("{bytes} bytes stood there from an earlier run"),
-    };
-    Ok((Outcome::Copied, detail))
+    let mut details = Vec::new();
+    if replaces {
+        details.push("it replaced the object that stood there".to_owned());
+    }
+    if written.resumed_bytes > 0 {
+        details.push(format!("{} bytes stood there from an earlier run", written.resumed_bytes));
+    }
+    Ok((Outcome::Copied, details.join("; ")))
 }

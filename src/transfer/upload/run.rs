@@ -83,8 +83,8 @@ type Standing = BTreeMap<String, Listed>;
 pub(crate) type Proven = BTreeMap<String, [u8; 32]>;
 
 impl Upload {
-    /// Does all of a plan once. What stands there then is in `proven`; what became of each file is in `report`,
-    /// also of those that were left.
+    /// Does all of a plan once. What stands there then is in `proven`; what became of each file is in
+    /// `report`, also of those that were left.
     ///
     /// # Errors
     /// What ended it before the first file, or after the last.
