@@ -5,6 +5,7 @@ The Hub is `cargo run --example hub`: datasets in memory, with orders to fail.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import requests
 
 from clients.base import run_bytes
-from servers import CACHE, HERE, Server, accepts, bare_environment, free_port, log_in
+from servers import CACHE, HERE, Server, bare_environment, log_in
 
 BUILT = HERE.parents[1] / "target" / "debug" / "examples" / "hub"
 PROGRAM = Path(os.environ.get("SUBGATE_HUB", BUILT)).resolve()
@@ -60,13 +61,11 @@ class Hub:
 
 
 def start_hub(scratch: Path) -> Iterator[Hub]:
-    port, cdn_port = free_port(), free_port()
-    # The CDN is another host, as clients tell hosts apart.
-    command = [PROGRAM, "--listen", f"127.0.0.1:{port}", "--listen-cdn", f"127.0.0.2:{cdn_port}"]
-    command += ["--user", f"{USER}={TOKEN}"]
+    # On free ports that it takes itself, and says.
+    command = [PROGRAM, "--user", f"{USER}={TOKEN}"]
     server = Server(command, log_in(scratch, "hub.log"), bare_environment(scratch))
-    server.wait_until(lambda: accepts(port))
-    hub = Hub(f"http://127.0.0.1:{port}", server)
+    server.wait_until(lambda: server.tail().endswith("}\n"))
+    hub = Hub(json.loads(server.tail())["endpoint"], server)
     yield hub
     assert hub.look_up("violations").json() == [], "a token came to the CDN"
     server.stop()
