@@ -4,7 +4,7 @@
 //! memory; no lock is held while anything is waited for.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     hash::{BuildHasher as _, Hash, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -62,22 +62,30 @@ impl<K: Hash + Eq + Copy> Counts<K> {
 
     fn raise(&self, key: K, amount: u64, max: u64) -> bool {
         let mut shard = self.shard(&key);
-        let count = shard.get(&key).copied().unwrap_or_default().saturating_add(amount);
-        if count > max {
-            return false;
+        match shard.entry(key) {
+            Entry::Occupied(mut held) => {
+                let count = held.get().saturating_add(amount);
+                if count <= max {
+                    *held.get_mut() = count;
+                }
+                count <= max
+            }
+            Entry::Vacant(free) => {
+                if (1..=max).contains(&amount) {
+                    free.insert(amount);
+                }
+                amount <= max
+            }
         }
-        if count > 0 {
-            shard.insert(key, count);
-        }
-        true
     }
 
     fn give_back(&self, key: &K, amount: u64) {
         let mut shard = self.shard(key);
-        if let Some(count) = shard.get_mut(key) {
-            *count = count.saturating_sub(amount);
-            if *count == 0 {
-                shard.remove(key);
+        if let Entry::Occupied(mut held) = shard.entry(*key) {
+            let count = held.get().saturating_sub(amount);
+            match count {
+                0 => drop(held.remove()),
+                _ => *held.get_mut() = count,
             }
         }
     }
