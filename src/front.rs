@@ -139,6 +139,7 @@ impl Front {
             Err(exceeded) => self.refuse(exceeded, &mut exchange),
         };
 
+        let connection = Arc::clone(progress.connection());
         let ticket = exchange.ticket().cloned();
         let Exchange { head, record, gate, .. } = exchange;
         let is_untouched = unread.received_bytes() == 0;
@@ -155,6 +156,8 @@ impl Front {
         }
         if head.version == http::Version::HTTP_2 {
             response.headers_mut().remove(header::CONNECTION);
+        } else if connection.is_last() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -192,7 +195,7 @@ impl Front {
         }
         if let Some(endpoint) = Endpoint::at(exchange.path()) {
             exchange.record.endpoint = Some(endpoint);
-            return self.endpoints.answer(endpoint, exchange, body).await;
+            return Box::pin(self.endpoints.answer(endpoint, exchange, body)).await;
         }
         if self.is_browser_at_the_root(&exchange.head) {
             return to_the_docs();
@@ -202,7 +205,7 @@ impl Front {
             return endpoints::not_found(&mut exchange.record);
         }
         let result = match is_form {
-            true => self.proxy.post_form(exchange, body).await,
+            true => Box::pin(self.proxy.post_form(exchange, body)).await,
             false => self.proxy.road(exchange, body).await,
         };
         result.unwrap_or_else(|error| Answer::refusal(error, exchange))
@@ -251,4 +254,22 @@ fn to_the_docs() -> Answer {
 
 fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each request's future is moved into its box, and lies there while the store is waited for.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        type Parts = (Arc<Front>, http::Request<Incoming>, SocketAddr, RequestProgress);
+        let bytes =
+            future_bytes(|(front, request, peer, progress): Parts| front.handle(request, peer, progress));
+        assert!(bytes <= 8 * 1024, "{bytes} bytes: box what not every request needs");
+    }
 }

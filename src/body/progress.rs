@@ -63,6 +63,8 @@ pub(crate) struct ConnectionProgress {
     is_too_slow: AtomicBool,
     /// The connection is ended by this server, which stops.
     is_cut: AtomicBool,
+    /// No request is to follow the ones under way.
+    is_last: AtomicBool,
 }
 
 impl ConnectionProgress {
@@ -79,6 +81,7 @@ impl ConnectionProgress {
             late_at: OnceLock::new(),
             is_too_slow: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
+            is_last: AtomicBool::new(false),
         })
     }
 
@@ -126,6 +129,16 @@ impl ConnectionProgress {
     /// Whether this server ends the connection because it stops.
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut.load(Ordering::Relaxed)
+    }
+
+    /// Notes that no request is to follow the ones under way, for this server is about to stop.
+    pub(crate) fn answers_are_last(&self) {
+        self.is_last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no request is to follow the ones under way.
+    pub(crate) fn is_last(&self) -> bool {
+        self.is_last.load(Ordering::Relaxed)
     }
 
     fn slots(&self) -> &[AtomicU64] {
@@ -340,7 +353,13 @@ impl Overseer {
             return Verdict::Stay;
         }
         self.quiet = self.quiet.saturating_add(time);
-        let patience = if requests == 0 { self.patience.first } else { self.patience.next };
+        let patience = match self.progress.protocol() {
+            None => self.patience.first,
+            // Nobody sees here how much of a next head has come, so the whole wait for it is as long as a
+            // head may take.
+            Some(Protocol::Http1) => self.patience.next.min(self.patience.first),
+            Some(Protocol::Http2) => self.patience.next,
+        };
         if self.quiet < patience {
             Verdict::Stay
         } else if requests == 0 || self.quiet >= patience.saturating_add(LEAVE_MAX) {

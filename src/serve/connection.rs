@@ -7,14 +7,12 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use http::{HeaderValue, Response, Version, header};
+use http::{Response, Version};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -40,8 +38,9 @@ use crate::{
 };
 
 /// Headers of one request that are read at all. The road refuses fewer, with a request id and in XML; what is
-/// beyond this is refused by hyper, which can say neither (P68).
-const HEADERS_MAX: usize = 1024;
+/// beyond this is refused by hyper, which can say neither (P68). Hyper makes room for so many with each
+/// request, twice; as many as these are still a small allocation.
+const HEADERS_MAX: usize = 448;
 
 /// Requests at one time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
@@ -94,8 +93,17 @@ impl BufferSizes {
     }
 }
 
-/// A request that is being answered.
-type Answering = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
+/// A request that is being answered. Boxed, for it has some KiB and hyper's dispatcher moves it; and directly
+/// so, for each future around it would move it once more.
+struct Answering(Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>);
+
+impl Future for Answering {
+    type Output = Result<Response<AnswerBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.as_mut().poll(context).map(Ok)
+    }
+}
 
 /// Whoever drops a connection's task before its end, at the end of the process too, cuts what is under way.
 struct CutOnDrop(Option<Arc<ConnectionProgress>>);
@@ -151,8 +159,6 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
     let ending = Arc::clone(&progress);
     let mut overseer = Overseer::new(Arc::clone(&progress), patience, Instant::now());
     let builder = builder(&patience, sizes, stage.clone());
-    let is_last_request = Arc::new(AtomicBool::new(false));
-    let is_last = Arc::clone(&is_last_request);
     let watched = Arc::clone(&progress);
     let service = service_fn(move |request: http::Request<_>| {
         let protocol = match request.version() {
@@ -161,15 +167,7 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
         };
         // The terms at its beginning count for a request to its end.
         let (front, progress) = (Arc::clone(&current.load().front), watched.request(protocol));
-        // Boxed, for it has 4 KiB and hyper's dispatcher moves it four times.
-        let is_last = Arc::clone(&is_last);
-        Box::pin(async move {
-            let mut response = front.handle(request, peer, progress).await;
-            if protocol == Protocol::Http1 && is_last.load(Ordering::Relaxed) {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response)
-        }) as Answering
+        Answering(Box::pin(front.handle(request, peer, progress)))
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(transport), service));
     // Stands below the connection, so that it is dropped before that.
@@ -180,7 +178,9 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
     leave_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut at, mut is_leaving, mut is_abandoned) = (*stage.borrow_and_update(), false, false);
     loop {
-        is_last_request.store(at != Stage::Serving, Ordering::Relaxed);
+        if at != Stage::Serving {
+            progress.answers_are_last();
+        }
         match at {
             Stage::Serving => {}
             Stage::Announced | Stage::Leaving => {
@@ -236,7 +236,9 @@ fn builder(patience: &Patience, sizes: BufferSizes, stage: StageReceiver) -> aut
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience.first)
+        // Heads that do not come are the overseer's, which looks at a connection now and then: a timer for
+        // each request costs more.
+        .header_read_timeout(None)
         .max_buf_size(sizes.buffer_bytes)
         .max_headers(HEADERS_MAX)
         .half_close(true);

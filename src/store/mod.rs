@@ -237,7 +237,8 @@ impl Store {
         // A request that reads may be sent twice.
         let again = (body.is_empty() && is_safe(outbound.method())).then(|| outbound.clone());
         let sent = match (self.attempt(asked, outbound, body, on_behalf, None).await, again) {
-            (Err(failure), Some(again)) => self.send_again(again, on_behalf, until, failure).await,
+            // Boxed, for it is rare, and the future of every request would have its size.
+            (Err(failure), Some(again)) => Box::pin(self.send_again(again, on_behalf, until, failure)).await,
             (sent, _) => sent,
         };
         match sent {
