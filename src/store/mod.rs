@@ -57,7 +57,10 @@ use crate::{
 /// How large the buffers of connections to the store are, and with them the pieces in which bodies travel, by
 /// how many requests are under way when one begins. So all of them together take a few MiB for each
 /// direction, however many there are, and few have the large pieces that cost less.
-const BUFFERS: [Buffers; 3] = [
+const BUFFERS: [Buffers; 4] = [
+    // As large as the pieces in which uploads are read, and for as many. One byte less than a power of two:
+    // hyper makes room for twice as much once a read has filled it.
+    Buffers { under_way_max: 8, bytes_max: 1024 * 1024 - 1 },
     Buffers { under_way_max: 16, bytes_max: 256 * 1024 },
     Buffers { under_way_max: 64, bytes_max: 64 * 1024 },
     Buffers { under_way_max: u64::MAX, bytes_max: 16 * 1024 },
@@ -382,13 +385,10 @@ impl Store {
 
     /// The client for one more request.
     fn client(&self) -> &StoreClient {
-        let [large, middle, small] = &self.clients;
-        let [few, some, _] = &BUFFERS;
-        match self.places.taken() {
-            taken if taken <= few.under_way_max => large,
-            taken if taken <= some.under_way_max => middle,
-            _ => small,
-        }
+        let taken = self.places.taken();
+        let [.., smallest] = &self.clients;
+        let client = self.clients.iter().zip(&BUFFERS).find(|(_, buffers)| taken <= buffers.under_way_max);
+        client.map_or(smallest, |(client, _)| client)
     }
 
     fn uri(&self, path: &str, query: &Query) -> Result<Uri> {
