@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use aws_sigv4::sign::v4::calculate_signature;
-
 use super::{
     bittensor::{btauth::Audience, evidence::Evidence},
     request::{ClaimedRequest, Head, ProvenSignature},
@@ -22,7 +20,6 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     s3::uri::{self, Query},
-    secret::constant_time_eq,
     time::UnixTime,
 };
 
@@ -222,8 +219,7 @@ impl Verifier {
         let claim = &request.claim.claim;
         let (session, host) = self.sessions.prove(&PresentedSession::of(claim), now, |signing_key| {
             request.find_signed_host(request.head.hosts.iter().copied(), |string_to_sign| {
-                let ours = calculate_signature(signing_key, string_to_sign.as_bytes());
-                constant_time_eq(ours.as_bytes(), claim.signature.as_bytes())
+                signing_key.has_signed(string_to_sign.as_bytes(), claim.signature)
             })
         })?;
         match (session.good_for, request.claim.place) {
