@@ -6,11 +6,11 @@
 use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::SystemTime};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use subgate::{
     chain::{AccountId, Owner, RegistryFile, Role},
     policy::{Caller, Policy, RoleRights, Template, Values},
-    s3::{Addressing, Request, uri::Query},
+    s3::{Addressing, ForwardedHeaders, Operation, Request, uri::Query},
 };
 
 const TEMPLATES: [&str; 3] = [
@@ -79,6 +79,63 @@ fn authorise(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The headers that an SDK sends.
+const HEADERS: [(&str, &str); 14] = [
+    ("host", "s3.example:8014"),
+    ("accept-encoding", "identity"),
+    ("user-agent", "Boto3/1.44 md/Botocore#1.44 ua/2.1 os/linux md/arch#x86_64 lang/python#3.13"),
+    ("content-type", "application/octet-stream"),
+    ("content-length", "1024"),
+    ("x-amz-checksum-crc32", "DUoRhQ=="),
+    ("x-amz-sdk-checksum-algorithm", "CRC32"),
+    ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+    ("x-amz-date", "20261121T064830Z"),
+    ("x-amz-security-token", "AwJrMQEAAAAAAGkgd"),
+    ("amz-sdk-invocation-id", "4f1f1c4e-6f3e-4a39-9c37-3a3a6a0f9d4c"),
+    ("amz-sdk-request", "attempt=1"),
+    ("expect", "100-continue"),
+    ("authorization", "AWS4-HMAC-SHA256 Credential=…"),
+];
+
+/// What a request asks for, and what of it goes on.
+fn understand(criterion: &mut Criterion) {
+    let headers: HeaderMap = HEADERS
+        .iter()
+        .map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        })
+        .collect();
+    let key = format!("/b/data/x/{}/job=1/a.parquet", Owner::new(account(1), account(101)).coldkey());
+    let mut group = criterion.benchmark_group("understand");
+    for (name, operation, method, query) in [
+        ("get", Operation::GetObject, Method::GET, "x-id=GetObject"),
+        ("put", Operation::PutObject, Method::PUT, "x-id=PutObject"),
+        (
+            "part",
+            Operation::UploadPart,
+            Method::PUT,
+            "partNumber=1&uploadId=abcdefghijklmnop&x-id=UploadPart",
+        ),
+    ] {
+        let query = Query::parse(Some(query)).unwrap();
+        group.bench_function(format!("{name}/request"), |bencher| {
+            bencher.iter_batched(
+                || query.clone(),
+                |query| {
+                    let request = Request::parse(&method, Addressing::Path, &key, query, &headers).unwrap();
+                    assert_eq!(request.operation, operation);
+                    request
+                },
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function(format!("{name}/headers"), |bencher| {
+            bencher.iter(|| ForwardedHeaders::of(operation, black_box(&headers)).unwrap());
+        });
+    }
+    group.finish();
+}
+
 fn registry(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("registry.json");
@@ -99,5 +156,5 @@ fn registry(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, authorise, registry);
+criterion_group!(benches, authorise, understand, registry);
 criterion_main!(benches);

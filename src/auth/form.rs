@@ -11,8 +11,6 @@
 
 use std::borrow::Cow;
 
-use aws_sigv4::sign::v4::calculate_signature;
-
 use super::{
     Verifier,
     bittensor::sr25519,
@@ -27,7 +25,6 @@ use super::{
 use crate::{
     chain::AccountId,
     error::{Code, Error, Reason, Result},
-    secret::constant_time_eq,
     time::UnixTime,
 };
 
@@ -115,8 +112,7 @@ impl Verifier {
             Scheme::Hmac => {
                 let (session, ()) =
                     self.sessions.prove(&PresentedSession::of(&claim), now, |signing_key| {
-                        let ours = calculate_signature(signing_key, policy.as_bytes());
-                        Ok(constant_time_eq(ours.as_bytes(), signature.as_bytes()).then_some(()))
+                        Ok(signing_key.has_signed(policy.as_bytes(), signature).then_some(()))
                     })?;
                 session.hotkey
             }

@@ -29,7 +29,7 @@ pub(super) enum VerifiedQuery {
         /// has there.
         signed: Query,
         /// What was added behind the signature of a list, which may be paged and narrowed.
-        added: Query,
+        added: Option<Box<Query>>,
     },
 }
 
@@ -65,7 +65,11 @@ impl Verified {
         let query = match &self.query {
             VerifiedQuery::Plain(query) => query.clone(),
             VerifiedQuery::Presigned { signed, added } => {
-                narrowed(move_headers(method, signed.clone(), &mut headers)?, added)?
+                let query = move_headers(method, signed.clone(), &mut headers)?;
+                match added {
+                    Some(added) => narrowed(query, added)?,
+                    None => query,
+                }
             }
         };
         Ok((query, headers))

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use aws_sigv4::sign::v4::calculate_signature;
-
 use super::{
     bittensor::{btauth::Audience, evidence::Evidence},
     request::{ClaimedRequest, Head, ProvenSignature},
@@ -22,7 +20,6 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     s3::uri::{self, Query},
-    secret::constant_time_eq,
     time::UnixTime,
 };
 
@@ -52,6 +49,22 @@ pub struct Verifier {
     /// Prefixes of lists whose holder may put a longer one in their place.
     list_roots: Vec<String>,
     pub(super) sessions: SessionAuthority,
+}
+
+/// What of the query of a request its signature covers.
+enum SignedQuery {
+    /// All of it; the signature stands in the header.
+    BesideHeader,
+    /// All of it, as it arrived in a presigned URL.
+    Presigned,
+    /// A part of it, of a presigned list that was narrowed.
+    PresignedList { signed: Box<Query>, added: Box<Query> },
+}
+
+impl SignedQuery {
+    fn list(signed: Query, added: Query) -> Self {
+        Self::PresignedList { signed: Box::new(signed), added: Box::new(added) }
+    }
 }
 
 impl fmt::Debug for Verifier {
@@ -139,42 +152,62 @@ impl Verifier {
         }
         let path = uri::decode_path(head.path)?;
         let query = Query::parse(head.query)?;
-        let claim = RequestClaim::read(head.headers, &query)?;
+        let (ProvenSignature { hotkey, payload, host }, signed) = self.prove(head, &path, &query, now)?;
+        let without_signature = |query: Query| query.without(is_auth_parameter);
+        let query = match signed {
+            SignedQuery::BesideHeader => VerifiedQuery::Plain(without_signature(query)),
+            SignedQuery::Presigned => {
+                VerifiedQuery::Presigned { signed: without_signature(query), added: None }
+            }
+            SignedQuery::PresignedList { signed, added } => {
+                VerifiedQuery::Presigned { signed: without_signature(*signed), added: Some(added) }
+            }
+        };
+        Ok(Verified { hotkey, payload, host: host.into(), query, path })
+    }
+
+    /// Proves the claim of a request, and finds what of its query was signed.
+    fn prove<'a>(
+        &self,
+        head: &Head<'a>,
+        path: &str,
+        query: &Query,
+        now: UnixTime,
+    ) -> Result<(ProvenSignature<'a>, SignedQuery)> {
+        let claim = RequestClaim::read(head.headers, query)?;
         claim.check(&self.region, self.presigned_seconds_max, now)?;
         let prove = |query: &Query| {
-            let request = ClaimedRequest { head, claim: &claim, path: &path, query };
+            let request = ClaimedRequest { head, claim: &claim, path, query };
             match claim.claim.scheme {
                 Scheme::Hmac => self.prove_session(&request, now),
                 Scheme::Sr25519 => request.prove_hotkey(),
             }
         };
-        let without_signature = |query: Query| query.without(is_auth_parameter);
-        let (proven, query) = match claim.place {
-            SignaturePlace::Header => {
-                (prove(&query)?, VerifiedQuery::Plain(without_signature(query.clone())))
-            }
-            SignaturePlace::Query { .. } => {
-                // What was added behind the signature of a list is not signed; as it arrived comes first all
-                // the same.
-                let as_arrived = match (prove(&query), presigned::split(head.method, &query)) {
-                    (Err(error), Some((signed, added))) if error.code == Code::SignatureDoesNotMatch => {
-                        prove(&signed).map(|proven| (proven, signed, added))
-                    }
-                    (proven, _) => proven.map(|proven| (proven, query.clone(), Query::default())),
-                };
-                let (proven, signed, added) = match (as_arrived, claim.claim.scheme) {
-                    (Err(error), Scheme::Hmac) if error.code == Code::SignatureDoesNotMatch => {
-                        let replaced = presigned::replaced_prefix(head.method, &query, &self.list_roots)
-                            .find_map(|(signed, added)| Some((prove(&signed).ok()?, signed, added)));
-                        replaced.ok_or(error)?
-                    }
-                    (proven, Scheme::Hmac | Scheme::Sr25519) => proven?,
-                };
-                (proven, VerifiedQuery::Presigned { signed: without_signature(signed), added })
-            }
+        if claim.place == SignaturePlace::Header {
+            return Ok((prove(query)?, SignedQuery::BesideHeader));
+        }
+        let mut refusal = match prove(query) {
+            Ok(proven) => return Ok((proven, SignedQuery::Presigned)),
+            Err(refusal) => refusal,
         };
-        let ProvenSignature { hotkey, payload, host } = proven;
-        Ok(Verified { hotkey, payload, host: host.into(), query, path })
+        let may_be_a_part = |refusal: &Error| refusal.code == Code::SignatureDoesNotMatch;
+        // What was added behind the signature of a list is not signed; as it arrived came first all the same.
+        if may_be_a_part(&refusal)
+            && let Some((signed, added)) = presigned::split(head.method, query)
+        {
+            refusal = match prove(&signed) {
+                Ok(proven) => return Ok((proven, SignedQuery::list(signed, added))),
+                Err(refusal) => refusal,
+            };
+        }
+        if may_be_a_part(&refusal) && claim.claim.scheme == Scheme::Hmac {
+            for (signed, added) in presigned::replaced_prefix(head.method, query, &self.list_roots) {
+                if let Ok(proven) = prove(&signed) {
+                    return Ok((proven, SignedQuery::list(signed, added)));
+                }
+            }
+        }
+        Err(refusal)
     }
 
     /// Verifies a signature made with session credentials.
@@ -186,8 +219,7 @@ impl Verifier {
         let claim = &request.claim.claim;
         let (session, host) = self.sessions.prove(&PresentedSession::of(claim), now, |signing_key| {
             request.find_signed_host(request.head.hosts.iter().copied(), |string_to_sign| {
-                let ours = calculate_signature(signing_key, string_to_sign.as_bytes());
-                constant_time_eq(ours.as_bytes(), claim.signature.as_bytes())
+                signing_key.has_signed(string_to_sign.as_bytes(), claim.signature)
             })
         })?;
         match (session.good_for, request.claim.place) {

@@ -89,16 +89,11 @@ const COPYING: &[&str] = &[
 /// Which bytes of the source become a part.
 const COPY_RANGE: &str = "x-amz-copy-source-range";
 
+/// What belongs to the signature of the request.
+const SIGNING: &[&str] = &["x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
+
 /// Read by this server, or notes of SDKs to themselves.
-const CONSUMED: &[&str] = &[
-    COPY_SOURCE,
-    "x-amz-content-sha256",
-    "x-amz-date",
-    "x-amz-decoded-content-length",
-    "x-amz-security-token",
-    "x-amz-trailer",
-    "x-amz-user-agent",
-];
+const CONSUMED: &[&str] = &[COPY_SOURCE, "x-amz-decoded-content-length", "x-amz-trailer", "x-amz-user-agent"];
 
 /// Beginnings of headers that give rights, keys or places which the folder policy does not.
 const WIDENING: &[&str] = &[
@@ -125,6 +120,16 @@ const WIDENING: &[&str] = &[
 ];
 
 fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
+    // Instructions to the store all begin so, and half of a client's headers do not.
+    if !name.starts_with("x-") {
+        // An MD5 goes on only beside the very bytes it was made of.
+        let goes_on = PLAIN.contains(&name) || (name == "content-md5" && operation.streams_in());
+        return if goes_on { Fate::Forward } else { Fate::Drop };
+    }
+    // What every signed request has.
+    if SIGNING.contains(&name) {
+        return Fate::Drop;
+    }
     let copies = matches!(operation, Operation::CopyObject | Operation::UploadPartCopy);
     // Defaults that clients spell out (rclone, s3cmd) give nothing.
     match (name, value.as_bytes()) {
@@ -149,11 +154,7 @@ fn fate(name: &str, value: &HeaderValue, operation: Operation) -> Fate {
             (true, false) => Fate::Forward,
         };
     }
-    if PLAIN.contains(&name) || DESCRIBING.contains(&name) || name.starts_with("x-amz-meta-") {
-        return Fate::Forward;
-    }
-    // An MD5 goes on only beside the very bytes it was made of.
-    if name == "content-md5" && operation.streams_in() {
+    if DESCRIBING.contains(&name) || name.starts_with("x-amz-meta-") {
         return Fate::Forward;
     }
     if name.starts_with("x-amz-") && !CONSUMED.contains(&name) { Fate::Unknown } else { Fate::Drop }
@@ -426,6 +427,13 @@ mod tests {
         ] {
             assert_eq!(refused(Operation::PutObject, name, value), Code::AccessDenied, "{name}");
         }
+    }
+
+    #[test]
+    fn p35_what_is_judged_first_holds_no_instruction() {
+        let mut instructions = [WIDENING, COPYING, DESCRIBING, CONSUMED].into_iter().flatten();
+        assert!(instructions.all(|name| name.starts_with("x-")));
+        assert!(!SIGNING.iter().any(|name| WIDENING.iter().any(|beginning| name.starts_with(beginning))));
     }
 
     #[test]

@@ -7,9 +7,11 @@
 //! every text `decode_path(encode_path(text)) == text`; dot segments and doubled slashes stay as they were
 //! sent.
 
-use std::borrow::Cow;
+use std::{cmp::Ordering, fmt};
 
+use memchr::memchr2;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use smallvec::SmallVec;
 
 use crate::error::{Code, Error, Result};
 
@@ -29,7 +31,9 @@ pub(crate) const QUERY_PAIRS_MAX: usize = 100;
 /// # Errors
 /// `InvalidURI` for an escape that is not `%` and two hex digits, or bytes that are not UTF-8.
 pub(crate) fn decode_path(path: &str) -> Result<String> {
-    decode(path, false)
+    let mut decoded = Vec::with_capacity(path.len());
+    push_decoded(&mut decoded, path, false)?;
+    String::from_utf8(decoded).map_err(|_| not_utf8())
 }
 
 /// Encodes a decoded path; A-Z a-z 0-9 `-._~` and `/` stay.
@@ -47,36 +51,70 @@ pub(crate) fn push_encoded_path(out: &mut String, path: &str) {
     out.extend(utf8_percent_encode(path, PATH));
 }
 
-fn decode(text: &str, plus_is_space: bool) -> Result<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => escaped(bytes.next(), bytes.next())?,
-            b'+' if plus_is_space => b' ',
-            plain => plain,
-        });
+/// Appends what `text` says once its escapes are decoded, which is UTF-8 by itself.
+fn push_decoded(out: &mut Vec<u8>, text: &str, plus_is_space: bool) -> Result<()> {
+    let start = out.len();
+    let also = if plus_is_space { b'+' } else { b'%' };
+    let mut rest = text.as_bytes();
+    while let Some((plain, special)) = memchr2(b'%', also, rest).and_then(|at| rest.split_at_checked(at)) {
+        out.extend_from_slice(plain);
+        rest = match special {
+            [b'+', rest @ ..] => {
+                out.push(b' ');
+                rest
+            }
+            [_, high, low, rest @ ..] => {
+                out.push(escaped(*high, *low)?);
+                rest
+            }
+            _ => return Err(malformed_escape()),
+        };
     }
-    String::from_utf8(decoded)
-        .map_err(|_| Error::new(Code::InvalidURI, "The request target is not UTF-8 once percent-decoded."))
+    out.extend_from_slice(rest);
+    let decoded = out.get(start..).unwrap_or_default();
+    std::str::from_utf8(decoded).map(drop).map_err(|_| not_utf8())
 }
 
-fn escaped(high: Option<u8>, low: Option<u8>) -> Result<u8> {
-    let digit = |byte: Option<u8>| {
-        byte.and_then(|byte| char::from(byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok())
-    };
+fn escaped(high: u8, low: u8) -> Result<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     match (digit(high), digit(low)) {
         (Some(high), Some(low)) => Ok(high << 4 | low),
-        (_, None) | (None, _) => Err(Error::new(
-            Code::InvalidURI,
-            "The request target has a '%' that is not followed by two hexadecimal digits.",
-        )),
+        (_, None) | (None, _) => Err(malformed_escape()),
     }
+}
+
+fn malformed_escape() -> Error {
+    Error::new(
+        Code::InvalidURI,
+        "The request target has a '%' that is not followed by two hexadecimal digits.",
+    )
+}
+
+fn not_utf8() -> Error {
+    Error::new(Code::InvalidURI, "The request target is not UTF-8 once percent-decoded.")
 }
 
 /// The decoded (name, value) pairs of a query, in the order of the wire, at most `QUERY_PAIRS_MAX`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Query(Vec<(String, String)>);
+///
+/// All of them stand in one text, one behind the other, so that a query costs one allocation however many
+/// there are.
+#[derive(Clone, Default)]
+pub struct Query {
+    /// The names and values, with those of pairs that were dropped.
+    text: String,
+    pairs: SmallVec<[Pair; PAIRS_INLINE]>,
+}
+
+/// As many pairs as most presigned queries have; more of them take an allocation.
+const PAIRS_INLINE: usize = 12;
+
+/// Where a pair stands in the text of its query: the name up to `value`, and the value up to `end`.
+#[derive(Clone, Copy)]
+struct Pair {
+    name: usize,
+    value: usize,
+    end: usize,
+}
 
 impl Query {
     /// Reads the raw query of a request target, without its `?`. `+` is a space; a flag without `=` has an
@@ -85,30 +123,52 @@ impl Query {
     /// # Errors
     /// `InvalidURI` for malformed escapes, text that is not UTF-8, or too many pairs.
     pub fn parse(raw: Option<&str>) -> Result<Self> {
-        let mut query = Self::default();
-        for segment in raw.unwrap_or_default().split('&').filter(|segment| !segment.is_empty()) {
-            let (name, value) = segment.split_once('=').unwrap_or((segment, ""));
-            query.push(decode(name, true)?, decode(value, true)?)?;
+        let raw = raw.unwrap_or_default();
+        let mut text = Vec::with_capacity(raw.len());
+        let mut pairs = SmallVec::new();
+        for segment in raw.split('&').filter(|segment| !segment.is_empty()) {
+            let (raw_name, raw_value) = segment.split_once('=').unwrap_or((segment, ""));
+            let name = text.len();
+            push_decoded(&mut text, raw_name, true)?;
+            let value = text.len();
+            push_decoded(&mut text, raw_value, true)?;
+            if pairs.len() >= QUERY_PAIRS_MAX {
+                return Err(too_many_pairs());
+            }
+            pairs.push(Pair { name, value, end: text.len() });
         }
-        Ok(query)
+        Ok(Self { text: String::from_utf8(text).map_err(|_| not_utf8())?, pairs })
     }
 
     /// A query of a few decoded pairs that are known here.
     pub(crate) fn of<const PAIRS: usize>(pairs: [(&str, &str); PAIRS]) -> Self {
         const { assert!(PAIRS <= QUERY_PAIRS_MAX) };
-        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+        let mut query = Self::default();
+        for (name, value) in pairs {
+            query.push_pair(name, value);
+        }
+        query
     }
 
     /// Adds a decoded pair at the end.
     ///
     /// # Errors
     /// `InvalidURI` once there are [`QUERY_PAIRS_MAX`] pairs.
-    pub(crate) fn push(&mut self, name: impl Into<String>, value: impl Into<String>) -> Result<()> {
-        if self.0.len() >= QUERY_PAIRS_MAX {
-            return Err(Error::new(Code::InvalidURI, "The query has more than 100 parameters."));
+    pub(crate) fn push(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Result<()> {
+        if self.pairs.len() >= QUERY_PAIRS_MAX {
+            return Err(too_many_pairs());
         }
-        self.0.push((name.into(), value.into()));
+        self.push_pair(name.as_ref(), value.as_ref());
         Ok(())
+    }
+
+    fn push_pair(&mut self, name: &str, value: &str) {
+        let name_at = self.text.len();
+        self.text.reserve(name.len().saturating_add(value.len()));
+        self.text.push_str(name);
+        let value_at = self.text.len();
+        self.text.push_str(value);
+        self.pairs.push(Pair { name: name_at, value: value_at, end: self.text.len() });
     }
 
     /// The first value of that name.
@@ -134,18 +194,19 @@ impl Query {
 
     /// All pairs in the order of the wire.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs.iter().map(|pair| pair.of(&self.text))
     }
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs.is_empty()
     }
 
     /// The pairs whose name does not fit `dropped`.
     #[must_use]
     pub(crate) fn without(mut self, dropped: impl Fn(&str) -> bool) -> Self {
-        self.0.retain(|(name, _)| !dropped(name));
+        let text = &self.text;
+        self.pairs.retain(|pair| !dropped(pair.of(text).0));
         self
     }
 
@@ -159,22 +220,53 @@ impl Query {
 
     /// Appends [`Query::canonical`] of the pairs whose name does not fit `dropped`.
     pub(crate) fn push_canonical(&self, out: &mut String, dropped: impl Fn(&str) -> bool) {
-        let encoded = |text| Cow::from(utf8_percent_encode(text, COMPONENT));
-        let mut pairs: Vec<_> = self
-            .iter()
-            .filter(|(name, _)| !dropped(name))
-            .map(|(name, value)| (encoded(name), encoded(value)))
-            .collect();
-        pairs.sort_unstable();
+        let mut pairs: SmallVec<[_; PAIRS_INLINE]> = self.iter().filter(|(name, _)| !dropped(name)).collect();
+        pairs.sort_unstable_by(|(name, value), (other_name, other_value)| {
+            cmp_encoded(name, other_name).then_with(|| cmp_encoded(value, other_value))
+        });
         for (index, (name, value)) in pairs.iter().enumerate() {
             if index > 0 {
                 out.push('&');
             }
-            out.push_str(name);
+            out.extend(utf8_percent_encode(name, COMPONENT));
             out.push('=');
-            out.push_str(value);
+            out.extend(utf8_percent_encode(value, COMPONENT));
         }
     }
+}
+
+impl Pair {
+    /// Name and value in the text of the query that the pair is of.
+    fn of(self, text: &str) -> (&str, &str) {
+        let part = |from, to| text.get(from..to).unwrap_or_default();
+        (part(self.name, self.value), part(self.value, self.end))
+    }
+}
+
+/// By the pairs alone: what was dropped is not there.
+impl PartialEq for Query {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Query {}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Compares two texts as they sort once they are encoded. What is encoded begins with a `%`, which sorts
+/// before every character that stays, and two that are encoded sort as their bytes do.
+fn cmp_encoded(left: &str, right: &str) -> Ordering {
+    let rank = |byte: u8| (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'), byte);
+    left.bytes().map(rank).cmp(right.bytes().map(rank))
+}
+
+fn too_many_pairs() -> Error {
+    Error::new(Code::InvalidURI, "The query has more than 100 parameters.")
 }
 
 #[cfg(test)]
@@ -244,7 +336,7 @@ mod tests {
     #[test]
     fn the_number_of_pairs_is_bounded() {
         let raw = |pairs: usize| vec!["a=1"; pairs].join("&");
-        assert_eq!(Query::parse(Some(&raw(QUERY_PAIRS_MAX))).unwrap().0.len(), QUERY_PAIRS_MAX);
+        assert_eq!(Query::parse(Some(&raw(QUERY_PAIRS_MAX))).unwrap().iter().count(), QUERY_PAIRS_MAX);
         assert_eq!(Query::parse(Some(&raw(QUERY_PAIRS_MAX + 1))).unwrap_err().code, Code::InvalidURI);
     }
 
@@ -263,7 +355,13 @@ mod tests {
             let once = query.canonical();
             let again = Query::parse(Some(&once)).unwrap();
             prop_assert_eq!(again.canonical(), once);
-            prop_assert_eq!(again.0.len(), pairs.len());
+            prop_assert_eq!(again.iter().count(), pairs.len());
+        }
+
+        #[test]
+        fn p24_sorting_is_by_encoded_text_whatever_the_text(left in "\\PC{0,4}|[%-_~a-c{\u{0}-\u{30}]{0,4}", right in "\\PC{0,4}|[%-_~a-c{\u{0}-\u{30}]{0,4}") {
+            let encoded = encode_component(&left).cmp(&encode_component(&right));
+            prop_assert_eq!(cmp_encoded(&left, &right), encoded);
         }
 
         #[test]

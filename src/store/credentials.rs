@@ -19,10 +19,10 @@ use aws_smithy_runtime_api::client::identity::Identity;
 
 use super::aws_http::AwsHttp;
 use crate::{
-    auth::sigv4,
+    auth::sigv4::{self, PreparedKey, SERVICE, TERMINATOR},
     config::{CredentialFile, CredentialSource},
     file_access::{WholeFile, check_secret, read_regular_file},
-    secret::{Secret, SecretText},
+    secret::SecretText,
     time::UnixTime,
     tls,
 };
@@ -50,17 +50,20 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 #[error("{0}")]
 pub struct CredentialError(String);
 
-struct SigningKey {
+/// What the requests of one day are signed with.
+pub(super) struct SigningKey {
     day: String,
     region: String,
-    key: Secret,
+    /// `yyyymmdd/region/s3/aws4_request`
+    pub(super) scope: String,
+    pub(super) key: PreparedKey,
 }
 
 /// Credentials that count now, with the signing key of the day.
 pub(super) struct Current {
     identity: Identity,
     /// By day and region.
-    key: Mutex<Option<SigningKey>>,
+    key: Mutex<Option<Arc<SigningKey>>>,
 }
 
 impl Current {
@@ -82,14 +85,19 @@ impl Current {
     }
 
     /// The signing key for `day` (`yyyymmdd`), derived once a day.
-    pub(super) fn signing_key(&self, day: &str, region: &str, now: UnixTime) -> Secret {
+    pub(super) fn signing_key(&self, day: &str, region: &str, now: UnixTime) -> Arc<SigningKey> {
         let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = key.as_ref().filter(|known| known.day == day && known.region == region) {
-            return known.key.clone();
+            return Arc::clone(known);
         }
         let secret = SecretText::new(self.data().map_or("", AwsCredentials::secret_access_key));
-        let derived = sigv4::signing_key(&secret, now, region);
-        *key = Some(SigningKey { day: day.to_owned(), region: region.to_owned(), key: derived.clone() });
+        let derived = Arc::new(SigningKey {
+            day: day.to_owned(),
+            region: region.to_owned(),
+            scope: [day, region, SERVICE, TERMINATOR].join("/"),
+            key: PreparedKey::new(&sigv4::signing_key(&secret, now, region)),
+        });
+        *key = Some(Arc::clone(&derived));
         derived
     }
 

@@ -1,9 +1,9 @@
 //! SigV4 with the server's own credentials, over the same canonical form as what arrives.
 
-use aws_sigv4::sign::v4::calculate_signature;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use smallvec::SmallVec;
 
-use super::credentials::Current;
+use super::credentials::{Current, SigningKey};
 use crate::{
     auth::sigv4::canonical::CanonicalRequest,
     error::{Error, Result},
@@ -30,22 +30,16 @@ pub(super) fn sign(
     now: UnixTime,
 ) -> Result<()> {
     let date = now.to_amz();
-    headers.insert(DATE, value(&date)?);
+    headers.insert(DATE, value(date.as_str())?);
     headers.insert(PAYLOAD, value(payload_hash)?);
     if let Some(token) = credentials.token() {
         let mut token = value(token)?;
         token.set_sensitive(true);
         headers.insert(TOKEN, token);
     }
-    let mut names: Vec<&str> = headers
-        .keys()
-        .map(HeaderName::as_str)
-        .filter(|name| *name == "host" || name.starts_with("x-amz-"))
-        .collect();
-    names.sort_unstable();
-    let signed_headers = names.join(";");
+    let signed_headers = signed_headers(headers);
     let day = date.get(..8).unwrap_or_default();
-    let scope = format!("{day}/{region}/s3/aws4_request");
+    let SigningKey { scope, key, .. } = &*credentials.signing_key(day, region, now);
     let canonical = CanonicalRequest {
         method,
         path,
@@ -55,22 +49,38 @@ pub(super) fn sign(
         overrides: &[],
         payload_hash,
     };
-    let string_to_sign = canonical.string_to_sign(ALGORITHM, &date, &scope)?;
-    let key = credentials.signing_key(day, region, now);
-    let signature = calculate_signature(key.expose(), string_to_sign.as_bytes());
-    let authorization = format!(
-        "{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}",
-        credentials.access_key()
-    );
-    let mut authorization = value(&authorization)?;
+    let string_to_sign = canonical.string_to_sign(ALGORITHM, &date, scope)?;
+    let authorization = [
+        ALGORITHM,
+        " Credential=",
+        credentials.access_key(),
+        "/",
+        scope,
+        ", SignedHeaders=",
+        &signed_headers,
+        ", Signature=",
+        key.signature(string_to_sign.as_bytes()).as_str(),
+    ]
+    .concat();
+    let mut authorization = value(authorization)?;
     authorization.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, authorization);
     Ok(())
 }
 
-fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text)
-        .map_err(|_| Error::internal("a header for the store holds what no header may hold"))
+/// The names of what is signed, in order: `host` and every `x-amz-*` header.
+fn signed_headers(headers: &HeaderMap) -> String {
+    let mut names: SmallVec<[&str; 16]> = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| *name == "host" || name.starts_with("x-amz-"))
+        .collect();
+    names.sort_unstable();
+    names.join(";")
+}
+
+fn value(text: impl TryInto<HeaderValue>) -> Result<HeaderValue> {
+    text.try_into().map_err(|_| Error::internal("a header for the store holds what no header may hold"))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use super::{
     },
     signature_mismatch,
     sigv4::{
+        PreparedKey,
         canonical::sha256,
         claim::{Claim, SKEW_SECONDS_MAX, hotkey_of},
         signing_key,
@@ -47,7 +48,7 @@ pub(crate) const TTL_SECONDS_MIN: u64 = 1200;
 /// Longest session in seconds, one day.
 pub(super) const TTL_SECONDS_MAX: u64 = 86_400;
 
-/// Most verified sessions kept; each takes about 500 bytes, and what falls out is verified anew.
+/// Most verified sessions kept; each takes about 1,300 bytes, and what falls out is verified anew.
 const SESSIONS_CACHED_MAX: u64 = 16_384;
 
 /// Session credentials as a client gets them.
@@ -80,6 +81,8 @@ pub(super) struct VerifiedSession {
     pub(super) expires_at: UnixTime,
     /// Of [`VerifiedSession::day`].
     pub(super) signing_key: Secret,
+    /// The same, ready to sign.
+    prepared_key: PreparedKey,
     access_key: String,
     /// `yyyymmdd`
     day: String,
@@ -177,7 +180,7 @@ impl SessionAuthority {
         &self,
         presented: &PresentedSession<'_>,
         now: UnixTime,
-        find_signed: impl FnOnce(&[u8]) -> Result<Option<T>>,
+        find_signed: impl FnOnce(&PreparedKey) -> Result<Option<T>>,
     ) -> Result<(Arc<VerifiedSession>, T)> {
         let token = presented.token.unwrap_or_default();
         let cache_key = sha256(token.as_bytes());
@@ -194,7 +197,8 @@ impl SessionAuthority {
             Err(_) => self.keys.dummy_secret(token)?,
         };
         let signing_key = self.signing_key(&secret, presented);
-        let found = find_signed(signing_key.expose());
+        let prepared_key = PreparedKey::new(&signing_key);
+        let found = find_signed(&prepared_key);
         // What is wrong with the token is answered only now: a refusal takes as long as a false signature.
         let CheckedToken { key, token, hotkey, good_for, signed_text } = checked?;
         let found = found?.ok_or_else(signature_false)?;
@@ -209,6 +213,7 @@ impl SessionAuthority {
             good_for,
             expires_at: token.expires_at,
             signing_key,
+            prepared_key,
             access_key: presented.access_key.into(),
             day: presented.day.into(),
             secret,
@@ -224,7 +229,7 @@ impl SessionAuthority {
         mut session: Arc<VerifiedSession>,
         presented: &PresentedSession<'_>,
         now: UnixTime,
-        find_signed: impl FnOnce(&[u8]) -> Result<Option<T>>,
+        find_signed: impl FnOnce(&PreparedKey) -> Result<Option<T>>,
     ) -> Result<(Arc<VerifiedSession>, T)> {
         if let Err(expired) = check_alive(session.expires_at, session.key_accept_until, now) {
             self.cache.invalidate(&cache_key);
@@ -232,15 +237,17 @@ impl SessionAuthority {
         }
         let another_day = session.day != presented.day;
         if another_day {
+            let signing_key = self.signing_key(&session.secret, presented);
             session = Arc::new(VerifiedSession {
-                signing_key: self.signing_key(&session.secret, presented),
+                prepared_key: PreparedKey::new(&signing_key),
+                signing_key,
                 day: presented.day.into(),
                 access_key: session.access_key.clone(),
                 secret: session.secret.clone(),
                 ..*session
             });
         }
-        let found = find_signed(session.signing_key.expose())?.ok_or_else(signature_false)?;
+        let found = find_signed(&session.prepared_key)?.ok_or_else(signature_false)?;
         if another_day {
             self.cache.insert(cache_key, Arc::clone(&session));
         }

@@ -7,6 +7,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, Method};
+use memchr::memchr2;
 
 use crate::{
     error::{Code, Error, Result},
@@ -15,6 +16,10 @@ use crate::{
 
 /// The query parameter that holds a presigned signature, the one that cannot sign itself.
 const SIGNATURE_PARAMETER: &str = "x-amz-signature";
+
+/// As many bytes as the canonical form of a request with a session token and some headers has; what has more
+/// takes a second allocation.
+const TEXT_BYTES: usize = 2048;
 
 /// What SigV4 signs of a request.
 #[derive(Clone, Copy)]
@@ -43,7 +48,7 @@ impl CanonicalRequest<'_> {
     /// `SignatureDoesNotMatch` for a signed header that is not there, `InvalidRequest` for a value that is
     /// not UTF-8.
     pub(crate) fn text(&self) -> Result<String> {
-        let mut text = String::with_capacity(1024);
+        let mut text = String::with_capacity(TEXT_BYTES);
         text.push_str(self.method.as_str());
         text.push('\n');
         uri::push_encoded_path(&mut text, self.path);
@@ -93,8 +98,16 @@ impl CanonicalRequest<'_> {
     /// # Errors
     /// Those of [`CanonicalRequest::text`].
     pub(crate) fn string_to_sign(&self, algorithm: &str, date: &str, scope: &str) -> Result<String> {
-        let hash = sha256_hex(self.text()?.as_bytes());
-        Ok([algorithm, date, scope, &hash].join("\n"))
+        let mut text = self.text()?;
+        let hash = sha256(text.as_bytes());
+        // It is shorter than what was hashed and takes its place.
+        text.clear();
+        for part in [algorithm, date, scope] {
+            text.push_str(part);
+            text.push('\n');
+        }
+        text.push_str(HexHash::of(&hash).as_str());
+        Ok(text)
     }
 }
 
@@ -106,6 +119,11 @@ fn utf8<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&'a str> {
 
 /// Appends `value` without white space at its ends and with each run of it as one space (P26).
 fn push_collapsed(out: &mut String, value: &str) {
+    // Nearly every value has none, and a session token is long.
+    if memchr2(b' ', b'\t', value.as_bytes()).is_none() {
+        out.push_str(value);
+        return;
+    }
     for (index, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
         if index > 0 {
             out.push(' ');
@@ -119,6 +137,27 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
+}
+
+/// 32 bytes as 64 lower-case hex characters, without an allocation.
+pub(crate) struct HexHash([u8; 64]);
+
+impl HexHash {
+    pub(crate) fn of(hash: &[u8; 32]) -> Self {
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(hash) {
+            pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
+        }
+        Self(hex)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
 /// SHA-256 of `bytes` as 64 lower-case hex characters.

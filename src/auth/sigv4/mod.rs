@@ -14,4 +14,4 @@ pub mod signer;
 
 pub use canonical::sha256;
 pub(crate) use claim::PRESIGNED_SECONDS_MAX;
-pub(crate) use scope::{SERVICE, TERMINATOR, signing_key};
+pub(crate) use scope::{PreparedKey, SERVICE, TERMINATOR, signing_key};

@@ -9,7 +9,8 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
 
 use super::{
     claim::{CREDENTIAL_FORM, Claim, PRESIGNED_SECONDS_MAX, Scheme},
@@ -48,12 +49,14 @@ const QUERY_CLAIM: [&str; 6] = [
     "x-amz-signature",
 ];
 
-const TOKEN: &str = "x-amz-security-token";
-const CONTENT_SHA256: &str = "x-amz-content-sha256";
+static AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+static TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+static CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 /// Whether a query parameter, in whatever case, belongs to the signature and not to the operation.
 pub(crate) fn is_auth_parameter(name: &str) -> bool {
-    QUERY_CLAIM.iter().chain([&TOKEN, &CONTENT_SHA256]).any(|own| own.eq_ignore_ascii_case(name))
+    let also = [TOKEN.as_str(), CONTENT_SHA256.as_str()];
+    QUERY_CLAIM.iter().chain(&also).any(|own| own.eq_ignore_ascii_case(name))
 }
 
 /// Where the signature of a request stands, with what belongs to that place alone.
@@ -113,7 +116,7 @@ impl<'a> RequestClaim<'a> {
             return Err(signature_v2());
         }
         let in_query = QUERY_CLAIM.iter().any(|name| parameter(query, name).is_some());
-        let authorization = single(headers, "authorization")?;
+        let authorization = single(headers, &header::AUTHORIZATION)?;
         match authorization.map(|text| text.split_once(' ').unwrap_or((text, ""))) {
             Some((algorithm, _)) if in_query && algorithm.starts_with("AWS") => Err(two_claims()),
             _ if in_query => Self::from_query(headers, query),
@@ -142,18 +145,18 @@ impl<'a> RequestClaim<'a> {
                 "Unsupported Authorization Type: this server takes AWS4-HMAC-SHA256 and AWS4-SR25519-SHA256.",
             ));
         }
-        if parameter(query, CONTENT_SHA256).is_some() {
+        if parameter(query, CONTENT_SHA256.as_str()).is_some() {
             return Err(two_claims());
         }
         let fields = header_fields(algorithm, fields)?;
-        let payload_text = single(headers, CONTENT_SHA256)?.ok_or_else(|| {
+        let payload_text = single(headers, &CONTENT_SHA256)?.ok_or_else(|| {
             Error::new(
                 Code::MissingSecurityHeader,
                 "Your request was missing a required header: x-amz-content-sha256.",
             )
-            .element("MissingHeaderName", CONTENT_SHA256)
+            .element("MissingHeaderName", CONTENT_SHA256.as_str())
         })?;
-        let (date, time) = match (single(headers, "x-amz-date")?, single(headers, "date")?) {
+        let (date, time) = match (single(headers, &AMZ_DATE)?, single(headers, &header::DATE)?) {
             (Some(date), _) => amz_date(date).ok_or_else(|| malformed_header(DATE_FORM))?,
             (None, Some(date)) if is_signed(fields.signed_headers, "date") => {
                 http_date(date).ok_or_else(|| malformed_header(DATE_FORM))?
@@ -184,8 +187,8 @@ impl<'a> RequestClaim<'a> {
             signature: required("x-amz-signature")?,
         };
         let (date, time) = amz_date(required("x-amz-date")?).ok_or_else(|| malformed_query(DATE_FORM))?;
-        if single(headers, "x-amz-date")?.is_some_and(|other| other != date) {
-            return Err(two_values("x-amz-date"));
+        if single(headers, &AMZ_DATE)?.is_some_and(|other| other != date) {
+            return Err(two_values(AMZ_DATE.as_str()));
         }
         let expires_seconds = required("x-amz-expires")?;
         let expires_seconds = Some(expires_seconds)
@@ -193,7 +196,8 @@ impl<'a> RequestClaim<'a> {
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| malformed_query("X-Amz-Expires should be a number of seconds"))?;
-        let payload_text = header_or_parameter(headers, query, CONTENT_SHA256)?.unwrap_or("UNSIGNED-PAYLOAD");
+        let payload_text =
+            header_or_parameter(headers, query, &CONTENT_SHA256)?.unwrap_or("UNSIGNED-PAYLOAD");
         let place = SignaturePlace::Query { expires_seconds };
         Self::assemble(place, &fields, (date, time), payload_text, headers, query)
     }
@@ -223,7 +227,7 @@ impl<'a> RequestClaim<'a> {
         }
         check_signed_headers(place, fields.signed_headers, headers)?;
         let payload = Declared::parse(payload_text)?;
-        let token = header_or_parameter(headers, query, TOKEN)?;
+        let token = header_or_parameter(headers, query, &TOKEN)?;
         match scheme {
             Scheme::Hmac => {}
             Scheme::Sr25519 if payload.has_signed_chunks() => {
@@ -307,21 +311,27 @@ fn header_fields<'a>(algorithm: &'a str, fields: &'a str) -> Result<SignatureFie
 
 /// P1, P2: the list is in SigV4's own form, `host` is in it, and so is every `x-amz-*` header that arrived.
 fn check_signed_headers(place: SignaturePlace, signed_headers: &str, headers: &HeaderMap) -> Result<()> {
-    let names = || signed_headers.split(';');
-    let in_order = names().zip(names().skip(1)).all(|(left, right)| left < right);
-    let is_name = |name: &str| {
+    let malformed =
+        || place.malformed("SignedHeaders are not lower-case names, each once, in ascending order");
+    if signed_headers.len() > AUTHORIZATION_BYTES_MAX {
+        return Err(malformed());
+    }
+    let names: SmallVec<[&str; 24]> = signed_headers.split(';').collect();
+    let is_name = |name: &&str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
     };
-    if signed_headers.len() > AUTHORIZATION_BYTES_MAX || !in_order || !names().all(is_name) {
-        return Err(place.malformed("SignedHeaders are not lower-case names, each once, in ascending order"));
+    if !names.is_sorted_by(|left, right| left < right) || !names.iter().all(is_name) {
+        return Err(malformed());
     }
-    if !is_signed(signed_headers, "host") {
+    // They are in order.
+    let is_signed = |name: &str| names.binary_search(&name).is_ok();
+    if !is_signed("host") {
         return Err(not_signed("host"));
     }
-    let unsigned = headers.keys().map(http::HeaderName::as_str).find(|name| {
-        name.starts_with("x-amz-") && *name != CONTENT_SHA256 && !is_signed(signed_headers, name)
+    let unsigned = headers.keys().find(|name| {
+        name.as_str().starts_with("x-amz-") && *name != CONTENT_SHA256 && !is_signed(name.as_str())
     });
-    unsigned.map_or(Ok(()), |name| Err(not_signed(name)))
+    unsigned.map_or(Ok(()), |name| Err(not_signed(name.as_str())))
 }
 
 fn is_signed(signed_headers: &str, name: &str) -> bool {
@@ -329,9 +339,12 @@ fn is_signed(signed_headers: &str, name: &str) -> bool {
 }
 
 fn refuse_duplicates(headers: &HeaderMap, query: &Query) -> Result<()> {
-    let header = SINGLE_HEADERS.iter().find(|name| headers.get_all(**name).iter().nth(1).is_some());
-    if let Some(name) = header {
-        return Err(two_values(name));
+    // As many names as values: no header is there twice, whichever it is.
+    if headers.keys_len() != headers.len() {
+        let header = SINGLE_HEADERS.iter().find(|name| headers.get_all(**name).iter().nth(1).is_some());
+        if let Some(name) = header {
+            return Err(two_values(name));
+        }
     }
     let is_amz = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
     let mut names = query.iter().map(|(name, _)| name).filter(|name| is_amz(name));
@@ -344,12 +357,10 @@ fn refuse_duplicates(headers: &HeaderMap, query: &Query) -> Result<()> {
 }
 
 /// The value of a header that [`refuse_duplicates`] has seen at most once.
-fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
     let text = |value: &'a HeaderValue| match value.to_str() {
         Ok(text) if text.len() <= AUTHORIZATION_BYTES_MAX => Ok(text),
-        _ if name == header::AUTHORIZATION.as_str() => {
-            Err(malformed_header("it is too long or not plain ASCII"))
-        }
+        _ if *name == header::AUTHORIZATION => Err(malformed_header("it is too long or not plain ASCII")),
         _ => Err(Error::new(
             Code::InvalidRequest,
             format!("The header {name} is longer than {AUTHORIZATION_BYTES_MAX} bytes or not plain ASCII."),
@@ -367,10 +378,10 @@ fn parameter<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
 fn header_or_parameter<'a>(
     headers: &'a HeaderMap,
     query: &'a Query,
-    name: &'static str,
+    name: &HeaderName,
 ) -> Result<Option<&'a str>> {
-    match (single(headers, name)?, parameter(query, name)) {
-        (Some(header), Some(parameter)) if header != parameter => Err(two_values(name)),
+    match (single(headers, name)?, parameter(query, name.as_str())) {
+        (Some(header), Some(parameter)) if header != parameter => Err(two_values(name.as_str())),
         (header, parameter) => Ok(header.or(parameter)),
     }
 }
