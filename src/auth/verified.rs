@@ -1,5 +1,7 @@
 //! A request whose signature was verified, with everything in it that the signature covers.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method};
 
 use super::{
@@ -60,18 +62,22 @@ impl Verified {
     ///
     /// # Errors
     /// `InvalidArgument` and `AccessDenied`, see `sigv4::presigned`.
-    pub fn query_and_headers(&self, method: &Method, arrived: &HeaderMap) -> Result<(Query, HeaderMap)> {
-        let mut headers = arrived.clone();
-        let query = match &self.query {
-            VerifiedQuery::Plain(query) => query.clone(),
+    pub fn query_and_headers<'a>(
+        &self,
+        method: &Method,
+        arrived: &'a HeaderMap,
+    ) -> Result<(Query, Cow<'a, HeaderMap>)> {
+        match &self.query {
+            VerifiedQuery::Plain(query) => Ok((query.clone(), Cow::Borrowed(arrived))),
             VerifiedQuery::Presigned { signed, added } => {
+                let mut headers = arrived.clone();
                 let query = move_headers(method, signed.clone(), &mut headers)?;
-                match added {
+                let query = match added {
                     Some(added) => narrowed(query, added)?,
                     None => query,
-                }
+                };
+                Ok((query, Cow::Owned(headers)))
             }
-        };
-        Ok((query, headers))
+        }
     }
 }
