@@ -18,10 +18,10 @@ use subgate::{
 };
 
 use crate::{
-    Case, Form,
+    cases::{Case, Form},
     load::{self, Shot},
     process::{Listening, Process, free_port},
-    transport::Identity,
+    transport::{Identity, Transport},
 };
 
 const BUCKET: &str = "bench";
@@ -63,6 +63,11 @@ const SMALL_BYTES_MAX: usize = 16 * 1024;
 
 /// Chunks as SDKs make them.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// This build.
+pub(crate) fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_subgate"))
+}
 
 /// Starts `program` as the server of two miners, before the store at `store`, with further settings of
 /// `[limits.server]` or sections behind it. Its log goes to a file.
@@ -147,7 +152,7 @@ impl Client {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        let answer = load::once(port, &Shot { pieces: vec![Bytes::from(head)] });
+        let answer = load::once(port, &Transport::Plain, &Shot { pieces: vec![Bytes::from(head)] });
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         let text = |name: &str| answer.get(name).and_then(serde_json::Value::as_str).unwrap().to_owned();
         let session = SessionCredentials {
