@@ -28,6 +28,7 @@ use tokio::{
 use super::{
     arrival::{Arrival, Arrived},
     drain::{self, CountedTasks, FIRST_REQUEST_MAX, LEAVE_INTERVAL, Stage, StageReceiver},
+    first_bytes::FirstBytes,
     socket::Socket,
     terms::CurrentTerms,
     transport::Transport,
@@ -174,7 +175,8 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
             Ok::<_, Infallible>(response)
         }) as Answering
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(transport), service));
+    let mut connection =
+        std::pin::pin!(builder.serve_connection(TokioIo::new(FirstBytes::of(transport)), service));
     // Stands below the connection, so that it is dropped before that.
     let mut cut = CutOnDrop(Some(ending));
     let mut looks = interval_at(Instant::now() + overseer.interval(), overseer.interval());
