@@ -63,10 +63,10 @@ pub(crate) fn run(
 }
 
 /// How long each of the requests takes that are sent one after another for `duration`.
-pub(crate) fn latencies(port: u16, shot: &Shot, duration: Duration) -> Vec<Duration> {
+pub(crate) fn latencies(port: u16, transport: &Transport, shot: &Shot, duration: Duration) -> Vec<Duration> {
     let until = Instant::now() + duration;
     runtime().block_on(async {
-        let mut stream = Transport::Plain.connect(port).await;
+        let mut stream = transport.connect(port).await;
         let mut input = Input::new();
         let mut latencies = Vec::new();
         while Instant::now() < until {
@@ -81,22 +81,28 @@ pub(crate) fn latencies(port: u16, shot: &Shot, duration: Duration) -> Vec<Durat
 }
 
 /// Begins as many requests, moves a little of each every second for `duration`, and breaks them off.
-pub(crate) fn run_slowly(port: u16, shot: &Shot, connections: usize, duration: Duration) {
+pub(crate) fn run_slowly(
+    port: u16,
+    transport: &Transport,
+    shot: &Shot,
+    connections: usize,
+    duration: Duration,
+) {
     let until = Instant::now() + duration;
     let shot = Arc::new(shot.clone());
     runtime().block_on(async {
-        let running: Vec<_> =
-            (0..connections).map(|_| tokio::spawn(slow_connection(port, Arc::clone(&shot), until))).collect();
+        let one = || slow_connection(port, transport.clone(), Arc::clone(&shot), until);
+        let running: Vec<_> = (0..connections).map(|_| tokio::spawn(one())).collect();
         for connection in running {
             connection.await.unwrap();
         }
     });
 }
 
-async fn slow_connection(port: u16, shot: Arc<Shot>, until: Instant) {
+async fn slow_connection(port: u16, transport: Transport, shot: Arc<Shot>, until: Instant) {
     /// Twice what Subgate asks of its clients each second.
     const STEP_BYTES: usize = 32 * 1024;
-    let mut stream = Transport::Plain.connect(port).await;
+    let mut stream = transport.connect(port).await;
     let mut steps = shot.pieces.iter().flat_map(|piece| piece.chunks(STEP_BYTES));
     let mut room = vec![0; STEP_BYTES];
     while Instant::now() < until {
@@ -129,9 +135,9 @@ async fn connection(port: u16, transport: Transport, shot: Arc<Shot>, until: Ins
 }
 
 /// Sends one request on a connection of its own; gives the content of the answer.
-pub(crate) fn once(port: u16, shot: &Shot) -> Vec<u8> {
+pub(crate) fn once(port: u16, transport: &Transport, shot: &Shot) -> Vec<u8> {
     runtime().block_on(async {
-        let mut stream = Transport::Plain.connect(port).await;
+        let mut stream = transport.connect(port).await;
         let mut input = Input::new();
         let head = send(&mut stream, &mut input, shot).await;
         assert!(head.first_line.contains(" 200 "), "{}", failure(&mut stream, &mut input, &head).await);

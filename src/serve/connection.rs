@@ -8,11 +8,11 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{Response, Version};
+use http::{HeaderMap, HeaderValue, Response, Version};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -26,6 +26,7 @@ use tokio::{
 use super::{
     arrival::{Arrival, Arrived},
     drain::{self, CountedTasks, FIRST_REQUEST_MAX, LEAVE_INTERVAL, Stage, StageReceiver},
+    first_bytes::FirstBytes,
     socket::Socket,
     terms::CurrentTerms,
     transport::Transport,
@@ -95,13 +96,21 @@ impl BufferSizes {
 
 /// A request that is being answered. Boxed, for it has some KiB and hyper's dispatcher moves it; and directly
 /// so, for each future around it would move it once more.
-struct Answering(Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>);
+struct Answering {
+    protocol: Protocol,
+    answer: Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>,
+}
 
 impl Future for Answering {
     type Output = Result<Response<AnswerBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().0.as_mut().poll(context).map(Ok)
+        let Self { protocol, answer } = self.get_mut();
+        let mut response = ready!(answer.as_mut().poll(context));
+        if *protocol == Protocol::Http2 {
+            hold_nothing_else(response.headers_mut());
+        }
+        Poll::Ready(Ok(response))
     }
 }
 
@@ -167,9 +176,10 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
         };
         // The terms at its beginning count for a request to its end.
         let (front, progress) = (Arc::clone(&current.load().front), watched.request(protocol));
-        Answering(Box::pin(front.handle(request, peer, progress)))
+        Answering { protocol, answer: Box::pin(front.handle(request, peer, progress)) }
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(transport), service));
+    let mut connection =
+        std::pin::pin!(builder.serve_connection(TokioIo::new(FirstBytes::of(transport)), service));
     // Stands below the connection, so that it is dropped before that.
     let mut cut = CutOnDrop(Some(ending));
     let mut looks = interval_at(Instant::now() + overseer.interval(), overseer.interval());
@@ -215,6 +225,17 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
                     return;
                 }
             },
+        }
+    }
+}
+
+/// Gives each value memory of its own. HTTP/2 remembers the headers that it has sent for as long as the
+/// connection lives, and a value of the store's is a piece of all that was read from the store with it.
+fn hold_nothing_else(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
         }
     }
 }
@@ -294,6 +315,23 @@ mod tests {
         ] {
             assert_eq!(may_leave(at, protocol, age), expected, "{at:?} {protocol:?} {age:?}");
         }
+    }
+
+    #[test]
+    fn headers_of_an_answer_hold_nothing_of_what_was_read_with_them() {
+        let read = bytes::Bytes::from(vec![b'x'; 100_000]);
+        let mut headers = HeaderMap::new();
+        let mut secret = HeaderValue::from_maybe_shared(read.slice(..10)).unwrap();
+        secret.set_sensitive(true);
+        headers.append(header::ETAG, HeaderValue::from_maybe_shared(read.slice(10..20)).unwrap());
+        headers.append(header::SET_COOKIE, secret);
+        let before = headers.clone();
+        assert!(!read.is_unique());
+        hold_nothing_else(&mut headers);
+        assert_eq!(headers, before);
+        assert!(headers.get(header::SET_COOKIE).unwrap().is_sensitive());
+        drop(before);
+        assert!(read.is_unique());
     }
 
     #[test]
