@@ -28,6 +28,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(crate) fn new(requests: u64, duration: Duration) -> Self {
+        Self { requests, seconds: duration.as_secs_f64() }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.seconds += other.seconds;
@@ -59,7 +63,7 @@ pub(crate) fn run(
         }
         requests
     });
-    Tally { requests, seconds: started.elapsed().as_secs_f64() }
+    Tally::new(requests, started.elapsed())
 }
 
 /// How long each of the requests takes that are sent one after another for `duration`.

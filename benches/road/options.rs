@@ -6,6 +6,9 @@ use clap::Parser;
 
 use crate::cases::Case;
 
+const SECONDS: f64 = 2.0;
+const ROUNDS: u32 = 3;
+
 #[derive(Debug, Parser)]
 #[command(about = "The road end to end, beside bare proxies")]
 pub(crate) struct Options {
@@ -27,11 +30,15 @@ pub(crate) struct Options {
     /// Another build of subgate, for a row of its own
     #[arg(long, value_name = "FILE")]
     pub(crate) before: Option<PathBuf>,
+    /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that is
+    /// there has its blocks replaced
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs")]
+    pub(crate) report: Option<PathBuf>,
     /// Seconds of each case, proxy and round
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = SECONDS)]
     pub(crate) seconds: f64,
     /// How often each case goes around the proxies
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = ROUNDS)]
     pub(crate) rounds: u32,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
@@ -46,6 +53,30 @@ impl Options {
             (options.seconds, options.rounds) = (0.2, 1);
         }
         options
+    }
+
+    /// How to have the same run again. Files and directories are the caller's own.
+    pub(crate) fn command(&self) -> String {
+        let mut command = "cargo bench --bench road -- --report".to_owned();
+        let flags = [
+            ("--quick", self.quick),
+            ("--memory", self.memory),
+            ("--neighbour", self.neighbour),
+            ("--before FILE", self.before.is_some()),
+        ];
+        flags.iter().filter(|(_, is_set)| *is_set).for_each(|(flag, _)| {
+            command.push(' ');
+            command.push_str(flag);
+        });
+        if !self.quick && self.seconds.total_cmp(&SECONDS).is_ne() {
+            command.push_str(&format!(" --seconds {}", self.seconds));
+        }
+        if !self.quick && self.rounds != ROUNDS {
+            command.push_str(&format!(" --rounds {}", self.rounds));
+        }
+        self.cases.iter().for_each(|case| command.push_str(&format!(" --case {case}")));
+        self.proxies.iter().for_each(|proxy| command.push_str(&format!(" --proxy {proxy}")));
+        command
     }
 
     /// Whether a case was asked for.
