@@ -31,8 +31,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) before: Option<PathBuf>,
     /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that is
-    /// there has its blocks replaced
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs")]
+    /// there has its block replaced
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs", conflicts_with = "neighbour")]
     pub(crate) report: Option<PathBuf>,
     /// Seconds of each case, proxy and round
     #[arg(long, default_value_t = SECONDS)]
@@ -58,12 +58,8 @@ impl Options {
     /// How to have the same run again. Files and directories are the caller's own.
     pub(crate) fn command(&self) -> String {
         let mut command = "cargo bench --bench road -- --report".to_owned();
-        let flags = [
-            ("--quick", self.quick),
-            ("--memory", self.memory),
-            ("--neighbour", self.neighbour),
-            ("--before FILE", self.before.is_some()),
-        ];
+        let flags =
+            [("--quick", self.quick), ("--memory", self.memory), ("--before FILE", self.before.is_some())];
         flags.iter().filter(|(_, is_set)| *is_set).for_each(|(flag, _)| {
             command.push(' ');
             command.push_str(flag);

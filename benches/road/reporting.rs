@@ -34,16 +34,26 @@ pub(crate) fn of_this_run(options: &Options, others: Vec<(String, String)>) -> R
     }
 }
 
+/// Fails now rather than after the run, where the block cannot be written.
+pub(crate) fn check(options: &Options, name: &str) {
+    if let Some(dir) = &options.report {
+        assert!(dir.is_dir(), "{} is no directory", dir.display());
+        with_block(dir, name, "");
+    }
+}
+
 /// Writes a block of the document in `dir`, which is begun where there is none.
 pub(crate) fn write_block(dir: &Path, name: &str, content: &str) {
+    write(dir, DOCUMENT, &with_block(dir, name, content));
+}
+
+fn with_block(dir: &Path, name: &str, content: &str) -> String {
     let path = dir.join(DOCUMENT);
     let document = match fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         read => read.unwrap_or_else(|error| panic!("{}: {error}", path.display())),
     };
-    let document = block::replaced(&document, name, content)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    write(dir, DOCUMENT, &document);
+    block::replaced(&document, name, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Writes a file in `dir`.

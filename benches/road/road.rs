@@ -28,6 +28,7 @@ const BLOCK: &str = "road";
 
 /// Starts everybody, measures the cases that are wanted, and writes down what came out.
 pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
+    reporting::check(options, BLOCK);
     let server = subgate::start(subgate::program(), dir, store, "");
     let client = Client::log_in(server.port, subgate::MINER);
     let targets = targets(options, dir, store, server);

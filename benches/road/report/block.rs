@@ -1,12 +1,13 @@
 //! The part of a document that a run writes: between two comments that name it, everything else is somebody
 //! else's.
 
-/// The document with `content` as its block of this name. A document without text is begun with it.
+/// The document with `content` as its block of this name; at its end, where it has none yet.
 pub(crate) fn replaced(document: &str, name: &str, content: &str) -> Result<String, String> {
     let (begin, end) = markers(name);
     let whole = format!("{begin}\n\n{}\n\n{end}\n", content.trim());
-    if document.trim().is_empty() {
-        return Ok(whole);
+    if ![&begin, &end].iter().any(|marker| document.contains(marker.as_str())) {
+        let gap = if document.is_empty() { "" } else { "\n" };
+        return Ok(format!("{document}{gap}{whole}"));
     }
     let (before, after) = around(document, name)?;
     Ok(format!("{before}{whole}{after}"))

@@ -34,7 +34,9 @@ pub(crate) fn draw(rows: &[Row], caption: &str) -> String {
 
 /// A proxy may have several rows, `nginx` and `nginx+log`: the one with the log stands for all of them.
 fn is_shown(row: &Row, of_the_case: &[&Row]) -> bool {
-    let name = row.proxy.split('+').next().unwrap_or_default();
-    let with_log = format!("{name}+log");
-    row.proxy == with_log || of_the_case.iter().all(|other| other.proxy != with_log)
+    let has = |name: &str| of_the_case.iter().any(|other| other.proxy == name);
+    match row.proxy.split_once('+') {
+        Some((program, what)) => what == "log" || !has(&format!("{program}+log")),
+        None => !has(&format!("{}+log", row.proxy)),
+    }
 }

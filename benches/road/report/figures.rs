@@ -129,13 +129,16 @@ pub(crate) fn whole(rows: &[Row]) -> Table {
     table
 }
 
-/// What every proxy takes of the processor, a line for each case.
+/// What every proxy takes of the processor, a line for each case, and how Subgate stands to what it is held
+/// against.
 pub(crate) fn summary(rows: &[Row]) -> Table {
-    let priced: Vec<&Row> = rows.iter().filter(|row| row.cost().is_some() && row.proxy != HASH).collect();
-    let proxies = distinct(priced.iter().map(|row| row.proxy.as_str()));
-    let of_nginx = format!("{SUBGATE} of {NGINX}");
-    let columns = ["case", "in"].into_iter().chain(proxies.iter().copied()).chain([of_nginx.as_str()]);
-    let mut table = Table::new(2, columns);
+    const RATIOS: [Figure; 2] = [Figure::OfNginx, Figure::OfHash];
+    let priced: Vec<&Row> = rows.iter().filter(|row| row.cost().is_some()).collect();
+    let mut proxies = distinct(priced.iter().map(|row| row.proxy.as_str()));
+    let programs = distinct(proxies.iter().map(|proxy| program(proxy)));
+    proxies.sort_by_key(|proxy| programs.iter().position(|name| *name == program(proxy)));
+    let words = ["case", "in"].into_iter();
+    let mut table = Table::new(2, words.chain(proxies.iter().copied()).chain(RATIOS.map(Figure::title)));
     for case in distinct(priced.iter().map(|row| row.case.as_str())) {
         let of = |proxy: &str| priced.iter().find(|row| row.case == case && row.proxy == proxy);
         let unit = priced.iter().find(|row| row.case == case).and_then(|row| row.cost());
@@ -144,10 +147,15 @@ pub(crate) fn summary(rows: &[Row]) -> Table {
             let cost = of(proxy).and_then(|row| Some(row.shown(row.cost()?.0)));
             cost.unwrap_or_default()
         }));
-        cells.push(of(SUBGATE).map(|row| row.shown(Figure::OfNginx)).unwrap_or_default());
+        cells.extend(RATIOS.map(|ratio| of(SUBGATE).map(|row| row.shown(ratio)).unwrap_or_default()));
         table.push(cells);
     }
     table
+}
+
+/// The program behind a row: `nginx` for `nginx+log`.
+pub(crate) fn program(proxy: &str) -> &str {
+    proxy.split(['+', '-']).next().unwrap_or(proxy)
 }
 
 /// Each name once, in the order in which they come.

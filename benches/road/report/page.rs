@@ -37,7 +37,9 @@ impl Run {
     /// The picture of the road.
     pub(crate) fn picture(&self, rows: &[Row]) -> String {
         let Machine { date, cores, processor, kernel } = &self.machine;
-        let caption = format!("{date}, {cores} cores ({processor}), Linux {kernel}\n{}", self.programs());
+        let programs = self.programs();
+        let warning = if self.is_optimised { "" } else { "\nnot to be read: a build for debugging" };
+        let caption = format!("{date}, {cores} cores ({processor}), Linux {kernel}\n{programs}{warning}");
         chart::draw(rows, &caption)
     }
 
