@@ -26,13 +26,15 @@ impl Table {
 
     /// One row as a line for a terminal.
     pub(crate) fn line(&self, row: &[String]) -> String {
-        /// Room for the words of a column.
+        /// Room for the words of a column, and of the only one that has words.
         const WORDS_CHARS: usize = 24;
+        const ONLY_WORDS_CHARS: usize = 40;
         /// And for the largest number, whatever its name.
         const NUMBER_CHARS_MIN: usize = 8;
+        let words_width = if self.words == 1 { ONLY_WORDS_CHARS } else { WORDS_CHARS };
         let cells = self.columns.iter().zip(row).enumerate().map(|(at, (column, cell))| {
             let width = column.chars().count().max(NUMBER_CHARS_MIN);
-            if at < self.words { format!("{cell:<WORDS_CHARS$}") } else { format!("{cell:>width$}") }
+            if at < self.words { format!("{cell:<words_width$}") } else { format!("{cell:>width$}") }
         });
         cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
     }
