@@ -111,7 +111,11 @@ async fn slow_connection(port: u16, transport: Transport, shot: Arc<Shot>, until
     let mut room = vec![0; STEP_BYTES];
     while Instant::now() < until {
         match steps.next() {
-            Some(step) => stream.write_all(step).await.unwrap(),
+            Some(step) => {
+                stream.write_all(step).await.unwrap();
+                // TLS may keep a part of what it was given.
+                stream.flush().await.unwrap();
+            }
             None => {
                 let read = stream.read(&mut room).await.unwrap();
                 let text = String::from_utf8_lossy(room.get(..read.min(1000)).unwrap_or_default());
