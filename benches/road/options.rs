@@ -30,9 +30,15 @@ pub(crate) struct Options {
     /// Another build of subgate, for a row of its own
     #[arg(long, value_name = "FILE")]
     pub(crate) before: Option<PathBuf>,
-    /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that is
-    /// there has its block replaced
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs", conflicts_with = "neighbour")]
+    /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that
+    /// is there has its block replaced
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        default_missing_value = "docs",
+        conflicts_with = "neighbour"
+    )]
     pub(crate) report: Option<PathBuf>,
     /// Seconds of each case, proxy and round
     #[arg(long, default_value_t = SECONDS)]
