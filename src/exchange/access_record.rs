@@ -8,7 +8,7 @@ use std::{
     borrow::Cow,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -345,18 +345,23 @@ fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
 /// 16 hex digits: unique within a process by the counter, between processes by where it starts.
 fn request_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    static BASE: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-    let base = *BASE.get_or_init(|| {
+    // A Weyl sequence: every value once, and neighbours look apart.
+    let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    format!("{:016X}", first_request_id().wrapping_add(step))
+}
+
+/// Where the ids of this process start. A server asks for it before its first request: a library that makes
+/// random bytes for the first time takes a tenth of a second for it.
+pub(crate) fn first_request_id() -> u64 {
+    static BASE: OnceLock<u64> = OnceLock::new();
+    *BASE.get_or_init(|| {
         let mut bytes = [0; 8];
-        // Without random bytes the ids start at the time instead; they are no secret.
+        // Without random bytes the ids start with the process's; they are no secret.
         match aws_lc_rs::rand::fill(&mut bytes) {
             Ok(()) => u64::from_le_bytes(bytes),
             Err(_) => u64::from(std::process::id()),
         }
-    });
-    // A Weyl sequence: every value once, and neighbours look apart.
-    let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    format!("{:016X}", base.wrapping_add(step))
+    })
 }
 
 #[cfg(test)]

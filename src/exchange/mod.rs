@@ -11,7 +11,7 @@ mod trace_context;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::SystemTime};
 
-pub(crate) use access_record::AccessRecord;
+pub(crate) use access_record::{AccessRecord, first_request_id};
 pub(crate) use answer::{Answer, AnswerBody, REQUEST_ID, ReplaceError};
 use http::{Method, request::Parts};
 pub(crate) use refusals::RefusalLines;

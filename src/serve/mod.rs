@@ -52,6 +52,7 @@ pub(crate) use self::{
 };
 use crate::{
     config::{self, Config, ConfigErrors},
+    exchange,
     observe::Metrics,
     time::UnixTime,
 };
@@ -97,6 +98,7 @@ impl Server {
         if let Some(fault) = capacity.fault(open_files_max) {
             tracing::warn!("{fault}");
         }
+        exchange::first_request_id();
         let (terms, lasting) = Terms::first(&config, &capacity, began).await?;
         let terms = Arc::new(CurrentTerms::from_pointee(terms));
         Ok(Self {
