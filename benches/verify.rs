@@ -1,6 +1,8 @@
-//! What it costs to verify one request, by the way it is signed.
+//! What it costs to verify one request, by the way it is signed: time, and before it the allocations, which
+//! are the same in every run.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
+#![allow(clippy::print_stdout, reason = "its report")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot be set up should stop")]
 
 use std::hint::black_box;
@@ -21,6 +23,9 @@ use subgate::{
 
 const HOST: &str = "s3.example:8014";
 const REGION: &str = "us-east-1";
+/// Most allocations for a request of a session that is known already: a test holds it as well.
+const SESSION_ALLOCATIONS_MAX: u64 = 4;
+
 const NOW: UnixTime = UnixTime::from_seconds(1_795_243_710);
 
 fn verifier() -> Verifier {
@@ -78,6 +83,14 @@ impl Arrived {
     }
 }
 
+/// The fewest allocations of some calls: the cache of sessions puts itself in order now and then, on the
+/// thread of whoever asks it.
+fn allocations(name: &str, call: impl Fn()) -> u64 {
+    let fewest = (0..10).map(|_| allocation_counter::measure(&call).count_total).min().unwrap();
+    println!("{name:<32} {fewest} allocations");
+    fewest
+}
+
 fn verify(criterion: &mut Criterion) {
     let keypair = Keypair::from_mini_secret(&[7; 32]).unwrap();
     let nonce_nanos = u64::try_from(NOW.nanos()).unwrap();
@@ -103,6 +116,11 @@ fn verify(criterion: &mut Criterion) {
         presigned.headers.remove("x-amz-checksum-crc32");
         signer.presign(&mut presigned, 3600, &Declared::Unsigned).unwrap();
         let (header, presigned) = (Arrived::new(header), Arrived::new(presigned));
+        let fewest = [
+            allocations(&format!("verify/{name}/header"), || header.verify(&warm)),
+            allocations(&format!("verify/{name}/presigned"), || presigned.verify(&warm)),
+        ];
+        assert!(name != "session" || fewest.iter().all(|count| *count <= SESSION_ALLOCATIONS_MAX));
         group.bench_function(format!("{name}/header"), |bencher| bencher.iter(|| header.verify(&warm)));
         group.bench_function(format!("{name}/presigned"), |bencher| bencher.iter(|| presigned.verify(&warm)));
         if name == "session" {
@@ -111,6 +129,9 @@ fn verify(criterion: &mut Criterion) {
             });
         }
     }
+    allocations("verify/btauth", || {
+        btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW).unwrap();
+    });
     group.bench_function("btauth", |bencher| {
         bencher.iter(|| {
             black_box(btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW)).unwrap()
