@@ -256,12 +256,10 @@ fn a_presigned_request_is_handed_out_with_its_headers_in_place_and_its_list_narr
             is_own_host: &|_| true,
             may_verify: &|_| Ok(()),
         };
-        verifier
-            .verify(&head, NOW)
-            .and_then(|verified| {
-                let (query, headers) = verified.query_and_headers(&list.method, &list.headers)?;
-                Ok((query, headers.into_owned()))
-            })
+        verifier.verify(&head, NOW).and_then(|verified| {
+            let (query, headers) = verified.query_and_headers(&list.method, &list.headers)?;
+            Ok((query, headers.into_owned()))
+        })
     };
     let (query, headers) = asked("prefix", "a/b").unwrap();
     assert_eq!(query.canonical(), "list-type=2&prefix=a%2Fb");

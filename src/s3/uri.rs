@@ -106,14 +106,15 @@ pub struct Query {
 }
 
 /// As many pairs as most presigned queries have; more of them take an allocation.
-const PAIRS_INLINE: usize = 12;
+const PAIRS_INLINE: usize = 10;
 
-/// Where a pair stands in the text of its query: the name up to `value`, and the value up to `end`.
+/// Where a pair stands in the text of its query: the name up to `value`, and the value up to `end`. In 32
+/// bits, for a request holds several queries, and moves them.
 #[derive(Clone, Copy)]
 struct Pair {
-    name: usize,
-    value: usize,
-    end: usize,
+    name: u32,
+    value: u32,
+    end: u32,
 }
 
 impl Query {
@@ -135,7 +136,7 @@ impl Query {
             if pairs.len() >= QUERY_PAIRS_MAX {
                 return Err(too_many_pairs());
             }
-            pairs.push(Pair { name, value, end: text.len() });
+            pairs.push(Pair::at(name, value, text.len()));
         }
         Ok(Self { text: String::from_utf8(text).map_err(|_| not_utf8())?, pairs })
     }
@@ -168,7 +169,7 @@ impl Query {
         self.text.push_str(name);
         let value_at = self.text.len();
         self.text.push_str(value);
-        self.pairs.push(Pair { name: name_at, value: value_at, end: self.text.len() });
+        self.pairs.push(Pair::at(name_at, value_at, self.text.len()));
     }
 
     /// The first value of that name.
@@ -236,9 +237,15 @@ impl Query {
 }
 
 impl Pair {
+    /// No text of a query comes near 4 GiB; beyond that a pair would be empty.
+    fn at(name: usize, value: usize, end: usize) -> Self {
+        let [name, value, end] = [name, value, end].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+        Self { name, value, end }
+    }
+
     /// Name and value in the text of the query that the pair is of.
     fn of(self, text: &str) -> (&str, &str) {
-        let part = |from, to| text.get(from..to).unwrap_or_default();
+        let part = |from: u32, to: u32| text.get(from as usize..to as usize).unwrap_or_default();
         (part(self.name, self.value), part(self.value, self.end))
     }
 }

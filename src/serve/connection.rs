@@ -297,6 +297,8 @@ fn log_unreadable(
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]
