@@ -128,6 +128,8 @@ pub(crate) fn start(program: &Path, dir: &Path, store: u16, of_server: &str) -> 
             r#"
 [server]
 listen = "127.0.0.1:{port}"
+head_seconds_max = 600
+idle_seconds_max = 600
 [bucket]
 name = "{BUCKET}"
 [store]
