@@ -10,6 +10,10 @@
 //!                                                uploads, by slow clients and quick ones, in the clear and
 //!                                                over TLS; 64 uploads of 1 GiB. With `--report` too
 //! cargo bench --bench road -- --neighbour        how long small downloads take beside a miner who takes all
+//! cargo bench --bench road -- --idle             memory of 1,000 connections that have asked once and wait
+//! cargo bench --bench road -- --latency          what is added to the time of small requests at half load
+//! cargo bench --bench road -- --hotkeys          4,096 hotkeys at work beside one
+//! cargo bench --bench road -- --refusals         what refused requests cost beside a served one
 //! cargo bench --bench road -- --before FILE      beside another build, to see what a change is worth
 //! ```
 //!
@@ -51,7 +55,10 @@
 
 mod cases;
 mod hashes;
+mod hotkeys;
 mod http;
+mod idle;
+mod latency;
 mod load;
 mod memory;
 mod neighbour;
@@ -59,9 +66,11 @@ mod options;
 mod peer;
 mod process;
 mod proxies;
+mod refusals;
 mod report;
 mod reporting;
 mod road;
+mod round;
 mod subgate;
 mod transport;
 
@@ -79,6 +88,14 @@ fn main() {
         neighbour::run(dir.path(), peer.port, options.duration());
     } else if options.memory {
         memory::run(&options, dir.path(), peer.port);
+    } else if options.idle {
+        idle::run(&options, dir.path(), peer.port);
+    } else if options.latency {
+        latency::run(&options, dir.path(), peer.port);
+    } else if options.hotkeys {
+        hotkeys::run(&options, dir.path(), peer.port);
+    } else if options.refusals {
+        refusals::run(&options, dir.path(), peer.port);
     } else {
         road::run(&options, dir.path(), peer.port);
     }

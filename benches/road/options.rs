@@ -1,10 +1,13 @@
 //! What the command line asks for.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Parser;
 
-use crate::cases::Case;
+use crate::{cases::Case, subgate};
 
 const SECONDS: f64 = 2.0;
 const ROUNDS: u32 = 3;
@@ -21,18 +24,31 @@ pub(crate) struct Options {
     /// Small downloads by one miner while another takes all it can get, with a ceiling and without
     #[arg(long)]
     pub(crate) neighbour: bool,
+    /// 1,000 connections that have asked once and wait, for their memory
+    #[arg(long)]
+    pub(crate) idle: bool,
+    /// What Subgate adds to the time of small requests, at half of what it can carry
+    #[arg(long)]
+    pub(crate) latency: bool,
+    /// Requests of 4,096 hotkeys beside those of one
+    #[arg(long)]
+    pub(crate) hotkeys: bool,
+    /// What refused requests cost beside a served one
+    #[arg(long)]
+    pub(crate) refusals: bool,
     /// Only cases whose name contains this; may be given several times
     #[arg(long = "case", value_name = "TEXT")]
     pub(crate) cases: Vec<String>,
     /// Only this proxy; may be given several times
     #[arg(long = "proxy", value_name = "NAME")]
     pub(crate) proxies: Vec<String>,
-    /// Another build of subgate, for a row of its own
+    /// Another build of subgate: for a row of its own in the table, in place of this one with `--idle` and
+    /// the three after it
     #[arg(long, value_name = "FILE")]
     pub(crate) before: Option<PathBuf>,
     /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that is
     /// there has its block replaced
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs", conflicts_with = "neighbour")]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs", conflicts_with_all = ["neighbour", "idle", "latency", "hotkeys", "refusals"])]
     pub(crate) report: Option<PathBuf>,
     /// Seconds of each case, proxy and round
     #[arg(long, default_value_t = SECONDS)]
@@ -83,6 +99,11 @@ impl Options {
     /// Whether a proxy was asked for.
     pub(crate) fn wants_proxy(&self, name: &str) -> bool {
         self.proxies.is_empty() || self.proxies.iter().any(|wanted| wanted == name)
+    }
+
+    /// The build that is measured: this one, or the other one where there is.
+    pub(crate) fn program(&self) -> &Path {
+        self.before.as_deref().unwrap_or_else(|| subgate::program())
     }
 
     /// How long one proxy is asked in one round.

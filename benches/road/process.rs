@@ -114,12 +114,22 @@ impl Process {
 
     /// The largest resident memory since [`Process::forget_peak`].
     pub(crate) fn peak_bytes(&self) -> u64 {
-        let peak = |pid: u32| {
+        self.of_status("VmHWM:")
+    }
+
+    /// The memory that is resident now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.of_status("VmRSS:")
+    }
+
+    /// A number of `/proc/PID/status` that is in KiB.
+    fn of_status(&self, name: &str) -> u64 {
+        let bytes = |pid: u32| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
             line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
         };
-        self.tree().into_iter().map(peak).sum()
+        self.tree().into_iter().map(bytes).sum()
     }
 
     /// Lets the peak begin anew at what is resident now.

@@ -24,12 +24,12 @@ use crate::{
     transport::{Identity, Transport},
 };
 
-const BUCKET: &str = "bench";
-const REGION: &str = "us-east-1";
+pub(crate) const BUCKET: &str = "bench";
+pub(crate) const REGION: &str = "us-east-1";
 
 /// A miner: the seeds of its hotkey and its coldkey.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Miner([u8; 32], [u8; 32]);
+pub(crate) struct Miner(pub(crate) [u8; 32], pub(crate) [u8; 32]);
 
 /// Who is measured.
 pub(crate) const MINER: Miner = Miner([7; 32], [8; 32]);
@@ -47,6 +47,10 @@ writes_burst = 1000000
 requests_under_way_max = 1000000
 requests_per_day_max = 1000000000000
 [limits.address]
+requests_per_second = 1000000
+requests_burst = 1000000
+signature_failures_per_second = 1000000
+signature_failures_burst = 1000000
 connections_max = 1000000
 [limits.server]
 requests_under_way_max = 1000000
@@ -69,6 +73,47 @@ pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_subgate"))
 }
 
+impl Miner {
+    /// One of many.
+    pub(crate) fn numbered(number: u32) -> Self {
+        let seed = |kind: u8| {
+            let mut seed = [kind; 32];
+            seed.iter_mut().zip(number.to_be_bytes()).for_each(|(byte, of_number)| *byte = of_number);
+            seed
+        };
+        Self(seed(13), seed(14))
+    }
+
+    pub(crate) fn keypair(&self) -> Keypair {
+        Keypair::from_mini_secret(&self.0).unwrap()
+    }
+
+    /// Whose folder is its own.
+    pub(crate) fn coldkey(&self) -> String {
+        Keypair::from_mini_secret(&self.1).unwrap().account().to_ss58()
+    }
+}
+
+/// Writes the registry of the servers in `dir`: these miners are registered, and nobody else. It counts from
+/// the next request on.
+pub(crate) fn register(dir: &Path, miners: &[Miner]) {
+    let identity = |miner: &Miner| {
+        let hotkey = miner.keypair().account().to_ss58();
+        format!(r#"{{"hotkey": "{hotkey}", "coldkey": "{}"}}"#, miner.coldkey())
+    };
+    let identities: Vec<String> = miners.iter().map(identity).collect();
+    // Whole or not at all, for servers read it meanwhile.
+    private(dir, "registry.new", &format!(r#"{{"identities": [{}]}}"#, identities.join(", ")));
+    fs::rename(dir.join("registry.new"), dir.join("registry.json")).unwrap();
+}
+
+/// A file that its owner alone can read.
+fn private(dir: &Path, name: &str, content: &str) {
+    let path = dir.join(name);
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// Starts `program` as the server of two miners, before the store at `store`, with further settings of
 /// `[limits.server]` or sections behind it. Its log goes to a file.
 pub(crate) fn start(program: &Path, dir: &Path, store: u16, of_server: &str) -> Listening {
@@ -83,17 +128,8 @@ pub(crate) fn start_with(
     listener: &str,
     of_server: &str,
 ) -> Listening {
-    let private = |name: &str, content: &str| {
-        let path = dir.join(name);
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    };
-    let ss58 = |seed: &[u8; 32]| Keypair::from_mini_secret(seed).unwrap().account().to_ss58();
-    let identity = |Miner(hotkey, coldkey): &Miner| {
-        format!(r#"{{"hotkey": "{}", "coldkey": "{}"}}"#, ss58(hotkey), ss58(coldkey))
-    };
-    let identities = [MINER, NEIGHBOUR].each_ref().map(identity).join(", ");
-    private("registry.json", &format!(r#"{{"identities": [{identities}]}}"#));
+    let private = |name: &str, content: &str| private(dir, name, content);
+    register(dir, &[MINER, NEIGHBOUR]);
     private("store.json", r#"{"access_key": "AKIDEXAMPLE", "secret_key": "secret"}"#);
     private("session.key", &"5".repeat(64));
     let port = free_port();
@@ -148,14 +184,13 @@ pub(crate) struct Client {
     pub(crate) port: u16,
     host: String,
     coldkey: String,
-    session: SessionCredentials,
+    pub(crate) session: SessionCredentials,
 }
 
 impl Client {
     /// Opens a session by `POST /v1/session`.
-    pub(crate) fn log_in(port: u16, Miner(hotkey, coldkey): Miner) -> Self {
-        let keypair = Keypair::from_mini_secret(&hotkey).unwrap();
-        let coldkey = Keypair::from_mini_secret(&coldkey).unwrap().account().to_ss58();
+    pub(crate) fn log_in(port: u16, miner: Miner) -> Self {
+        let (keypair, coldkey) = (miner.keypair(), miner.coldkey());
         let nonce = u64::try_from(UnixTime::from(SystemTime::now()).nanos()).unwrap();
         let headers = btauth::sign(&keypair, "POST", "/v1/session", b"", None, nonce);
         let host = format!("127.0.0.1:{port}");
@@ -243,7 +278,7 @@ fn zeroes(bytes: usize) -> Vec<Bytes> {
 }
 
 /// The request as it goes onto the wire.
-fn assemble(request: ClientRequest, body: Vec<Bytes>) -> Shot {
+pub(crate) fn assemble(request: ClientRequest, body: Vec<Bytes>) -> Shot {
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target()).into_bytes();
     for (name, value) in &request.headers {
         head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Response, Version, header};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -28,6 +28,7 @@ use tokio::{
 use super::{
     arrival::{Arrival, Arrived},
     drain::{self, CountedTasks, FIRST_REQUEST_MAX, LEAVE_INTERVAL, Stage, StageReceiver},
+    first_bytes::FirstBytes,
     socket::Socket,
     terms::CurrentTerms,
     transport::Transport,
@@ -168,10 +169,14 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
             if protocol == Protocol::Http1 && is_last.load(Ordering::Relaxed) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
+            if protocol == Protocol::Http2 {
+                hold_nothing_else(response.headers_mut());
+            }
             Ok::<_, Infallible>(response)
         }) as Answering
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(transport), service));
+    let mut connection =
+        std::pin::pin!(builder.serve_connection(TokioIo::new(FirstBytes::of(transport)), service));
     // Stands below the connection, so that it is dropped before that.
     let mut cut = CutOnDrop(Some(ending));
     let mut looks = interval_at(Instant::now() + overseer.interval(), overseer.interval());
@@ -215,6 +220,17 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
                     return;
                 }
             },
+        }
+    }
+}
+
+/// Gives each value memory of its own. HTTP/2 remembers the headers that it has sent for as long as the
+/// connection lives, and a value of the store's is a piece of all that was read from the store with it.
+fn hold_nothing_else(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
         }
     }
 }
@@ -292,6 +308,23 @@ mod tests {
         ] {
             assert_eq!(may_leave(at, protocol, age), expected, "{at:?} {protocol:?} {age:?}");
         }
+    }
+
+    #[test]
+    fn headers_of_an_answer_hold_nothing_of_what_was_read_with_them() {
+        let read = bytes::Bytes::from(vec![b'x'; 100_000]);
+        let mut headers = HeaderMap::new();
+        let mut secret = HeaderValue::from_maybe_shared(read.slice(..10)).unwrap();
+        secret.set_sensitive(true);
+        headers.append(header::ETAG, HeaderValue::from_maybe_shared(read.slice(10..20)).unwrap());
+        headers.append(header::SET_COOKIE, secret);
+        let before = headers.clone();
+        assert!(!read.is_unique());
+        hold_nothing_else(&mut headers);
+        assert_eq!(headers, before);
+        assert!(headers.get(header::SET_COOKIE).unwrap().is_sensitive());
+        drop(before);
+        assert!(read.is_unique());
     }
 
     #[test]

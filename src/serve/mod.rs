@@ -9,6 +9,7 @@ mod door;
 mod drain;
 mod error;
 mod faults;
+mod first_bytes;
 mod handover;
 mod lasting;
 mod listeners;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod connections;
+mod idle;
 mod memory;
 mod principals;
 mod progress;
