@@ -19,8 +19,8 @@ use crate::{
     subgate::{CHUNK_BYTES, PIECE_BYTES},
 };
 
-/// Hashes bodies of a case one after another for `duration`; nothing where there is nothing to hash, or where a
-/// request costs so much more than its hash that the one cannot be told from the other.
+/// Hashes bodies of a case one after another for `duration`; nothing where there is nothing to hash, or where
+/// a request costs so much more than its hash that the one cannot be told from the other.
 pub(crate) fn alone(case: &Case, duration: Duration) -> Option<(Tally, Usage)> {
     if !case.is_large() {
         return None;

@@ -22,24 +22,26 @@
 //! processes of their own, so that CPU time and memory are each one's own. The proxies are configured as bare
 //! reverse proxies with two workers, no buffering to disk and large buffers; Subgate writes its access log to
 //! a file, verifies every signature, asks its registry and its policy, and signs anew. All take turns within
-//! one run, case by case, for machines differ and have moods: **compare rows of one run, never runs**. Proxies
-//! that are not installed are left out; they are looked for in `SUBGATE_BENCH_BIN`, `target/interop/bin` and
-//! `PATH`.
+//! one run, case by case, for machines differ and have moods: **compare rows of one run, never runs**.
+//! Proxies that are not installed are left out; they are looked for in `SUBGATE_BENCH_BIN`,
+//! `target/interop/bin` and `PATH`.
 //!
 //! The other proxies have a row without an access log, and one with a line for each request to a file, of the
 //! fields that Subgate's lines have for somebody who knows nothing of S3:
-//! - `nginx+log` writes in batches (`buffer=64k flush=50ms`). It is the row to be held against: the promise is
-//!   that of Subgate's own log, which gathers lines for 40 ms, and no other log of nginx's costs less.
+//! - `nginx+log` writes in batches (`buffer=64k flush=50ms`). It is the row to be held against: the promise
+//!   is that of Subgate's own log, which gathers lines for 40 ms, and no other log of nginx's costs less.
 //!   `nginx+line` is what distributions ship, one write for each line; in the cases of small bodies alone.
 //! - `haproxy+log` has no other way into a file than one write for each line; `envoy+log` writes every 50 ms.
-//! - `haproxy-splice` is haproxy without a log that leaves bodies in the kernel; for large bodies in the clear.
+//! - `haproxy-splice` is haproxy without a log that leaves bodies in the kernel; for large bodies in the
+//!   clear.
 //!
 //! The columns, and what all this does not show, are explained in `docs/performance.md`.
 //!
-//! Bodies are `UNSIGNED-PAYLOAD` unless the case says otherwise; the other PUT cases go through Subgate alone.
-//! For what they check there is a row `hash alone`: the hash library by itself, in this process, in turn with
-//! the others. `of hash` is what the checked PUT costs above the plain one of this run, in parts of that; so
-//! the plain case has to be among those that are asked for (`--case put-64mib` asks for all of them).
+//! Bodies are `UNSIGNED-PAYLOAD` unless the case says otherwise; the other PUT cases go through Subgate
+//! alone. For what they check there is a row `hash alone`: the hash library by itself, in this process, in
+//! turn with the others. `of hash` is what the checked PUT costs above the plain one of this run, in parts of
+//! that; so the plain case has to be among those that are asked for (`--case put-64mib` asks for all of
+//! them).
 //!
 //! In the cases that begin with `tls-` every server ends TLS 1.3 by itself, with one and the same certificate
 //! (ECDSA on P-256) and cipher (AES-128-GCM); the store behind is reached in the clear as before.

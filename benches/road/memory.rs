@@ -48,8 +48,8 @@ impl Peaks {
     }
 }
 
-/// Whatever goes through it at once, quick or slow, in the clear and over TLS, Subgate stays small. Limits are
-/// counted, metrics are on offer.
+/// Whatever goes through it at once, quick or slow, in the clear and over TLS, Subgate stays small. Limits
+/// are counted, metrics are on offer.
 pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
     reporting::check(options, BLOCK);
     let identity = Identity::make(dir);

@@ -46,9 +46,15 @@ pub(crate) struct Options {
     /// the three after it
     #[arg(long, value_name = "FILE")]
     pub(crate) before: Option<PathBuf>,
-    /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that is
-    /// there has its block replaced
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs", conflicts_with_all = ["neighbour", "idle", "latency", "hotkeys", "refusals"])]
+    /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that
+    /// is there has its block replaced
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        default_missing_value = "docs",
+        conflicts_with_all = ["neighbour", "idle", "latency", "hotkeys", "refusals"]
+    )]
     pub(crate) report: Option<PathBuf>,
     /// Seconds of each case, proxy and round
     #[arg(long, default_value_t = SECONDS)]

@@ -1,6 +1,6 @@
 //! The proxies to compare with, as bare reverse proxies: two workers, nothing buffered as a whole, kept
-//! connections to the store, and buffers as large as serve them best. Each has a row without an access log and
-//! one with a line for each request, of the same fields in the same form.
+//! connections to the store, and buffers as large as serve them best. Each has a row without an access log
+//! and one with a line for each request, of the same fields in the same form.
 
 use std::{
     env, fs,

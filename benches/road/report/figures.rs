@@ -86,8 +86,8 @@ impl Row {
         Self { case: case.to_owned(), proxy: proxy.to_owned(), figures: BTreeMap::new() }
     }
 
-    /// Adds a figure, where there is one. It is kept as it is shown, so that the picture and whoever reads the
-    /// table see the same.
+    /// Adds a figure, where there is one. It is kept as it is shown, so that the picture and whoever reads
+    /// the table see the same.
     pub(crate) fn set(&mut self, figure: Figure, value: Option<f64>) {
         if let Some(value) = value.filter(|value| value.is_finite()) {
             let decimals = figure.decimals();

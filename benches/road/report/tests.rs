@@ -1,4 +1,5 @@
-//! What is written down of a run of the road bench, and whether `docs/performance.md` is what one has written.
+//! What is written down of a run of the road bench, and whether `docs/performance.md` is what one has
+//! written.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
