@@ -1,5 +1,7 @@
 //! The cases of the table.
 
+use crate::report::figures::Figure;
+
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
@@ -49,6 +51,18 @@ impl Case {
     /// Whether it means anything without Subgate: the others only differ in what is verified.
     pub(crate) fn is_for_all(&self) -> bool {
         matches!(self.form, Form::Get | Form::Unsigned)
+    }
+
+    /// Whether its cost is told by the GiB.
+    pub(crate) fn is_large(&self) -> bool {
+        Figure::that_counts(self.bytes) == Figure::PerGib
+    }
+
+    /// The same without anything to check, where there is something.
+    pub(crate) fn unchecked(&self) -> Option<&'static Self> {
+        let is_plain =
+            |case: &&Self| case.form == Form::Unsigned && case.bytes == self.bytes && case.over == self.over;
+        CASES.iter().find(is_plain).filter(|_| !self.is_for_all())
     }
 }
 

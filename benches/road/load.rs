@@ -28,6 +28,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(crate) fn new(requests: u64, duration: Duration) -> Self {
+        Self { requests, seconds: duration.as_secs_f64() }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.seconds += other.seconds;
@@ -59,7 +63,7 @@ pub(crate) fn run(
         }
         requests
     });
-    Tally { requests, seconds: started.elapsed().as_secs_f64() }
+    Tally::new(requests, started.elapsed())
 }
 
 /// How long each of the requests takes that are sent one after another for `duration`.
@@ -107,7 +111,11 @@ async fn slow_connection(port: u16, transport: Transport, shot: Arc<Shot>, until
     let mut room = vec![0; STEP_BYTES];
     while Instant::now() < until {
         match steps.next() {
-            Some(step) => stream.write_all(step).await.unwrap(),
+            Some(step) => {
+                stream.write_all(step).await.unwrap();
+                // TLS may keep a part of what it was given.
+                stream.flush().await.unwrap();
+            }
             None => {
                 let read = stream.read(&mut room).await.unwrap();
                 let text = String::from_utf8_lossy(room.get(..read.min(1000)).unwrap_or_default());

@@ -9,6 +9,9 @@ use clap::Parser;
 
 use crate::{cases::Case, subgate};
 
+const SECONDS: f64 = 2.0;
+const ROUNDS: u32 = 3;
+
 #[derive(Debug, Parser)]
 #[command(about = "The road end to end, beside bare proxies")]
 pub(crate) struct Options {
@@ -43,11 +46,21 @@ pub(crate) struct Options {
     /// the three after it
     #[arg(long, value_name = "FILE")]
     pub(crate) before: Option<PathBuf>,
+    /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that
+    /// is there has its block replaced
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        default_missing_value = "docs",
+        conflicts_with_all = ["neighbour", "idle", "latency", "hotkeys", "refusals"]
+    )]
+    pub(crate) report: Option<PathBuf>,
     /// Seconds of each case, proxy and round
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = SECONDS)]
     pub(crate) seconds: f64,
     /// How often each case goes around the proxies
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = ROUNDS)]
     pub(crate) rounds: u32,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
@@ -62,6 +75,26 @@ impl Options {
             (options.seconds, options.rounds) = (0.2, 1);
         }
         options
+    }
+
+    /// How to have the same run again. Files and directories are the caller's own.
+    pub(crate) fn command(&self) -> String {
+        let mut command = "cargo bench --bench road -- --report".to_owned();
+        let flags =
+            [("--quick", self.quick), ("--memory", self.memory), ("--before FILE", self.before.is_some())];
+        flags.iter().filter(|(_, is_set)| *is_set).for_each(|(flag, _)| {
+            command.push(' ');
+            command.push_str(flag);
+        });
+        if !self.quick && self.seconds.total_cmp(&SECONDS).is_ne() {
+            command.push_str(&format!(" --seconds {}", self.seconds));
+        }
+        if !self.quick && self.rounds != ROUNDS {
+            command.push_str(&format!(" --rounds {}", self.rounds));
+        }
+        self.cases.iter().for_each(|case| command.push_str(&format!(" --case {case}")));
+        self.proxies.iter().for_each(|proxy| command.push_str(&format!(" --proxy {proxy}")));
+        command
     }
 
     /// Whether a case was asked for.

@@ -37,6 +37,19 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
+    /// What one process has taken so far.
+    pub(crate) fn of(pid: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The second field is a name in parentheses that may hold anything; `utime` and `stime` are 14 and
+        // 15.
+        let fields: Vec<f64> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect())
+            .unwrap_or_default();
+        let seconds = |at: usize| fields.get(at).copied().unwrap_or(0.0) / TICKS_PER_SECOND;
+        Self { user_seconds: seconds(11), system_seconds: seconds(12) }
+    }
+
     pub(crate) fn cpu_seconds(&self) -> f64 {
         self.user_seconds + self.system_seconds
     }
@@ -95,17 +108,7 @@ impl Process {
     /// CPU time so far, workers included.
     pub(crate) fn usage(&self) -> Usage {
         let mut sum = Usage::default();
-        for pid in self.tree() {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // The second field is a name in parentheses that may hold anything; `utime` and `stime` are 14
-            // and 15.
-            let fields: Vec<f64> = stat
-                .rsplit_once(')')
-                .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect())
-                .unwrap_or_default();
-            let seconds = |at: usize| fields.get(at).copied().unwrap_or(0.0) / TICKS_PER_SECOND;
-            sum.add(&Usage { user_seconds: seconds(11), system_seconds: seconds(12) });
-        }
+        self.tree().into_iter().for_each(|pid| sum.add(&Usage::of(pid)));
         sum
     }
 

@@ -60,13 +60,13 @@ requests_under_way_max = 1000000
 const OF_STORE: &str = "connections_per_hotkey_max = 2000";
 
 /// Bodies are so many times this piece and a shorter one.
-const PIECE_BYTES: usize = 1 << 20;
+pub(crate) const PIECE_BYTES: usize = 1 << 20;
 
 /// A body up to this size leaves in one write with its head.
 const SMALL_BYTES_MAX: usize = 16 * 1024;
 
 /// Chunks as SDKs make them.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// This build.
 pub(crate) fn program() -> &'static Path {
@@ -117,6 +117,17 @@ fn private(dir: &Path, name: &str, content: &str) {
 /// Starts `program` as the server of two miners, before the store at `store`, with further settings of
 /// `[limits.server]` or sections behind it. Its log goes to a file.
 pub(crate) fn start(program: &Path, dir: &Path, store: u16, of_server: &str) -> Listening {
+    start_with(program, dir, store, "", of_server)
+}
+
+/// The same with further settings of `[server]`.
+pub(crate) fn start_with(
+    program: &Path,
+    dir: &Path,
+    store: u16,
+    listener: &str,
+    of_server: &str,
+) -> Listening {
     let private = |name: &str, content: &str| private(dir, name, content);
     register(dir, &[MINER, NEIGHBOUR]);
     private("store.json", r#"{"access_key": "AKIDEXAMPLE", "secret_key": "secret"}"#);
@@ -128,8 +139,7 @@ pub(crate) fn start(program: &Path, dir: &Path, store: u16, of_server: &str) -> 
             r#"
 [server]
 listen = "127.0.0.1:{port}"
-head_seconds_max = 600
-idle_seconds_max = 600
+{listener}
 [bucket]
 name = "{BUCKET}"
 [store]
