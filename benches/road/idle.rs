@@ -32,6 +32,9 @@ const RESIDENT_BYTES_MAX: u64 = 64 * MIB;
 /// So many ask at a time: what is looked at is not what requests under way hold.
 const AT_ONCE: usize = 32;
 
+/// None is closed meanwhile, however slow the machine is.
+const PATIENCE: &str = "head_seconds_max = 600\nidle_seconds_max = 600";
+
 /// Whoever has been used once is idle after that.
 const REST: Duration = Duration::from_secs(2);
 
@@ -78,7 +81,7 @@ pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
             Transport::Plain => "",
             Transport::Tls(_) => &tls,
         };
-        let server = subgate::start(options.program(), dir, store, of_server);
+        let server = subgate::start_with(options.program(), dir, store, PATIENCE, of_server);
         let before = server.process.resident_bytes();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let resident = runtime.block_on(async {

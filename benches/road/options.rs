@@ -53,7 +53,7 @@ pub(crate) struct Options {
         value_name = "DIR",
         num_args = 0..=1,
         default_missing_value = "docs",
-        conflicts_with = "neighbour"
+        conflicts_with_all = ["neighbour", "idle", "latency", "hotkeys", "refusals"]
     )]
     pub(crate) report: Option<PathBuf>,
     /// Seconds of each case, proxy and round
