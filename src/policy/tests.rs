@@ -441,6 +441,24 @@ fn a_validator_walks_down_to_a_root_of_several_segments() {
 }
 
 #[test]
+fn who_lists_everything_and_has_no_folder_walks_down_to_the_roots_as_well() {
+    let rights: RoleRights = toml::from_str("[validator]\nall = [\"list\"]").unwrap();
+    let policy = Policy { rights, ..policy(&["a/b/{coldkey}/", "z/{hotkey}/"]) };
+    let auditor = caller(1, Role::Validator);
+    let here = |texts: &[&str]| Some(Served::Here(texts.iter().map(|text| (*text).to_owned()).collect()));
+    for (query, served) in [
+        ("delimiter=/", here(&["a/", "z/"])),
+        ("prefix=a/&delimiter=/", here(&["a/b/"])),
+        ("prefix=a&delimiter=/", None),
+        ("prefix=a/b&delimiter=/", here(&["a/b/"])),
+        ("prefix=z&delimiter=/", here(&["z/"])),
+        ("prefix=b/&delimiter=/", None),
+    ] {
+        assert_eq!(list(&policy, &auditor, query), served, "{query}");
+    }
+}
+
+#[test]
 fn a_policy_tells_its_roots_templates_and_rights() {
     let policy = policy(&["data/x/{hotkey}/", SOURCES, "more/{coldkey}/", "data/{source}/old/{coldkey}/"]);
     assert_eq!(policy.roots(), ["data/", "more/"], "a root under another one is no root");
