@@ -16,7 +16,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::*;
+use super::{script::Script, *};
 use crate::{
     chain::{Owner, Role},
     config::{Config, RateLimit},
@@ -254,6 +254,44 @@ async fn s6_limits_that_are_shared_are_counted_and_settled_where_they_are_shared
 }
 
 #[tokio::test]
+async fn s6_alone_a_replica_grants_its_share_of_a_day() {
+    let limits = configured(
+        "[limits.miner]\nrequests_per_day_max = 10\n\
+         [limits.shared]\nurl = \"redis://127.0.0.1:1\"\nlocal_share = 0.5",
+    );
+    let shared = limits.shared.clone().unwrap();
+    let ledger = SharedLedger::start(&limits, &shared, &FakeRelativeClock::default()).unwrap();
+    let parties = Parties::new(&limits);
+    for _ in 0..5 {
+        ledger.charge(&read_by(parties.at(0).unwrap(), 1)).await.unwrap();
+    }
+    let exceeded = ledger.charge(&read_by(parties.at(0).unwrap(), 1)).await.unwrap_err();
+    assert_eq!((exceeded.limit.to_string().as_str(), exceeded.max), ("limits.miner.requests_per_day_max", 5));
+}
+
+#[tokio::test]
+async fn s6_what_was_counted_is_reported_soon_and_for_as_long_as_the_limits_live() {
+    let fake = Fake::start().await;
+    let (ledger, _) = fake.ledger("", "").await;
+    let now = || UnixTime::from(SystemTime::now());
+    ledger.reporter.daily.usage(account(1), now())[0].count_bytes(10);
+    until(|| fake.charges.load(Ordering::Relaxed) == 1).await;
+    let reporter = Arc::clone(&ledger.reporter);
+    drop(ledger);
+    until(|| Arc::strong_count(&reporter) == 1).await;
+}
+
+#[test]
+fn s6_each_script_is_the_one_that_its_keys_and_numbers_are_for() {
+    for (script, begins) in
+        [(Script::Charge, "-- Takes one request"), (Script::Report, "-- Adds what one replica")]
+    {
+        let text = script.text();
+        assert!(text.starts_with(begins) && text.contains("redis.call("), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn p51_no_password_is_shown() {
     let limits = configured("[limits.shared]\nurl = \"redis://127.0.0.1:1\"");
     let password = Some(crate::secret::SecretText::new("hunter2"));
@@ -286,6 +324,7 @@ fn s6_a_charge_names_its_keys_and_numbers() {
     assert_eq!(run.arguments, ["250000.000000", "5", "0.000000", "1000", "requests", "6", "-1", "7", "8"]);
     let of_override = keys.charge(&read_by(parties.at(3).unwrap(), 2), &limits.server);
     assert_eq!(of_override.keys[0], format!("p:rate:override-validator:reads:{}", account(2)));
+    assert_eq!(keys.nonce(&one, "7"), format!("p:nonce:{one}:7"));
     let used = Unreported { requests: 1, vended_requests: 2, bytes: 3 };
     let run = keys.report(&[(Some(one), used), (None, used)]);
     assert_eq!(run.keys, [format!("p:day:{one}"), "p:day:server".to_owned()]);
