@@ -401,6 +401,26 @@ mod tests {
         assert!(simulation.waits(late), "a minute's bytes were passed on five seconds ago");
     }
 
+    #[test]
+    fn p58_rates_of_many_who_were_busy_at_once_are_forgotten_when_they_owe_nothing() {
+        let mut simulation = Simulation::new(None);
+        let numbered = |number: u32| {
+            let mut bytes = [9; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            AccountId::from_bytes(bytes).unwrap()
+        };
+        for number in 0..3000 {
+            if number == 2000 {
+                assert_eq!(simulation.direction.lock().rates.len(), 2000, "each of them owes time");
+                simulation.now += Duration::from_secs(60);
+            }
+            let mut state = simulation.direction.lock();
+            state.add(numbered(number), Some(1000), 10_000, &noop_waker(), simulation.now);
+            state.grant(simulation.now);
+        }
+        assert_eq!(simulation.direction.lock().rates.len(), 1000);
+    }
+
     /// The settings of a `[limits]` section.
     fn settings(text: &str) -> config::Limits {
         let key = tempfile::NamedTempFile::new().unwrap();
@@ -464,6 +484,8 @@ mod tests {
         let begun_at = Instant::now();
         let mut context = Context::from_waker(Waker::noop());
         assert!(slow.poll_pass(1, &mut context).is_pending(), "it waits for half a minute");
+        // The task that looks after it goes to sleep for as long.
+        tokio::task::yield_now().await;
         tokio::time::timeout(Duration::from_secs(10), poll_fn(|context| quick.poll_pass(1, context)))
             .await
             .unwrap();
