@@ -176,3 +176,6 @@ fn not_of_this_date() -> Error {
          date of the form, or it could be dated anew for ever; starts-with does not bind it.",
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -387,6 +387,7 @@ fn p27_a_rewritten_accept_encoding_is_repaired_where_the_edge_is_trusted() {
     );
     let request = request.header("authorization", &authorization).unwrap();
     assert!(arrive(&verifier, &request, NOW).is_ok());
+    assert!(arrive_by(&verifier, &request, &[HOST], &["gzip"], NOW).is_ok(), "as it arrived comes first");
 
     let rewritten = request.clone().header("accept-encoding", "gzip, br").unwrap();
     refused(arrive(&verifier, &rewritten, NOW), Code::SignatureDoesNotMatch, "");
@@ -438,6 +439,112 @@ fn p20_a_target_that_cannot_be_read_is_refused_first() {
             may_verify: &|_| Ok(()),
         };
         refused(verifier.verify(&head, NOW), Code::InvalidURI, "");
+    }
+}
+
+#[test]
+fn p61_a_client_that_puts_a_longer_prefix_into_a_presigned_list_gets_that_part_of_a_root() {
+    let roots = ["data/".to_owned(), "more/".to_owned()];
+    let with_roots = verifier().with_list_roots(&roots);
+    let session = session(&with_roots);
+    let keypair = keypair();
+    let presigned = |credentials, query: &str| {
+        let mut list = request(Method::GET, "/bucket", query);
+        let signer = Signer { credentials, region: REGION, now: NOW };
+        signer.presign(&mut list, 60, &Declared::Unsigned).unwrap();
+        list
+    };
+    let replace = |list: &ClientRequest, name: &str, value: &str| {
+        let mut query = Query::default();
+        for (other, old) in list.query.iter() {
+            query.push(other, if other == name { value } else { old }).unwrap();
+        }
+        ClientRequest { query, ..list.clone() }
+    };
+    let query_of = |verified: Result<Verified>, list: &ClientRequest| {
+        verified.unwrap().query_and_headers(&list.method, &list.headers).unwrap().0.canonical()
+    };
+    let list = presigned(Credentials::Session(&session), "list-type=2&prefix=data/");
+    let longer = replace(&list, "prefix", "data/x/");
+    assert_eq!(query_of(arrive(&with_roots, &longer, NOW), &longer), "list-type=2&prefix=data%2Fx%2F");
+    for changed in [
+        replace(&list, "prefix", "more/x/"),
+        replace(&list, "prefix", "more/"),
+        replace(&list, "prefix", "dat"),
+        replace(&longer, "list-type", "1"),
+        replace(&longer, "X-Amz-Expires", "61"),
+        replace(&longer, "X-Amz-Signature", &"0a".repeat(32)),
+    ] {
+        refused(arrive(&with_roots, &changed, NOW), Code::SignatureDoesNotMatch, "");
+    }
+    // Only where the signed prefix is a root, for sessions, and by a server that has such roots.
+    let folder = presigned(Credentials::Session(&session), "list-type=2&prefix=data/x/");
+    refused(
+        arrive(&with_roots, &replace(&folder, "prefix", "data/x/5"), NOW),
+        Code::SignatureDoesNotMatch,
+        "",
+    );
+    let by_hotkey = presigned(Credentials::Hotkey(&keypair), "list-type=2&prefix=data/");
+    assert!(arrive(&with_roots, &by_hotkey, NOW).is_ok());
+    let longer_by_hotkey = replace(&by_hotkey, "prefix", "data/x/");
+    refused(arrive(&with_roots, &longer_by_hotkey, NOW), Code::SignatureDoesNotMatch, "");
+    refused(arrive(&verifier(), &longer, NOW), Code::SignatureDoesNotMatch, "");
+}
+
+#[test]
+fn p59_who_may_not_be_verified_now_is_not_asked_for_a_second_time() {
+    let verifier = verifier();
+    let keypair = keypair();
+    let mut list = request(Method::GET, "/bucket", "list-type=2&prefix=a/");
+    let signer = Signer { credentials: Credentials::Hotkey(&keypair), region: REGION, now: NOW };
+    signer.presign(&mut list, 60, &Declared::Unsigned).unwrap();
+    let query: Vec<_> = (list.query.iter())
+        .map(|(name, value)| format!("{}={}", uri::encode_component(name), uri::encode_component(value)))
+        .collect();
+    let query = format!("{}&max-keys=1", query.join("&"));
+    let asked = std::cell::Cell::new(0);
+    let head = Head {
+        method: &list.method,
+        path: "/bucket",
+        query: Some(&query),
+        headers: &list.headers,
+        hosts: &[HOST],
+        accept_encodings: &[],
+        is_own_host: &|_| true,
+        may_verify: &|_| {
+            asked.set(asked.get() + 1);
+            if asked.get() == 1 { Err(Error::new(Code::SlowDown, "not now")) } else { Ok(()) }
+        },
+    };
+    refused(verifier.verify(&head, NOW), Code::SlowDown, "not now");
+    assert_eq!(asked.get(), 1);
+}
+
+#[test]
+fn p27_what_was_not_signed_costs_no_attempt() {
+    let verifier = verifier();
+    let session = session(&verifier);
+    let signer = Signer { credentials: Credentials::Session(&session), region: REGION, now: NOW };
+    let mut signed = request(Method::GET, "/bucket/key", "");
+    signer.sign(&mut signed, &Declared::Unsigned).unwrap();
+    let encodings = ["gzip"; ATTEMPTS_MAX];
+    for arrived in [signed.clone(), signed.header("accept-encoding", "br").unwrap()] {
+        let verified = arrive_by(&verifier, &arrived, &["10.0.0.7:8014", HOST], &encodings, NOW).unwrap();
+        assert_eq!(verified.host(), HOST);
+    }
+}
+
+#[test]
+fn verified_sessions_are_counted() {
+    let verifier = verifier();
+    for number in 0..3 {
+        assert_eq!(verifier.cached_sessions(), number);
+        let session = session(&verifier);
+        let signer = Signer { credentials: Credentials::Session(&session), region: REGION, now: NOW };
+        let mut signed = request(Method::GET, "/bucket/key", "");
+        signer.sign(&mut signed, &Declared::Unsigned).unwrap();
+        arrive(&verifier, &signed, NOW).unwrap();
+        arrive(&verifier, &signed, NOW).unwrap();
     }
 }
 

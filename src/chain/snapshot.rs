@@ -374,6 +374,41 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_stake_leads_before_whose_is_not_known() {
+        for known in [0.5, 0.0] {
+            let snapshot = Snapshot::new(vec![neuron(1, true, f64::NAN), neuron(2, true, known)], 0).unwrap();
+            let leading: Vec<_> = snapshot.neurons().filter(|neuron| neuron.leads).collect();
+            assert_eq!(leading.len(), 1);
+            assert_eq!(leading[0].hotkey, AccountId::from_bytes([2; 32]).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_neuron_is_named_by_its_addresses_and_a_role_by_its_word() {
+        let account = |id| AccountId::from_bytes([id; 32]).unwrap();
+        let neuron = neuron(1, true, 1.0);
+        assert_eq!(neuron.owner.hotkey(), account(1).to_ss58());
+        assert_eq!(neuron.owner.coldkey(), account(100).to_ss58());
+        assert_eq!(neuron.owner.coldkey_account(), account(100));
+        let roles = [Role::Miner, Role::Undecided, Role::Validator];
+        assert_eq!(roles.map(Role::as_str), ["miner", "undecided", "validator"]);
+    }
+
+    #[test]
+    fn who_is_no_validator_is_told_why() {
+        for (why, says) in [
+            (NotValidator::Denied, "chain.validator_deny"),
+            (NotValidator::NotAllowed, "chain.validator_allow"),
+            (NotValidator::NoPermit, "permit"),
+            (NotValidator::Stake, "below the bound"),
+            (NotValidator::StakeUnknown, "not known"),
+            (NotValidator::Another, "another hotkey"),
+        ] {
+            assert!(why.as_str().contains(says), "{}", why.as_str());
+        }
+    }
+
+    #[test]
     fn a_hotkey_twice_makes_the_reading_void() {
         let twice = Snapshot::new(vec![neuron(1, true, 1.0), neuron(1, false, 1.0)], 0);
         assert_eq!(twice.unwrap_err(), AccountId::from_bytes([1; 32]).unwrap());
@@ -385,5 +420,12 @@ mod tests {
         assert_eq!((snapshot.len(), snapshot.coldkeys(), snapshot.age_seconds(60)), (2, 1, 10));
         assert_eq!(snapshot.validators(&ValidatorRule::default()), 1);
         assert!(snapshot.neuron(&AccountId::from_bytes([3; 32]).unwrap()).is_none());
+        assert!(snapshot.neuron(&AccountId::from_bytes([2; 32]).unwrap()).is_some());
+        assert!(!snapshot.is_empty() && Snapshot::default().is_empty());
+        let account = |id| AccountId::from_bytes([id; 32]).unwrap();
+        let others = (1..=4).map(|id| Neuron::new(account(id), account(100 + id / 2), id != 1, 0.0));
+        let others = Snapshot::new(others.collect(), 50).unwrap();
+        assert_eq!((others.len(), others.coldkeys(), others.permits()), (4, 3, 3));
+        assert_eq!(Snapshot::default().permits(), 0);
     }
 }

@@ -257,6 +257,31 @@ mod tests {
     }
 
     #[test]
+    fn p17_a_refusal_names_the_rate_of_its_limit() {
+        let clock = FakeRelativeClock::default();
+        let addresses = addresses(&clock);
+        let one = at("10.0.0.1");
+        (0..21).for_each(|_| addresses.charge_request(one));
+        let exceeded = addresses.check_requests(one).unwrap_err();
+        assert_eq!(exceeded.limit.to_string(), "limits.address.requests_per_second");
+        assert_eq!((exceeded.max, exceeded.retry_after_seconds), (10, 1));
+    }
+
+    #[test]
+    fn p17_a_debtor_stays_one_however_many_come_after_it() {
+        let clock = FakeRelativeClock::default();
+        let addresses = addresses(&clock);
+        let hosts: Vec<_> =
+            (0..1000_u32).map(|host| Sender::at(std::net::Ipv4Addr::from_bits(host).into())).collect();
+        for host in &hosts {
+            (0..4).for_each(|_| addresses.charge_signature(*host));
+        }
+        assert!(hosts.iter().all(|host| addresses.check_signatures(*host).is_err()));
+        clock.advance(Duration::from_secs(1));
+        assert!(hosts.iter().all(|host| addresses.check_signatures(*host).is_ok()));
+    }
+
+    #[test]
     fn p17_an_edge_that_names_nobody_is_nobody() {
         let clock = FakeRelativeClock::default();
         let addresses = addresses(&clock);
@@ -291,5 +316,42 @@ mod tests {
             clock.advance(Duration::from_secs(2));
         }
         assert!(addresses.signatures.debtors.table.lock().unwrap().until.len() <= 2 * DEBTORS_ROOM_MIN);
+    }
+
+    /// A point in time that counts how often two are compared.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Point(u32);
+
+    thread_local! {
+        static COMPARED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+
+    impl Ord for Point {
+        fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+            COMPARED.set(COMPARED.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    impl PartialOrd for Point {
+        fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    #[test]
+    fn p17_to_look_for_those_whose_time_is_over_costs_each_debtor_the_same() {
+        let debtors = Debtors::default();
+        let address = |host: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(host));
+        for host in 0..4096 {
+            debtors.add(address(host), Point(2), Point(1));
+        }
+        assert!(COMPARED.get() <= 3 * 4096, "{}", COMPARED.get());
+        assert_eq!(debtors.table.lock().unwrap().until.len(), 4096, "the time of none of them is over");
+        // At the very time at which it is over it is over.
+        for host in 0..4096 {
+            debtors.add(address(5000 + host), Point(3), Point(2));
+        }
+        assert!(debtors.until(&address(0)).is_none() && debtors.until(&address(5000)).is_some());
     }
 }

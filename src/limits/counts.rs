@@ -190,6 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn p58_all_keys_of_which_something_is_held_are_told() {
+        let counts = Counts::new();
+        let nothing = counts.try_add("nothing", 0, 3).unwrap();
+        assert_eq!(counts.all(), [], "a key of which nothing is held takes no memory");
+        let held = counts.try_add("one", 2, 3).unwrap();
+        assert_eq!(counts.all(), [("one", 2)]);
+        drop((nothing, held));
+        assert_eq!(counts.all(), []);
+    }
+
+    #[test]
+    fn p58_keys_are_spread_so_that_few_wait_for_the_same_lock() {
+        let counts = Counts::new();
+        let _held: Vec<_> = (0..1000).map(|key| counts.try_add(key, 1, 1).unwrap()).collect();
+        for shard in &counts.shards {
+            assert!((1..=200).contains(&shard.lock().unwrap().len()));
+        }
+    }
+
+    #[test]
     fn p58_a_total_is_the_same_for_all() {
         let total = Arc::<Total>::default();
         let mut first = total.try_add(2, 5).unwrap();

@@ -234,6 +234,25 @@ mod tests {
     }
 
     #[test]
+    fn s6_principals_that_are_too_many_share_a_counter() {
+        let daily = Daily::default();
+        let numbered = |number: u32| {
+            let mut bytes = [1; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            AccountId::from_bytes(bytes).unwrap()
+        };
+        let max = u32::try_from(PRINCIPALS_MAX).unwrap();
+        let usage = |number| daily.usage(numbered(number), NOON)[0].clone();
+        (0..max).for_each(|number| drop(usage(number)));
+        assert!(!Arc::ptr_eq(&usage(0), &usage(max - 1)), "each that came in time has its own");
+        assert!(Arc::ptr_eq(&usage(max), &usage(max + 1)));
+        assert_eq!(daily.0.lock().unwrap().principals.len(), PRINCIPALS_MAX);
+        let tomorrow = NOON.plus_seconds(seconds_left(NOON));
+        let [own, _] = daily.usage(numbered(max), tomorrow);
+        assert!(!Arc::ptr_eq(&own, &daily.usage(numbered(max + 1), tomorrow)[0]));
+    }
+
+    #[test]
     fn p37_what_gives_room_back_is_allowed_over_any_daily_limit() {
         let usage = DayUsage::default();
         let none = DayBounds { requests_max: Some(0), vended_requests_max: Some(0), bytes_max: Some(0) };

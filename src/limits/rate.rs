@@ -314,6 +314,54 @@ mod tests {
     }
 
     #[test]
+    fn s6_keys_are_spread_so_that_few_wait_for_the_same_lock_and_few_of_a_crowd_share() {
+        let rate = KeyedRate::bounded(&limit(1, 5), &FakeRelativeClock::default(), 1000).unwrap();
+        for key in 0..5000_u32 {
+            let _ = rate.charge(&key);
+        }
+        assert!(rate.keys.shards.iter().all(|shard| (1..=200).contains(&shard.lock().unwrap().len())));
+        assert!(rate.keys.shared.iter().all(|state| state.lock().unwrap().is_some()));
+    }
+
+    #[test]
+    fn s6_what_a_crowd_has_spent_stays_spent_under_another_limit() {
+        let clock = FakeRelativeClock::default();
+        let first = Arc::new(KeyedRate::bounded(&limit(1, 100), &clock, 1).unwrap());
+        first.charge(&0_u32).unwrap();
+        // All but one key are too many.
+        for key in 1..=50 {
+            (0..100).for_each(|_| first.charge(&key).unwrap_or_default());
+        }
+        let next = KeyedRate::renewed(Some(&first), &limit(1, 90), &clock).unwrap();
+        assert!((1..=50).all(|key| next.charge(&key).is_err()));
+        assert!(next.charge(&0).is_ok());
+    }
+
+    #[test]
+    fn s6_states_of_idle_keys_are_let_go_and_those_of_others_are_not() {
+        let clock = FakeRelativeClock::default();
+        let rate = KeyedRate::new(&limit(1, 10), &clock).unwrap();
+        assert!(rate.limiter.is_empty());
+        rate.charge(&"idle").unwrap();
+        (0..10).for_each(|_| rate.charge(&"busy").unwrap());
+        clock.advance(Duration::from_secs(5));
+        rate.limiter.retain_recent();
+        assert_eq!(rate.limiter.len(), 1);
+        assert!(!rate.limiter.is_empty());
+        assert_eq!((0..100).filter(|_| rate.charge(&"busy").is_ok()).count(), 5);
+    }
+
+    #[test]
+    fn s6_who_comes_when_the_table_is_full_gets_the_place_of_one_that_is_idle() {
+        let clock = FakeRelativeClock::default();
+        let rate = KeyedRate::bounded(&limit(1, 5), &clock, 8).unwrap();
+        (0..8).for_each(|key| rate.charge(&key).unwrap());
+        clock.advance(Duration::from_secs(10));
+        rate.charge(&100).unwrap();
+        assert_eq!(rate.limiter.len(), 1);
+    }
+
+    #[test]
     fn p49_a_wait_is_told_in_whole_seconds() {
         for (wait, told) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
             assert_eq!(seconds(Duration::from_millis(wait)), told);

@@ -381,6 +381,117 @@ mod tests {
         }
     }
 
+    #[test]
+    fn p58_who_owes_time_still_owes_it_when_many_others_have_come() {
+        let mut simulation = Simulation::new(None);
+        let step = Duration::from_millis(1);
+        simulation.pass(200, Some(1000), 60_000);
+        for number in 0..5000_u32 {
+            let mut bytes = [9; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            let mut state = simulation.direction.lock();
+            let principal = AccountId::from_bytes(bytes).unwrap();
+            state.add(principal, Some(1_000_000), 1, &noop_waker(), simulation.now);
+            state.grant(simulation.now);
+            drop(state);
+            simulation.now += step;
+        }
+        assert!(simulation.direction.lock().rates.len() <= RATES_KEPT_MAX);
+        let late = simulation.add(200, Some(1000), 1);
+        assert!(simulation.waits(late), "a minute's bytes were passed on five seconds ago");
+    }
+
+    #[test]
+    fn p58_rates_of_many_who_were_busy_at_once_are_forgotten_when_they_owe_nothing() {
+        let mut simulation = Simulation::new(None);
+        let numbered = |number: u32| {
+            let mut bytes = [9; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            AccountId::from_bytes(bytes).unwrap()
+        };
+        for number in 0..3000 {
+            if number == 2000 {
+                assert_eq!(simulation.direction.lock().rates.len(), 2000, "each of them owes time");
+                simulation.now += Duration::from_secs(60);
+            }
+            let mut state = simulation.direction.lock();
+            state.add(numbered(number), Some(1000), 10_000, &noop_waker(), simulation.now);
+            state.grant(simulation.now);
+        }
+        assert_eq!(simulation.direction.lock().rates.len(), 1000);
+    }
+
+    /// The settings of a `[limits]` section.
+    fn settings(text: &str) -> config::Limits {
+        let key = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(key.path(), "00".repeat(32)).unwrap();
+        let text = format!(
+            "bucket.name = \"bucket\"\nstore.endpoint = \"http://127.0.0.1:1\"\nchain.file = \"r.json\"\n\
+             session.issue_with = \"a\"\nsession.allow_no_receiver = true\n\
+             session.keys = [{{ id = \"a\", file = {:?} }}]\n{text}",
+            key.path()
+        );
+        config::Config::parse(&text, std::path::Path::new(".")).unwrap().limits
+    }
+
+    fn caller(role: crate::chain::Role) -> Caller {
+        let owner = Arc::new(crate::chain::Owner::new(principal(1), principal(2)));
+        Caller { hotkey: principal(1), owner, role }
+    }
+
+    #[test]
+    fn p58_a_body_asks_where_a_rate_of_its_own_or_of_the_server_bounds_it() {
+        use crate::chain::Role::{Miner, Validator};
+        let shaper = Shaper::new(&settings("[limits.miner]\nbytes_in_per_second = 1000"));
+        assert_eq!(shaper.flow(&caller(Miner), Way::In).unwrap().rate, Some(1000));
+        assert!(shaper.flow(&caller(Miner), Way::Out).is_none());
+        assert!(shaper.flow(&caller(Validator), Way::In).is_none());
+        let of_all = "[limits.server]\nbytes_out_per_second = 5000\n[limits.validator]\n\
+                      bytes_out_per_second = 2000";
+        let shaper = Shaper::new(&settings(of_all));
+        assert_eq!(shaper.flow(&caller(Miner), Way::Out).unwrap().rate, None);
+        assert_eq!(shaper.flow(&caller(Validator), Way::Out).unwrap().rate, Some(2000));
+        assert!(shaper.flow(&caller(Miner), Way::In).is_none());
+        assert!(Shaper::new(&settings("")).flow(&caller(Miner), Way::Out).is_none());
+    }
+
+    #[test]
+    fn p58_another_ceiling_counts_for_those_who_wait_already() {
+        let of = |rate: u64| settings(&format!("[limits.server]\nbytes_in_per_second = {rate}"));
+        let shaper = Shaper::new(&of(1000));
+        let flow = shaper.flow(&caller(crate::chain::Role::Miner), Way::In).unwrap();
+        let renewed = shaper.renewed(&of(1_000_000));
+        let after = renewed.flow(&caller(crate::chain::Role::Miner), Way::In).unwrap();
+        assert!(Arc::ptr_eq(&flow.direction, &after.direction));
+        assert_eq!(flow.direction.lock().ceiling.unwrap().bytes_per_second, 1_000_000);
+        let free = shaper.renewed(&settings(""));
+        assert!(free.flow(&caller(crate::chain::Role::Miner), Way::In).is_none());
+    }
+
+    #[tokio::test]
+    async fn p58_who_is_granted_its_turn_by_others_is_woken_in_time() {
+        // No ceiling: each waits for its own rate, and one that comes later may be due sooner.
+        let direction = Direction::new(None);
+        let flow = |byte: u8, rate: u64| Flow {
+            direction: Arc::clone(&direction),
+            principal: principal(byte),
+            rate: Some(rate),
+            waits_as: None,
+        };
+        let (mut slow, mut quick) = (flow(1, 1000), flow(2, 1_000_000));
+        poll_fn(|context| slow.poll_pass(30_000, context)).await;
+        poll_fn(|context| quick.poll_pass(7 * 65_536, context)).await;
+        let begun_at = Instant::now();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(slow.poll_pass(1, &mut context).is_pending(), "it waits for half a minute");
+        // The task that looks after it goes to sleep for as long.
+        tokio::task::yield_now().await;
+        tokio::time::timeout(Duration::from_secs(10), poll_fn(|context| quick.poll_pass(1, context)))
+            .await
+            .unwrap();
+        assert!(begun_at.elapsed() < Duration::from_secs(5), "{:?}", begun_at.elapsed());
+    }
+
     #[tokio::test]
     async fn p58_a_body_waits_for_its_rate_and_one_that_is_dropped_waits_no_more() {
         let direction = Direction::new(Some(1_000_000));

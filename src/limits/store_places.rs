@@ -99,7 +99,7 @@ mod tests {
         assert_eq!((refused.code, refused.retry_after_seconds), (Code::SlowDown, Some(1)));
         assert_eq!(refused.elements, [("Limit", "store.connections_per_hotkey_max".to_owned())]);
         let _others = [places.take(hotkey(2)).unwrap(), places.take(None).unwrap()];
-        assert_eq!(places.taken(), 4);
+        assert_eq!((places.taken(), places.max()), (4, 4));
         let refused = places.take(hotkey(3)).unwrap_err();
         assert_eq!(refused.elements, [("Limit", "store.connections_max".to_owned())]);
         drop(held);

@@ -23,8 +23,8 @@ fn miner(hotkey: u8) -> Caller {
     caller(hotkey, 100 + hotkey, Role::Miner)
 }
 
-/// Limits by the text of a `[limits]` section.
-fn limits(text: &str) -> (Limits<FakeRelativeClock>, FakeRelativeClock) {
+/// The settings of a `[limits]` section.
+fn settings(text: &str) -> config::Limits {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), "00".repeat(32)).unwrap();
     let text = format!(
@@ -34,9 +34,13 @@ fn limits(text: &str) -> (Limits<FakeRelativeClock>, FakeRelativeClock) {
          [limits]\n{text}",
         key.path()
     );
-    let config = Config::parse(&text, std::path::Path::new(".")).unwrap();
+    Config::parse(&text, std::path::Path::new(".")).unwrap().limits
+}
+
+/// Limits by the text of a `[limits]` section.
+fn limits(text: &str) -> (Limits<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
-    (Limits::with_clock(&config.limits, &clock).unwrap(), clock)
+    (Limits::with_clock(&settings(text), &clock).unwrap(), clock)
 }
 
 fn admit(
@@ -233,4 +237,108 @@ fn s6_the_defaults_fit_a_miners_day_and_a_validator_of_250_miners() {
         }
     }
     assert!(seconds < 600, "{seconds}");
+}
+
+/// How often a caller may list at once.
+fn lists(limits: &Limits<FakeRelativeClock>, caller: &Caller) -> usize {
+    (0..100).take_while(|_| admit(limits, caller, Operation::ListObjects).is_ok()).count()
+}
+
+/// Settings by which miners and validators list so often at once, and these accounts.
+fn of_lists(miner: u32, validator: u32, overrides: &[(u8, u32)]) -> String {
+    let rate = |burst: u32| format!("lists_per_second = 1\nlists_burst = {burst}\n");
+    let mut text = format!("[limits.miner]\n{}[limits.validator]\n{}", rate(miner), rate(validator));
+    for (seed, burst) in overrides {
+        let account = account(*seed).to_ss58();
+        text.push_str(&format!("[[limits.overrides]]\naccount = \"{account}\"\n{}", rate(*burst)));
+    }
+    text
+}
+
+#[test]
+fn s6_under_other_settings_each_has_spent_what_it_has_spent() {
+    let (before, _) = limits(&of_lists(10, 20, &[(5, 30)]));
+    let (one, two) = (miner(1), miner(2));
+    let validator = caller(3, 103, Role::Validator);
+    let (special, special_validator) = (miner(5), caller(5, 105, Role::Validator));
+    for (caller, times) in [(&one, 6), (&validator, 3), (&special, 7), (&special_validator, 2)] {
+        (0..times).for_each(|_| drop(admit(&before, caller, Operation::ListObjects).unwrap()));
+    }
+    let after = before.renewed(&settings(&of_lists(8, 19, &[(5, 29)])));
+    let left = [&one, &two, &validator, &special, &special_validator].map(|caller| lists(&after, caller));
+    assert_eq!(left, [2, 8, 16, 22, 27]);
+}
+
+#[test]
+fn s6_an_override_that_comes_or_goes_gives_nobody_a_new_burst() {
+    let callers = [miner(1), caller(1, 101, Role::Validator), miner(2), caller(2, 102, Role::Validator)];
+    let spend = |limits: &Limits<_>| {
+        for (caller, times) in callers.iter().zip([6, 4, 3, 2]) {
+            (0..times).for_each(|_| drop(admit(limits, caller, Operation::ListObjects).unwrap()));
+        }
+    };
+    let with = of_lists(10, 20, &[(1, 30)]);
+    let without = of_lists(10, 20, &[]);
+    // One account, in each of its roles, gets other limits or loses them; the other one is as it was.
+    for (first, then, left) in [(&with, &without, [4, 16, 7, 18]), (&without, &with, [24, 26, 7, 18])] {
+        let (before, _) = limits(first);
+        spend(&before);
+        let after = before.renewed(&settings(then));
+        assert_eq!(callers.each_ref().map(|caller| lists(&after, caller)), left);
+    }
+}
+
+#[test]
+fn s6_what_is_held_stays_held_under_other_settings() {
+    let (before, _) = limits("[limits.miner]\nrequests_under_way_max = 3\nbytes_under_way_max = 1000");
+    let held = admit(&before, &miner(1), Operation::PutObject).unwrap();
+    held.hold_bytes(900).unwrap();
+    let after = before.renewed(&settings(
+        "[limits.miner]\nrequests_under_way_max = 2\nbytes_under_way_max = 950\nbuffered_bytes_max = 4194304",
+    ));
+    assert_eq!(after.requests_under_way(), [(account(1), 1)]);
+    let second = admit(&after, &miner(1), Operation::PutObject).unwrap();
+    assert_eq!(second.hold_bytes(51).unwrap_err().limit.to_string(), "limits.miner.bytes_under_way_max");
+    assert_eq!(
+        refused(admit(&after, &miner(1), Operation::GetObject)),
+        "limits.miner.requests_under_way_max"
+    );
+    let mut buffered = after.buffer(&second).unwrap();
+    buffered.grow((4 << 20) - 4096).unwrap();
+    assert_eq!(buffered.grow(1).unwrap_err().limit.to_string(), "limits.miner.buffered_bytes_max");
+    drop((held, second, buffered));
+    assert!(after.requests_under_way().is_empty() && before.requests_under_way().is_empty());
+}
+
+#[test]
+fn p17_an_address_is_charged_for_what_is_refused_and_for_false_signatures_apart() {
+    let (limits, clock) = limits(
+        "[limits.address]\nrequests_per_second = 1\nrequests_burst = 3\n\
+         signature_failures_per_second = 1\nsignature_failures_burst = 2",
+    );
+    let sender = |host: u8| Sender::at([10, 0, 0, host].into());
+    // One more than the burst, and nothing is left.
+    (0..4).for_each(|_| limits.charge_request(sender(1)));
+    (0..3).for_each(|_| limits.charge_signature(sender(2)));
+    let requests = limits.check_requests(sender(1)).unwrap_err();
+    assert_eq!(requests.limit.to_string(), "limits.address.requests_per_second");
+    limits.check_signatures(sender(1)).unwrap();
+    let signatures = limits.check_signatures(sender(2)).unwrap_err();
+    assert_eq!(signatures.limit.to_string(), "limits.address.signature_failures_per_second");
+    limits.check_requests(sender(2)).unwrap();
+    // Other settings forgive nobody.
+    let after = limits.renewed(&settings("[limits.address]\nrequests_per_second = 50"));
+    after.check_requests(sender(1)).unwrap_err();
+    after.check_signatures(sender(2)).unwrap_err();
+    clock.advance(Duration::from_secs(1));
+    limits.check_requests(sender(1)).unwrap();
+    limits.check_signatures(sender(2)).unwrap();
+}
+
+#[test]
+fn without_a_place_to_share_nothing_is_shared() {
+    let (limits, _) = limits("");
+    assert_eq!(limits.shared_state(), SharedState::NotShared);
+    assert!(limits.shared_nonces().is_none());
+    check_shared(&settings("")).unwrap();
 }

@@ -140,4 +140,20 @@ mod tests {
         }
         assert!(turns.places.lock().unwrap().len() <= IDLE_MAX + 1);
     }
+
+    #[test]
+    fn p58_places_are_kept_while_they_are_used_and_not_for_longer() {
+        let turns = Turns::new();
+        let numbered = |number: u16| {
+            let mut bytes = [7; 32];
+            bytes[..2].copy_from_slice(&number.to_le_bytes());
+            AccountId::from_bytes(bytes).unwrap()
+        };
+        // More at once than are kept idle.
+        let used: Vec<_> = (0..1000).map(|number| turns.place(numbered(number))).collect();
+        assert!(Arc::ptr_eq(&used[0], &turns.place(numbered(0))), "a principal in use has one place");
+        drop(used);
+        drop(turns.place(numbered(1000)));
+        assert!(turns.places.lock().unwrap().len() <= IDLE_MAX + 1);
+    }
 }

@@ -374,3 +374,6 @@ impl DeletePermit<'_> {
         Outbound::of_request(&self.0.request, headers)
     }
 }
+
+#[cfg(test)]
+mod tests;

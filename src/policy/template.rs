@@ -698,6 +698,144 @@ mod tests {
     }
 
     #[test]
+    fn no_segment_is_a_way_elsewhere() {
+        for text in ["./{coldkey}/", "a/./{coldkey}/", "a/../{coldkey}/", "a\n/{coldkey}/", "/{coldkey}/"] {
+            let fault = Template::parse(text, &variables()).unwrap_err();
+            assert!(fault.contains("must not be empty"), "{text:?}: {fault}");
+        }
+    }
+
+    #[test]
+    fn literal_text_beside_a_variable_decides_whether_templates_collide() {
+        for (one, other, collide) in [
+            // Open on both sides: 5H… may begin with what the other one has before its variable.
+            ("d/a{hotkey}/", "d/ab{coldkey}/", true),
+            ("d/a{hotkey}/", "d/b{coldkey}/", false),
+            ("d/{hotkey}b/", "d/{coldkey}.b/", true),
+            ("d/{hotkey}.a/", "d/{coldkey}.b/", false),
+            ("d/a{hotkey}.x/", "d/b{coldkey}.x/", false),
+            ("d/a{hotkey}.x/", "d/a{coldkey}.y/", false),
+            // Open on one side, by list and by pattern.
+            ("d/x/{hotkey}/", "d/{source}/{coldkey}/", true),
+            ("d/web/{hotkey}/", "d/{source}/{coldkey}/", false),
+            ("d/x/{hotkey}/", "d/{job_id}/{coldkey}/", true),
+            ("d/a b/{hotkey}/", "d/{job_id}/{coldkey}/", false),
+            ("d/{source}/{hotkey}/", "d/{job_id}/{coldkey}/", true),
+            ("d/{source}.x/{hotkey}/", "d/{job_id}/{coldkey}/", false),
+            // No list of values and no literal text is an address.
+            ("d/x/{hotkey}/", "d/{coldkey}/f/", false),
+            ("d/{source}/{hotkey}/", "d/{coldkey}/f/", false),
+        ] {
+            let (one, other) = (template(one), template(other));
+            assert_eq!(one.collides(&other), collide, "{} {}", one.as_str(), other.as_str());
+            assert_eq!(other.collides(&one), collide, "{} {}", other.as_str(), one.as_str());
+        }
+    }
+
+    #[test]
+    fn an_address_that_only_one_template_reads_makes_two_owners() {
+        for (one, other) in [
+            ("d/{hotkey}/{coldkey}/", "d/{job_id}/{coldkey}/"),
+            ("d/{coldkey}/{hotkey}/", "d/{job_id}/{hotkey}/"),
+        ] {
+            let (one, other) = (template(one), template(other));
+            assert!(one.collides(&other) && other.collides(&one), "{} {}", one.as_str(), other.as_str());
+            assert!(!one.collides(&one) && !other.collides(&other));
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_shown_as_it_was_given_and_names_no_empty_folder() {
+        let (list, pattern) = (Values::List(vec!["x".to_owned(), "y".to_owned()]), "[a-z]*");
+        assert_eq!((list.expression(), list.example()), (None, Some("x")));
+        let values = Values::pattern(pattern).unwrap();
+        assert_eq!((values.expression(), values.example()), (Some(pattern), Some("default")));
+        assert_eq!(Values::pattern("[0-9]+").unwrap().example(), None);
+        assert!(Values::pattern("(").is_err());
+        let open = BTreeMap::from([("any".to_owned(), values)]);
+        let any = Template::parse("d/{any}/{coldkey}/", &open).unwrap();
+        let me = owner(1, 2);
+        assert!(any.owns(&me, &format!("d/a/{}/f", me.coldkey())));
+        assert!(!any.owns(&me, &format!("d//{}/f", me.coldkey())), "an empty segment is nobody's");
+    }
+
+    #[test]
+    fn a_path_that_was_found_says_whose_it_is() {
+        let account = |id| AccountId::from_bytes([id; 32]).unwrap();
+        let all = template("d/{source}-v1/h={hotkey}/{coldkey}.d/{job_id}/");
+        assert_eq!(all.depth(), 5);
+        let (hotkey, coldkey) = (account(1).to_ss58(), account(2).to_ss58());
+        for (depth, text, says) in [
+            (0, "d".to_owned(), Some(Bound::Literal)),
+            (0, "dd".to_owned(), None),
+            (0, String::new(), None),
+            (1, "x-v1".to_owned(), Some(Bound::Named("x".to_owned()))),
+            (1, "web-v1".to_owned(), None),
+            (1, "x".to_owned(), None),
+            (2, format!("h={hotkey}"), Some(Bound::Hotkey(account(1)))),
+            (2, hotkey, None),
+            (2, "h=5Abc".to_owned(), None),
+            (3, format!("{coldkey}.d"), Some(Bound::Coldkey(account(2)))),
+            (3, coldkey, None),
+            (4, "j-1".to_owned(), Some(Bound::Named("j-1".to_owned()))),
+            (4, "j 1".to_owned(), None),
+            (5, "f".to_owned(), None),
+        ] {
+            assert_eq!(all.read(depth, &text), says, "{depth} {text}");
+        }
+        let named = |text: &str, value: &str| (text.to_owned(), Bound::Named(value.to_owned()));
+        assert_eq!(all.known(0), Some(vec![("d".to_owned(), Bound::Literal)]));
+        assert_eq!(all.known(1), Some(vec![named("x-v1", "x"), named("reddit-v1", "reddit")]));
+        for only_the_store_can_tell in 2..6 {
+            assert_eq!(all.known(only_the_store_can_tell), None);
+        }
+    }
+
+    #[test]
+    fn an_owners_folders_reach_down_to_its_last_address() {
+        let me = owner(1, 2);
+        let (hotkey, coldkey) = (me.hotkey(), me.coldkey());
+        let sources = template("data/{source}.d/{coldkey}/{job_id}/");
+        let folder = |source: &str| format!("data/{source}.d/{coldkey}/");
+        assert_eq!(sources.owned_folders(&me, None), [folder("x"), folder("reddit")]);
+        assert_eq!(sources.owned_folders(&me, Some("x")), [folder("x")]);
+        assert!(sources.owned_folders(&me, Some("web")).is_empty(), "no source of this layout");
+        let plain = template("more/{hotkey}/{source}/");
+        assert_eq!(plain.owned_folders(&me, None), [format!("more/{hotkey}/")]);
+        assert!(plain.owned_folders(&me, Some("x")).is_empty(), "sources lie below the owner here");
+        // Another list of values is no list of sources.
+        let open = BTreeMap::from([
+            ("kind".to_owned(), Values::List(vec!["a".to_owned(), "x".to_owned()])),
+            ("source".to_owned(), Values::List(vec!["x".to_owned()])),
+        ]);
+        let both = Template::parse("{kind}/{source}/{hotkey}/", &open).unwrap();
+        assert_eq!(both.owned_folders(&me, Some("x")), [format!("a/x/{hotkey}/"), format!("x/x/{hotkey}/")]);
+        // Left open above the owner: nobody can say which.
+        assert!(template("data/{job_id}/{coldkey}/").owned_folders(&me, None).is_empty());
+    }
+
+    #[test]
+    fn a_template_tells_its_variables() {
+        let names = |text: &str| {
+            let template = template(text);
+            let variables: Vec<_> = template.variables().map(|(name, _)| name.to_owned()).collect();
+            (template.as_str().to_owned(), variables, template.names_hotkeys(), template.names_coldkeys())
+        };
+        for (text, variables, hotkeys, coldkeys) in [
+            ("data/{source}/{coldkey}/", vec!["source"], false, true),
+            ("data/{hotkey}/{job_id}/", vec!["job_id"], true, false),
+            ("{hotkey}/{source}/{coldkey}/{job_id}/", vec!["source", "job_id"], true, true),
+            ("data/{hotkey}/", vec![], true, false),
+        ] {
+            let variables: Vec<_> = variables.into_iter().map(str::to_owned).collect();
+            assert_eq!(names(text), (text.to_owned(), variables, hotkeys, coldkeys));
+        }
+        let sources = template("data/{source}/{coldkey}/");
+        let (_, values) = sources.variables().next().unwrap();
+        assert!(values.allow("reddit") && !values.allow("web"));
+    }
+
+    #[test]
     fn roots_are_the_literal_beginning() {
         assert_eq!(template("data/{source}/{coldkey}/").root(), "data/");
         assert_eq!(template("a/b/hotkey={hotkey}/").root(), "a/b/");

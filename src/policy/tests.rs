@@ -411,3 +411,86 @@ fn p38_who_may_be_a_validator_or_not_is_refused_nothing_that_validators_may() {
         assert_eq!(decided("GET", &target), Err(Code::ServiceUnavailable), "{target}");
     }
 }
+
+#[test]
+fn p38_a_list_of_what_only_a_validator_sees_beside_its_folder_is_not_answered_either() {
+    // A miner's folder without its slash is the folder; a validator's list shows what else begins so.
+    let policy = policy(&[SOURCES]);
+    let me = caller(1, Role::Undecided);
+    let request = request("GET", &format!("/b?prefix=data/x/{}", me.owner.coldkey()), &[]);
+    assert_eq!(policy.authorise(&me, request).unwrap_err().code, Code::ServiceUnavailable);
+}
+
+#[test]
+fn a_validator_walks_down_to_a_root_of_several_segments() {
+    let policy = policy(&["a/b/c/{coldkey}/", "a/z/{hotkey}/"]);
+    let validator = caller(1, Role::Validator);
+    let here = |texts: &[&str]| Some(Served::Here(texts.iter().map(|text| (*text).to_owned()).collect()));
+    for (query, served) in [
+        ("delimiter=/", here(&["a/"])),
+        ("prefix=a/&delimiter=/", here(&["a/b/", "a/z/"])),
+        ("prefix=a/b/&delimiter=/", here(&["a/b/c/"])),
+        ("prefix=a/b/c&delimiter=/", here(&["a/b/c/"])),
+        ("prefix=a/b&delimiter=/", None),
+        ("prefix=a/b/d&delimiter=/", None),
+        ("prefix=a/b/c/&delimiter=/", Some(Served::ByStore("a/b/c/".to_owned()))),
+    ] {
+        assert_eq!(list(&policy, &validator, query), served, "{query}");
+    }
+    assert_eq!(list(&policy, &validator, "prefix=a/b/"), Some(Served::Roots(vec!["a/b/c/".to_owned()])));
+}
+
+#[test]
+fn who_lists_everything_and_has_no_folder_walks_down_to_the_roots_as_well() {
+    let rights: RoleRights = toml::from_str("[validator]\nall = [\"list\"]").unwrap();
+    let policy = Policy { rights, ..policy(&["a/b/{coldkey}/", "z/{hotkey}/"]) };
+    let auditor = caller(1, Role::Validator);
+    let here = |texts: &[&str]| Some(Served::Here(texts.iter().map(|text| (*text).to_owned()).collect()));
+    for (query, served) in [
+        ("delimiter=/", here(&["a/", "z/"])),
+        ("prefix=a/&delimiter=/", here(&["a/b/"])),
+        ("prefix=a&delimiter=/", None),
+        ("prefix=a/b&delimiter=/", here(&["a/b/"])),
+        ("prefix=z&delimiter=/", here(&["z/"])),
+        ("prefix=b/&delimiter=/", None),
+    ] {
+        assert_eq!(list(&policy, &auditor, query), served, "{query}");
+    }
+}
+
+#[test]
+fn a_policy_tells_its_roots_templates_and_rights() {
+    let policy = policy(&["data/x/{hotkey}/", SOURCES, "more/{coldkey}/", "data/{source}/old/{coldkey}/"]);
+    assert_eq!(policy.roots(), ["data/", "more/"], "a root under another one is no root");
+    let templates: Vec<_> = policy.templates().iter().map(Template::as_str).collect();
+    assert_eq!(templates, ["data/x/{hotkey}/", SOURCES, "more/{coldkey}/", "data/{source}/old/{coldkey}/"]);
+    let rights: RoleRights = toml::from_str("[miner]\nown = [\"list\"]").unwrap();
+    let other = Policy { rights: rights.clone(), ..policy };
+    assert_eq!(other.rights(), &rights);
+    assert_ne!(other.rights(), &RoleRights::default());
+}
+
+#[test]
+fn a_refusal_says_what_may_be_done_instead() {
+    let rights: RoleRights =
+        toml::from_str("[miner]\nown = [\"list\", \"read\", \"write\"]\n[validator]\nall = [\"read\"]")
+            .unwrap();
+    let policy = Policy { rights, ..policy(&[SOURCES]) };
+    let (miner, validator) = (caller(1, Role::Miner), caller(2, Role::Validator));
+    let told = |caller, method, target: &str| {
+        policy.authorise(caller, request(method, target, &[])).unwrap_err().message.into_owned()
+    };
+    let own = miner.owner.coldkey();
+    let folders = format!("your folders, data/x/{own}/ and data/reddit/{own}/");
+    for (caller, method, target, says) in [
+        (&miner, "GET", "/b/elsewhere/f", format!("you may read in {folders} only.")),
+        (&miner, "PUT", "/b/elsewhere/f", format!("you may write in {folders} only.")),
+        (&miner, "GET", "/b?prefix=elsewhere/", format!("you may list {folders} only;")),
+        (&miner, "DELETE", "/b/elsewhere/f", "a miner may not delete here at all.".to_owned()),
+        (&validator, "GET", "/b/elsewhere/f", "you may read in what lies under data/ only.".to_owned()),
+        (&validator, "GET", "/b?prefix=data/", "a validator may not list here at all.".to_owned()),
+    ] {
+        let told = told(caller, method, target);
+        assert!(told.contains(&says), "{told}");
+    }
+}

@@ -300,6 +300,9 @@ mod tests {
             assert_eq!(encode_path(decoded), encoded);
         }
         assert_eq!(encode_component("a/b c"), "a%2Fb%20c");
+        let mut text = "GET\n".to_owned();
+        push_encoded_path(&mut text, "/b/a b");
+        assert_eq!(text, "GET\n/b/a%20b");
     }
 
     #[test]
@@ -322,6 +325,8 @@ mod tests {
         assert_eq!(canonical("&a=x+y%2Bz&&b=c=d&"), "a=x%20y%2Bz&b=c%3Dd");
         assert_eq!(canonical(""), "");
         assert!(Query::parse(None).unwrap().is_empty());
+        assert!(!Query::parse(Some("a")).unwrap().is_empty());
+        assert_eq!(Query::of([("b", "c=d"), ("a", "")]), Query::parse(Some("b=c%3Dd&a")).unwrap());
     }
 
     #[test]

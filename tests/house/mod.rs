@@ -1,5 +1,6 @@
 //! The house rules that no compiler holds: who may use whom, how files look, which rules have tests.
 
+mod mutants;
 mod rooms;
 mod rules;
 mod sources;

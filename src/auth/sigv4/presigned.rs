@@ -298,6 +298,53 @@ mod tests {
         }
         assert!(split(&Method::HEAD, &Query::parse(Some(&format!("{list}&max-keys=1"))).unwrap()).is_none());
     }
+
+    #[test]
+    fn each_parameter_that_narrows_a_list_may_follow_its_signature() {
+        for name in ["continuation-token", "delimiter", "max-keys", "prefix", "start-after"] {
+            let query = format!("list-type=2&prefix=a%2F&X-Amz-Signature=s&{name}=1");
+            assert_eq!(added(&query), Some(format!("{name}=1")));
+        }
+    }
+
+    /// The queries that may have been signed, and what was added to each.
+    fn replaced(method: &Method, query: &str, roots: &[&str]) -> Vec<(String, String)> {
+        let roots: Vec<_> = roots.iter().map(|root| (*root).to_owned()).collect();
+        replaced_prefix(method, &Query::parse(Some(query)).unwrap(), &roots)
+            .map(|(signed, added)| (signed.canonical(), added.canonical()))
+            .collect()
+    }
+
+    #[test]
+    fn p61_a_longer_prefix_in_the_place_of_a_root_narrows_the_list_of_that_root() {
+        let list = "list-type=2&max-keys=5&prefix=data/x/5";
+        let of_root =
+            |root: &str| (format!("list-type=2&max-keys=5&prefix={root}"), "prefix=data%2Fx%2F5".to_owned());
+        assert_eq!(replaced(&Method::GET, list, &["more/", "data/"]), [of_root("data%2F")]);
+        assert_eq!(
+            replaced(&Method::GET, list, &["data/", "data/x/"]),
+            [of_root("data%2F"), of_root("data%2Fx%2F")]
+        );
+        // The root itself is no longer prefix, and the whole bucket is no root.
+        for roots in [&["data/x/5"][..], &[""], &["more/"], &["data/x/55"], &[]] {
+            assert!(replaced(&Method::GET, list, roots).is_empty(), "{roots:?}");
+        }
+        assert!(replaced(&Method::HEAD, list, &["data/"]).is_empty());
+        for query in [
+            "list-type=2",
+            "list-type=2&prefix=",
+            "prefix=data/x/5",
+            "list-type=1&prefix=data/x/5",
+            "list-type=2&list-type=2&prefix=data/x/5",
+            "list-type=2&prefix=data/x/5&prefix=data/x/5",
+            "list-type=2&prefix=data/x/5&max-keys=5&max-keys=6",
+            "list-type=2&prefix=data/x/5&delimiter=/",
+            "list-type=2&prefix=data/x/5&delimiter=",
+        ] {
+            assert!(replaced(&Method::GET, query, &["data/", ""]).is_empty(), "{query}");
+        }
+    }
+
     #[test]
     fn headers_in_the_query_are_moved_and_stand_in_one_place() {
         let run = |query: &str, mut headers: HeaderMap| {
@@ -400,6 +447,9 @@ mod tests {
             ("prefix=a/&delimiter=--", "prefix=a/b-", Code::AccessDenied),
             ("prefix=a/&delimiter=/", "start-after=a/b/c", Code::AccessDenied),
             ("prefix=a/&delimiter=--", "start-after=a/b--c", Code::AccessDenied),
+            // No note of a store's, though it begins or ends like one.
+            ("prefix=a/&delimiter=/", "start-after=a/b/c%5D", Code::AccessDenied),
+            ("prefix=a/&delimiter=/", "start-after=a/b/%5Bminio_cache:c", Code::AccessDenied),
             ("prefix=a/&delimiter=/", "continuation-token=a/b/c", Code::AccessDenied),
             ("prefix=a/&delimiter=/", "continuation-token=YS9iL2M%3D", Code::AccessDenied),
             ("prefix=a/&delimiter=/", "continuation-token=YS9iL2M", Code::AccessDenied),

@@ -68,6 +68,45 @@ fn a_reading_without_stakes_keeps_the_last_known() {
 }
 
 #[test]
+fn p38_a_known_neuron_has_the_rights_of_the_newest_reading() {
+    let last = taken(10, vec![read(1, 101, true, Some(20_000)), read(2, 102, false, Some(1))]);
+    let next = vec![read(1, 101, false, Some(20_000)), read(2, 102, true, Some(20_000))];
+    let next = snapshot(&reading(11, next), &last, 1001).unwrap();
+    assert_eq!([1, 2].map(|id| role(&next, id)), [Some(Role::Miner), Some(Role::Validator)]);
+    let after = vec![read(1, 101, false, Some(20_000)), read(2, 102, true, Some(0))];
+    let after = snapshot(&reading(12, after), &next, 1002).unwrap();
+    assert_eq!(role(&after, 2), Some(Role::Miner), "its stake is gone");
+}
+
+#[test]
+fn a_subnet_may_be_full() {
+    let read = (1..=u16::try_from(NEURONS_MAX).unwrap()).map(|uid| {
+        let [high, low] = uid.to_be_bytes();
+        let mut hotkey = [7; 32];
+        hotkey[..2].copy_from_slice(&[high, low]);
+        ReadNeuron { hotkey, coldkey: [9; 32], validator_permit: false, stake_rao: None }
+    });
+    let full = snapshot(&reading(11, read.collect()), &Snapshot::default(), 1001).unwrap();
+    assert_eq!(full.len(), NEURONS_MAX);
+}
+
+#[test]
+fn each_fault_of_a_reading_has_its_name_and_says_what_to_do() {
+    let back = InvalidReading::BlockBack { now: 9, last: 10 };
+    for (fault, kind, advice) in [
+        (InvalidReading::Empty, "empty", "chain.endpoints"),
+        (InvalidReading::TooMany, "too_many", "chain.endpoints"),
+        (InvalidReading::ZeroKey(1), "zero_key", "chain.endpoints"),
+        (InvalidReading::Twice(account(1)), "duplicate_hotkey", "chain.endpoints"),
+        (back, "block_back", "chain.snapshot_file"),
+        (InvalidReading::OtherChain, "wrong_genesis", "chain.genesis"),
+    ] {
+        assert_eq!(fault.kind(), kind);
+        assert!(fault.advice().contains(advice), "{kind}: {}", fault.advice());
+    }
+}
+
+#[test]
 fn uids_and_texts_follow_the_reading() {
     let last = taken(10, miners(1..4));
     let moved = [read(3, 7, false, Some(2)), read(1, 200, false, Some(3))];

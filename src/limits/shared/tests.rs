@@ -16,11 +16,15 @@ use tokio::{
     sync::watch,
 };
 
-use super::*;
+use super::{script::Script, *};
 use crate::{
-    chain::Role,
+    chain::{Owner, Role},
     config::{Config, RateLimit},
-    limits::{class::Class, daily::DayCharge, daily::Unreported, party::Party},
+    limits::{
+        Limits, SharedState, check_shared, class::Class, daily::DayCharge, daily::Unreported, party::Party,
+    },
+    policy::Caller,
+    s3::Operation,
 };
 
 const NOW: UnixTime = UnixTime::from_seconds(20_000 * 86_400);
@@ -147,7 +151,9 @@ async fn until(what: impl Fn() -> bool) {
 #[tokio::test]
 async fn s6_what_the_script_answers_is_the_limit_by_its_name() {
     let fake = Fake::start().await;
-    let (ledger, limits) = fake.ledger("", "[limits.miner]\nbytes_per_day_max = 5").await;
+    let settings = "[limits.miner]\nbytes_per_day_max = 5\n\
+        [limits.server]\nreads_per_second = 3\nrequests_per_day_max = 4\nbytes_per_day_max = 6";
+    let (ledger, limits) = fake.ledger("", settings).await;
     let parties = Parties::new(&limits);
     let party = parties.at(0).unwrap();
     ledger.charge(&read_by(party, 1)).await.unwrap();
@@ -156,6 +162,9 @@ async fn s6_what_the_script_answers_is_the_limit_by_its_name() {
         ([1, 1_500_000], "limits.miner.reads_per_second", Period::Moments, 2),
         ([3, 60], "limits.miner.requests_per_day_max", Period::Day, 60),
         ([5, 60], "limits.miner.bytes_per_day_max", Period::Day, 60),
+        ([2, 1_500_000], "limits.server.reads_per_second", Period::Moments, 2),
+        ([4, 60], "limits.server.requests_per_day_max", Period::Day, 60),
+        ([6, 0], "limits.server.bytes_per_day_max", Period::Day, 1),
     ] {
         fake.manner.send_replace(Manner::Answer(answer));
         let exceeded = ledger.charge(&read_by(party, 1)).await.unwrap_err();
@@ -218,6 +227,71 @@ async fn s6_by_setting_an_outage_refuses_and_nonces_are_never_spent_alone() {
 }
 
 #[tokio::test]
+async fn s6_limits_that_are_shared_are_counted_and_settled_where_they_are_shared() {
+    let fake = Fake::start().await;
+    let (_, settings) = fake.ledger("", "").await;
+    check_shared(&settings).unwrap();
+    let limits = Limits::with_clock(&settings, &FakeRelativeClock::default()).unwrap();
+    until(|| limits.shared_state() == SharedState::Connected).await;
+    let nonces = limits.shared_nonces().unwrap();
+    assert_eq!(*nonces.place(), SharedPlace::of(settings.shared.as_ref().unwrap()));
+    let miner =
+        Caller { hotkey: account(1), owner: Arc::new(Owner::new(account(1), account(2))), role: Role::Miner };
+    let ticket = limits.admit(&miner, Operation::GetObject, NOW).await.unwrap();
+    assert_eq!(fake.charges.load(Ordering::Relaxed), 1);
+    // Bytes are counted here and reported: once, and by itself at the end.
+    ticket.count_bytes(10);
+    limits.settle(NOW).await;
+    assert_eq!(fake.charges.load(Ordering::Relaxed), 2);
+    limits.settle(NOW).await;
+    assert_eq!(fake.charges.load(Ordering::Relaxed), 2);
+    // By other settings it is the same place, and the same day.
+    let after = limits.renewed(&settings);
+    assert_eq!(after.shared_nonces().unwrap().place(), nonces.place());
+    ticket.count_bytes(10);
+    after.settle(NOW).await;
+    assert_eq!(fake.charges.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn s6_alone_a_replica_grants_its_share_of_a_day() {
+    let limits = configured(
+        "[limits.miner]\nrequests_per_day_max = 10\n\
+         [limits.shared]\nurl = \"redis://127.0.0.1:1\"\nlocal_share = 0.5",
+    );
+    let shared = limits.shared.clone().unwrap();
+    let ledger = SharedLedger::start(&limits, &shared, &FakeRelativeClock::default()).unwrap();
+    let parties = Parties::new(&limits);
+    for _ in 0..5 {
+        ledger.charge(&read_by(parties.at(0).unwrap(), 1)).await.unwrap();
+    }
+    let exceeded = ledger.charge(&read_by(parties.at(0).unwrap(), 1)).await.unwrap_err();
+    assert_eq!((exceeded.limit.to_string().as_str(), exceeded.max), ("limits.miner.requests_per_day_max", 5));
+}
+
+#[tokio::test]
+async fn s6_what_was_counted_is_reported_soon_and_for_as_long_as_the_limits_live() {
+    let fake = Fake::start().await;
+    let (ledger, _) = fake.ledger("", "").await;
+    let now = || UnixTime::from(SystemTime::now());
+    ledger.reporter.daily.usage(account(1), now())[0].count_bytes(10);
+    until(|| fake.charges.load(Ordering::Relaxed) == 1).await;
+    let reporter = Arc::clone(&ledger.reporter);
+    drop(ledger);
+    until(|| Arc::strong_count(&reporter) == 1).await;
+}
+
+#[test]
+fn s6_each_script_is_the_one_that_its_keys_and_numbers_are_for() {
+    for (script, begins) in
+        [(Script::Charge, "-- Takes one request"), (Script::Report, "-- Adds what one replica")]
+    {
+        let text = script.text();
+        assert!(text.starts_with(begins) && text.contains("redis.call("), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn p51_no_password_is_shown() {
     let limits = configured("[limits.shared]\nurl = \"redis://127.0.0.1:1\"");
     let password = Some(crate::secret::SecretText::new("hunter2"));
@@ -250,6 +324,7 @@ fn s6_a_charge_names_its_keys_and_numbers() {
     assert_eq!(run.arguments, ["250000.000000", "5", "0.000000", "1000", "requests", "6", "-1", "7", "8"]);
     let of_override = keys.charge(&read_by(parties.at(3).unwrap(), 2), &limits.server);
     assert_eq!(of_override.keys[0], format!("p:rate:override-validator:reads:{}", account(2)));
+    assert_eq!(keys.nonce(&one, "7"), format!("p:nonce:{one}:7"));
     let used = Unreported { requests: 1, vended_requests: 2, bytes: 3 };
     let run = keys.report(&[(Some(one), used), (None, used)]);
     assert_eq!(run.keys, [format!("p:day:{one}"), "p:day:server".to_owned()]);
@@ -258,14 +333,27 @@ fn s6_a_charge_names_its_keys_and_numbers() {
 
 #[test]
 fn s6_a_share_is_of_rates_and_days_alone() {
-    let limits = configured(
-        "[limits.miner]\nreads_per_second = 9\nreads_burst = 1\nrequests_under_way_max = 8\n\
+    let limits = configured(&format!(
+        "[limits.miner]\nreads_per_second = 9\nreads_burst = 1\nwrites_per_second = 40\nwrites_burst = 80\n\
+         lists_per_second = 400\nlists_burst = 800\ncontrols_per_second = \"none\"\ncontrols_burst = 20\n\
+         requests_under_way_max = 8\nbytes_per_day_max = 4000\nvended_requests_per_day_max = 40\n\
+         [limits.server]\nrequests_per_day_max = 400\n\
+         [[limits.overrides]]\naccount = \"{}\"\nrequests_per_day_max = 80\n\
          [limits.shared]\nurl = \"redis://127.0.0.1\"\nlocal_share = 0.25",
-    );
+        account(1)
+    ));
     let Some(SharedLimits { on_outage: OnOutage::Local(share), .. }) = limits.shared else { panic!() };
     let parties = Parties::with_share(&limits, share);
     let miner = &parties.at(0).unwrap().limits;
-    assert_eq!(miner.reads, RateLimit { per_second: NonZeroU32::new(2), burst: NonZeroU32::new(1).unwrap() });
+    let rate = |per_second, burst| RateLimit {
+        per_second: NonZeroU32::new(per_second),
+        burst: NonZeroU32::new(burst).unwrap(),
+    };
+    assert_eq!((miner.reads, miner.writes), (rate(2, 1), rate(10, 20)));
+    assert_eq!((miner.lists, miner.controls), (rate(100, 200), rate(0, 5)));
     assert_eq!((miner.requests_under_way_max, miner.requests_per_day_max), (Some(8), Some(250_000)));
+    assert_eq!((miner.bytes_per_day_max, miner.vended_requests_per_day_max), (Some(1000), Some(10)));
+    assert_eq!(parties.server().requests_per_day_max, Some(100));
+    assert_eq!(parties.at(2).unwrap().limits.requests_per_day_max, Some(20));
     assert_eq!(parties.at(1).unwrap().role, Role::Validator);
 }

@@ -37,6 +37,8 @@ fn p14_each_kind_of_condition_holds_or_refuses() {
     check(&format!(r#"{key}, ["starts-with", "$x-amz-meta-a", ""]"#), &[("x-amz-meta-a", "anything")])
         .unwrap();
     check(&format!(r#"{key}, {{"host": "S3.Example.com"}}"#), &[]).unwrap();
+    check(&format!(r#"{key}, ["starts-with", "$host", "s3."]"#), &[]).unwrap();
+    denied(&format!(r#"{key}, ["starts-with", "$host", "other."]"#), &[], "$host");
     check(key, &[("x-ignore-submit", "Upload")]).unwrap();
     denied(r#"["starts-with", "$key", "data/x/5B/"]"#, &[], "$key");
     denied(r#"["eq", "$key", "raw"]"#, &[], "$key");

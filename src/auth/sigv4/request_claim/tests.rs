@@ -128,6 +128,23 @@ fn p1_p2_host_a_date_and_every_amz_header_are_signed() {
 }
 
 #[test]
+fn p1_the_list_of_signed_headers_is_bounded() {
+    let presigned_with = |bytes: usize| {
+        let names = format!("host%3B{}", "z".repeat(bytes - "host;".len()));
+        presigned("60").replace("SignedHeaders=host", &format!("SignedHeaders={names}"))
+    };
+    check_ok(&HeaderMap::new(), &presigned_with(AUTHORIZATION_BYTES_MAX));
+    for bytes in [AUTHORIZATION_BYTES_MAX + 1, AUTHORIZATION_BYTES_MAX + 2] {
+        check(
+            &HeaderMap::new(),
+            &presigned_with(bytes),
+            Code::AuthorizationQueryParametersError,
+            "SignedHeaders",
+        );
+    }
+}
+
+#[test]
 fn p2_the_date_header_serves_where_it_is_signed() {
     let names = "date;host;x-amz-content-sha256";
     for date in ["Sat, 21 Nov 2026 06:48:30 GMT", DATE] {
