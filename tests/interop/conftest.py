@@ -34,6 +34,8 @@ STORES = ("dev", "minio")
 # These run with `--matrix` alone.
 MATRIX_TARGETS = ("dev-tls",)
 
+LOGS = CACHE / "logs"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     names = ",".join(TARGETS)
@@ -42,6 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Those of the run before; pytest-xdist's workers find it done.
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(LOGS, ignore_errors=True)
     if not SUBGATE.exists():
         raise pytest.UsageError(f"no Subgate at {SUBGATE}: build it, or name it in SUBGATE_BIN")
     unknown = set(config.getoption("--targets").split(",")) - set(TARGETS)
@@ -88,9 +93,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         return started[name]
 
     yield start
-    logs = CACHE / "logs"
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
+    # Each of pytest-xdist's workers has targets of its own.
+    logs = LOGS / os.environ.get("PYTEST_XDIST_WORKER", "")
+    logs.mkdir(parents=True, exist_ok=True)
     for server in reversed(Server.started):
         server.stop()
         shutil.copy(server.log, logs / f"{server.log.parent.name}-{server.log.name}")
