@@ -3,7 +3,7 @@
 use std::{
     net::TcpListener,
     os::{fd::OwnedFd, unix::net::UnixDatagram},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -75,12 +75,17 @@ async fn the_service_manager_is_told_of_each_step() {
     let start = Start { environment, ..Start::default() };
     let mut process = Process::launch(&server, "drain_announce_seconds = 0", start);
     let mut is_watched = false;
-    let mut told = || loop {
-        let mut bytes = [0; 64];
-        let length = manager.recv(&mut bytes).unwrap();
-        match std::str::from_utf8(&bytes[..length]).unwrap() {
-            "WATCHDOG=1" => is_watched = true,
-            other => break other.to_owned(),
+    let mut told = || {
+        // Signs of life come for ever, so that none of them must begin the wait anew.
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut bytes = [0; 64];
+            let length = manager.recv(&mut bytes).unwrap();
+            match std::str::from_utf8(&bytes[..length]).unwrap() {
+                "WATCHDOG=1" => is_watched = true,
+                other => break other.to_owned(),
+            }
+            assert!(Instant::now() < until, "signs of life, and nothing else");
         }
     };
     assert_eq!(told(), "READY=1");
