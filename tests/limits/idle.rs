@@ -77,7 +77,7 @@ impl Waiting {
 /// How a client comes to its stream.
 enum Client {
     Plain,
-    Tls { http1: TlsClient, http2: TlsClient },
+    Tls { http1: Box<TlsClient>, http2: Box<TlsClient> },
 }
 
 impl Client {
@@ -139,7 +139,7 @@ async fn connections_that_wait_hold_little_with_tls() {
     let speaking = |alpn| {
         let mut client = authority.client();
         client.alpn = vec![alpn];
-        client
+        Box::new(client)
     };
     let client = Client::Tls { http1: speaking("http/1.1"), http2: speaking("h2") };
     let held = held_by_one(&format!("tls.certificates = [{entry}]"), client).await;

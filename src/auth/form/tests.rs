@@ -1,3 +1,4 @@
+use aws_sigv4::sign::v4::calculate_signature;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::*;
