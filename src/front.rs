@@ -15,7 +15,10 @@ use hyper::body::Incoming;
 use self::cors::Cors;
 use crate::{
     access::Access,
-    body::{bounded::drain, progress::RequestProgress},
+    body::{
+        bounded::drain,
+        progress::{Protocol, RequestProgress},
+    },
     config::Config,
     endpoint::Endpoint,
     endpoints::{self, Endpoints, Process},
@@ -151,7 +154,14 @@ impl Front {
             // got it sends on, and must be read away like anybody.
             let waits = is_untouched && expects_continue(&head.headers);
             if !waits || head.version == http::Version::HTTP_2 {
-                tokio::spawn(drain(rest, DRAIN_BYTES_MAX, DRAIN_TIME_MAX));
+                let protocol =
+                    if head.version == http::Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 };
+                // Under way as long as it is read away, so that the connection is not taken for an idle one.
+                let reading = connection.request(protocol);
+                tokio::spawn(async move {
+                    drain(rest, DRAIN_BYTES_MAX, DRAIN_TIME_MAX).await;
+                    drop(reading);
+                });
             }
         }
         if head.version == http::Version::HTTP_2 {

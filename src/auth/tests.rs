@@ -677,8 +677,8 @@ proptest! {
     }
 }
 
-/// What a request costs whose session is known. It does not depend on the machine, so it can be held here; the
-/// bench shows what it takes in time.
+/// What a request costs whose session is known. It does not depend on the machine, so it can be held here;
+/// the bench shows what it takes in time.
 #[test]
 fn a_request_of_a_known_session_takes_four_allocations_at_most() {
     let verifier = verifier();

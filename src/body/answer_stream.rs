@@ -200,14 +200,14 @@ mod tests {
 
     use super::*;
     use crate::body::{
-        progress::{ConnectionProgress, Protocol},
+        progress::{ConnectionProgress, PIECE_BYTES_MIN, Protocol},
         testing::{Peer, block_on, next},
     };
 
     const IDLE: Duration = Duration::from_millis(30);
 
     fn progress() -> RequestProgress {
-        ConnectionProgress::begin(Pace::idle(IDLE), Instant::now()).request(Protocol::Http2)
+        ConnectionProgress::begin(Pace::idle(IDLE), PIECE_BYTES_MIN, Instant::now()).request(Protocol::Http2)
     }
 
     struct Ticket(Arc<Mutex<Vec<String>>>);
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn an_answer_that_this_server_cuts_off_is_not_laid_to_the_client() {
         for (cut, expected) in [(true, "cut"), (false, "cancelled")] {
-            let connection = ConnectionProgress::begin(Pace::idle(IDLE), Instant::now());
+            let connection = ConnectionProgress::begin(Pace::idle(IDLE), PIECE_BYTES_MIN, Instant::now());
             let progress = connection.request(Protocol::Http1);
             let mut stream =
                 AnswerStream::new(Peer::of(&["ab", "c"]), IDLE, progress, move |bytes, end| match end {

@@ -45,10 +45,15 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// empties that much between two writes, so a socket has the time that it is worth, beside the grace.
 const KERNEL_BYTES: u64 = 2 << 20;
 
+/// The smallest pieces in which an answer is read for its client: a read is still worth its system call.
+pub(crate) const PIECE_BYTES_MIN: usize = 16 * 1024;
+
 /// What is known of one connection to a client.
 #[derive(Debug)]
 pub(crate) struct ConnectionProgress {
     pace: Pace,
+    /// The connection's share of what all of them may hold.
+    piece_bytes_max: usize,
     begun_at: Instant,
     /// By which its requests come, once there was one.
     protocol: OnceLock<Protocol>,
@@ -68,10 +73,12 @@ pub(crate) struct ConnectionProgress {
 }
 
 impl ConnectionProgress {
-    /// A connection that has just been accepted; its client's answers are held to `pace`.
-    pub(crate) fn begin(pace: Pace, now: Instant) -> Arc<Self> {
+    /// A connection that has just been accepted; its client's answers are held to `pace` and read in pieces
+    /// of `piece_bytes_max` at most.
+    pub(crate) fn begin(pace: Pace, piece_bytes_max: usize, now: Instant) -> Arc<Self> {
         Arc::new(Self {
             pace,
+            piece_bytes_max,
             begun_at: now,
             protocol: OnceLock::new(),
             requests: AtomicU64::new(0),
@@ -186,6 +193,16 @@ impl RequestProgress {
     /// The connection it came by: what is held for longer than this may ask it who has ended it.
     pub(crate) fn connection(&self) -> &Arc<ConnectionProgress> {
         &self.connection
+    }
+
+    /// How large the pieces of its answer may be. The last one waits for its client when nothing else of the
+    /// request is left, so it has to fit into the share of its connection, which has one of HTTP/1 and as
+    /// many as streams of HTTP/2.
+    pub(crate) fn piece_bytes_max(&self) -> usize {
+        match self.stream {
+            None => self.connection.piece_bytes_max,
+            Some(_) => PIECE_BYTES_MIN,
+        }
     }
 
     /// Now, where what follows needs to know it.
@@ -390,7 +407,7 @@ mod tests {
     fn watched() -> Watched {
         let pace = Pace { idle: SECOND * 5, rate_min_bytes_per_second: RATE, grace: SECOND * 10 };
         let now = Instant::now();
-        let progress = ConnectionProgress::begin(pace, now);
+        let progress = ConnectionProgress::begin(pace, PIECE_BYTES_MIN, now);
         let patience = Patience { first: SECOND * 3, next: SECOND * 20 };
         Watched { overseer: Overseer::behind(0, Arc::clone(&progress), patience, now), progress, now }
     }
@@ -422,6 +439,26 @@ mod tests {
         drop(it.progress.request(Protocol::Http2));
         assert_eq!(it.stays(|it| it.progress.wrote(17)), (21, Verdict::Close));
         assert_eq!(it.stays(|_| {}), (5, Verdict::Drop));
+    }
+
+    #[test]
+    fn p47_the_head_of_a_next_request_has_no_longer_than_that_of_the_first() {
+        let mut it = watched();
+        drop(it.progress.request(Protocol::Http1));
+        // The look that sees the first one counts for nothing.
+        assert_eq!(it.stays(|_| {}), (4, Verdict::Close));
+        assert_eq!(it.stays(|_| {}), (5, Verdict::Drop));
+        let reading = it.progress.request(Protocol::Http1);
+        assert_eq!(it.stays(|_| {}), (1000, Verdict::Stay));
+        drop(reading);
+    }
+
+    #[test]
+    fn p54_a_stream_has_the_smallest_pieces_and_a_connection_its_share() {
+        let pace = Pace::idle(SECOND);
+        let progress = ConnectionProgress::begin(pace, 1 << 20, Instant::now());
+        assert_eq!(progress.request(Protocol::Http1).piece_bytes_max(), 1 << 20);
+        assert_eq!(progress.request(Protocol::Http2).piece_bytes_max(), PIECE_BYTES_MIN);
     }
 
     #[test]

@@ -373,7 +373,7 @@ mod tests {
         let (head, ()) = http::Request::new(()).into_parts();
         let client = IpAddr::from([192, 0, 2, 1]);
         let pace = Pace { idle: Duration::MAX, rate_min_bytes_per_second: 0, grace: Duration::MAX };
-        let connection = ConnectionProgress::begin(pace, tokio::time::Instant::now());
+        let connection = ConnectionProgress::begin(pace, 16 << 10, tokio::time::Instant::now());
         let mut record = AccessRecord::begin(client, &head, connection);
         record.refusals = Some(Arc::new(RefusalLines::new(Some(1))));
         record.error = Some(Error::internal("of a kind").reason(Reason::StoreSilent));

@@ -20,7 +20,10 @@ pub(crate) use store_answer::StoreAnswer;
 
 use self::passage::Passage;
 use crate::{
-    body::{gate::Gate, progress::RequestProgress},
+    body::{
+        gate::Gate,
+        progress::{PIECE_BYTES_MIN, RequestProgress},
+    },
     chain::AccountId,
     limits::{Sender, Ticket},
     time::UnixTime,
@@ -44,6 +47,8 @@ pub(crate) struct Exchange {
     pub now: UnixTime,
     /// Until when what was decided about it counts; its arrival, as long as nothing is decided.
     pub counts_until: UnixTime,
+    /// How large the pieces may be in which its answer is read.
+    pub piece_bytes_max: usize,
     /// What its answer asks before a piece passes; none where nothing holds it back.
     pub gate: Option<Box<dyn Gate>>,
     /// What the log will say of it.
@@ -81,6 +86,7 @@ impl Exchange {
             arrived_at,
             now,
             counts_until: now,
+            piece_bytes_max: progress.piece_bytes_max(),
             gate: None,
             record,
         }
@@ -115,7 +121,12 @@ impl Exchange {
 
     /// For whom the store is asked, and when.
     pub(crate) fn on_behalf(&self) -> OnBehalf {
-        OnBehalf { hotkey: self.record.hotkey, now: self.now, counts_until: self.counts_until }
+        OnBehalf {
+            hotkey: self.record.hotkey,
+            now: self.now,
+            counts_until: self.counts_until,
+            piece_bytes_max: self.piece_bytes_max,
+        }
     }
 
     /// Whether the answer has no body whatever it says.
@@ -138,12 +149,14 @@ pub(crate) struct OnBehalf {
     pub now: UnixTime,
     /// When the snapshot that it was decided by becomes too old. Nothing is waited for beyond that.
     pub counts_until: UnixTime,
+    /// How large the pieces may be in which the answer is read.
+    pub piece_bytes_max: usize,
 }
 
 impl OnBehalf {
     /// For this server itself, which waits for nothing.
     pub(crate) fn server(now: UnixTime) -> Self {
-        Self { hotkey: None, now, counts_until: now }
+        Self { hotkey: None, now, counts_until: now, piece_bytes_max: PIECE_BYTES_MIN }
     }
 }
 
@@ -162,7 +175,7 @@ mod tests {
     use super::*;
     use crate::body::{
         pace::Pace,
-        progress::{ConnectionProgress, Protocol},
+        progress::{ConnectionProgress, PIECE_BYTES_MIN, Protocol},
     };
 
     #[test]
@@ -175,7 +188,7 @@ mod tests {
             .into_parts();
         let address = [127, 0, 0, 1].into();
         let now = tokio::time::Instant::now();
-        let connection = ConnectionProgress::begin(Pace::idle(Duration::MAX), now);
+        let connection = ConnectionProgress::begin(Pace::idle(Duration::MAX), PIECE_BYTES_MIN, now);
         let progress = connection.request(Protocol::Http1);
         let exchange = Exchange::begin(head, address, address, false, String::new(), &progress);
         let shown = format!("{exchange:?}");

@@ -371,7 +371,10 @@ mod tests {
         }
 
         #[test]
-        fn p24_sorting_is_by_encoded_text_whatever_the_text(left in "\\PC{0,4}|[%-_~a-c{\u{0}-\u{30}]{0,4}", right in "\\PC{0,4}|[%-_~a-c{\u{0}-\u{30}]{0,4}") {
+        fn p24_sorting_is_by_encoded_text_whatever_the_text(
+            left in "\\PC{0,4}|[%-_~a-c{\u{0}-\u{30}]{0,4}",
+            right in "\\PC{0,4}|[%-_~a-c{\u{0}-\u{30}]{0,4}",
+        ) {
             let encoded = encode_component(&left).cmp(&encode_component(&right));
             prop_assert_eq!(cmp_encoded(&left, &right), encoded);
         }

@@ -32,7 +32,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    body::progress::{ConnectionProgress, Overseer, Patience, Protocol, Verdict},
+    body::progress::{ConnectionProgress, Overseer, PIECE_BYTES_MIN, Patience, Protocol, Verdict},
     exchange::AnswerBody,
     observe::Metrics,
     proxy::HEAD_BYTES_MAX,
@@ -51,8 +51,8 @@ const STREAMS_MAX: u32 = 64;
 /// of it in the kernel, by how busy the machine was (`cargo bench --bench road`). Larger ones were not tried.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
-/// The same while there are many: a read is still worth its system call.
-const READ_BYTES_MIN: usize = 16 * 1024;
+/// The same while there are many.
+const READ_BYTES_MIN: usize = PIECE_BYTES_MIN;
 
 /// What of an answer waits encrypted for the socket while there are few connections, and while there are
 /// many: so much goes with one system call, and a record of TLS at least.
@@ -137,7 +137,7 @@ pub(super) async fn serve(
 ) {
     let terms = current.load_full();
     let accepted_at = Instant::now();
-    let progress = ConnectionProgress::begin(terms.pace, accepted_at);
+    let progress = ConnectionProgress::begin(terms.pace, sizes.read_bytes, accepted_at);
     let socket = Socket::new(stream, Arc::clone(&progress), sizes.read_bytes, arrival.reading());
     let arrived = tokio::select! {
         arrived = arrival.receive(socket, peer, &terms, sizes.encrypted_bytes_max()) => arrived,

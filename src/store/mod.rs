@@ -50,20 +50,20 @@ use crate::{
     observe::{Metrics, StorePool, StoreResult, StoreTimer},
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
-    time::UnixTime,
     tls::{self, TlsError},
 };
 
 /// How large the buffers of connections to the store are, and with them the pieces in which bodies travel, by
-/// how many requests are under way when one begins. So all of them together take a few MiB for each
-/// direction, however many there are, and few have the large pieces that cost less.
+/// how many requests are under way when one begins, and by the share of the client's connection. So all of
+/// them together take a few MiB for each direction, however many there are, and few have the large pieces
+/// that cost less. All are one byte less than a power of two: hyper makes room for twice as much once a read
+/// has filled it.
 const BUFFERS: [Buffers; 4] = [
-    // As large as the pieces in which uploads are read, and for as many. One byte less than a power of two:
-    // hyper makes room for twice as much once a read has filled it.
+    // As large as the pieces in which uploads are read, and for as many.
     Buffers { under_way_max: 8, bytes_max: 1024 * 1024 - 1 },
-    Buffers { under_way_max: 16, bytes_max: 256 * 1024 },
-    Buffers { under_way_max: 64, bytes_max: 64 * 1024 },
-    Buffers { under_way_max: u64::MAX, bytes_max: 16 * 1024 },
+    Buffers { under_way_max: 16, bytes_max: 256 * 1024 - 1 },
+    Buffers { under_way_max: 64, bytes_max: 64 * 1024 - 1 },
+    Buffers { under_way_max: u64::MAX, bytes_max: 16 * 1024 - 1 },
 ];
 
 struct Buffers {
@@ -297,7 +297,7 @@ impl Store {
         let is_upload = body.sent_whole().is_some();
         let method = outbound.method().clone();
         let timer = StoreTimer::begin(&self.metrics, &method);
-        let sent = self.send_once(outbound, body, on_behalf.now, connected_by).await;
+        let sent = self.send_once(outbound, body, on_behalf, connected_by).await;
         self.metrics.store.ended(&method, result_of(&sent));
         match &sent {
             Ok(answer) if answer.status().is_success() => self.learned.success(),
@@ -325,7 +325,7 @@ impl Store {
         &self,
         outbound: Outbound,
         body: StoreBody,
-        now: UnixTime,
+        OnBehalf { now, piece_bytes_max, .. }: OnBehalf,
         connected_by: Option<Instant>,
     ) -> std::result::Result<Response<Incoming>, Failure> {
         let OutboundParts { method, key, query, mut headers, copy_source } = outbound.into_parts();
@@ -351,7 +351,7 @@ impl Store {
         *request.headers_mut() = headers;
         let connection = capture_connection(&mut request);
         request.body().leaves_on(connection.clone());
-        let answer = self.client().request(request);
+        let answer = self.client(piece_bytes_max).request(request);
         tokio::pin!(answer);
         let answer = match sent_whole {
             None => {
@@ -383,11 +383,12 @@ impl Store {
         }
     }
 
-    /// The client for one more request.
-    fn client(&self) -> &StoreClient {
+    /// The client for one more request, whose answer may travel in such pieces.
+    fn client(&self, piece_bytes_max: usize) -> &StoreClient {
         let taken = self.places.taken();
+        let fits = |buffers: &Buffers| taken <= buffers.under_way_max && buffers.bytes_max <= piece_bytes_max;
         let [.., smallest] = &self.clients;
-        let client = self.clients.iter().zip(&BUFFERS).find(|(_, buffers)| taken <= buffers.under_way_max);
+        let client = self.clients.iter().zip(&BUFFERS).find(|(_, buffers)| fits(buffers));
         client.map_or(smallest, |(client, _)| client)
     }
 

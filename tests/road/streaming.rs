@@ -458,6 +458,36 @@ async fn p47_a_head_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn p47_the_head_of_a_next_request_that_dribbles_is_not_waited_for() {
+    let server = "head_seconds_max = 1\nidle_seconds_max = 600".to_owned();
+    let server = TestServer::with(Setup { server, ..Setup::default() }).await;
+    let mut connection = server.connect().await;
+    connection.send(b"GET /healthcheck HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(connection.answer("GET").await.status, 200);
+    connection.send(b"GET /data-universe/k HTTP/1.1\r\nhost: h\r\nx-slow: ").await;
+    let started = Instant::now();
+    assert!(connection.try_answer("GET").await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+#[tokio::test]
+async fn p40_a_refused_body_is_read_away_for_longer_than_a_head_may_take() {
+    let server = "head_seconds_max = 1".to_owned();
+    let server = TestServer::with(Setup { server, ..Setup::default() }).await;
+    let key = server.session(&ALICE).await;
+    let call = Call::put(&BOB.file("f"), bytes(3_000_000));
+    let mut signed = server.sign(&key, &call);
+    let rest = signed.body.split_off(200_000);
+    let mut connection = server.connect().await;
+    connection.send_call(&signed).await;
+    for piece in rest.chunks(700_000) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        connection.send(piece).await;
+    }
+    connection.answer("PUT").await.refused(403, "AccessDenied");
+}
+
+#[tokio::test]
 async fn p47_a_body_that_stalls_is_cut_off_and_leaves_nothing() {
     let server = TestServer::with(with_limits("progress_idle_seconds = 1")).await;
     let key = server.session(&ALICE).await;
