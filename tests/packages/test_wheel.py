@@ -76,7 +76,6 @@ def test_the_wheel_holds_the_program_its_licences_and_nothing_else() -> None:
         f"{info}/WHEEL",
         f"{info}/licenses/LICENSE-APACHE",
         f"{info}/licenses/LICENSE-MIT",
-        f"{info}/sboms/subgate.cyclonedx.json",
         "subgate/__init__.py",
         "subgate/__main__.py",
     ]
