@@ -29,7 +29,9 @@ def has(target: Target, key: str, content: bytes) -> bool:
     """Whether the object has that content now; a store on a file system may replace it in two steps."""
     try:
         return target.store.read(key) == content
-    except ClientError:
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
         return False
 
 
