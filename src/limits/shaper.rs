@@ -298,6 +298,7 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
+    use crate::limits::tests::settings;
 
     fn principal(byte: u8) -> AccountId {
         AccountId::from_bytes([byte; 32]).unwrap()
@@ -419,19 +420,6 @@ mod tests {
             state.grant(simulation.now);
         }
         assert_eq!(simulation.direction.lock().rates.len(), 1000);
-    }
-
-    /// The settings of a `[limits]` section.
-    fn settings(text: &str) -> config::Limits {
-        let key = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(key.path(), "00".repeat(32)).unwrap();
-        let text = format!(
-            "bucket.name = \"bucket\"\nstore.endpoint = \"http://127.0.0.1:1\"\nchain.file = \"r.json\"\n\
-             session.issue_with = \"a\"\nsession.allow_no_receiver = true\n\
-             session.keys = [{{ id = \"a\", file = {:?} }}]\n{text}",
-            key.path()
-        );
-        config::Config::parse(&text, std::path::Path::new(".")).unwrap().limits
     }
 
     fn caller(role: crate::chain::Role) -> Caller {

@@ -24,7 +24,7 @@ fn miner(hotkey: u8) -> Caller {
 }
 
 /// The settings of a `[limits]` section.
-fn settings(text: &str) -> config::Limits {
+pub(super) fn settings(text: &str) -> config::Limits {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), "00".repeat(32)).unwrap();
     let text = format!(
