@@ -16,7 +16,7 @@ pub(crate) use answer::{Answer, AnswerBody, REQUEST_ID, ReplaceError};
 use http::{Method, request::Parts};
 pub(crate) use refusals::RefusalLines;
 pub(crate) use request_body::RequestBody;
-pub(crate) use store_answer::StoreAnswer;
+pub(crate) use store_answer::{Carrier, StoreAnswer};
 
 use self::passage::Passage;
 use crate::{

@@ -1,8 +1,10 @@
-//! The body of an answer of the store, and the place among its connections, held until the body's end (P57).
+//! The body of an answer of the store, with its place among the requests under way, held until it is dropped
+//! (P57), and with the connection that it comes by, which carries the next answer after its end.
 
 use std::{
+    fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -11,18 +13,40 @@ use hyper::body::Incoming;
 
 use crate::{limits::StorePlace, observe::StoreTimer};
 
+/// What an answer comes by. Whoever drops it before the answer's end closes it.
+pub(crate) trait Carrier: Send + Sync {
+    /// The answer was read to its end: it may carry the next one.
+    fn answer_was_read(self: Box<Self>);
+}
+
 /// The body of an answer of the store.
-#[derive(Debug)]
 pub(crate) struct StoreAnswer {
     body: Incoming,
-    _place: StorePlace,
+    /// None from the end on.
+    carrier: Option<Box<dyn Carrier>>,
+    _place: Option<StorePlace>,
     _timer: StoreTimer,
 }
 
 impl StoreAnswer {
-    /// A body that has just begun.
-    pub(crate) fn new(body: Incoming, place: StorePlace, timer: StoreTimer) -> Self {
-        Self { body, _place: place, _timer: timer }
+    /// A body that has just begun; a question of this server's own has no place.
+    pub(crate) fn new(
+        body: Incoming,
+        carrier: Box<dyn Carrier>,
+        place: Option<StorePlace>,
+        timer: StoreTimer,
+    ) -> Self {
+        let mut answer = Self { body, carrier: Some(carrier), _place: place, _timer: timer };
+        if answer.body.is_end_stream() {
+            answer.was_read();
+        }
+        answer
+    }
+
+    fn was_read(&mut self) {
+        if let Some(carrier) = self.carrier.take() {
+            carrier.answer_was_read();
+        }
     }
 }
 
@@ -34,7 +58,15 @@ impl Body for StoreAnswer {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(context)
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        match &frame {
+            Some(Err(_)) => this.carrier = None,
+            // Nobody asks for more than the length that was declared.
+            Some(Ok(_)) if !this.body.is_end_stream() => {}
+            Some(Ok(_)) | None => this.was_read(),
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -43,5 +75,11 @@ impl Body for StoreAnswer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl fmt::Debug for StoreAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreAnswer").field("body", &self.body).finish_non_exhaustive()
     }
 }

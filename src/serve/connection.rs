@@ -176,7 +176,9 @@ async fn converse(client: Client, transport: Transport, sizes: BufferSizes, mut 
         };
         // The terms at its beginning count for a request to its end.
         let (front, progress) = (Arc::clone(&current.load().front), watched.request(protocol));
-        Answering { protocol, answer: Box::pin(front.handle(request, peer, progress)) }
+        // Made where it stays: it is too large to be made on the stack and moved.
+        let answer = Box::into_pin(Box::write(Box::new_uninit(), front.handle(request, peer, progress)));
+        Answering { protocol, answer }
     });
     let mut connection =
         std::pin::pin!(builder.serve_connection(TokioIo::new(FirstBytes::of(transport)), service));

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -13,7 +13,6 @@ use std::{
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
-use hyper_util::client::legacy::connect::CaptureConnection;
 use tokio::sync::Notify;
 
 use super::connection::Watch;
@@ -42,7 +41,7 @@ enum Kind {
     Upload {
         upload: Option<Box<ClientUpload>>,
         shared: Arc<Shared>,
-        /// Of the connection on which it leaves, from its first byte on.
+        /// Of the connection on which it leaves.
         watch: Option<Arc<Watch>>,
         /// What is asked before a piece passes, and the piece that waits for it.
         gate: Option<Box<Gated>>,
@@ -90,8 +89,6 @@ struct Shared {
     /// Told when the last byte has been handed over, or the body was dropped.
     over: Notify,
     is_over: AtomicBool,
-    /// Which connection the request was given.
-    connection: OnceLock<CaptureConnection>,
 }
 
 impl Shared {
@@ -166,11 +163,14 @@ impl StoreBody {
         matches!(self.kind, Kind::Whole(None))
     }
 
-    /// Says which connection the request is given, to be asked when the first byte leaves.
-    pub(super) fn leaves_on(&self, connection: CaptureConnection) {
-        match &self.kind {
+    /// Says which connection the request is given: nothing has left yet.
+    pub(super) fn leaves_on(&mut self, connection: &Arc<Watch>) {
+        match &mut self.kind {
             Kind::Whole(_) => {}
-            Kind::Upload { shared, .. } => drop(shared.connection.set(connection)),
+            Kind::Upload { watch, .. } => {
+                connection.set_uploading(true);
+                *watch = Some(Arc::clone(connection));
+            }
         }
     }
 
@@ -210,12 +210,6 @@ impl Body for StoreBody {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Upload { upload: slot, shared, watch, gate } => {
                 let Some(upload) = slot else { return Poll::Ready(None) };
-                if watch.is_none() {
-                    *watch = shared.connection.get().and_then(Watch::of);
-                    if let Some(watch) = watch {
-                        watch.set_uploading(true);
-                    }
-                }
                 if shared.stopped.load(Ordering::Acquire) {
                     *slot = None;
                     shared.set_over(watch.as_deref());

@@ -21,6 +21,9 @@ use crate::{
 /// The largest error that is read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
+/// How long the rest of an answer that said enough is read, so that its connection is kept.
+const READ_AWAY_MAX: Duration = Duration::from_secs(1);
+
 /// How the store does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -176,12 +179,17 @@ impl Store {
             let (question, body) = (question.clone(), StoreBody::empty());
             tried += 1;
             match self.attempt(asked, question, body, OnBehalf::server(now), None).await {
-                Ok(answer) if answer.status().is_success() => return Condition::Well,
                 Ok(answer) => {
-                    let (parts, (body, timer)) = answer.into_parts();
+                    let (parts, begun) = answer.into_parts();
+                    let body = begun.into_answer(None);
+                    if parts.status.is_success() {
+                        // The head said what was asked.
+                        let rest = collect_bounded(body, ERROR_BYTES_MAX, Pace::idle(READ_AWAY_MAX));
+                        tokio::spawn(tokio::time::timeout(READ_AWAY_MAX, rest));
+                        return Condition::Well;
+                    }
                     let document =
                         collect_bounded(body, ERROR_BYTES_MAX, Pace::idle(self.idle_timeout)).await;
-                    drop(timer);
                     let error = document.ok().as_deref().and_then(StoreError::parse);
                     let code = error.as_ref().map(|error| error.code.as_str());
                     self.refused_with(code.unwrap_or_default());

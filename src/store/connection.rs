@@ -18,9 +18,8 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use http::{Extensions, Uri};
+use http::Uri;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connection};
 use tower_service::Service;
 
 use crate::observe::{Metrics, StoreConnection};
@@ -40,15 +39,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// The watch of the connection that a request was given; none before it has one.
-    pub(super) fn of(connection: &CaptureConnection) -> Option<Arc<Self>> {
-        let mut extras = Extensions::new();
-        connection.connection_metadata().as_ref()?.get_extras(&mut extras);
-        extras.remove()
-    }
-
-    /// Tells whether an upload has more to hand over. Called by its body, which hyper polls in the one task
-    /// that also reads this connection.
+    /// Tells whether an upload has more to hand over: before it is sent, and by its body, which hyper polls
+    /// in the one task that also reads this connection.
     pub(super) fn set_uploading(&self, uploading: bool) {
         self.uploading.store(uploading, Ordering::Release);
     }
@@ -96,9 +88,7 @@ where
         let connecting = self.connector.call(uri);
         connecting
             .map(move |connected| match connected {
-                Ok(io) => {
-                    Ok(Watched { io, watch: Arc::default(), _counted: StoreConnection::begin(&metrics) })
-                }
+                Ok(io) => Ok(Watched::new(io, &metrics)),
                 Err(error) => {
                     metrics.store.connect_failures.one();
                     Err(error)
@@ -115,9 +105,15 @@ pub(super) struct Watched<T> {
     _counted: StoreConnection,
 }
 
-impl<T: Connection> Connection for Watched<T> {
-    fn connected(&self) -> Connected {
-        self.io.connected().extra(Arc::clone(&self.watch))
+impl<T> Watched<T> {
+    /// A connection that has just been made, to be counted in `metrics`.
+    pub(super) fn new(io: T, metrics: &Arc<Metrics>) -> Self {
+        Self { io, watch: Arc::default(), _counted: StoreConnection::begin(metrics) }
+    }
+
+    /// What is noticed of it.
+    pub(super) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 }
 
@@ -214,11 +210,7 @@ mod tests {
         }
 
         let (near, mut store) = tokio::io::duplex(8);
-        let mut connection = Watched {
-            io: TokioIo::new(near),
-            watch: Arc::default(),
-            _counted: StoreConnection::begin(&Metrics::new()),
-        };
+        let mut connection = Watched::new(TokioIo::new(near), &Metrics::new());
         let write = poll_fn(|context| Pin::new(&mut connection).poll_write(context, b"0123456789"));
         assert_eq!(write.await.unwrap(), 8);
         store.write_all(b"HTTP/1.1").await.unwrap();
@@ -226,11 +218,7 @@ mod tests {
         assert!(connection.watch.has_answered_early());
 
         let (near, mut store) = tokio::io::duplex(100);
-        let mut connection = Watched {
-            io: TokioIo::new(near),
-            watch: Arc::default(),
-            _counted: StoreConnection::begin(&Metrics::new()),
-        };
+        let mut connection = Watched::new(TokioIo::new(near), &Metrics::new());
         poll_fn(|context| Pin::new(&mut connection).poll_write(context, b"0123456789")).await.unwrap();
         poll_fn(|context| Pin::new(&mut connection).poll_flush(context)).await.unwrap();
         store.read_exact(&mut [0; 10]).await.unwrap();

@@ -11,6 +11,7 @@ mod connect;
 mod connection;
 mod credentials;
 mod outage;
+mod pool;
 mod sign;
 mod trial_client;
 
@@ -19,23 +20,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Authority};
+use http::{
+    HeaderMap, HeaderValue, Method, Response, Uri, header,
+    uri::{Authority, PathAndQuery},
+};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{CaptureConnection, HttpConnector, capture_connection},
-    },
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::connect::HttpConnector;
 
 use self::{
     breaker::Outcome,
     condition::Learned,
     connect::PatientConnector,
-    connection::{Watch, WatchedConnector},
+    connection::WatchedConnector,
     outage::{Asked, Outages},
+    pool::{Kept, Lane, Pool, SendError},
 };
 pub(crate) use body::StoreBody;
 pub(crate) use condition::{Cause, Condition};
@@ -46,7 +45,7 @@ use crate::{
     config::{self, StoreAddressing},
     error::{Code, Error, Reason, Result},
     exchange::{OnBehalf, StoreAnswer},
-    limits::StorePlaces,
+    limits::{StorePlace, StorePlaces},
     observe::{Metrics, StorePool, StoreResult, StoreTimer},
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
@@ -77,7 +76,7 @@ const TARGET_BYTES_MAX: usize = 32 * 1024;
 
 /// A kept connection is let go after this time: shorter than the keep-alive of the stores that people run, so
 /// that a request rarely meets a connection that the store is just closing.
-const POOL_IDLE: Duration = Duration::from_secs(20);
+const KEPT_MAX: Duration = Duration::from_secs(20);
 
 /// Why the client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +92,12 @@ pub enum StoreClientError {
     Credentials(#[from] CredentialError),
 }
 
-type StoreClient = Client<WatchedConnector<PatientConnector<HttpsConnector<HttpConnector>>>, StoreBody>;
+type Connector = WatchedConnector<PatientConnector<HttpsConnector<HttpConnector>>>;
 
 /// The store.
 pub(crate) struct Store {
     /// One for each of [`BUFFERS`].
-    clients: [StoreClient; BUFFERS.len()],
+    pools: [Pool<Connector>; BUFFERS.len()],
     places: StorePlaces,
     outages: Outages,
     metrics: Arc<Metrics>,
@@ -142,19 +141,16 @@ impl Store {
             .enable_http1()
             .wrap_connector(http);
         let connector = PatientConnector { connector, time_max: connect_time_max };
-        let clients = BUFFERS.map(|buffers| {
+        let connector = WatchedConnector { connector, metrics: Arc::clone(&metrics) };
+        let Address { scheme, authority, host, base, origin } = Address::of(config)?;
+        let pools = BUFFERS.map(|buffers| {
             let under_way_max = usize::try_from(buffers.under_way_max).unwrap_or(usize::MAX);
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(POOL_IDLE)
-                .pool_max_idle_per_host(config.idle_connections_max.min(under_way_max))
-                .http1_max_buf_size(buffers.bytes_max)
-                .set_host(false)
-                .build(WatchedConnector { connector: connector.clone(), metrics: Arc::clone(&metrics) })
+            let connections_max = config.idle_connections_max.min(under_way_max);
+            let kept = Kept { connections_max, time_max: KEPT_MAX };
+            Pool::new(connector.clone(), origin.clone(), buffers.bytes_max, kept)
         });
-        let Address { scheme, authority, host, base } = Address::of(config)?;
         Ok(Self {
-            clients,
+            pools,
             places,
             outages: Outages::new(config, Arc::clone(&metrics)),
             metrics,
@@ -245,7 +241,7 @@ impl Store {
             (sent, _) => sent,
         };
         match sent {
-            Ok(answer) => Ok(answer.map(|(body, timer)| StoreAnswer::new(body, place, timer))),
+            Ok(answer) => Ok(answer.map(|begun| begun.into_answer(Some(place)))),
             Err(failure) => Err(failure.into_error()),
         }
     }
@@ -257,7 +253,7 @@ impl Store {
         on_behalf: OnBehalf,
         until: Instant,
         mut failure: Failure,
-    ) -> std::result::Result<Response<Timed>, Failure> {
+    ) -> std::result::Result<Response<Begun>, Failure> {
         // A connection kept too long dies without having heard of the request.
         if matches!(failure, Failure::Died(_))
             && let Some(asked) = self.outages.ask()
@@ -293,15 +289,15 @@ impl Store {
         body: StoreBody,
         on_behalf: OnBehalf,
         connected_by: Option<Instant>,
-    ) -> std::result::Result<Response<Timed>, Failure> {
+    ) -> std::result::Result<Response<Begun>, Failure> {
         let is_upload = body.sent_whole().is_some();
         let method = outbound.method().clone();
         let timer = StoreTimer::begin(&self.metrics, &method);
         let sent = self.send_once(outbound, body, on_behalf, connected_by).await;
         self.metrics.store.ended(&method, result_of(&sent));
         match &sent {
-            Ok(answer) if answer.status().is_success() => self.learned.success(),
-            Ok(answer) if speaks_of_the_server(answer.status()) => self.learned.doubt(),
+            Ok((answer, _)) if answer.status().is_success() => self.learned.success(),
+            Ok((answer, _)) if speaks_of_the_server(answer.status()) => self.learned.doubt(),
             Ok(_) => {}
             Err(Failure::Died(_)) if is_upload => {}
             Err(Failure::Unreached(_) | Failure::Died(_) | Failure::Silent | Failure::Credentials(_)) => {
@@ -316,9 +312,9 @@ impl Store {
             Err(Failure::Unreached(_) | Failure::Died(_) | Failure::Silent) => Outcome::Failed,
             Err(Failure::LeftAlone | Failure::Credentials(_) | Failure::Fault(_)) => Outcome::Undecided,
         });
-        let answer = sent?;
+        let (answer, lane) = sent?;
         timer.answered();
-        Ok(answer.map(|body| (body, timer)))
+        Ok(answer.map(|body| Begun { body, lane, timer }))
     }
 
     async fn send_once(
@@ -327,7 +323,7 @@ impl Store {
         body: StoreBody,
         OnBehalf { now, piece_bytes_max, .. }: OnBehalf,
         connected_by: Option<Instant>,
-    ) -> std::result::Result<Response<Incoming>, Failure> {
+    ) -> std::result::Result<Sent, Failure> {
         let OutboundParts { method, key, query, mut headers, copy_source } = outbound.into_parts();
         let credentials = self.credentials.current().await.map_err(Failure::Credentials)?;
         let path = match &key {
@@ -343,75 +339,67 @@ impl Store {
         let hash = body.payload_hash();
         sign::sign(&credentials, &self.region, &method, &path, &query, &mut headers, hash, now)
             .map_err(Failure::Fault)?;
-        let uri = self.uri(&path, &query).map_err(Failure::Fault)?;
+        let target = target(&path, &query).map_err(Failure::Fault)?;
         let (sent_whole, progress) = (body.sent_whole(), body.progress());
         let mut request = http::Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = uri;
+        *request.uri_mut() = target;
         *request.headers_mut() = headers;
-        let connection = capture_connection(&mut request);
-        request.body().leaves_on(connection.clone());
-        let answer = self.client(piece_bytes_max).request(request);
+        let answer = self.connections(piece_bytes_max).send(request, connected_by.map(Into::into));
         tokio::pin!(answer);
         let answer = match sent_whole {
-            None => {
-                let in_time = connected_in_time(connection.clone(), connected_by);
-                tokio::select! {
-                    answer = tokio::time::timeout(self.answer_timeout, &mut answer) => answer,
-                    () = in_time => return Err(Failure::Unreached(None)),
-                }
-            }
+            None => tokio::time::timeout(self.answer_timeout, answer).await,
             Some(sent_whole) => tokio::select! {
                 answer = &mut answer => Ok(answer),
                 () = sent_whole => tokio::time::timeout(self.answer_timeout, answer).await,
             },
         };
-        let answered_early =
-            !progress.is_over() || Watch::of(&connection).is_some_and(|watch| watch.has_answered_early());
-        if answered_early && let Some(connected) = connection.connection_metadata().as_ref() {
-            connected.poison();
+        let (answer, mut lane) = match answer {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(SendError::Unreached(error))) => return Err(Failure::Unreached(error)),
+            Ok(Err(SendError::Died(error))) => return Err(Failure::Died(error)),
+            Err(_) => return Err(Failure::Silent),
+        };
+        if !progress.is_over() || lane.watch().has_answered_early() {
+            lane.give_up();
+            if answer.status().is_success() {
+                // It says yes to what it has not read yet, or it answers to something else.
+                return Err(Failure::Early);
+            }
         }
-        match answer {
-            // It says yes to what it has not read yet, or it answers to something else.
-            Ok(Ok(answer)) if answered_early && answer.status().is_success() => Err(Failure::Early),
-            // hyper reads no length where there is no body, and it would go on to a client as it is.
-            Ok(Ok(answer)) if !has_one_length(answer.headers()) => Err(Failure::Ambiguous),
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if error.is_connect() => Err(Failure::Unreached(Some(error))),
-            Ok(Err(error)) => Err(Failure::Died(error)),
-            Err(_) => Err(Failure::Silent),
+        // hyper reads no length where there is no body, and it would go on to a client as it is.
+        if !has_one_length(answer.headers()) {
+            return Err(Failure::Ambiguous);
         }
+        Ok((answer, lane))
     }
 
-    /// The client for one more request, whose answer may travel in such pieces.
-    fn client(&self, piece_bytes_max: usize) -> &StoreClient {
+    /// The connections for one more request, whose answer may travel in such pieces.
+    fn connections(&self, piece_bytes_max: usize) -> &Pool<Connector> {
         let taken = self.places.taken();
         let fits = |buffers: &Buffers| taken <= buffers.under_way_max && buffers.bytes_max <= piece_bytes_max;
-        let [.., smallest] = &self.clients;
-        let client = self.clients.iter().zip(&BUFFERS).find(|(_, buffers)| fits(buffers));
-        client.map_or(smallest, |(client, _)| client)
+        let [.., smallest] = &self.pools;
+        let pool = self.pools.iter().zip(&BUFFERS).find(|(_, buffers)| fits(buffers));
+        pool.map_or(smallest, |(pool, _)| pool)
     }
+}
 
-    fn uri(&self, path: &str, query: &Query) -> Result<Uri> {
-        let mut target = uri::encode_path(path);
-        if !query.is_empty() {
-            target.push('?');
-            target.push_str(&query.canonical());
-        }
-        if target.len() > TARGET_BYTES_MAX {
-            return Err(Error::new(
-                Code::InvalidURI,
-                "The request target is too long for the store once it is percent-encoded.",
-            )
-            .element("MaxSizeAllowed", TARGET_BYTES_MAX.to_string()));
-        }
-        Uri::builder()
-            .scheme(self.scheme)
-            .authority(self.authority.clone())
-            .path_and_query(target)
-            .build()
-            .map_err(|error| Error::internal(format!("a request target for the store: {error}")))
+/// The target of a request, as it is sent to the host itself (RFC 9112, 3.2.1).
+fn target(path: &str, query: &Query) -> Result<Uri> {
+    let mut target = uri::encode_path(path);
+    if !query.is_empty() {
+        target.push('?');
+        target.push_str(&query.canonical());
     }
+    if target.len() > TARGET_BYTES_MAX {
+        return Err(Error::new(
+            Code::InvalidURI,
+            "The request target is too long for the store once it is percent-encoded.",
+        )
+        .element("MaxSizeAllowed", TARGET_BYTES_MAX.to_string()));
+    }
+    let target = PathAndQuery::try_from(target);
+    target.map(Uri::from).map_err(|error| Error::internal(format!("a request target for the store: {error}")))
 }
 
 impl std::fmt::Debug for Store {
@@ -427,6 +415,8 @@ struct Address {
     host: HeaderValue,
     /// `/bucket` for path-style, empty for virtual-host.
     base: String,
+    /// Scheme and authority, to which connections are made.
+    origin: Uri,
 }
 
 impl Address {
@@ -444,26 +434,34 @@ impl Address {
         let scheme = if config.endpoint.scheme_str() == Some("https") { "https" } else { "http" };
         let host = HeaderValue::from_str(&host_header(scheme, &authority))
             .map_err(|_| no_host(authority.as_str()))?;
-        Ok(Self { scheme, authority, host, base })
+        let origin = Uri::builder().scheme(scheme).authority(authority.clone()).path_and_query("/").build();
+        let origin = origin.map_err(|_| no_host(authority.as_str()))?;
+        Ok(Self { scheme, authority, host, base, origin })
     }
 }
 
-/// Ends when `by` comes and there is no connection yet; never where there is one in time.
-async fn connected_in_time(mut connection: CaptureConnection, by: Option<Instant>) {
-    let Some(by) = by else { return std::future::pending().await };
-    let connected = async { drop(connection.wait_for_connection_metadata().await) };
-    if tokio::time::timeout_at(by.into(), connected).await.is_ok() {
-        std::future::pending().await
-    }
+/// The head of an answer, and the connection that it came by.
+type Sent = (Response<Incoming>, Box<Lane<Connector>>);
+
+/// An answer that has begun: its body, what it comes by, and what measures how long it takes.
+struct Begun {
+    body: Incoming,
+    lane: Box<Lane<Connector>>,
+    timer: StoreTimer,
 }
 
-/// The body of an answer, and what measures how long it takes.
-type Timed = (Incoming, StoreTimer);
+impl Begun {
+    /// The body, which holds a place until it ends.
+    fn into_answer(self, place: Option<StorePlace>) -> StoreAnswer {
+        let Self { body, lane, timer } = self;
+        StoreAnswer::new(body, lane, place, timer)
+    }
+}
 
 /// What is counted of a request that was sent.
-fn result_of(sent: &std::result::Result<Response<Incoming>, Failure>) -> StoreResult {
+fn result_of(sent: &std::result::Result<Sent, Failure>) -> StoreResult {
     match sent {
-        Ok(answer) => StoreResult::of_status(answer.status()),
+        Ok((answer, _)) => StoreResult::of_status(answer.status()),
         Err(Failure::LeftAlone) => StoreResult::LeftAlone,
         Err(Failure::Unreached(_)) => StoreResult::Unreached,
         Err(Failure::Died(_)) => StoreResult::Died,
@@ -480,9 +478,9 @@ enum Failure {
     /// The breaker is open: nobody was asked.
     LeftAlone,
     /// There was no connection, with what was wrong, or there was none in time.
-    Unreached(Option<hyper_util::client::legacy::Error>),
+    Unreached(Option<Box<dyn std::error::Error + Send + Sync>>),
     /// The connection broke before an answer.
-    Died(hyper_util::client::legacy::Error),
+    Died(hyper::Error),
     /// Nothing came in time.
     Silent,
     /// A success came before the request was all sent.
@@ -525,11 +523,10 @@ impl Failure {
             Self::Unreached(None) => {
                 Error::store_unavailable("no connection within store.outage_wait_seconds_max")
             }
-            Self::Unreached(Some(error)) | Self::Died(error) => {
-                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-                let chain: Vec<String> = causes.map(ToString::to_string).collect();
-                Error::store_unavailable(format!("{error}: {}", chain.join(": ")))
+            Self::Unreached(Some(error)) => {
+                Error::store_unavailable(format!("no connection: {}", with_causes(error.as_ref())))
             }
+            Self::Died(error) => Error::store_unavailable(with_causes(&error)),
             Self::Silent => Error::store_unavailable("no answer within store.answer_seconds_max"),
             Self::Early => Error::store_unavailable("the store said yes to a request before it was all sent"),
             Self::Ambiguous => Error::store_unavailable("the length of the store's answer cannot be told"),
@@ -537,6 +534,12 @@ impl Failure {
             Self::Fault(error) => error,
         }
     }
+}
+
+/// An error and what caused it, on one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Whether a body's length is told at most once, and as a number (P45).
