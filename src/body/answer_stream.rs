@@ -115,6 +115,7 @@ where
         if self.body.is_none() {
             return Poll::Ready(None);
         }
+        ready!(self.progress.poll_room(context));
         match ready!(self.poll_piece(context)).transpose() {
             Ok(Some(frame)) => {
                 let frame_bytes = frame.data_ref().map_or(0, Bytes::len);
@@ -303,6 +304,25 @@ mod tests {
             });
             assert_eq!(seen.join(" "), expected);
         }
+    }
+
+    #[test]
+    fn p54_pieces_stay_with_the_store_while_the_socket_takes_nothing() {
+        let connection = ConnectionProgress::begin(Pace::idle(IDLE), PIECE_BYTES_MIN, Instant::now());
+        let progress = connection.request(Protocol::Http1);
+        let mut stream = AnswerStream::new(Peer::of(&["ab", "c"]).sized(), IDLE, progress, |_, _| {});
+        block_on(async {
+            assert_eq!(next(&mut stream).await.unwrap().unwrap(), "ab");
+            connection.blocked();
+            assert!(tokio::time::timeout(IDLE * 3, next(&mut stream)).await.is_err());
+            assert!(!stream.is_end_stream());
+            // As it is told, and not because somebody asks again.
+            let (rest, ()) = tokio::join!(next(&mut stream), async {
+                tokio::task::yield_now().await;
+                connection.wrote(1);
+            });
+            assert_eq!(rest.unwrap().unwrap(), "c");
+        });
     }
 
     #[test]

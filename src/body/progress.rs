@@ -11,6 +11,9 @@
 //!   client's time, and the piece is progress then.
 //! - While nothing is handed on, time belongs to the store and to this server, and costs the client nothing.
 //!
+//! The same notes bound what an answer gathers for a socket that takes nothing
+//! ([`RequestProgress::poll_room`]).
+//!
 //! Invariants: the notes are atomic numbers, so that no request waits for another; one reading of the clock
 //! for a piece of HTTP/2, none on HTTP/1. Nothing here ends a connection: [`Overseer::look`] says what is to
 //! be done.
@@ -22,9 +25,11 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::body::pace::{Credit, Pace, later};
@@ -62,6 +67,8 @@ pub(crate) struct ConnectionProgress {
     written_bytes: AtomicU64,
     /// The socket took no more when it was last offered something.
     is_blocked: AtomicBool,
+    /// Of an answer that waits until the socket takes something.
+    unblocked: AtomicWaker,
     /// When each stream must have taken its piece, in nanoseconds since the beginning; 0 for none.
     late_at: OnceLock<Box<[AtomicU64]>>,
     /// The connection is ended because its client takes too little.
@@ -85,6 +92,7 @@ impl ConnectionProgress {
             requests_ended: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
             is_blocked: AtomicBool::new(false),
+            unblocked: AtomicWaker::new(),
             late_at: OnceLock::new(),
             is_too_slow: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
@@ -109,7 +117,10 @@ impl ConnectionProgress {
     pub(crate) fn wrote(&self, bytes: usize) {
         let written_bytes = self.written_bytes.load(Ordering::Relaxed);
         self.written_bytes.store(written_bytes.saturating_add(bytes as u64), Ordering::Relaxed);
-        self.is_blocked.store(false, Ordering::Relaxed);
+        if self.is_blocked.load(Ordering::Relaxed) {
+            self.is_blocked.store(false, Ordering::Relaxed);
+            self.unblocked.wake();
+        }
     }
 
     /// The socket takes no more for now.
@@ -205,6 +216,18 @@ impl RequestProgress {
         }
     }
 
+    /// Ready where another piece of the answer is worth its memory: on HTTP/1 not while the socket takes
+    /// nothing, for hyper would gather pieces that the store can keep as well. Whoever is told to wait is
+    /// woken once the socket takes bytes again; hyper offers it some whenever it becomes free, in the task
+    /// that asks here, so no word is missed. What streams of HTTP/2 may gather is bounded by their windows.
+    pub(crate) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.stream.is_some() || !self.connection.is_blocked.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        self.connection.unblocked.register(context.waker());
+        Poll::Pending
+    }
+
     /// Now, where what follows needs to know it.
     pub(crate) fn now(&self) -> Option<Instant> {
         self.stream.as_ref().map(|_| Instant::now())
@@ -289,6 +312,8 @@ pub(crate) struct Overseer {
     requests: u64,
     /// Without a request under way.
     quiet: Duration,
+    /// One was under way at the last look, and may have ended at any time since.
+    was_busy: bool,
     is_closing: bool,
     credit: Credit,
     /// The longest time with a socket that takes nothing.
@@ -317,6 +342,7 @@ impl Overseer {
             looked_at: now,
             requests: 0,
             quiet: Duration::ZERO,
+            was_busy: false,
             is_closing: false,
             credit: Credit::new(pace),
             stalled_max: pace.idle,
@@ -365,7 +391,10 @@ impl Overseer {
         let requests = self.progress.requests.load(Ordering::Relaxed);
         let is_new = std::mem::replace(&mut self.requests, requests) != requests;
         // One that has ended by now was counted as begun before.
-        if is_new || is_blocked || self.progress.requests_ended.load(Ordering::Relaxed) < requests {
+        let is_busy = is_blocked || self.progress.requests_ended.load(Ordering::Relaxed) < requests;
+        // A wait begins at the first look that sees it, rather late than early: the client has all its time.
+        let was_busy = std::mem::replace(&mut self.was_busy, is_busy);
+        if is_new || is_busy || was_busy {
             self.quiet = Duration::ZERO;
             return Verdict::Stay;
         }
@@ -390,8 +419,9 @@ impl Overseer {
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects, reason = "tests")]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "tests")]
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -451,6 +481,16 @@ mod tests {
         let reading = it.progress.request(Protocol::Http1);
         assert_eq!(it.stays(|_| {}), (1000, Verdict::Stay));
         drop(reading);
+    }
+
+    #[test]
+    fn p47_a_wait_begins_no_earlier_than_the_end_of_the_request_before_it() {
+        let mut it = watched();
+        let request = it.progress.request(Protocol::Http1);
+        assert_eq!(it.second(), Verdict::Stay);
+        // A moment before the look that sees its end: three whole seconds are left.
+        drop(request);
+        assert_eq!(it.stays(|_| {}), (4, Verdict::Close));
     }
 
     #[test]
