@@ -1,7 +1,9 @@
 //! What one address or one hotkey can cost the others: attacks, and that the others are served as before.
 
 mod addresses;
+mod apart;
 mod connections;
+mod crowd;
 mod idle;
 mod memory;
 mod principals;
