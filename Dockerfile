@@ -19,10 +19,19 @@ ARG PROFILE=dist
 ARG FEATURES=jemalloc
 WORKDIR /source
 COPY . .
+# What `deploy/profile --image` has recorded, image.profdata, is used where it is there. It takes the name of its
+# content, for Cargo looks at the name alone and target outlives the build.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/source/target,sharing=locked \
-    cargo build --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --bin subgate && \
-    install -D --target-directory /out/usr/local/bin "target/$PROFILE/subgate" && \
+    set -- build --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --bin subgate && \
+    made=target/$PROFILE && \
+    if [ -e image.profdata ]; then \
+        machine=$(rustc --print host-tuple) && made=target/$machine/$PROFILE && set -- "$@" --target "$machine" && \
+        content=$(sha256sum image.profdata) && recorded=/profile/${content%% *}.profdata && \
+        install -D image.profdata "$recorded" && export RUSTFLAGS="-Cprofile-use=$recorded"; \
+    fi && \
+    cargo "$@" && \
+    install -D --target-directory /out/usr/local/bin "$made/subgate" && \
     install -D --mode 644 --target-directory /out/usr/share/doc/subgate LICENSE-APACHE LICENSE-MIT && \
     install --directory --owner 65532 --group 65532 --mode 700 /out/var/lib/subgate
 

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where it stands")]
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -74,4 +74,58 @@ fn the_service_runs_what_the_server_supports() {
     let drain = drain.lines().find_map(|line| line.strip_prefix("#: drain_seconds_max = ")).unwrap();
     let stop: u64 = values(&service, "TimeoutStopSec")[0].parse().unwrap();
     assert!(stop > drain.parse().unwrap());
+}
+
+/// Calls a script, which is to refuse; gives its exit code and what it says.
+fn refusal(script: &str, arguments: &[&str], profdata: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(root().join(script));
+    let output = command.args(arguments).env("LLVM_PROFDATA", profdata).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_load_is_recorded_with_tools_that_can_be_had() {
+    for profdata in ["/bin/false", "/no/such/llvm-profdata"] {
+        let (code, said) = refusal("deploy/profile", &[], profdata);
+        assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+        for way in ["rustup component add llvm-tools", "Debian's llvm-19", "LLVM_PROFDATA"] {
+            assert!(said.contains(way), "{way}: {said}");
+        }
+    }
+    let (code, said) = refusal("deploy/profile", &["--program", "/no/such"], "/bin/false");
+    assert_eq!((code, said.as_str()), (Some(1), "profile: /no/such: no such program\n"));
+    let (code, said) = refusal("deploy/profile", &["--quick"], "/bin/false");
+    assert!(code == Some(2) && said.contains("deploy/profile --image "), "{said}");
+}
+
+#[test]
+fn a_release_is_of_one_load_at_most() {
+    let cases: [(&[&str], &str); 3] = [
+        (&["--profile", "release", "--profile-data", "Cargo.toml"], "--profile-data is for --profile dist"),
+        (&["--without-profile", "--profile-data", "Cargo.toml"], "leave one of them out"),
+        (&["--profile-data", "no/such.profdata"], "deploy/profile records one"),
+    ];
+    for (arguments, expected) in cases {
+        let (code, said) = refusal("deploy/release", arguments, "/bin/false");
+        assert_eq!((code, said.lines().count()), (Some(2), 1), "{arguments:?}: {said}");
+        assert!(said.starts_with("release: ") && said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+/// The counts of the program are kept by names of symbols, which depend on all of this.
+#[test]
+fn what_is_recorded_is_built_as_what_is_shipped() {
+    let (profile, release, image) = (read("deploy/profile"), read("deploy/release"), read("Dockerfile"));
+    let features = "features=(--features jemalloc)";
+    assert!(profile.contains(features) && release.contains(features));
+    assert!(profile.contains("cargo build --locked --profile dist") && release.contains("profile=dist"));
+    assert!(
+        profile.contains("--target \"$machine\"") && release.contains("platform=(--target \"$machine\")")
+    );
+    assert!(profile.contains("features=(--no-default-features --features jemalloc) out=image.profdata"));
+    for of_image in ["ARG PROFILE=dist", "ARG FEATURES=jemalloc", "--no-default-features", "image.profdata"] {
+        assert!(image.contains(of_image), "{of_image}");
+    }
+    let context = read(".dockerignore");
+    assert!(context.lines().any(|line| line == "!image.profdata"), "{context}");
 }

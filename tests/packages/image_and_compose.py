@@ -40,10 +40,18 @@ STOP_SECONDS_MAX = 40
 # What cargo gets told is looked at, and the binary is put where it would put it.
 STAND_IN = """#!/bin/sh
 set -eu
-[ "$*" = "build --locked --profile dist --no-default-features --features jemalloc --bin subgate" ]
+made=target/dist platform=
+if [ -e image.profdata ]; then
+    made=target/some-machine/dist platform=' --target some-machine'
+    echo "cargo is told of $(cat "${RUSTFLAGS#-Cprofile-use=}")"
+fi
+[ "$*" = "build --locked --profile dist --no-default-features --features jemalloc --bin subgate$platform" ]
 [ -f Cargo.lock ] && [ -f src/main.rs ] && [ -f tests/fuzz/Cargo.toml ]
 [ ! -e .git ] && [ ! -e certs ] && [ ! -e tests/interop ] && [ ! -e target/debug ]
-mkdir -p target/dist && cp /opt/subgate target/dist/subgate
+mkdir -p "$made" && cp /opt/subgate "$made/subgate"
+"""
+STAND_IN_COMPILER = """#!/bin/sh
+[ "$*" = "--print host-tuple" ] && echo some-machine
 """
 # A build that is quick rather than good: what is tried is the Dockerfile.
 QUICK = """
@@ -161,8 +169,9 @@ def image(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
             ]
         ]
     else:
-        (cargo_home / "bin" / "cargo").write_text(STAND_IN)
-        (cargo_home / "bin" / "cargo").chmod(0o755)
+        for name, stand_in in [("cargo", STAND_IN), ("rustc", STAND_IN_COMPILER)]:
+            (cargo_home / "bin" / name).write_text(stand_in)
+            (cargo_home / "bin" / name).chmod(0o755)
         steps += [["copy", "--quiet", "it", SUBGATE, "/opt/subgate"]]
     steps += [["config", "--env", "CARGO_HOME=/usr/local/cargo", "it"]]
     steps += [["add", "--quiet", "it", cargo_home, "/usr/local/cargo"]]
@@ -173,6 +182,20 @@ def image(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
         *["--build-arg", "RUST_IMAGE=localhost/rust-test", "--build-arg", f"RUNTIME_IMAGE={runtime}", ROOT],
     )
     return IMAGE
+
+
+@pytest.mark.skipif(IS_FROM_SOURCE, reason="what is recorded here is nothing for a compiler")
+def test_what_was_recorded_of_its_load_goes_into_the_build(
+    podman: Podman, image: str, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    shutil.copytree(ROOT, context, ignore=shutil.ignore_patterns("target", ".git", ".subgate"))
+    (context / "image.profdata").write_text("recorded counts")
+    built = podman.run(
+        *["buildah", "build", "--format", "docker", "--pull-never", "--no-cache", "--network", "none"],
+        *["--target", "build", "--build-arg", "RUST_IMAGE=localhost/rust-test", context],
+    )
+    assert "cargo is told of recorded counts" in built.stdout + built.stderr
 
 
 def test_linters_find_nothing_to_complain_of() -> None:
