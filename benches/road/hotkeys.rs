@@ -18,7 +18,7 @@ const OF_ONE_MAX: f64 = 1.1;
 
 /// Measures both in turn; `--quick` bounds nothing.
 pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
-    let server = subgate::start(options.program(), dir, store, "");
+    let server = subgate::start(options.only_program(), dir, store, "");
     let miners: Vec<Miner> = (0..HOTKEYS).map(Miner::numbered).collect();
     subgate::register(dir, &miners);
     let clients: Vec<Client> = miners.iter().map(|miner| Client::log_in(server.port, *miner)).collect();

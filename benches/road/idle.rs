@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
     let tls = subgate::with_tls(&identity);
     let get = Case::new("get-1kib", Form::Get, KIB, CONNECTIONS);
     // Each server believes the sessions of the others: they have one key.
-    let signing = subgate::start(options.program(), dir, store, "");
+    let signing = subgate::start(options.only_program(), dir, store, "");
     let shot = Client::log_in(signing.port, subgate::MINER).shot(&get);
     drop(signing);
     println!(
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
             Transport::Plain => "",
             Transport::Tls(_) => &tls,
         };
-        let server = subgate::start_with(options.program(), dir, store, PATIENCE, of_server);
+        let server = subgate::start_with(options.only_program(), dir, store, PATIENCE, of_server);
         let before = server.process.resident_bytes();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let resident = runtime.block_on(async {

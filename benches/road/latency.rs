@@ -30,7 +30,7 @@ type Due = Instant;
 /// Measures each number of connections, directly and through Subgate in turn.
 pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
     let duration = options.duration();
-    let server = subgate::start(options.program(), dir, store, "");
+    let server = subgate::start(options.only_program(), dir, store, "");
     let client = Client::log_in(server.port, subgate::MINER);
     println!(
         "{:<10} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}",

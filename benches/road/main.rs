@@ -8,12 +8,14 @@
 //! cargo bench --bench road -- --report           writes docs/performance.md and its picture anew
 //! cargo bench --bench road -- --memory           peak memory: 1,000 downloads of 64 MiB at once and as many
 //!                                                uploads, by slow clients and quick ones, in the clear and
-//!                                                over TLS; 64 uploads of 1 GiB. With `--report` too
+//!                                                over TLS; 64 uploads of 1 GiB. With `--report` too,
+//!                                                or `--case TEXT` for the rows whose name has the text
 //! cargo bench --bench road -- --neighbour        how long small downloads take beside a miner who takes all
 //! cargo bench --bench road -- --idle             memory of 1,000 connections that have asked once and wait
 //! cargo bench --bench road -- --latency          what is added to the time of small requests at half load
 //! cargo bench --bench road -- --hotkeys          4,096 hotkeys at work beside one
 //! cargo bench --bench road -- --refusals         what refused requests cost beside a served one
+//! cargo bench --bench road -- --program FILE     a build that is there, such as what was packed
 //! cargo bench --bench road -- --before FILE      beside another build, to see what a change is worth
 //! ```
 //!
@@ -87,7 +89,7 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let peer = Process::own(peer::ROLE).with_port();
     if options.neighbour {
-        neighbour::run(dir.path(), peer.port, options.duration());
+        neighbour::run(&options, dir.path(), peer.port);
     } else if options.memory {
         memory::run(&options, dir.path(), peer.port);
     } else if options.idle {

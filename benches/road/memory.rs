@@ -1,9 +1,9 @@
 //! The largest resident memory, whatever goes through at once.
 
-use std::{path::Path, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use crate::{
-    cases::{Case, Form, GIB, MIB},
+    cases::{Case, Form, GIB, MIB, Over},
     load,
     options::Options,
     process::{Listening, Process, free_port},
@@ -56,11 +56,16 @@ impl Peaks {
 /// Whatever goes through it at once, quick or slow, in the clear and over TLS, Subgate stays small. Limits
 /// are counted, metrics are on offer.
 pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
+    let is_whole = options.cases.is_empty();
+    assert!(is_whole || options.report.is_none(), "all rows are written down or none: not with --case");
+    let mut rows = rows();
+    rows.retain(|row| options.wants(&row.to_string()));
+    assert!(!rows.is_empty(), "no row has such a name: {:?}", options.cases);
     reporting::check(options, BLOCK);
     let identity = Identity::make(dir);
     let start = |of_server: &str| -> Listening {
         let admin = format!("admin = \"127.0.0.1:{}\"", free_port());
-        subgate::start_with(subgate::program(), dir, store, &admin, of_server)
+        subgate::start_with(options.only_program(), dir, store, &admin, of_server)
     };
     let (plain, tls) = (start(""), start(&subgate::with_tls(&identity)));
     let amount = if options.quick { QUICK } else { WHOLE };
@@ -69,9 +74,14 @@ pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
     let table = Table::new(1, ["what", "at once", "peak MiB", "bound MiB"]);
     let mut peaks = Peaks { table, beyond: Vec::new() };
     println!("{}", peaks.table.head());
-    of_many(&mut peaks, &amount, &client, &plain, &Transport::Plain);
-    of_many(&mut peaks, &amount, &client, &tls, &identity.transport);
-    of_large(&mut peaks, &amount, &client, &plain);
+    for row in rows {
+        let (server, transport) = match row.over {
+            Over::Tcp => (&plain, &Transport::Plain),
+            Over::Tls => (&tls, &identity.transport),
+        };
+        let at_once = go_through(&row, &amount, &client, server, transport);
+        peaks.take(&server.process, at_once, row.to_string());
+    }
     if let Some(dir) = &options.report {
         let run = reporting::of_this_run(options, Vec::new());
         reporting::write_block(dir, BLOCK, &run.of(&peaks.table));
@@ -79,34 +89,71 @@ pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
     assert!(peaks.beyond.is_empty(), "beyond the bound: {:?}", peaks.beyond);
 }
 
-/// Downloads and uploads of 64 MiB, by clients that are slow and by clients that are not.
-fn of_many(peaks: &mut Peaks, amount: &Amount, client: &Client, server: &Listening, transport: &Transport) {
-    let over = match transport {
-        Transport::Plain => "",
-        Transport::Tls(_) => " over TLS",
-    };
-    let Listening { process, port } = server;
-    let Amount { connections, slow, .. } = amount;
-    for (form, what) in [(Form::Get, "GET"), (Form::Unsigned, "PUT")] {
-        let shot = client.shot(&Case::new("64mib", form, 64 * MIB, *connections));
-        process.forget_peak();
-        load::run_slowly(*port, transport, &shot, *connections, *slow);
-        peaks.take(process, *connections, format!("{what} of 64 MiB{over}, slow clients"));
-        process.forget_peak();
-        let tally = load::run(*port, transport, &shot, *connections, Duration::ZERO);
-        assert_eq!(tally.requests, *connections as u64);
-        peaks.take(process, *connections, format!("{what} of 64 MiB{over}, quick clients"));
+/// What goes through at once.
+struct Row {
+    form: Form,
+    over: Over,
+    clients: Clients,
+}
+
+/// Who sends or fetches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clients {
+    /// A thousand with 64 MiB each, who move a little every second.
+    Slow,
+    /// As many, who move all they can.
+    Quick,
+    /// Few with the largest bodies.
+    Large,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.form == Form::Get { "GET of " } else { "PUT of " })?;
+        f.write_str(if self.clients == Clients::Large { "1 GiB" } else { "64 MiB" })?;
+        f.write_str(if self.over == Over::Tls { " over TLS" } else { "" })?;
+        f.write_str(match (self.clients, self.form) {
+            (Clients::Slow, _) => ", slow clients",
+            (Clients::Quick, _) => ", quick clients",
+            (Clients::Large, Form::Sha256) => ", sha256 checked",
+            (Clients::Large, _) => "",
+        })
     }
 }
 
-/// Uploads of 1 GiB at once into the sink.
-fn of_large(peaks: &mut Peaks, amount: &Amount, client: &Client, server: &Listening) {
-    let Amount { large_uploads, .. } = amount;
-    for (form, what) in [(Form::Unsigned, "PUT of 1 GiB"), (Form::Sha256, "PUT of 1 GiB, sha256 checked")] {
-        let shot = client.shot(&Case::new("put-1gib", form, GIB, *large_uploads));
-        server.process.forget_peak();
-        let tally = load::run(client.port, &Transport::Plain, &shot, *large_uploads, Duration::ZERO);
-        assert_eq!(tally.requests, *large_uploads as u64);
-        peaks.take(&server.process, *large_uploads, what.to_owned());
+fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for over in [Over::Tcp, Over::Tls] {
+        for form in [Form::Get, Form::Unsigned] {
+            rows.extend([Clients::Slow, Clients::Quick].map(|clients| Row { form, over, clients }));
+        }
     }
+    let large = |form, over| Row { form, over, clients: Clients::Large };
+    rows.extend([large(Form::Unsigned, Over::Tcp), large(Form::Sha256, Over::Tcp)]);
+    rows.push(large(Form::Unsigned, Over::Tls));
+    rows
+}
+
+/// Has the bodies of a row go through, after the peak of the server was forgotten; how many at once.
+fn go_through(
+    row: &Row,
+    amount: &Amount,
+    client: &Client,
+    server: &Listening,
+    transport: &Transport,
+) -> usize {
+    let (name, bytes, at_once) = match row.clients {
+        Clients::Slow | Clients::Quick => ("64mib", 64 * MIB, amount.connections),
+        Clients::Large => ("1gib", GIB, amount.large_uploads),
+    };
+    let shot = client.shot(&Case::new(name, row.form, bytes, at_once));
+    server.process.forget_peak();
+    match row.clients {
+        Clients::Slow => load::run_slowly(server.port, transport, &shot, at_once, amount.slow),
+        Clients::Quick | Clients::Large => {
+            let tally = load::run(server.port, transport, &shot, at_once, Duration::ZERO);
+            assert_eq!(tally.requests, at_once as u64);
+        }
+    }
+    at_once
 }

@@ -5,18 +5,20 @@ use std::{path::Path, time::Duration};
 use crate::{
     cases::{Case, Form, KIB, MIB},
     load,
+    options::Options,
     subgate::{self, Client},
     transport::Transport,
 };
 
 /// How long the small downloads of one miner take, alone and beside another one who downloads large objects
 /// on many connections: where nothing is shaped, and under a ceiling that all share fairly.
-pub(crate) fn run(dir: &Path, store: u16, duration: Duration) {
+pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
+    let duration = options.duration();
     let small = Case::new("get-1kib", Form::Get, KIB, 1);
     let large = Case::new("get-64mib", Form::Get, 64 * MIB, 32);
     println!("{:<24} {:>10} {:>10} {:>10}", "small downloads", "requests", "p50 ms", "p99 ms");
     for (name, of_server) in [("no ceiling", ""), ("100 MB/s shared", "bytes_out_per_second = 100000000")] {
-        let server = subgate::start(subgate::program(), dir, store, of_server);
+        let server = subgate::start(options.program(), dir, store, of_server);
         let shot = Client::log_in(server.port, subgate::MINER).shot(&small);
         let report = |what: &str| {
             let mut latencies = load::latencies(server.port, &Transport::Plain, &shot, duration);

@@ -7,7 +7,8 @@ use std::{
 
 use clap::Parser;
 
-use crate::{cases::Case, subgate};
+/// What is built with the bench.
+const BUILT: &str = env!("CARGO_BIN_EXE_subgate");
 
 const SECONDS: f64 = 2.0;
 const ROUNDS: u32 = 3;
@@ -36,15 +37,20 @@ pub(crate) struct Options {
     /// What refused requests cost beside a served one
     #[arg(long)]
     pub(crate) refusals: bool,
-    /// Only cases whose name contains this; may be given several times
+    /// Only cases whose name contains this; may be given several times. With `--memory` a case is a row,
+    /// which is then not written down
     #[arg(long = "case", value_name = "TEXT")]
     pub(crate) cases: Vec<String>,
     /// Only this proxy; may be given several times
     #[arg(long = "proxy", value_name = "NAME")]
     pub(crate) proxies: Vec<String>,
-    /// Another build of subgate: for a row of its own in the table, in place of this one with `--idle` and
-    /// the three after it
-    #[arg(long, value_name = "FILE")]
+    /// The build of subgate that is measured, in place of the one that is built with the bench: what was
+    /// packed, for instance
+    #[arg(long, value_name = "FILE", value_parser = file)]
+    program: Option<PathBuf>,
+    /// Another build of subgate: for a row of its own in the table, in place of this one with `--memory`,
+    /// `--idle` and the three after it
+    #[arg(long, value_name = "FILE", value_parser = file)]
     pub(crate) before: Option<PathBuf>,
     /// Write tables and picture to `performance.md` and `performance.svg` in this directory; a document that
     /// is there has its block replaced
@@ -80,8 +86,12 @@ impl Options {
     /// How to have the same run again. Files and directories are the caller's own.
     pub(crate) fn command(&self) -> String {
         let mut command = "cargo bench --bench road -- --report".to_owned();
-        let flags =
-            [("--quick", self.quick), ("--memory", self.memory), ("--before FILE", self.before.is_some())];
+        let flags = [
+            ("--quick", self.quick),
+            ("--memory", self.memory),
+            ("--program FILE", self.program.is_some()),
+            ("--before FILE", self.before.is_some()),
+        ];
         flags.iter().filter(|(_, is_set)| *is_set).for_each(|(flag, _)| {
             command.push(' ');
             command.push_str(flag);
@@ -98,8 +108,8 @@ impl Options {
     }
 
     /// Whether a case was asked for.
-    pub(crate) fn wants(&self, case: &Case) -> bool {
-        self.cases.is_empty() || self.cases.iter().any(|text| case.name.contains(text))
+    pub(crate) fn wants(&self, case: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|text| case.contains(text))
     }
 
     /// Whether a proxy was asked for.
@@ -107,13 +117,24 @@ impl Options {
         self.proxies.is_empty() || self.proxies.iter().any(|wanted| wanted == name)
     }
 
-    /// The build that is measured: this one, or the other one where there is.
+    /// What is measured as Subgate.
     pub(crate) fn program(&self) -> &Path {
-        self.before.as_deref().unwrap_or_else(|| subgate::program())
+        self.program.as_deref().unwrap_or(Path::new(BUILT))
+    }
+
+    /// The same where one build alone is measured: the other one then stands in its place.
+    pub(crate) fn only_program(&self) -> &Path {
+        self.before.as_deref().unwrap_or_else(|| self.program())
     }
 
     /// How long one proxy is asked in one round.
     pub(crate) fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
+}
+
+/// Fails before anything is started, and by name.
+fn file(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    if path.is_file() { Ok(path) } else { Err("there is no such file".to_owned()) }
 }

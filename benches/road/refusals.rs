@@ -39,7 +39,7 @@ struct Refusal {
 
 /// Measures all of them in turn; `--quick` bounds nothing.
 pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
-    let server = subgate::start(options.program(), dir, store, "");
+    let server = subgate::start(options.only_program(), dir, store, "");
     let client = Client::log_in(server.port, MINER);
     let served = client.shot(&Case::new("get-1kib", Form::Get, KIB, 64));
     // Was registered when it opened its session.

@@ -10,7 +10,6 @@ use crate::{
         machine::{self, Machine},
         page::Run,
     },
-    subgate,
 };
 
 /// The document that holds the blocks.
@@ -18,7 +17,7 @@ const DOCUMENT: &str = "performance.md";
 
 /// What is to be told of this run, in which these other programs took part.
 pub(crate) fn of_this_run(options: &Options, others: Vec<(String, String)>) -> Run {
-    let said = Command::new(subgate::program()).arg("--version").output().unwrap().stdout;
+    let said = Command::new(options.program()).arg("--version").output().unwrap().stdout;
     let own = machine::version(&String::from_utf8_lossy(&said)).unwrap_or_default();
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
     Run {

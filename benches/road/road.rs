@@ -29,13 +29,13 @@ const BLOCK: &str = "road";
 /// Starts everybody, measures the cases that are wanted, and writes down what came out.
 pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
     reporting::check(options, BLOCK);
-    let server = subgate::start(subgate::program(), dir, store, "");
+    let server = subgate::start(options.program(), dir, store, "");
     let client = Client::log_in(server.port, subgate::MINER);
     let targets = targets(options, dir, store, server);
     let table = figures::all_figures();
     println!("{}", table.head());
     let mut rows = Vec::new();
-    for case in CASES.iter().filter(|case| options.wants(case)) {
+    for case in CASES.iter().filter(|case| options.wants(case.name)) {
         let of_case = measure(case, &targets, &client, options, &rows);
         of_case.iter().for_each(|row| println!("{}", table.line(&row.cells())));
         rows.extend(of_case);
@@ -55,7 +55,7 @@ fn targets(options: &Options, dir: &Path, store: u16, server: Listening) -> Vec<
     let mut targets = vec![
         plain(DIRECT, store, None),
         plain(SUBGATE, server.port, Some(server.process)),
-        over_tls(SUBGATE, subgate::program(), dir, store, &identity),
+        over_tls(SUBGATE, options.program(), dir, store, &identity),
     ];
     if let Some(before) = &options.before {
         let server = subgate::start(before, dir, store, "");

@@ -56,8 +56,9 @@ connections_max = 1000000
 requests_under_way_max = 1000000
 ";
 
-/// And has as many requests under way at the store as it likes.
-const OF_STORE: &str = "connections_per_hotkey_max = 2000";
+/// And has as many requests under way at the store as it likes, which may be slow to hear of a thousand of
+/// them at once: it shares the machine.
+const OF_STORE: &str = "connections_per_hotkey_max = 2000\nconnect_seconds_max = 60";
 
 /// Bodies are so many times this piece and a shorter one.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
@@ -67,11 +68,6 @@ const SMALL_BYTES_MAX: usize = 16 * 1024;
 
 /// Chunks as SDKs make them.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
-
-/// This build.
-pub(crate) fn program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_subgate"))
-}
 
 impl Miner {
     /// One of many.
@@ -181,7 +177,6 @@ pub(crate) fn with_tls(identity: &Identity) -> String {
 
 /// A miner with a session.
 pub(crate) struct Client {
-    pub(crate) port: u16,
     host: String,
     coldkey: String,
     pub(crate) session: SessionCredentials,
@@ -209,7 +204,7 @@ impl Client {
             // Of no use to a signer.
             expires_at: UnixTime::from(SystemTime::now()),
         };
-        Self { port, host, coldkey, session }
+        Self { host, coldkey, session }
     }
 
     /// The request of a case, signed now.
