@@ -55,6 +55,11 @@ impl Socket {
         Self { stream, read_bytes, reading, ahead: Bytes::new(), ahead_bytes: AHEAD_BYTES_MIN, progress }
     }
 
+    /// How much is read at a time.
+    pub(super) fn read_bytes(&self) -> usize {
+        self.read_bytes
+    }
+
     /// What has been read ahead and by nobody yet.
     pub(super) fn ahead(&self) -> &[u8] {
         &self.ahead
