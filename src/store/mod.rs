@@ -34,7 +34,7 @@ use self::{
     connect::PatientConnector,
     connection::WatchedConnector,
     outage::{Asked, Outages},
-    pool::{Kept, Lane, Pool, SendError},
+    pool::{Connection, Kept, Pool, SendError},
 };
 pub(crate) use body::StoreBody;
 pub(crate) use condition::{Cause, Condition};
@@ -49,6 +49,7 @@ use crate::{
     observe::{Metrics, StorePool, StoreResult, StoreTimer},
     policy::{Outbound, OutboundParts},
     s3::uri::{self, Query},
+    time::UnixTime,
     tls::{self, TlsError},
 };
 
@@ -312,66 +313,90 @@ impl Store {
             Err(Failure::Unreached(_) | Failure::Died(_) | Failure::Silent) => Outcome::Failed,
             Err(Failure::LeftAlone | Failure::Credentials(_) | Failure::Fault(_)) => Outcome::Undecided,
         });
-        let (answer, lane) = sent?;
+        let (answer, connection) = sent?;
         timer.answered();
-        Ok(answer.map(|body| Begun { body, lane, timer }))
+        Ok(answer.map(|body| Begun { body, connection, timer }))
     }
 
-    async fn send_once(
+    #[expect(clippy::manual_async_fn, reason = "the future of an async fn has room for each argument twice")]
+    fn send_once(
         &self,
         outbound: Outbound,
         body: StoreBody,
         OnBehalf { now, piece_bytes_max, .. }: OnBehalf,
         connected_by: Option<Instant>,
-    ) -> std::result::Result<Sent, Failure> {
+    ) -> impl Future<Output = std::result::Result<Sent, Failure>> + Send {
+        async move {
+            let credentials = self.credentials.current().await.map_err(Failure::Credentials)?;
+            let (sent_whole, progress) = (body.sent_whole(), body.progress());
+            let request = self.signed(outbound, body, &credentials, now).map_err(Failure::Fault)?;
+            drop(credentials);
+            let answer = self.connections(piece_bytes_max).send(request, connected_by.map(Into::into));
+            tokio::pin!(answer);
+            let answer = match sent_whole {
+                None => tokio::time::timeout(self.answer_timeout, answer).await,
+                Some(sent_whole) => tokio::select! {
+                    answer = &mut answer => Ok(answer),
+                    () = sent_whole => tokio::time::timeout(self.answer_timeout, answer).await,
+                },
+            };
+            let (answer, mut connection) = match answer {
+                Ok(Ok(answered)) => answered,
+                Ok(Err(SendError::Unreached(error))) => return Err(Failure::Unreached(error)),
+                Ok(Err(SendError::Died(error))) => return Err(Failure::Died(error)),
+                Err(_) => return Err(Failure::Silent),
+            };
+            if !progress.is_over() || connection.watch().has_answered_early() {
+                connection.give_up();
+                if answer.status().is_success() {
+                    // It says yes to what it has not read yet, or it answers to something else.
+                    return Err(Failure::Early);
+                }
+            }
+            // hyper reads no length where there is no body, and it would go on to a client as it is.
+            if !has_one_length(answer.headers()) {
+                return Err(Failure::Ambiguous);
+            }
+            Ok((answer, connection))
+        }
+    }
+
+    /// The request as it leaves. It is made in one go, so that its parts take no room in the future that
+    /// waits for the answer.
+    fn signed(
+        &self,
+        outbound: Outbound,
+        body: StoreBody,
+        credentials: &credentials::Current,
+        now: UnixTime,
+    ) -> Result<http::Request<StoreBody>> {
         let OutboundParts { method, key, query, mut headers, copy_source } = outbound.into_parts();
-        let credentials = self.credentials.current().await.map_err(Failure::Credentials)?;
         let path = match &key {
             Some(key) => format!("{}/{key}", self.base),
             None if self.base.is_empty() => "/".to_owned(),
             None => self.base.clone(),
         };
         if let Some(source) = copy_source {
-            headers.set_copy_source(&source, &self.bucket).map_err(Failure::Fault)?;
+            headers.set_copy_source(&source, &self.bucket)?;
         }
         let mut headers = headers.into_map();
         headers.insert(header::HOST, self.host.clone());
-        let hash = body.payload_hash();
-        sign::sign(&credentials, &self.region, &method, &path, &query, &mut headers, hash, now)
-            .map_err(Failure::Fault)?;
-        let target = target(&path, &query).map_err(Failure::Fault)?;
-        let (sent_whole, progress) = (body.sent_whole(), body.progress());
+        sign::sign(
+            credentials,
+            &self.region,
+            &method,
+            &path,
+            &query,
+            &mut headers,
+            body.payload_hash(),
+            now,
+        )?;
+        let target = target(&path, &query)?;
         let mut request = http::Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = target;
         *request.headers_mut() = headers;
-        let answer = self.connections(piece_bytes_max).send(request, connected_by.map(Into::into));
-        tokio::pin!(answer);
-        let answer = match sent_whole {
-            None => tokio::time::timeout(self.answer_timeout, answer).await,
-            Some(sent_whole) => tokio::select! {
-                answer = &mut answer => Ok(answer),
-                () = sent_whole => tokio::time::timeout(self.answer_timeout, answer).await,
-            },
-        };
-        let (answer, mut lane) = match answer {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(SendError::Unreached(error))) => return Err(Failure::Unreached(error)),
-            Ok(Err(SendError::Died(error))) => return Err(Failure::Died(error)),
-            Err(_) => return Err(Failure::Silent),
-        };
-        if !progress.is_over() || lane.watch().has_answered_early() {
-            lane.give_up();
-            if answer.status().is_success() {
-                // It says yes to what it has not read yet, or it answers to something else.
-                return Err(Failure::Early);
-            }
-        }
-        // hyper reads no length where there is no body, and it would go on to a client as it is.
-        if !has_one_length(answer.headers()) {
-            return Err(Failure::Ambiguous);
-        }
-        Ok((answer, lane))
+        Ok(request)
     }
 
     /// The connections for one more request, whose answer may travel in such pieces.
@@ -441,20 +466,20 @@ impl Address {
 }
 
 /// The head of an answer, and the connection that it came by.
-type Sent = (Response<Incoming>, Box<Lane<Connector>>);
+type Sent = (Response<Incoming>, Box<Connection<Connector>>);
 
 /// An answer that has begun: its body, what it comes by, and what measures how long it takes.
 struct Begun {
     body: Incoming,
-    lane: Box<Lane<Connector>>,
+    connection: Box<Connection<Connector>>,
     timer: StoreTimer,
 }
 
 impl Begun {
     /// The body, which holds a place until it ends.
     fn into_answer(self, place: Option<StorePlace>) -> StoreAnswer {
-        let Self { body, lane, timer } = self;
-        StoreAnswer::new(body, lane, place, timer)
+        let Self { body, connection, timer } = self;
+        StoreAnswer::new(body, connection, place, timer)
     }
 }
 
