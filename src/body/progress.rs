@@ -422,6 +422,8 @@ impl Overseer {
 mod tests {
     #![allow(clippy::arithmetic_side_effects, reason = "tests")]
 
+    use std::task::{Wake, Waker};
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -499,6 +501,43 @@ mod tests {
         let progress = ConnectionProgress::begin(pace, 1 << 20, Instant::now());
         assert_eq!(progress.request(Protocol::Http1).piece_bytes_max(), 1 << 20);
         assert_eq!(progress.request(Protocol::Http2).piece_bytes_max(), PIECE_BYTES_MIN);
+    }
+
+    /// Whether somebody was told to go on.
+    #[derive(Default)]
+    struct Told(AtomicBool);
+
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn p54_a_socket_that_takes_nothing_holds_an_answer_of_http1_back_until_it_takes_some() {
+        let it = watched();
+        let request = it.progress.request(Protocol::Http1);
+        for _ in 0..2 {
+            let told = Arc::<Told>::default();
+            let waker = Waker::from(Arc::clone(&told));
+            let has_room = || request.poll_room(&mut Context::from_waker(&waker)).is_ready();
+            assert!(has_room());
+            it.progress.blocked();
+            assert!(!has_room() && !told.0.load(Ordering::Relaxed));
+            it.progress.wrote(1);
+            assert!(told.0.load(Ordering::Relaxed) && has_room());
+        }
+    }
+
+    /// Their windows bound them, and one stream that waited would be woken in another's place.
+    #[test]
+    fn p54_streams_of_http2_go_on_though_the_socket_takes_nothing() {
+        let it = watched();
+        let streams = [Protocol::Http2; 2].map(|protocol| it.progress.request(protocol));
+        it.progress.blocked();
+        for stream in &streams {
+            assert!(stream.poll_room(&mut Context::from_waker(Waker::noop())).is_ready());
+        }
     }
 
     #[test]

@@ -89,6 +89,18 @@ async fn a_store_that_is_away_makes_it_unready() {
 }
 
 #[tokio::test]
+async fn a_store_is_well_by_the_head_of_its_success_though_the_rest_does_not_come() {
+    let server = TestServer::start().await;
+    server.store.always(Reply::new(200).header("content-length", "4").piece(60_000, "rest"));
+    assert_eq!(ok(&server.plain_get("/readyz").await), json!({ "status": "ready" }));
+    let health = ok(&server.plain_get("/healthcheck").await);
+    assert_eq!(health["s3_ok"], json!(true));
+    // For so long the rest is read beside it.
+    assert!(health["s3_latency_ms"].as_u64().unwrap() < 1000, "{health}");
+    assert_eq!(server.store.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn traffic_tells_of_the_store_and_questions_cost_it_next_to_nothing() {
     let server = TestServer::start().await;
     server.store.put(&ALICE.file("a"), vec![1; 2000]);

@@ -186,6 +186,18 @@ async fn what_was_not_sent_on_a_closed_connection_is_sent_on_another() {
         tried.read().await;
         assert_eq!(tried.connections(), connections);
     }
+    // Or hyper was done with the answer and waits for the next request, when the store closes.
+    let [(first_socket, mut first_end), (second_socket, mut second_end)] = [ends(), ends()];
+    let sockets = Arc::new(Mutex::new(VecDeque::from([first_socket, second_socket])));
+    let tried = Tried::new(move |_| sockets.lock().unwrap().pop_front());
+    let ((), first) = tokio::join!(tried.read(), answer(&mut first_end, ANSWER));
+    first.unwrap();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    drop(first_end);
+    let ((), second) = tokio::join!(tried.read(), answer(&mut second_end, ANSWER));
+    second.unwrap();
 }
 
 #[tokio::test]
