@@ -3,13 +3,15 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>. The chain starts from the
 //! signature of the request itself, so that chunks can neither change places nor move to another request.
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
-use aws_sigv4::sign::v4::calculate_signature;
+use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::{
-    auth::ChunkSeed,
+    auth::{
+        ChunkSeed,
+        sigv4::{PreparedKey, canonical::HexHash, sha256},
+    },
     error::{Code, Error, Reason, Result},
-    secret::{Secret, constant_time_eq},
+    secret::constant_time_eq,
 };
 
 const SIGNATURE_BYTES: usize = 64;
@@ -27,7 +29,7 @@ pub(super) fn parse_signature(text: &[u8]) -> Option<Signature> {
 
 /// The chain of signatures of one body, as far as it has come.
 pub(super) struct SignatureChain {
-    key: Secret,
+    key: PreparedKey,
     /// Date and scope, as they stand in each string to sign.
     time_and_scope: String,
     previous: String,
@@ -41,7 +43,7 @@ impl SignatureChain {
     pub(super) fn new(seed: ChunkSeed) -> Self {
         Self {
             time_and_scope: format!("{}\n{}", seed.date, seed.scope),
-            key: seed.signing_key,
+            key: PreparedKey::new(&seed.signing_key),
             previous: seed.signature,
             claimed: [0; SIGNATURE_BYTES],
             content: Context::new(&SHA256),
@@ -61,20 +63,22 @@ impl SignatureChain {
     /// The chunk is at its end: whether it has the signature that it claims.
     pub(super) fn verify_chunk(&mut self) -> Result<()> {
         let content = std::mem::replace(&mut self.content, Context::new(&SHA256)).finish();
+        let mut hash = [0; 32];
+        hash.copy_from_slice(content.as_ref());
         let claimed = self.claimed;
-        self.verify("PAYLOAD", &format!("{EMPTY_SHA256}\n{}", hex::encode(content)), &claimed)
+        self.verify("PAYLOAD", &[EMPTY_SHA256, "\n", HexHash::of(&hash).as_str()], &claimed)
     }
 
     /// Whether that trailer, as it is signed, has that signature.
     pub(super) fn verify_trailer(&mut self, canonical: &[u8], claimed: &Signature) -> Result<()> {
-        self.verify("TRAILER", &hex::encode(digest(&SHA256, canonical)), claimed)
+        self.verify("TRAILER", &[HexHash::of(&sha256(canonical)).as_str()], claimed)
     }
 
-    fn verify(&mut self, what: &str, hashes: &str, claimed: &Signature) -> Result<()> {
-        let Self { time_and_scope, previous, .. } = self;
-        let string_to_sign = format!("AWS4-HMAC-SHA256-{what}\n{time_and_scope}\n{previous}\n{hashes}");
-        let computed = calculate_signature(self.key.expose(), string_to_sign.as_bytes());
-        if !constant_time_eq(computed.as_bytes(), claimed) {
+    fn verify(&mut self, what: &str, hashes: &[&str], claimed: &Signature) -> Result<()> {
+        let before = ["AWS4-HMAC-SHA256-", what, "\n", &self.time_and_scope, "\n", &self.previous, "\n"];
+        let string_to_sign = [before.as_slice(), hashes].concat().concat();
+        let computed = self.key.signature(string_to_sign.as_bytes());
+        if !constant_time_eq(computed.as_str().as_bytes(), claimed) {
             return Err(Error::new(
                 Code::SignatureDoesNotMatch,
                 "The signature of a chunk or trailer of the body does not match what was computed from its \
@@ -83,7 +87,8 @@ impl SignatureChain {
             .reason(Reason::ChunkSignatureFalse)
             .detail(what));
         }
-        self.previous = computed;
+        self.previous.clear();
+        self.previous.push_str(computed.as_str());
         Ok(())
     }
 }
