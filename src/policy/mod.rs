@@ -91,7 +91,12 @@ impl Policy {
 
     /// The folders that are `owner`'s; an open variable is shown by its name.
     pub fn folders(&self, owner: &Owner) -> Vec<String> {
-        self.templates.iter().flat_map(|template| template.folders(owner)).collect()
+        self.first_folders(owner, usize::MAX)
+    }
+
+    fn first_folders(&self, owner: &Owner, count_max: usize) -> Vec<String> {
+        let folders = self.templates.iter().flat_map(|template| template.folders(owner, count_max));
+        folders.take(count_max).collect()
     }
 
     /// Decides on one request. Refusals name the caller's own folders and say nothing of what exists.
@@ -302,8 +307,7 @@ impl Policy {
         let act = action.as_str();
         let mut may = Vec::new();
         if rights.own.contains(action) {
-            let mut folders = self.folders(&caller.owner);
-            folders.truncate(FOLDERS_SHOWN);
+            let folders = self.first_folders(&caller.owner, FOLDERS_SHOWN);
             may.push(format!("your folders, {}", folders.join(" and ")));
         }
         if rights.all.contains(action) {

@@ -91,14 +91,14 @@ impl Segment {
 
     /// Every text the segment can be for `owner`; none where a pattern leaves it open.
     fn texts(&self, owner: &Owner) -> Option<Vec<String>> {
-        let values = match &self.variable {
-            None => vec![String::new()],
-            Some(Variable::Hotkey) => vec![owner.hotkey().to_owned()],
-            Some(Variable::Coldkey) => vec![owner.coldkey().to_owned()],
-            Some(Variable::Named(_, Values::List(values))) => values.clone(),
+        let values: Vec<&str> = match &self.variable {
+            None => vec![""],
+            Some(Variable::Hotkey) => vec![owner.hotkey()],
+            Some(Variable::Coldkey) => vec![owner.coldkey()],
+            Some(Variable::Named(_, Values::List(values))) => values.iter().map(String::as_str).collect(),
             Some(Variable::Named(_, Values::Pattern(_))) => return None,
         };
-        Some(values.into_iter().map(|value| format!("{}{value}{}", self.before, self.after)).collect())
+        Some(values.iter().map(|value| [self.before.as_str(), value, &self.after].concat()).collect())
     }
 
     /// As [`Segment::texts`], with an open variable shown by its name.
@@ -258,13 +258,14 @@ impl Template {
         Standing::Outside
     }
 
-    /// The owner's folders by this template; an open variable is shown by its name.
-    pub fn folders(&self, owner: &Owner) -> Vec<String> {
+    /// The first `count_max` of the owner's folders by this template; an open variable is shown by its name.
+    pub fn folders(&self, owner: &Owner, count_max: usize) -> Vec<String> {
         self.segments.iter().fold(vec![String::new()], |folders, segment| {
             let texts = segment.shown(owner);
             folders
                 .iter()
-                .flat_map(|folder| texts.iter().map(move |text| format!("{folder}{text}/")))
+                .flat_map(|folder| texts.iter().map(move |text| [folder, text, "/"].concat()))
+                .take(count_max)
                 .collect()
         })
     }
@@ -604,7 +605,7 @@ mod tests {
         ] {
             assert!(!jobs.owns(&me, &key), "{key}");
         }
-        assert_eq!(jobs.folders(&me), [format!("data/hotkey={mine}/job_id={{job_id}}/")]);
+        assert_eq!(jobs.folders(&me, usize::MAX), [format!("data/hotkey={mine}/job_id={{job_id}}/")]);
     }
 
     #[test]

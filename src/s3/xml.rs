@@ -5,7 +5,7 @@
 //! by the caller, its depth and number of elements here; a document type is refused, so entities are the five
 //! of XML and nothing expands.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
 use quick_xml::{Reader, escape::escape, events::Event};
 
@@ -146,13 +146,21 @@ fn malformed(why: &str) -> Error {
 }
 
 fn push(xml: &mut String, name: &str, text: &str) {
-    // Writing to a String cannot fail.
-    let _ = write!(xml, "<{name}>{}</{name}>", self::text(text));
+    for piece in ["<", name, ">", &escaped(text), "</", name, ">"] {
+        xml.push_str(piece);
+    }
 }
 
 /// Text as it stands in a document of ours.
 pub(crate) fn text(text: &str) -> String {
-    escape(legal(text)).into_owned()
+    escaped(text).into_owned()
+}
+
+fn escaped(text: &str) -> Cow<'_, str> {
+    match legal(text) {
+        Cow::Borrowed(text) => escape(text),
+        Cow::Owned(text) => Cow::Owned(escape(text).into_owned()),
+    }
 }
 
 /// One object of a DeleteObjects request.
@@ -369,6 +377,9 @@ pub(crate) fn parse_parts(body: &[u8]) -> Option<PartsPage> {
     Some(page)
 }
 
+/// What an error document takes beside its message and its path, mostly.
+const ERROR_BYTES: usize = 512;
+
 /// The error document. `resource` is the path as the client named it.
 pub(crate) fn error(
     code: &str,
@@ -377,7 +388,10 @@ pub(crate) fn error(
     resource: &str,
     request_id: &str,
 ) -> String {
-    let mut xml = format!("{DECLARATION}<Error>");
+    // Enough for the message with all that is around it: a refusal is to cost little.
+    let mut xml = String::with_capacity(ERROR_BYTES + message.len() + resource.len());
+    xml.push_str(DECLARATION);
+    xml.push_str("<Error>");
     push(&mut xml, "Code", code);
     push(&mut xml, "Message", message);
     for (name, text) in elements {

@@ -148,7 +148,7 @@ fn example_of(template: &Template) -> Option<String> {
     let owner = Owner::new(EXAMPLE_HOTKEY.parse().ok()?, EXAMPLE_COLDKEY.parse().ok()?);
     match template.owned_folders(&owner, None).first() {
         Some(owned) => Some(template.example_below(owned)),
-        None => template.folders(&owner).first().cloned(),
+        None => template.folders(&owner, 1).pop(),
     }
 }
 
