@@ -56,9 +56,8 @@ connections_max = 1000000
 requests_under_way_max = 1000000
 ";
 
-/// And has as many requests under way at the store as it likes, which may be slow to hear of a thousand of
-/// them at once: it shares the machine.
-const OF_STORE: &str = "connections_per_hotkey_max = 2000\nconnect_seconds_max = 60";
+/// And has as many requests under way at the store as it likes.
+const OF_STORE: &str = "connections_per_hotkey_max = 2000";
 
 /// Bodies are so many times this piece and a shorter one.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
