@@ -58,8 +58,8 @@ fn digest(algorithm: ChecksumAlgorithm, piece: &[u8], bytes: u64) {
     black_box(running.finish());
 }
 
-/// A sha256 of each chunk, and the signature that has it and the signature before; and the checksum with which
-/// such a body goes on, so that the store can tell a torn one.
+/// A sha256 of each chunk, and the signature that has it and the signature before; and the checksum with
+/// which such a body goes on, so that the store can tell a torn one.
 fn signed_chunks(piece: &[u8], bytes: u64) {
     digest(ChecksumAlgorithm::Crc32, piece, bytes);
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);

@@ -55,9 +55,9 @@ impl FromStr for AccountId {
     /// key, and two spellings would be two folders (P23).
     ///
     /// It need not be encoded again to know that, which would take longer than to decode it. In base58 one
-    /// number has one spelling but for leading `1`s, each of which is a zero byte in front, and here the first
-    /// byte is 42. SS58 has a second form of the prefix 42, in two bytes: 36 bytes that begin with 64 or more
-    /// are 49 characters at least.
+    /// number has one spelling but for leading `1`s, each of which is a zero byte in front, and here the
+    /// first byte is 42. SS58 has a second form of the prefix 42, in two bytes: 36 bytes that begin with 64
+    /// or more are 49 characters at least.
     fn from_str(text: &str) -> Result<Self, AccountError> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(AccountError::NotSs58);

@@ -189,6 +189,9 @@ pub enum Standing {
     Outside,
 }
 
+/// How many folders the lists of a template may make for one owner.
+const FOLDERS_MAX: usize = 10_000;
+
 impl Template {
     /// Parses a template; `variables` holds what each name beside `hotkey` and `coldkey` may be.
     pub fn parse(text: &str, variables: &BTreeMap<String, Values>) -> Result<Self, String> {
@@ -204,6 +207,19 @@ impl Template {
                 "{text:?} must hold {{hotkey}} or {{coldkey}}, or its folders would be everybody's"
             ));
         };
+        // An answer may name all of them.
+        let folders = segments.iter().fold(1, |folders: usize, segment| match &segment.variable {
+            Some(Variable::Named(_, Values::List(values))) => folders.saturating_mul(values.len()),
+            Some(Variable::Named(_, Values::Pattern(_)) | Variable::Hotkey | Variable::Coldkey) | None => {
+                folders
+            }
+        });
+        if folders > FOLDERS_MAX {
+            return Err(format!(
+                "{text:?}: its lists make more than {FOLDERS_MAX} folders for each owner; shorten them, or \
+                 put a pattern in the place of one"
+            ));
+        }
         Ok(Self { text: text.to_owned(), segments, owned_depth: last + 1 })
     }
 
@@ -590,6 +606,24 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_make_too_many_folders_are_refused() {
+        let list = |count: usize| Values::List((0..count).map(|number| number.to_string()).collect());
+        let parse = |lists: &[usize]| {
+            let names = ["a", "b", "c"].map(str::to_owned);
+            let variables = names.into_iter().zip(lists.iter().map(|count| list(*count))).collect();
+            let path: Vec<_> = ["{a}", "{b}", "{c}"].into_iter().take(lists.len()).collect();
+            Template::parse(&format!("{}/{{hotkey}}/", path.join("/")), &variables)
+        };
+        for lists in [[FOLDERS_MAX].as_slice(), &[100, 100], &[100, 100, 1]] {
+            assert!(parse(lists).is_ok(), "{lists:?}");
+        }
+        for lists in [[FOLDERS_MAX + 1].as_slice(), &[100, 101], &[200, 200, 200]] {
+            let refused = parse(lists).unwrap_err();
+            assert!(refused.contains("more than 10000 folders for each owner"), "{refused}");
+        }
+    }
+
+    #[test]
     fn variables_by_pattern_match_whole_segments() {
         let jobs = template("data/hotkey={hotkey}/job_id={job_id}/");
         let me = owner(1, 2);
@@ -606,6 +640,7 @@ mod tests {
             assert!(!jobs.owns(&me, &key), "{key}");
         }
         assert_eq!(jobs.folders(&me, usize::MAX), [format!("data/hotkey={mine}/job_id={{job_id}}/")]);
+        assert_eq!(jobs.folders(&me, 0), Vec::<String>::new());
     }
 
     #[test]

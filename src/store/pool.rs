@@ -69,6 +69,8 @@ struct Shared<C> {
 struct State<C> {
     /// The one that came back last is at the end, and the next to go.
     idle: VecDeque<Idle<C>>,
+    /// Connections that are still being made though nobody waits for them any more.
+    finishing: usize,
     /// Who connects, and takes one that comes back meanwhile.
     waiting: VecDeque<oneshot::Sender<Box<Connection<C>>>>,
     /// A task looks after those that nobody takes.
@@ -115,7 +117,7 @@ where
     pub(super) fn new(connector: C, origin: Uri, buffer_bytes_max: usize, kept: Kept) -> Self {
         let mut http = http1::Builder::new();
         http.max_buf_size(buffer_bytes_max);
-        let state = State { idle: VecDeque::new(), waiting: VecDeque::new(), is_swept: false };
+        let state = State { idle: VecDeque::new(), finishing: 0, waiting: VecDeque::new(), is_swept: false };
         Self(Arc::new(Shared { connector, origin, http, kept, state: Mutex::new(state) }))
     }
 
@@ -190,10 +192,11 @@ where
         tokio::select! {
             biased;
             connection = returned => {
-                if has_begun {
+                if has_begun && let Some(finishing) = Finishing::begin(&self.0) {
                     // For the next request.
                     tokio::spawn(async move {
                         if let Ok(connection) = connecting.await {
+                            drop(finishing);
                             connection.give_back();
                         }
                     });
@@ -286,6 +289,28 @@ impl<C> Shared<C> {
         }
         let pool = Arc::downgrade(&self);
         Ok(Box::new(Connection { sender, watch, is_reused: false, is_given_up: false, pool }))
+    }
+}
+
+/// One of [`State::finishing`].
+struct Finishing<C>(Arc<Shared<C>>);
+
+impl<C> Finishing<C> {
+    /// None where as many are kept already as may be: they are no request's, so nothing else bounds them.
+    fn begin(pool: &Arc<Shared<C>>) -> Option<Self> {
+        let mut state = pool.state();
+        if state.idle.len().saturating_add(state.finishing) >= pool.kept.connections_max {
+            return None;
+        }
+        state.finishing = state.finishing.saturating_add(1);
+        Some(Self(Arc::clone(pool)))
+    }
+}
+
+impl<C> Drop for Finishing<C> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.finishing = state.finishing.saturating_sub(1);
     }
 }
 

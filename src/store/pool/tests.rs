@@ -249,6 +249,25 @@ async fn who_connects_takes_a_connection_that_comes_back_first() {
 }
 
 #[tokio::test]
+async fn p57_connections_that_nobody_waits_for_any_more_are_bounded() {
+    let kept = Kept { connections_max: 2, ..KEPT };
+    // One connection can be had, and all others are waited for in vain.
+    let tried = Tried::keeping(kept, answering(1, MANY));
+    for _ in 0..5 {
+        let first = tried.send().await.unwrap();
+        let (second, ()) = tokio::join!(tried.send(), async {
+            tokio::task::yield_now().await;
+            drop(first.collect().await);
+        });
+        drop(second.unwrap().collect().await);
+    }
+    assert_eq!(tried.connections(), 6);
+    assert_eq!(tried.pool.0.state().finishing, 2);
+    // Those of the others are given up: each would hold the pool.
+    assert_eq!(Arc::strong_count(&tried.pool.0), 1 + 2 * 2);
+}
+
+#[tokio::test]
 async fn p47_a_connection_that_is_not_there_in_time_is_not_waited_for() {
     let tried = Tried::new(answering(0, MANY));
     let by = Instant::now() + Duration::from_millis(20);
