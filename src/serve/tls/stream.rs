@@ -86,3 +86,69 @@ impl AsyncWrite for TlsSocket {
         self.stream().poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
+    use tokio::{
+        io::AsyncWriteExt as _,
+        net::{TcpListener, TcpStream},
+        time::Instant,
+    };
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+    use crate::{
+        body::{pace::Pace, progress::ConnectionProgress},
+        serve::socket::Reading,
+    };
+
+    const READ_BYTES: usize = 1000;
+    const SENT_BYTES: usize = 5500;
+
+    /// Buffers grow with what one read brings (see the head of this file).
+    #[tokio::test]
+    async fn p54_a_read_brings_no_more_than_without_tls_and_the_next_what_is_left() {
+        let made = rcgen::generate_simple_self_signed(["s3.example".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let client = client.unwrap().with_root_certificates(roots).with_no_client_auth();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let send = async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let connector = TlsConnector::from(Arc::new(client));
+            let mut stream = connector.connect("s3.example".try_into().unwrap(), stream).await.unwrap();
+            stream.write_all(&[b'x'; SENT_BYTES]).await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let receive = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let pace = Pace::idle(Duration::from_secs(60));
+            let progress = ConnectionProgress::begin(pace, READ_BYTES, Instant::now());
+            let socket = Socket::new(stream, progress, READ_BYTES, Reading::Ahead);
+            let stream = TlsAcceptor::from(Arc::new(server)).accept(socket).await.unwrap();
+            let mut stream = TlsSocket::new(stream);
+            let mut reads = Vec::new();
+            loop {
+                match stream.read(&mut [0; SENT_BYTES]).await.unwrap() {
+                    0 => return reads,
+                    bytes => reads.push(bytes),
+                }
+            }
+        };
+        let (reads, ()) = tokio::join!(receive, send);
+        assert_eq!(reads.iter().sum::<usize>(), SENT_BYTES);
+        assert!(reads.iter().all(|bytes| *bytes <= READ_BYTES), "{reads:?}");
+    }
+}
