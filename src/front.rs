@@ -131,9 +131,8 @@ impl Front {
         let peer = peer.ip();
         let client = self.site.client_address(peer, &head.headers);
         let from_edge = self.site.trusts(peer);
-        let endpoint = site::host(&head).map(|host| self.site.public_endpoint(&head, from_edge, host));
-        let mut exchange =
-            Exchange::begin(head, peer, client, from_edge, endpoint.unwrap_or_default(), &progress);
+        let scheme = self.site.public_scheme(&head, from_edge, site::host(&head).unwrap_or_default());
+        let mut exchange = Exchange::begin(head, peer, client, from_edge, scheme, &progress);
         exchange.record.observed = Some(self.metrics.begin_request());
         exchange.record.refusals = Some(Arc::clone(&self.refusals));
         let (body, unread) = RequestBody::new(body, &exchange);

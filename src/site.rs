@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 
 use crate::{
     config::{Bucket, Edge, Server},
@@ -133,8 +133,7 @@ impl Site {
         let hint = match host.split_once('.') {
             Some((label, _)) if label == own => format!(
                 " Virtual-host addressing is not configured for {host}: use path-style addressing, or have \
-                 its \
-                 domain named in server.hosts."
+                 its domain named in server.hosts."
             ),
             _ => String::new(),
         };
@@ -186,20 +185,24 @@ impl Site {
         is_host.then(|| self.public_endpoint(head, from_edge, &host.to_ascii_lowercase()))
     }
 
-    /// The URL under which the client reached this server. A trusted edge says by which scheme; otherwise it
-    /// is the listener's own, and an external name at a plain listener means a TLS proxy in front.
+    /// The URL under which the client reached this server.
     pub(crate) fn public_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> String {
-        let forwarded =
-            head.headers.get("x-forwarded-proto").filter(|_| from_edge).and_then(|proto| proto.to_str().ok());
+        format!("{}://{host}", self.public_scheme(head, from_edge, host))
+    }
+
+    /// The scheme by which the client reached this server. A trusted edge says it; otherwise it is the
+    /// listener's own, and an external name at a plain listener means a TLS proxy in front.
+    pub(crate) fn public_scheme(&self, head: &Parts, from_edge: bool, host: &str) -> &'static str {
+        let forwarded = if from_edge { head.headers.get("x-forwarded-proto") } else { None };
         let is_external =
-            self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host) || own == without_port(host));
-        let scheme = match (forwarded, self.scheme) {
-            (Some(scheme @ ("http" | "https")), _) => scheme,
+            || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host) || own == without_port(host));
+        match (forwarded.map(HeaderValue::as_bytes), self.scheme) {
+            (Some(b"https"), _) => "https",
+            (Some(b"http"), _) => "http",
             (_, Scheme::Https) => "https",
-            (_, Scheme::Http) if is_external => "https",
+            (_, Scheme::Http) if is_external() => "https",
             (_, Scheme::Http) => "http",
-        };
-        format!("{scheme}://{host}")
+        }
     }
 }
 

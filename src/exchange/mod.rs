@@ -26,6 +26,7 @@ use crate::{
     },
     chain::AccountId,
     limits::{Sender, Ticket},
+    site,
     time::UnixTime,
 };
 
@@ -39,8 +40,8 @@ pub(crate) struct Exchange {
     pub sender: Sender,
     /// Whether it came through a proxy that is believed.
     pub from_edge: bool,
-    /// The URL under which the client reached this server, without a path; empty where it named no host.
-    pub endpoint: String,
+    /// The scheme by which the client reached this server.
+    scheme: &'static str,
     /// When it arrived (or, at an endpoint, its body), by which everything about it is decided.
     pub arrived_at: SystemTime,
     /// The same, for signatures and ages.
@@ -56,21 +57,21 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// A request to `endpoint` that has just arrived from `client`, over a connection from `peer`.
-    /// Whatever becomes of it, it leaves one access record.
+    /// A request that has just arrived from `client` by `scheme`, over a connection from `peer`. Whatever
+    /// becomes of it, it leaves one access record.
     pub(crate) fn begin(
         head: Parts,
         peer: IpAddr,
         client: IpAddr,
         from_edge: bool,
-        endpoint: String,
+        scheme: &'static str,
         progress: &RequestProgress,
     ) -> Self {
         let arrived_at = SystemTime::now();
         #[cfg_attr(not(feature = "otel"), allow(unused_mut, reason = "only a span changes it here"))]
         let mut record = AccessRecord::begin(client, &head, Arc::clone(progress.connection()));
         #[cfg(feature = "otel")]
-        record.begin_span(head.version, &endpoint);
+        record.begin_span(head.version, &endpoint(scheme, &head));
         // The edge itself is the client where it does not say who is.
         let sender = match from_edge && client == peer {
             true => Sender::Edge,
@@ -82,7 +83,7 @@ impl Exchange {
             peer,
             sender,
             from_edge,
-            endpoint,
+            scheme,
             arrived_at,
             now,
             counts_until: now,
@@ -90,6 +91,11 @@ impl Exchange {
             gate: None,
             record,
         }
+    }
+
+    /// The URL under which the client reached this server, without a path; empty where it named no host.
+    pub(crate) fn endpoint(&self) -> String {
+        endpoint(self.scheme, &self.head)
     }
 
     /// Admits it: the ticket lives until the body and the answer have ended, and counts their bytes.
@@ -138,6 +144,10 @@ impl Exchange {
     pub(crate) fn path(&self) -> &str {
         self.head.uri.path()
     }
+}
+
+fn endpoint(scheme: &str, head: &Parts) -> String {
+    site::host(head).map(|host| format!("{scheme}://{host}")).unwrap_or_default()
 }
 
 /// For whom the store is asked, and when.
@@ -190,7 +200,7 @@ mod tests {
         let now = tokio::time::Instant::now();
         let connection = ConnectionProgress::begin(Pace::idle(Duration::MAX), PIECE_BYTES_MIN, now);
         let progress = connection.request(Protocol::Http1);
-        let exchange = Exchange::begin(head, address, address, false, String::new(), &progress);
+        let exchange = Exchange::begin(head, address, address, false, "http", &progress);
         let shown = format!("{exchange:?}");
         assert!(shown.contains("GET /bucket/key") && !shown.contains("secret"), "{shown}");
     }

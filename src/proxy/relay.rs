@@ -149,7 +149,7 @@ fn public_names(store: &Store, exchange: &Exchange, operation: Operation) -> Opt
         }
         Operation::CreateMultipartUpload => Some(vec![is_bucket("Bucket")]),
         Operation::CompleteMultipartUpload => {
-            let location = xml::text(&format!("{}{}", exchange.endpoint, exchange.path()));
+            let location = xml::text(&format!("{}{}", exchange.endpoint(), exchange.path()));
             let location = Replacement { element: "Location", depths: TOP..=TOP, content: location };
             Some(vec![is_bucket("Bucket"), location])
         }
