@@ -3,7 +3,7 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>. S3
 //! takes one checksum for a request. Whether its value is that of the body is found out as the body streams.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::error::{Code, Error, Result};
 
@@ -14,10 +14,13 @@ const PREFIX: &str = "x-amz-checksum-";
 const WITHOUT_VALUE: &[&str] = &["algorithm", "mode", "type"];
 
 /// The algorithm that a copy or an upload in parts asks for.
-const WANTED: &str = "x-amz-checksum-algorithm";
+static WANTED: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
 
 /// The algorithm of the checksum that an SDK has sent, or sends as a trailer.
-const SENT: &str = "x-amz-sdk-checksum-algorithm";
+static SENT: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
+
+/// The trailers that follow the body.
+static TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
 /// S3's algorithms by their names.
 const ALGORITHMS: &[&str] =
@@ -36,20 +39,20 @@ pub(super) fn check(headers: &HeaderMap) -> Result<()> {
             "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.".to_owned(),
         ));
     }
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
-    if let Some(wanted) = text(WANTED).filter(|wanted| !is_algorithm(wanted)) {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+    if let Some(wanted) = text(&WANTED).filter(|wanted| !is_algorithm(wanted)) {
         return Err(invalid(format!(
             "Checksum algorithm provided is unsupported: {wanted:?}. Please try again with any of the valid \
              types: [{}]",
             ALGORITHMS.join(", ")
         )));
     }
-    let trailer = text("x-amz-trailer").and_then(algorithm_of);
+    let trailer = text(&TRAILER).and_then(algorithm_of);
     let differs = |sent: &&str| {
         let promised = value.into_iter().chain(trailer);
         promised.into_iter().any(|promised| !promised.eq_ignore_ascii_case(sent))
     };
-    match text(SENT).filter(|sent| !is_algorithm(sent) || differs(sent)) {
+    match text(&SENT).filter(|sent| !is_algorithm(sent) || differs(sent)) {
         Some(_) => Err(invalid(format!("Value for {SENT} header is invalid."))),
         None => Ok(()),
     }

@@ -372,7 +372,7 @@ impl Store {
     ) -> Result<http::Request<StoreBody>> {
         let OutboundParts { method, key, query, mut headers, copy_source } = outbound.into_parts();
         let path = match &key {
-            Some(key) => format!("{}/{key}", self.base),
+            Some(key) => [&*self.base, "/", key].concat(),
             None if self.base.is_empty() => "/".to_owned(),
             None => self.base.clone(),
         };
