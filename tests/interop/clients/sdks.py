@@ -69,7 +69,9 @@ def go_program(text: str) -> Path:
     (source / "setup.go").write_text(text)
     # That of the person who runs the suite: Go's caches are there.
     environment = os.environ | {"GOFLAGS": "-p=2 -mod=readonly"}
-    run(["go", "-C", source, "build", "-tags", "setup", "-o", "program", "."], environment)
+    # Built as the installation builds it, or nothing in the cache would fit.
+    build = ["go", "-C", source, "build", "-trimpath", "-tags", "setup"]
+    run([*build, "-o", "program", "."], environment)
     return source / "program"
 
 
