@@ -77,7 +77,8 @@ impl UnixTime {
         u64::try_from(timestamp.as_second()).ok().map(Self::from_seconds)
     }
 
-    /// `yyyymmddThhmmssZ`. Each request to the store has one, and jiff's `strftime` takes ten times as long.
+    /// `yyyymmddThhmmssZ`. By hand, for each request to the store has one, and jiff's `strftime` was 1.6 % of
+    /// the user time of a small request.
     pub fn to_amz(self) -> String {
         let at = Offset::UTC.to_datetime(self.timestamp());
         let mut text = String::with_capacity(AMZ_CHARS);
