@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use subtle::ConstantTimeEq;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes that never appear in a log, an error or a `Debug`.
@@ -37,7 +37,7 @@ impl Eq for Secret {}
 
 /// Whether two byte strings are equal, in time that depends on their lengths alone.
 pub(crate) fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
-    left.ct_eq(right).into()
+    verify_slices_are_equal(left, right).is_ok()
 }
 
 /// A secret text (a secret access key, a password), with the rules of [`Secret`].
