@@ -98,6 +98,7 @@ pub mod s3;
 pub mod secret;
 pub mod serve;
 mod site;
+mod split;
 mod store;
 pub mod time;
 pub mod tls;

@@ -13,7 +13,10 @@ use memchr::memchr2;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use smallvec::SmallVec;
 
-use crate::error::{Code, Error, Result};
+use crate::{
+    error::{Code, Error, Result},
+    split::{split, split_once},
+};
 
 /// All that RFC 3986 does not call unreserved.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -38,22 +41,59 @@ pub(crate) fn decode_path(path: &str) -> Result<String> {
 
 /// Encodes a decoded path; A-Z a-z 0-9 `-._~` and `/` stay.
 pub(crate) fn encode_path(path: &str) -> String {
-    utf8_percent_encode(path, PATH).to_string()
+    let mut encoded = String::with_capacity(path.len());
+    push_encoded_path(&mut encoded, path);
+    encoded
 }
 
 /// Encodes a name or a value of a query, or a key that is one segment: `/` is encoded too.
 pub(crate) fn encode_component(text: &str) -> String {
-    utf8_percent_encode(text, COMPONENT).to_string()
+    let mut encoded = String::with_capacity(text.len());
+    push_encoded_component(&mut encoded, text);
+    encoded
 }
 
 /// Appends [`encode_path`] of `path` without an allocation of its own.
 pub(crate) fn push_encoded_path(out: &mut String, path: &str) {
-    out.extend(utf8_percent_encode(path, PATH));
+    push_encoded(out, path, PATH, |byte| is_unreserved(byte) || byte == b'/');
 }
+
+fn push_encoded_component(out: &mut String, text: &str) {
+    push_encoded(out, text, COMPONENT, is_unreserved);
+}
+
+/// Appends `text` with the characters of `encoded` encoded; `stays` are all others.
+fn push_encoded(out: &mut String, text: &str, encoded: &'static AsciiSet, stays: impl Fn(u8) -> bool) {
+    // Most texts stay as they are.
+    if text.bytes().all(stays) {
+        out.push_str(text);
+    } else {
+        out.extend(utf8_percent_encode(text, encoded));
+    }
+}
+
+/// What RFC 3986 calls unreserved.
+fn is_unreserved(byte: u8) -> bool {
+    UNRESERVED.get(usize::from(byte)).is_some_and(|is_unreserved| *is_unreserved)
+}
+
+/// [`is_unreserved`] of each byte: asked of every character of every path.
+static UNRESERVED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut rest: &mut [bool] = &mut table;
+    let mut byte: u8 = 0;
+    while let [first, others @ ..] = rest {
+        *first = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        rest = others;
+        byte = byte.wrapping_add(1);
+    }
+    table
+};
 
 /// Appends what `text` says once its escapes are decoded, which is UTF-8 by itself.
 fn push_decoded(out: &mut Vec<u8>, text: &str, plus_is_space: bool) -> Result<()> {
     let start = out.len();
+    let mut has_escapes = false;
     let also = if plus_is_space { b'+' } else { b'%' };
     let mut rest = text.as_bytes();
     while let Some((plain, special)) = memchr2(b'%', also, rest).and_then(|at| rest.split_at_checked(at)) {
@@ -65,12 +105,17 @@ fn push_decoded(out: &mut Vec<u8>, text: &str, plus_is_space: bool) -> Result<()
             }
             [_, high, low, rest @ ..] => {
                 out.push(escaped(*high, *low)?);
+                has_escapes = true;
                 rest
             }
             _ => return Err(malformed_escape()),
         };
     }
     out.extend_from_slice(rest);
+    if !has_escapes {
+        // What was UTF-8 still is.
+        return Ok(());
+    }
     let decoded = out.get(start..).unwrap_or_default();
     std::str::from_utf8(decoded).map(drop).map_err(|_| not_utf8())
 }
@@ -127,8 +172,8 @@ impl Query {
         let raw = raw.unwrap_or_default();
         let mut text = Vec::with_capacity(raw.len());
         let mut pairs = SmallVec::new();
-        for segment in raw.split('&').filter(|segment| !segment.is_empty()) {
-            let (raw_name, raw_value) = segment.split_once('=').unwrap_or((segment, ""));
+        for segment in split(raw, b'&').filter(|segment| !segment.is_empty()) {
+            let (raw_name, raw_value) = split_once(segment, b'=').unwrap_or((segment, ""));
             let name = text.len();
             push_decoded(&mut text, raw_name, true)?;
             let value = text.len();
@@ -229,9 +274,9 @@ impl Query {
             if index > 0 {
                 out.push('&');
             }
-            out.extend(utf8_percent_encode(name, COMPONENT));
+            push_encoded_component(out, name);
             out.push('=');
-            out.extend(utf8_percent_encode(value, COMPONENT));
+            push_encoded_component(out, value);
         }
     }
 }
@@ -268,7 +313,7 @@ impl fmt::Debug for Query {
 /// Compares two texts as they sort once they are encoded. What is encoded begins with a `%`, which sorts
 /// before every character that stays, and two that are encoded sort as their bytes do.
 fn cmp_encoded(left: &str, right: &str) -> Ordering {
-    let rank = |byte: u8| (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'), byte);
+    let rank = |byte: u8| (is_unreserved(byte), byte);
     left.bytes().map(rank).cmp(right.bytes().map(rank))
 }
 
@@ -310,6 +355,15 @@ mod tests {
         for wire in ["/%", "/%2", "/%zz", "/%2g", "/%+1", "/%ff", "/%C3", "/%é"] {
             assert_eq!(decode_path(wire).unwrap_err().code, Code::InvalidURI, "{wire}");
             assert_eq!(Query::parse(Some(wire)).unwrap_err().code, Code::InvalidURI, "{wire}");
+        }
+    }
+
+    #[test]
+    fn p21_what_stays_as_it_is_is_what_is_not_to_be_encoded() {
+        for character in (0..=127_u8).map(char::from).chain(['\u{80}', 'é', '一']) {
+            let text = format!("a{character}b");
+            assert_eq!(encode_path(&text), utf8_percent_encode(&text, PATH).to_string());
+            assert_eq!(encode_component(&text), utf8_percent_encode(&text, COMPONENT).to_string());
         }
     }
 

@@ -7,7 +7,7 @@ use super::sources::{Modules, Uses, circles, paths};
 
 /// What each room may use: those of lower floors, and itself. Rooms of one floor do not know each other.
 const FLOORS: &[&[&str]] = &[
-    &["endpoint", "error", "file_access", "log", "secret", "time"],
+    &["endpoint", "error", "file_access", "log", "secret", "split", "time"],
     &["tls"],
     &["chain", "otel", "s3"],
     &["auth", "observe", "policy"],

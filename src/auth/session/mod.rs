@@ -39,6 +39,7 @@ use crate::{
     chain::AccountId,
     error::{Code, Error, Reason, Result},
     secret::{Secret, SecretText},
+    split::split_once,
     time::UnixTime,
 };
 
@@ -105,7 +106,7 @@ impl<'a> PresentedSession<'a> {
         Self {
             access_key: claim.access_key,
             token: claim.token,
-            day: claim.scope.split('/').next().unwrap_or_default(),
+            day: split_once(claim.scope, b'/').map_or(claim.scope, |(day, _)| day),
             time: claim.time,
         }
     }

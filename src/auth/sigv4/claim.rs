@@ -10,6 +10,7 @@ use crate::{
     auth::{bittensor::sr25519::SIGNATURE_BYTES, signature_mismatch},
     chain::AccountId,
     error::{Code, Error, Reason, Result},
+    split::split,
     time::UnixTime,
 };
 
@@ -99,7 +100,7 @@ impl Claim<'_> {
     /// # Errors
     /// What `malformed` makes, with the right `Region` where that is what differs.
     pub(crate) fn check_scope(&self, region: &str, malformed: impl Fn(&str) -> Error) -> Result<()> {
-        let mut parts = self.scope.split('/');
+        let mut parts = split(self.scope, b'/');
         let (Some(day), Some(claimed_region), Some(service), Some(TERMINATOR), None) =
             (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
         else {
