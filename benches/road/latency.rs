@@ -3,7 +3,9 @@
 //! Requests arrive by a clock and not when the one before is answered: so many each second, evenly, half of
 //! what as many connections reached through Subgate when each sent as quickly as it could. The same rate goes
 //! to the store directly. A request that finds all connections busy waits for one, and that time counts: it
-//! is measured from the moment in which it was to be sent.
+//! is measured from the moment in which it was to be sent. The last two columns leave that time out: they
+//! count from the moment in which it was sent. What lies between is the queue behind a request that took
+//! long, which a server at half of what it can carry works off as slowly as it came to be.
 
 use std::{
     path::Path,
@@ -33,7 +35,7 @@ pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
     let server = subgate::start(options.only_program(), dir, store, "");
     let client = Client::log_in(server.port, subgate::MINER);
     println!(
-        "{:<10} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}",
+        "{:<12} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}",
         "at half load",
         "connections",
         "requests/s",
@@ -42,7 +44,9 @@ pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
         "direct p99",
         "added p99",
         "p50 ms",
-        "p99 ms"
+        "p99 ms",
+        "direct sent",
+        "sent p99"
     );
     for (name, form) in [("get-1kib", Form::Get), ("put-1kib", Form::Unsigned)] {
         for connections in CONNECTIONS {
@@ -51,16 +55,18 @@ pub(crate) fn run(options: &Options, dir: &Path, store: u16) {
             load::run(server.port, &Transport::Plain, &shot, connections, duration / 4);
             let reached = load::run(server.port, &Transport::Plain, &shot, connections, duration).rate();
             let rate = reached / 2.0;
-            let (mut direct, mut through) = (Vec::new(), Vec::new());
+            let (mut direct, mut through) = (Latencies::default(), Latencies::default());
             for _ in 0..options.rounds {
                 direct.extend(latencies(store, &shot, connections, rate, duration));
                 through.extend(latencies(server.port, &shot, connections, rate, duration));
             }
-            let [direct_p50, direct_p99] = percentiles(direct);
-            let [p50, p99] = percentiles(through);
+            let [direct_p50, direct_p99] = percentiles(direct.since_due);
+            let [p50, p99] = percentiles(through.since_due);
+            let [_, direct_sent] = percentiles(direct.since_sent);
+            let [_, sent] = percentiles(through.since_sent);
             println!(
                 "{name:<12} {connections:>11} {rate:>11.0} {direct_p50:>11.3} {:>11.3} {direct_p99:>11.3} \
-                 {:>11.3} {p50:>11.3} {p99:>11.3}",
+                 {:>11.3} {p50:>11.3} {p99:>11.3} {direct_sent:>11.3} {sent:>11.3}",
                 p50 - direct_p50,
                 p99 - direct_p99,
             );
@@ -77,8 +83,22 @@ fn percentiles(mut latencies: Vec<Duration>) -> [f64; 2] {
     })
 }
 
+/// How long requests took, one of each for each request.
+#[derive(Default)]
+struct Latencies {
+    since_due: Vec<Duration>,
+    since_sent: Vec<Duration>,
+}
+
+impl Latencies {
+    fn extend(&mut self, further: Self) {
+        self.since_due.extend(further.since_due);
+        self.since_sent.extend(further.since_sent);
+    }
+}
+
 /// How long requests take that arrive `rate` times a second.
-fn latencies(port: u16, shot: &Shot, connections: usize, rate: f64, duration: Duration) -> Vec<Duration> {
+fn latencies(port: u16, shot: &Shot, connections: usize, rate: f64, duration: Duration) -> Latencies {
     let request = shot.pieces.concat();
     let count = (rate * duration.as_secs_f64()).max(1.0);
     let (sender, receiver) = mpsc::unbounded_channel::<Due>();
@@ -95,15 +115,17 @@ fn latencies(port: u16, shot: &Shot, connections: usize, rate: f64, duration: Du
                 let (request, receiver) = (request.clone(), Arc::clone(&receiver));
                 tokio::spawn(async move {
                     let mut input = Input::new();
-                    let mut latencies = Vec::new();
+                    let mut latencies = Latencies::default();
                     loop {
                         let next = receiver.lock().await.recv().await;
                         let Some(due) = next else { return latencies };
+                        let sent = Instant::now();
                         tokio::io::AsyncWriteExt::write_all(&mut stream, &request).await.unwrap();
                         let head = input.head(&mut stream).await.unwrap().expect("an answer");
                         assert!(head.first_line.contains(" 200 "), "{}", head.first_line);
                         input.swallow(&mut stream, head.content_bytes).await.unwrap();
-                        latencies.push(due.elapsed());
+                        latencies.since_due.push(due.elapsed());
+                        latencies.since_sent.push(sent.elapsed());
                     }
                 })
             })
@@ -119,7 +141,7 @@ fn latencies(port: u16, shot: &Shot, connections: usize, rate: f64, duration: Du
                 number += 1.0;
             }
         });
-        let mut latencies = Vec::new();
+        let mut latencies = Latencies::default();
         for connection in running {
             latencies.extend(connection.await.unwrap());
         }
