@@ -59,14 +59,14 @@ pub(super) struct ProvenSignature<'a> {
 }
 
 /// A request with the claim it makes.
-pub(super) struct ClaimedRequest<'a, 'b> {
+pub(super) struct ClaimedRequest<'a, 'b, 'c> {
     pub(super) head: &'b Head<'a>,
-    pub(super) claim: &'b RequestClaim<'b>,
+    pub(super) claim: &'b RequestClaim<'c>,
     pub(super) path: &'b str,
     pub(super) query: &'b Query,
 }
 
-impl<'a> ClaimedRequest<'a, '_> {
+impl<'a> ClaimedRequest<'a, '_, '_> {
     /// The first of `hosts` with which the request was signed; `is_signed` says whether a string to sign is
     /// what the claim's signature was made over (P15, P27).
     pub(super) fn find_signed_host(
@@ -76,7 +76,8 @@ impl<'a> ClaimedRequest<'a, '_> {
     ) -> Result<Option<&'a str>> {
         const ACCEPT_ENCODING: &str = "accept-encoding";
         let claim = &self.claim.claim;
-        let alternatives = if self.claim.signs(ACCEPT_ENCODING) { self.head.accept_encodings } else { &[] };
+        let alternatives =
+            if self.claim.signed_headers.covers(ACCEPT_ENCODING) { self.head.accept_encodings } else { &[] };
         // As it arrived, unless it did not arrive at all and there is something else to try.
         let as_arrived = alternatives.is_empty() || self.head.headers.contains_key(ACCEPT_ENCODING);
         let attempts = hosts.flat_map(|host| {
@@ -90,8 +91,7 @@ impl<'a> ClaimedRequest<'a, '_> {
                 method: self.head.method,
                 path: self.path,
                 query: self.query,
-                signed_headers: self.claim.signed_headers,
-                headers: self.head.headers,
+                signed_headers: &self.claim.signed_headers,
                 overrides: if accept_encoding.is_some() { &both } else { host_alone },
                 payload_hash: self.claim.payload_text,
             }

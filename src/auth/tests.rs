@@ -17,6 +17,7 @@ use super::{
     sigv4::{
         canonical::{self, CanonicalRequest},
         request_claim::RequestClaim,
+        signed_headers::SignedHeaders,
         signer::{ClientRequest, Credentials, Signer},
     },
     verified::VerifiedQuery,
@@ -371,8 +372,7 @@ fn p27_a_rewritten_accept_encoding_is_repaired_where_the_edge_is_trusted() {
         method: &request.method,
         path: &request.path,
         query: &request.query,
-        signed_headers: signed,
-        headers: &request.headers,
+        signed_headers: &SignedHeaders::parse(signed, &request.headers).unwrap(),
         overrides: &[],
         payload_hash: &declared.text(),
     }
@@ -586,8 +586,7 @@ fn the_vectors_of_a_subclass_of_botocore_are_verified() {
             method: &method,
             path: verified.path(),
             query: &query,
-            signed_headers: claim.signed_headers,
-            headers: &headers,
+            signed_headers: &claim.signed_headers,
             overrides: &[("host", host)],
             payload_hash: claim.payload_text,
         };

@@ -213,7 +213,7 @@ impl Verifier {
     /// Verifies a signature made with session credentials.
     fn prove_session<'a>(
         &self,
-        request: &ClaimedRequest<'a, '_>,
+        request: &ClaimedRequest<'a, '_, '_>,
         now: UnixTime,
     ) -> Result<ProvenSignature<'a>> {
         let claim = &request.claim.claim;

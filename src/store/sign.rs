@@ -1,11 +1,10 @@
 //! SigV4 with the server's own credentials, over the same canonical form as what arrives.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use smallvec::SmallVec;
 
 use super::credentials::{Current, SigningKey};
 use crate::{
-    auth::sigv4::canonical::CanonicalRequest,
+    auth::sigv4::{canonical::CanonicalRequest, signed_headers::SignedHeaders},
     error::{Error, Result},
     s3::uri::Query,
     time::UnixTime,
@@ -37,46 +36,37 @@ pub(super) fn sign(
         token.set_sensitive(true);
         headers.insert(TOKEN, token);
     }
-    let signed_headers = signed_headers(headers);
-    let day = date.get(..8).unwrap_or_default();
-    let SigningKey { scope, key, .. } = &*credentials.signing_key(day, region, now);
-    let canonical = CanonicalRequest {
-        method,
-        path,
-        query,
-        signed_headers: &signed_headers,
-        headers,
-        overrides: &[],
-        payload_hash,
+    let authorization = {
+        let signed_headers =
+            SignedHeaders::choose(headers, |name| name == "host" || name.starts_with("x-amz-"));
+        let day = date.get(..8).unwrap_or_default();
+        let SigningKey { scope, key, .. } = &*credentials.signing_key(day, region, now);
+        let canonical = CanonicalRequest {
+            method,
+            path,
+            query,
+            signed_headers: &signed_headers,
+            overrides: &[],
+            payload_hash,
+        };
+        let string_to_sign = canonical.string_to_sign(ALGORITHM, &date, scope)?;
+        [
+            ALGORITHM,
+            " Credential=",
+            credentials.access_key(),
+            "/",
+            scope,
+            ", SignedHeaders=",
+            signed_headers.text(),
+            ", Signature=",
+            key.signature(string_to_sign.as_bytes()).as_str(),
+        ]
+        .concat()
     };
-    let string_to_sign = canonical.string_to_sign(ALGORITHM, &date, scope)?;
-    let authorization = [
-        ALGORITHM,
-        " Credential=",
-        credentials.access_key(),
-        "/",
-        scope,
-        ", SignedHeaders=",
-        &signed_headers,
-        ", Signature=",
-        key.signature(string_to_sign.as_bytes()).as_str(),
-    ]
-    .concat();
     let mut authorization = value(authorization)?;
     authorization.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, authorization);
     Ok(())
-}
-
-/// The names of what is signed, in order: `host` and every `x-amz-*` header.
-fn signed_headers(headers: &HeaderMap) -> String {
-    let mut names: SmallVec<[&str; 16]> = headers
-        .keys()
-        .map(HeaderName::as_str)
-        .filter(|name| *name == "host" || name.starts_with("x-amz-"))
-        .collect();
-    names.sort_unstable();
-    names.join(";")
 }
 
 fn value(text: impl TryInto<HeaderValue>) -> Result<HeaderValue> {

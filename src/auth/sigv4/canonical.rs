@@ -6,11 +6,11 @@
 //! covers exactly the text that was authorised (P20).
 
 use aws_lc_rs::digest::{SHA256, digest};
-use http::{HeaderMap, Method};
-use memchr::memchr2;
+use http::Method;
 
+use super::signed_headers::SignedHeaders;
 use crate::{
-    error::{Code, Error, Result},
+    error::Result,
     s3::uri::{self, Query},
 };
 
@@ -23,30 +23,27 @@ const TEXT_BYTES: usize = 2048;
 
 /// What SigV4 signs of a request.
 #[derive(Clone, Copy)]
-pub(crate) struct CanonicalRequest<'a> {
+pub(crate) struct CanonicalRequest<'a, 'b> {
     /// The method.
     pub(crate) method: &'a Method,
     /// The decoded path, with its leading `/`.
     pub(crate) path: &'a str,
     /// The decoded query; a presigned signature in it is left out.
     pub(crate) query: &'a Query,
-    /// `SignedHeaders`: lower-case names in ascending order, joined by `;`.
-    pub(crate) signed_headers: &'a str,
-    /// Where the values of the signed headers are looked up.
-    pub(crate) headers: &'a HeaderMap,
-    /// Values that stand in for those of `headers`, by lower-case name: `host` above all, which HTTP/2 has
+    /// The headers that are signed.
+    pub(crate) signed_headers: &'a SignedHeaders<'b>,
+    /// Values that stand in for those of headers, by lower-case name: `host` above all, which HTTP/2 has
     /// elsewhere.
     pub(crate) overrides: &'a [(&'a str, &'a str)],
     /// The value of `x-amz-content-sha256`, as it is sent.
     pub(crate) payload_hash: &'a str,
 }
 
-impl CanonicalRequest<'_> {
+impl CanonicalRequest<'_, '_> {
     /// The whole text.
     ///
     /// # Errors
-    /// `SignatureDoesNotMatch` for a signed header that is not there, `InvalidRequest` for a value that is
-    /// not UTF-8.
+    /// Those of [`SignedHeaders::push_lines`].
     pub(crate) fn text(&self) -> Result<String> {
         let mut text = String::with_capacity(TEXT_BYTES);
         text.push_str(self.method.as_str());
@@ -55,41 +52,12 @@ impl CanonicalRequest<'_> {
         text.push('\n');
         self.query.push_canonical(&mut text, |name| name.eq_ignore_ascii_case(SIGNATURE_PARAMETER));
         text.push('\n');
-        for name in self.signed_headers.split(';') {
-            text.push_str(name);
-            text.push(':');
-            self.push_values(&mut text, name)?;
-            text.push('\n');
-        }
+        self.signed_headers.push_lines(&mut text, self.overrides)?;
         text.push('\n');
-        text.push_str(self.signed_headers);
+        text.push_str(self.signed_headers.text());
         text.push('\n');
         text.push_str(self.payload_hash);
         Ok(text)
-    }
-
-    /// All values of one header, joined by `,` (P16).
-    fn push_values(&self, text: &mut String, name: &str) -> Result<()> {
-        if let Some((_, value)) = self.overrides.iter().find(|(other, _)| *other == name) {
-            push_collapsed(text, value);
-            return Ok(());
-        }
-        let mut values = self.headers.get_all(name).iter();
-        let first = values.next().ok_or_else(|| {
-            Error::new(
-                Code::SignatureDoesNotMatch,
-                format!(
-                    "The header {name:?} is signed but did not arrive; a proxy on the way may have removed \
-                     it."
-                ),
-            )
-        })?;
-        push_collapsed(text, utf8(name, first)?);
-        for value in values {
-            text.push(',');
-            push_collapsed(text, utf8(name, value)?);
-        }
-        Ok(())
     }
 
     /// The string to sign for `algorithm`; `date` is `yyyymmddThhmmssZ`, `scope` is
@@ -108,27 +76,6 @@ impl CanonicalRequest<'_> {
         }
         text.push_str(HexHash::of(&hash).as_str());
         Ok(text)
-    }
-}
-
-fn utf8<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&'a str> {
-    std::str::from_utf8(value.as_bytes()).map_err(|_| {
-        Error::new(Code::InvalidRequest, format!("The value of the signed header {name:?} is not UTF-8."))
-    })
-}
-
-/// Appends `value` without white space at its ends and with each run of it as one space (P26).
-fn push_collapsed(out: &mut String, value: &str) {
-    // Nearly every value has none, and a session token is long.
-    if memchr2(b' ', b'\t', value.as_bytes()).is_none() {
-        out.push_str(value);
-        return;
-    }
-    for (index, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
-        if index > 0 {
-            out.push(' ');
-        }
-        out.push_str(word);
     }
 }
 
@@ -168,7 +115,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
-    use http::{HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
     use crate::time::UnixTime;
@@ -182,17 +129,6 @@ mod tests {
                 (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
             })
             .collect()
-    }
-
-    fn request<'a>(
-        method: &'a Method,
-        path: &'a str,
-        query: &'a Query,
-        signed_headers: &'a str,
-        headers: &'a HeaderMap,
-        payload_hash: &'a str,
-    ) -> CanonicalRequest<'a> {
-        CanonicalRequest { method, path, query, signed_headers, headers, overrides: &[], payload_hash }
     }
 
     /// The examples of AWS's own page on header-based authentication: one set of example keys, one second.
@@ -213,9 +149,16 @@ mod tests {
         names.sort_unstable();
         let names = names.join(";");
         let query = Query::parse(Some(query)).unwrap();
-        let string_to_sign = request(&method, path, &query, &names, &headers, payload_hash)
-            .string_to_sign("AWS4-HMAC-SHA256", date, "20130524/us-east-1/s3/aws4_request")
-            .unwrap();
+        let request = CanonicalRequest {
+            method: &method,
+            path,
+            query: &query,
+            signed_headers: &SignedHeaders::parse(&names, &headers).unwrap(),
+            overrides: &[],
+            payload_hash,
+        };
+        let string_to_sign =
+            request.string_to_sign("AWS4-HMAC-SHA256", date, "20130524/us-east-1/s3/aws4_request").unwrap();
         let key = generate_signing_key(
             "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
             UnixTime::from_amz(date).unwrap().into(),
@@ -271,27 +214,5 @@ mod tests {
             EMPTY,
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
         );
-    }
-
-    #[test]
-    fn p16_p26_values_are_joined_and_white_space_collapses() {
-        let mut headers = map(&[("x-amz-meta-a", "  two \t  words ")]);
-        headers.append("x-amz-meta-a", HeaderValue::from_static("more"));
-        headers.append("x-amz-meta-a", HeaderValue::from_static(""));
-        headers.append("x-amz-meta-a", HeaderValue::from_bytes("grün".as_bytes()).unwrap());
-        let text =
-            request(&Method::GET, "/", &Query::default(), "x-amz-meta-a", &headers, EMPTY).text().unwrap();
-        assert_eq!(text, format!("GET\n/\n\nx-amz-meta-a:two words,more,,grün\n\nx-amz-meta-a\n{EMPTY}"));
-    }
-
-    #[test]
-    fn p26_values_that_are_not_utf8_are_refused_without_a_panic() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-meta-a", HeaderValue::from_bytes(b"\xff\xfe").unwrap());
-        let query = Query::default();
-        let request = request(&Method::GET, "/", &query, "x-amz-meta-a", &headers, EMPTY);
-        assert_eq!(request.text().unwrap_err().code, Code::InvalidRequest);
-        let missing = CanonicalRequest { signed_headers: "x-amz-meta-b", ..request };
-        assert_eq!(missing.text().unwrap_err().code, Code::SignatureDoesNotMatch);
     }
 }

@@ -10,6 +10,7 @@ pub mod post_policy;
 pub(in crate::auth) mod presigned;
 pub(in crate::auth) mod request_claim;
 pub(in crate::auth) mod scope;
+pub(crate) mod signed_headers;
 pub mod signer;
 
 pub use canonical::sha256;

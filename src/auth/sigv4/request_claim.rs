@@ -10,15 +10,16 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use smallvec::SmallVec;
 
 use super::{
     claim::{CREDENTIAL_FORM, Claim, PRESIGNED_SECONDS_MAX, Scheme},
     payload::Declared,
+    signed_headers::SignedHeaders,
 };
 use crate::{
     error::{Code, Error, Reason, Result},
     s3::uri::Query,
+    split::{split, split_once},
     time::UnixTime,
 };
 
@@ -87,8 +88,8 @@ pub(crate) struct RequestClaim<'a> {
     pub(crate) claim: Claim<'a>,
     /// Where the signature stands.
     pub(crate) place: SignaturePlace,
-    /// Lower-case names in ascending order, joined by `;`.
-    pub(crate) signed_headers: &'a str,
+    /// The headers that the signature covers.
+    pub(crate) signed_headers: SignedHeaders<'a>,
     /// What it says of the body.
     pub(crate) payload: Declared,
     /// The same as sent: what the canonical request ends with.
@@ -115,9 +116,11 @@ impl<'a> RequestClaim<'a> {
         if query.get("AWSAccessKeyId").is_some() {
             return Err(signature_v2());
         }
-        let in_query = QUERY_CLAIM.iter().any(|name| parameter(query, name).is_some());
+        let in_query = query.iter().any(|(name, _)| {
+            is_amz(name) && QUERY_CLAIM.iter().any(|claim| claim.eq_ignore_ascii_case(name))
+        });
         let authorization = single(headers, &header::AUTHORIZATION)?;
-        match authorization.map(|text| text.split_once(' ').unwrap_or((text, ""))) {
+        match authorization.map(|text| split_once(text, b' ').unwrap_or((text, ""))) {
             Some((algorithm, _)) if in_query && algorithm.starts_with("AWS") => Err(two_claims()),
             _ if in_query => Self::from_query(headers, query),
             Some((algorithm, fields)) => Self::from_header(algorithm, fields, headers, query),
@@ -217,15 +220,17 @@ impl<'a> RequestClaim<'a> {
             )
         })?;
         let (access_key, scope) =
-            fields.credential.split_once('/').ok_or_else(|| place.malformed(CREDENTIAL_FORM))?;
+            split_once(fields.credential, b'/').ok_or_else(|| place.malformed(CREDENTIAL_FORM))?;
         let signature = fields.signature;
-        if signature.len() != scheme.signature_chars()
-            || !signature.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        {
+        // All of it at once, which the processor does for many characters in one step.
+        let is_hex = || {
+            signature.bytes().fold(true, |is_hex, byte| is_hex & matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        if signature.len() != scheme.signature_chars() || !is_hex() {
             return Err(place
                 .malformed("the Signature is not lower-case hex of 32 bytes (HMAC) or 64 bytes (sr25519)"));
         }
-        check_signed_headers(place, fields.signed_headers, headers)?;
+        let signed_headers = signed_headers(place, fields.signed_headers, headers)?;
         let payload = Declared::parse(payload_text)?;
         let token = header_or_parameter(headers, query, &TOKEN)?;
         match scheme {
@@ -250,15 +255,10 @@ impl<'a> RequestClaim<'a> {
         Ok(Self {
             claim: Claim { scheme, access_key, scope, signature, date, time, token },
             place,
-            signed_headers: fields.signed_headers,
+            signed_headers,
             payload,
             payload_text,
         })
-    }
-
-    /// Whether `name` (lower-case) is signed.
-    pub(crate) fn signs(&self, name: &str) -> bool {
-        is_signed(self.signed_headers, name)
     }
 
     /// Checks scope and freshness (P9). `presigned_seconds_max` narrows S3's seven days.
@@ -287,8 +287,8 @@ impl<'a> RequestClaim<'a> {
 /// `Credential=…, SignedHeaders=…, Signature=…`, each once, in any order; s3cmd leaves the spaces out.
 fn header_fields<'a>(algorithm: &'a str, fields: &'a str) -> Result<SignatureFields<'a>> {
     let [mut credential, mut signed_headers, mut signature] = [None; 3];
-    for field in fields.split(',') {
-        let (name, value) = field.trim_matches(' ').split_once('=').ok_or_else(|| {
+    for field in split(fields, b',') {
+        let (name, value) = split_once(field.trim_matches(' '), b'=').ok_or_else(|| {
             malformed_header("a field has no value; expecting Credential, SignedHeaders, Signature")
         })?;
         let slot = match name {
@@ -310,32 +310,23 @@ fn header_fields<'a>(algorithm: &'a str, fields: &'a str) -> Result<SignatureFie
 }
 
 /// P1, P2: the list is in SigV4's own form, `host` is in it, and so is every `x-amz-*` header that arrived.
-fn check_signed_headers(place: SignaturePlace, signed_headers: &str, headers: &HeaderMap) -> Result<()> {
-    let malformed =
-        || place.malformed("SignedHeaders are not lower-case names, each once, in ascending order");
-    if signed_headers.len() > AUTHORIZATION_BYTES_MAX {
-        return Err(malformed());
-    }
-    let names: SmallVec<[&str; 24]> = signed_headers.split(';').collect();
-    let is_name = |name: &&str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
-    };
-    if !names.is_sorted_by(|left, right| left < right) || !names.iter().all(is_name) {
-        return Err(malformed());
-    }
-    // They are in order.
-    let is_signed = |name: &str| names.binary_search(&name).is_ok();
-    if !is_signed("host") {
+fn signed_headers<'a>(
+    place: SignaturePlace,
+    text: &'a str,
+    headers: &'a HeaderMap,
+) -> Result<SignedHeaders<'a>> {
+    let signed = Some(text).filter(|text| text.len() <= AUTHORIZATION_BYTES_MAX);
+    let signed = signed.and_then(|text| SignedHeaders::parse(text, headers)).ok_or_else(|| {
+        place.malformed("SignedHeaders are not lower-case names, each once, in ascending order")
+    })?;
+    if !signed.covers("host") {
         return Err(not_signed("host"));
     }
-    let unsigned = headers.keys().find(|name| {
-        name.as_str().starts_with("x-amz-") && *name != CONTENT_SHA256 && !is_signed(name.as_str())
-    });
-    unsigned.map_or(Ok(()), |name| Err(not_signed(name.as_str())))
+    signed.unsigned().map_or(Ok(signed), |name| Err(not_signed(name.as_str())))
 }
 
 fn is_signed(signed_headers: &str, name: &str) -> bool {
-    signed_headers.split(';').any(|signed| signed == name)
+    split(signed_headers, b';').any(|signed| signed == name)
 }
 
 fn refuse_duplicates(headers: &HeaderMap, query: &Query) -> Result<()> {
@@ -346,7 +337,6 @@ fn refuse_duplicates(headers: &HeaderMap, query: &Query) -> Result<()> {
             return Err(two_values(name));
         }
     }
-    let is_amz = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
     let mut names = query.iter().map(|(name, _)| name).filter(|name| is_amz(name));
     while let Some(name) = names.next() {
         if names.clone().any(|other| other.eq_ignore_ascii_case(name)) {
@@ -354,6 +344,10 @@ fn refuse_duplicates(headers: &HeaderMap, query: &Query) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_amz(name: &str) -> bool {
+    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
 }
 
 /// The value of a header that [`refuse_duplicates`] has seen at most once.

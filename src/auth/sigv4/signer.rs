@@ -13,6 +13,7 @@ use super::{
     claim::Scheme,
     payload::{ChunkSeed, Declared},
     scope::{scope, signing_key},
+    signed_headers::SignedHeaders,
 };
 use crate::{
     auth::{SessionCredentials, bittensor::sr25519::Keypair},
@@ -108,12 +109,10 @@ impl ClientRequest {
         if self.query.is_empty() { path } else { format!("{path}?{}", self.query.canonical()) }
     }
 
-    fn signed_headers(&self) -> String {
-        let is_signed =
-            |name: &&str| name.starts_with("x-amz-") || ["host", "range", "content-type"].contains(name);
-        let mut names: Vec<_> = self.headers.keys().map(HeaderName::as_str).filter(is_signed).collect();
-        names.sort_unstable();
-        names.join(";")
+    fn signed_headers(&self) -> SignedHeaders<'_> {
+        SignedHeaders::choose(&self.headers, |name| {
+            name.starts_with("x-amz-") || ["host", "range", "content-type"].contains(&name)
+        })
     }
 }
 
@@ -142,13 +141,13 @@ impl Signer<'_> {
         if let Some(token) = self.credentials.token() {
             headers.insert("x-amz-security-token", value(token)?);
         }
-        let signed_headers = request.signed_headers();
-        let (seed, signature) = self.signature(request, &signed_headers, payload, &date)?;
+        let (seed, signature) = self.signature(request, payload, &date)?;
         let authorization = format!(
-            "{} Credential={}/{}, SignedHeaders={signed_headers}, Signature={signature}",
+            "{} Credential={}/{}, SignedHeaders={}, Signature={signature}",
             self.credentials.scheme().algorithm(),
             self.credentials.access_key_id(),
             scope(&date, self.region),
+            request.signed_headers().text(),
         );
         request.headers.insert(header::AUTHORIZATION, value(&authorization)?);
         Ok(seed)
@@ -166,7 +165,7 @@ impl Signer<'_> {
         payload: &Declared,
     ) -> Result<Option<ChunkSeed>> {
         let date = self.now.to_amz();
-        let signed_headers = request.signed_headers();
+        let signed_headers = request.signed_headers().text().to_owned();
         let query = &mut request.query;
         query.push("X-Amz-Algorithm", self.credentials.scheme().algorithm())?;
         query.push(
@@ -182,7 +181,7 @@ impl Signer<'_> {
         if *payload != Declared::Unsigned {
             query.push("X-Amz-Content-Sha256", payload.text())?;
         }
-        let (seed, signature) = self.signature(request, &signed_headers, payload, &date)?;
+        let (seed, signature) = self.signature(request, payload, &date)?;
         request.query.push("X-Amz-Signature", signature)?;
         Ok(seed)
     }
@@ -190,7 +189,6 @@ impl Signer<'_> {
     fn signature(
         &self,
         request: &ClientRequest,
-        signed_headers: &str,
         payload: &Declared,
         date: &str,
     ) -> Result<(Option<ChunkSeed>, String)> {
@@ -199,8 +197,7 @@ impl Signer<'_> {
             method: &request.method,
             path: &request.path,
             query: &request.query,
-            signed_headers,
-            headers: &request.headers,
+            signed_headers: &request.signed_headers(),
             overrides: &[],
             payload_hash: &payload.text(),
         }
