@@ -182,12 +182,8 @@ impl Site {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
         let host = named.unwrap_or(host);
         let is_host = !host.is_empty() && host.len() <= HOST_BYTES_MAX && host.bytes().all(is_plain);
-        is_host.then(|| self.public_endpoint(head, from_edge, &host.to_ascii_lowercase()))
-    }
-
-    /// The URL under which the client reached this server.
-    pub(crate) fn public_endpoint(&self, head: &Parts, from_edge: bool, host: &str) -> String {
-        format!("{}://{host}", self.public_scheme(head, from_edge, host))
+        let endpoint = |host: String| format!("{}://{host}", self.public_scheme(head, from_edge, &host));
+        is_host.then(|| endpoint(host.to_ascii_lowercase()))
     }
 
     /// The scheme by which the client reached this server. A trusted edge says it; otherwise it is the

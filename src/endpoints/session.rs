@@ -14,7 +14,7 @@ use crate::{
     error::Reason,
     exchange::{Exchange, RequestBody},
     limits::Limits,
-    site::{self, Site},
+    site::Site,
 };
 
 /// `{"ttl_seconds": 86400}` and room for more.
@@ -75,14 +75,13 @@ impl SessionEndpoint {
         // And only then: whoever repeats what another sent charges nobody.
         exchange.admitted(self.limits.admit_to(&caller, Endpoint::Session, now).await?);
         let session = self.access.verifier().issue(&evidence, request.ttl_seconds, now)?;
-        let host = site::host(&exchange.head).unwrap_or_default();
         Ok(json!({
             "Version": 1,
             "AccessKeyId": session.access_key_id,
             "SecretAccessKey": session.secret_access_key.expose(),
             "SessionToken": session.session_token.expose(),
             "Expiration": session.expires_at.to_string(),
-            "endpoint": self.site.public_endpoint(&exchange.head, exchange.from_edge, host),
+            "endpoint": exchange.endpoint(),
             "region": self.site.bucket().region,
             "bucket": self.site.bucket().name,
             "role": caller.role.as_str(),

@@ -125,7 +125,7 @@ impl Proxy {
         if !answer.is_success() {
             return Ok(answer);
         }
-        let endpoint = self.site.public_endpoint(&exchange.head, exchange.from_edge, &host);
+        let endpoint = exchange.endpoint();
         let location = format!("{endpoint}{}/{}", self.site.bucket_path(&host), uri::encode_path(&key));
         form_answer(&answer, &success, &location, &bucket, &key)
     }

@@ -232,7 +232,7 @@ impl VendedEndpoints {
     ) -> Result<Links, Refusal> {
         let host = site::host(&exchange.head).unwrap_or_default();
         let place = Place {
-            endpoint: self.site.public_endpoint(&exchange.head, exchange.from_edge, host),
+            endpoint: exchange.endpoint(),
             host: host.to_owned(),
             bucket_path: self.site.bucket_path(host),
         };
