@@ -64,11 +64,13 @@ fn push_encoded_component(out: &mut String, text: &str) {
 
 /// Appends `text` with the characters of `encoded` encoded; `stays` are all others.
 fn push_encoded(out: &mut String, text: &str, encoded: &'static AsciiSet, stays: impl Fn(u8) -> bool) {
-    // Most texts stay as they are.
-    if text.bytes().all(stays) {
-        out.push_str(text);
-    } else {
-        out.extend(utf8_percent_encode(text, encoded));
+    // Most texts stay as they are, or nearly to their end.
+    let plain = text.bytes().position(|byte| !stays(byte)).unwrap_or(text.len());
+    // What is encoded first begins a character, for each byte of one that is not ASCII is encoded.
+    let (plain, rest) = text.split_at_checked(plain).unwrap_or(("", text));
+    out.push_str(plain);
+    if !rest.is_empty() {
+        out.extend(utf8_percent_encode(rest, encoded));
     }
 }
 
