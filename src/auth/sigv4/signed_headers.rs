@@ -1,4 +1,5 @@
-//! The headers that a signature covers: their names, and the lines of the canonical request with their values.
+//! The headers that a signature covers: their names, and the lines of the canonical request with their
+//! values.
 //!
 //! Source: `CanonicalHeaders` and `SignedHeaders` of
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
@@ -43,8 +44,8 @@ struct SignedHeader<'a> {
 }
 
 impl<'a> SignedHeaders<'a> {
-    /// Reads the value of `SignedHeaders`, for a request with these `headers`. None where it is not in SigV4's
-    /// own form.
+    /// Reads the value of `SignedHeaders`, for a request with these `headers`. None where it is not in
+    /// SigV4's own form.
     pub(crate) fn parse(text: &'a str, headers: &'a HeaderMap) -> Option<Self> {
         // All of the text at once, which the processor does for many characters in one step.
         let is_plain = text
