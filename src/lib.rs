@@ -30,26 +30,28 @@
 //! | 10 | `endpoints` | sessions, the vending server's endpoints, health, the API's description |
 //! | 9 | `access` | verifier, registry, validator rule and policy: who is that, at which block |
 //! | 9 | `store` | the pooled client, its credentials, its signature; what an outage costs |
-//! | 8 | `site` | own hosts, trusted edge, the client's address, the public endpoint |
-//! | 7 | `transfer` | uploads, downloads, what a server holds: plans, parts, proofs, progress |
-//! | 7 | [`hub`] | the client of a HuggingFace-compatible Hub: lists, files as streams, commits |
-//! | 7 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
-//! | 6 | `client` | the S3 client of a Subgate server: sessions, retries, every wait with an end |
-//! | 6 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
-//! | 5 | `acme` | certificates by ACME: ordered, kept on disk, renewed in time |
-//! | 5 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
-//! | 4 | [`config`] | TOML to checked values, all faults at once |
-//! | 3 | [`auth`] | SigV4 by session or by hotkey, session tokens, btauth/1; the client's side of all that |
-//! | 3 | `observe` | what is counted for the operator's Prometheus, and who asks most |
-//! | 3 | `policy` | folder templates, roles, rights; permits, and the requests to the store that they make |
-//! | 2 | [`s3`] | keys, operations, headers, copy sources, XML |
-//! | 2 | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, the registry file |
-//! | 2 | `otel` | OpenTelemetry traces of requests; with the feature `otel` alone |
+//! | 8 | `transfer` | uploads, downloads, what a server holds: plans, parts, proofs, progress |
+//! | 8 | [`hub`] | the client of a HuggingFace-compatible Hub: lists, files as streams, commits |
+//! | 8 | `exchange` | one request: head, body, answer, access record, and the one reading of the clock |
+//! | 7 | `site` | own hosts, trusted edge, the client's address, the scheme of URLs |
+//! | 7 | `client` | the S3 client of a Subgate server: sessions, retries, every wait with an end |
+//! | 7 | `limits` | what one address and one principal may take: rates, days, places, bytes held |
+//! | 6 | `acme` | certificates by ACME: ordered, kept on disk, renewed in time |
+//! | 6 | [`body`] | aws-chunked, digests, the last bytes held until the proof, paces |
+//! | 5 | [`config`] | TOML to checked values, all faults at once |
+//! | 4 | [`auth`] | SigV4 by session or by hotkey, session tokens, btauth/1; the client's side of all that |
+//! | 4 | `observe` | what is counted for the operator's Prometheus, and who asks most |
+//! | 4 | `policy` | folder templates, roles, rights; permits, and the requests to the store that they make |
+//! | 3 | [`s3`] | keys, operations, headers, copy sources, XML |
+//! | 3 | [`chain`] | accounts, the snapshot of who is registered; the chain's nodes, the registry file |
+//! | 3 | `otel` | OpenTelemetry traces of requests; with the feature `otel` alone |
+//! | 2 | [`tls`] | roots and certificates of TLS |
 //! | 1 | `endpoint` | the list of endpoints by path |
 //! | 1 | `error` | S3's error codes, with a voice for the client and one for the operator |
 //! | 1 | `file_access` | who else may read or write a file |
 //! | 1 | `log` | how lines of the log leave the process: batches, a file that is opened anew, JSON |
-//! | 1 | [`secret`], [`time`], [`tls`] | unprintable secrets; points in time; roots and certificates of TLS |
+//! | 1 | [`secret`], [`time`] | unprintable secrets; points in time |
+//! | 1 | `split` | texts cut at a character, quickly |
 //!
 //! `auth`, `policy`, `s3`, `body`, `limits` and `site` decide and do no I/O: time, snapshot and bytes are
 //! arguments.

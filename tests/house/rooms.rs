@@ -1,9 +1,9 @@
 //! Who may use whom. Rooms stand on floors and use lower floors alone; inside a room, too, files form no
 //! circle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::sources::{Modules, Uses, circles, paths};
+use super::sources::{Modules, Uses, circles, paths, read, root};
 
 /// What each room may use: those of lower floors, and itself. Rooms of one floor do not know each other.
 const FLOORS: &[&[&str]] = &[
@@ -94,6 +94,22 @@ fn rooms_use_lower_floors_alone() {
     wrong.sort();
     wrong.dedup();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_map_of_the_rooms_has_each_on_its_floor() {
+    let text = read(&root().join("src/lib.rs"));
+    let mut mapped = BTreeSet::new();
+    for row in text.lines().filter_map(|line| line.strip_prefix("//! | ")) {
+        let mut cells = row.split(" | ");
+        let (Some(Ok(floor)), Some(rooms)) = (cells.next().map(str::parse::<usize>), cells.next()) else {
+            continue;
+        };
+        mapped.extend(rooms.split('`').skip(1).step_by(2).map(|room| (floor, room.to_owned())));
+    }
+    let floors = (1..).zip(FLOORS);
+    let known = floors.flat_map(|(floor, rooms)| rooms.iter().map(move |room| (floor, (*room).to_owned())));
+    assert_eq!(mapped, BTreeSet::from_iter(known));
 }
 
 /// The uses without those of a file's own ancestors: what a `mod.rs` declares is the common ground of its
