@@ -324,7 +324,8 @@ fn a_client_with_the_token_gets_the_session_and_the_log_holds_no_secret() {
 #[test]
 fn p71_whoever_lacks_the_token_or_is_a_page_gets_nothing() {
     let issuer = Issuer::of_seconds(3600);
-    let mut agent = Home::new(&issuer).agent(&[]);
+    let home = Home::new(&issuer);
+    let mut agent = home.agent(&[]);
     let (host, token) = (agent.address.to_string(), agent.token.clone());
     let named = format!("localhost:{}", agent.address.port());
     let (host, token) = (("host", host.as_str()), ("authorization", token.as_str()));
@@ -353,7 +354,8 @@ fn p71_whoever_lacks_the_token_or_is_a_page_gets_nothing() {
 #[test]
 fn what_is_no_request_is_no_harm() {
     let issuer = Issuer::of_seconds(3600);
-    let mut agent = Home::new(&issuer).agent(&[]);
+    let home = Home::new(&issuer);
+    let mut agent = home.agent(&[]);
     let long = format!("GET /credentials HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(20_000));
     assert_eq!(agent.send(&long).status, 431);
     for text in
@@ -415,7 +417,8 @@ fn p71_the_token_is_kept_and_one_that_others_may_know_is_refused() {
 fn a_session_is_renewed_before_its_end_though_nobody_asks() {
     // A short session is renewed after a quarter of its life.
     let issuer = Issuer::of_seconds(12);
-    let agent = Home::new(&issuer).agent(&[]);
+    let home = Home::new(&issuer);
+    let agent = home.agent(&[]);
     assert_eq!(agent.until(|answer| answer.status == 200).number(), 1);
     let end = Instant::now() + PATIENCE;
     while issuer.count() < 3 {
@@ -445,7 +448,8 @@ fn a_kept_session_with_few_minutes_left_is_handed_out_until_the_new_one_is_there
 #[test]
 fn twenty_clients_at_once_make_one_session() {
     let issuer = Issuer::new(ONES, Script::Session { seconds: 3600, pause: Duration::from_millis(300) });
-    let agent = Home::new(&issuer).agent(&["--no-cache"]);
+    let home = Home::new(&issuer);
+    let agent = home.agent(&["--no-cache"]);
     thread::scope(|scope| {
         for _ in 0..20 {
             scope.spawn(|| assert_eq!(agent.until(|answer| answer.status == 200).number(), 1));
@@ -457,7 +461,8 @@ fn twenty_clients_at_once_make_one_session() {
 #[test]
 fn a_client_is_answered_in_time_though_the_server_is_not() {
     let issuer = Issuer::new(ONES, Script::Session { seconds: 3600, pause: Duration::from_secs(5) });
-    let agent = Home::new(&issuer).agent(&["--no-cache"]);
+    let home = Home::new(&issuer);
+    let agent = home.agent(&["--no-cache"]);
     let began = Instant::now();
     let answer = agent.get();
     // aws-sdk-js waits for one second.
@@ -470,7 +475,8 @@ fn a_client_is_answered_in_time_though_the_server_is_not() {
 #[test]
 fn an_outage_of_the_server_is_felt_only_when_the_session_has_ended() {
     let issuer = Issuer::of_seconds(8);
-    let mut agent = Home::new(&issuer).agent(&["--no-cache"]);
+    let home = Home::new(&issuer);
+    let mut agent = home.agent(&["--no-cache"]);
     let held = agent.until(|answer| answer.status == 200);
     issuer.does(Script::Cut);
     let expiration: jiff::Timestamp = held.json()["Expiration"].as_str().unwrap().parse().unwrap();
@@ -496,7 +502,8 @@ fn an_outage_of_the_server_is_felt_only_when_the_session_has_ended() {
 #[test]
 fn without_a_server_the_agent_starts_and_says_so() {
     let issuer = Issuer::new(ONES, Script::Cut);
-    let agent = Home::new(&issuer).agent(&[]);
+    let home = Home::new(&issuer);
+    let agent = home.agent(&[]);
     agent.until(|answer| answer.status == 503 && answer.body.contains("cannot be reached"));
     issuer.does(lasting(3600));
     agent.until(|answer| answer.status == 200);
@@ -505,7 +512,8 @@ fn without_a_server_the_agent_starts_and_says_so() {
 #[test]
 fn a_hotkey_that_the_server_refuses_gets_its_reason() {
     let issuer = Issuer::new(ONES, Script::Refuse(403, "{\"detail\": \"NotRegistered: register it\"}"));
-    let mut agent = Home::new(&issuer).agent(&[]);
+    let home = Home::new(&issuer);
+    let mut agent = home.agent(&[]);
     let answer = agent.until(|answer| answer.status == 403);
     let message = answer.refused(403, "SessionRefused");
     assert!(message.contains("answered 403: NotRegistered: register it"), "{message}");
@@ -522,7 +530,8 @@ fn a_hotkey_that_the_server_refuses_gets_its_reason() {
 #[test]
 fn slow_clients_lose_their_places() {
     let issuer = Issuer::of_seconds(3600);
-    let agent = Home::new(&issuer).agent(&[]);
+    let home = Home::new(&issuer);
+    let agent = home.agent(&[]);
     assert_eq!(agent.get().number(), 1);
     let began = Instant::now();
     let slow: Vec<TcpStream> = (0..100)
