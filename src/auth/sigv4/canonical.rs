@@ -107,6 +107,21 @@ fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
+/// The 32 bytes that 64 hex characters of either case stand for; none for any other text.
+pub(super) fn hash_of_hex(text: &str) -> Option<[u8; 32]> {
+    let (pairs, []) = text.as_bytes().as_chunks() else { return None };
+    let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
+    // Without a branch for each character, so that the processor takes many of them in one step.
+    let is_hex = pairs.as_flattened().iter().fold(true, |is_hex, digit| is_hex & digit.is_ascii_hexdigit());
+    let hash = pairs.map(|[high, low]| (hex_value(high) << 4) | hex_value(low));
+    is_hex.then_some(hash)
+}
+
+/// The value of a hex digit: those of letters end in 1 to 6 and have bit 6, those of digits have not.
+fn hex_value(digit: u8) -> u8 {
+    (digit & 0xf) + 9 * (digit >> 6)
+}
+
 /// SHA-256 of `bytes` as 64 lower-case hex characters.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
@@ -121,6 +136,32 @@ mod tests {
     use crate::time::UnixTime;
 
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn hex_of_each_byte_in_either_case_is_that_byte() {
+        for byte in 0..=u8::MAX {
+            let mut hash = [0; 32];
+            hash[usize::from(byte) % 32] = byte;
+            let lower = HexHash::of(&hash);
+            assert_eq!(lower.as_str(), hex::encode(hash));
+            assert_eq!(hash_of_hex(lower.as_str()), Some(hash));
+            assert_eq!(hash_of_hex(&lower.as_str().to_uppercase()), Some(hash));
+        }
+    }
+
+    #[test]
+    fn p4_a_text_with_one_other_character_is_no_hash() {
+        for at in 0..64 {
+            for other in (0..0x80_u8).filter(|other| !other.is_ascii_hexdigit()).map(char::from) {
+                let mut text = "0".repeat(64);
+                text.replace_range(at..=at, &other.to_string());
+                assert_eq!(hash_of_hex(&text), None, "{other:?} at {at}");
+            }
+        }
+        for text in ["", "0", &"0".repeat(63), &"0".repeat(65), &"0".repeat(66), &"é".repeat(32)] {
+            assert_eq!(hash_of_hex(text), None, "{text:?}");
+        }
+    }
 
     fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
         headers

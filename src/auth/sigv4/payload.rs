@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::canonical::hash_of_hex;
 use crate::{
     error::{Code, Error, Result},
     secret::Secret,
@@ -80,16 +81,14 @@ impl Declared {
                 "Chunks signed with ECDSA (SigV4a) are not supported; sign with signature version s3v4.",
             ));
         }
-        let mut hash = [0; 32];
-        hex::decode_to_slice(text, &mut hash).map_err(|_| {
+        hash_of_hex(text).map(Self::Sha256).ok_or_else(|| {
             Error::new(
                 Code::InvalidArgument,
                 "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, \
                  STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, STREAMING-UNSIGNED-PAYLOAD-TRAILER \
                  or the sha256 of the body in hex.",
             )
-        })?;
-        Ok(Self::Sha256(hash))
+        })
     }
 
     /// The text on the wire.
