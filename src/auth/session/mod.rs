@@ -30,7 +30,6 @@ use super::{
     signature_mismatch,
     sigv4::{
         PreparedKey,
-        canonical::sha256,
         claim::{Claim, SKEW_SECONDS_MAX, hotkey_of},
         signing_key,
     },
@@ -49,7 +48,7 @@ pub(crate) const TTL_SECONDS_MIN: u64 = 1200;
 /// Longest session in seconds, one day.
 pub(super) const TTL_SECONDS_MAX: u64 = 86_400;
 
-/// Most verified sessions kept; each takes about 1,300 bytes, and what falls out is verified anew.
+/// Most verified sessions kept; each takes about 1,800 bytes, and what falls out is verified anew.
 const SESSIONS_CACHED_MAX: u64 = 16_384;
 
 /// Session credentials as a client gets them.
@@ -85,6 +84,7 @@ pub(super) struct VerifiedSession {
     /// The same, ready to sign.
     prepared_key: PreparedKey,
     access_key: String,
+    token: SecretText,
     /// `yyyymmdd`
     day: String,
     secret: SecretText,
@@ -118,8 +118,7 @@ pub(super) struct SessionAuthority {
     audience: Audience,
     region: String,
     ttl_seconds_max: u64,
-    /// By the token's SHA-256.
-    cache: Cache<[u8; 32], Arc<VerifiedSession>>,
+    cache: Cache<CacheKey, Arc<VerifiedSession>>,
 }
 
 impl SessionAuthority {
@@ -183,19 +182,20 @@ impl SessionAuthority {
         now: UnixTime,
         find_signed: impl FnOnce(&PreparedKey) -> Result<Option<T>>,
     ) -> Result<(Arc<VerifiedSession>, T)> {
-        let token = presented.token.unwrap_or_default();
-        let cache_key = sha256(token.as_bytes());
-        if let Some(session) =
-            self.cache.get(&cache_key).filter(|session| session.access_key == presented.access_key)
-        {
+        let text = presented.token.unwrap_or_default();
+        let cache_key = cache_key(text);
+        let is_presented = |session: &Arc<VerifiedSession>| {
+            session.access_key == presented.access_key && session.token.expose() == text
+        };
+        if let Some(session) = self.cache.get(&cache_key).filter(is_presented) {
             return self.prove_again(cache_key, session, presented, now, find_signed);
         }
 
-        let bytes = TokenBytes::of(token, &self.keys.keys);
+        let bytes = TokenBytes::of(text, &self.keys.keys);
         let checked = self.check_token(presented, bytes.as_ref(), now);
         let secret = match &checked {
-            Ok(checked) => checked.key.secret(token, checked.token.secret_alphabet)?,
-            Err(_) => self.keys.dummy_secret(token)?,
+            Ok(checked) => checked.key.secret(text, checked.token.secret_alphabet)?,
+            Err(_) => self.keys.dummy_secret(text)?,
         };
         let signing_key = self.signing_key(&secret, presented);
         let prepared_key = PreparedKey::new(&signing_key);
@@ -216,6 +216,7 @@ impl SessionAuthority {
             signing_key,
             prepared_key,
             access_key: presented.access_key.into(),
+            token: SecretText::new(text),
             day: presented.day.into(),
             secret,
             key_accept_until: key.accept_until,
@@ -226,7 +227,7 @@ impl SessionAuthority {
 
     fn prove_again<T>(
         &self,
-        cache_key: [u8; 32],
+        cache_key: CacheKey,
         mut session: Arc<VerifiedSession>,
         presented: &PresentedSession<'_>,
         now: UnixTime,
@@ -244,6 +245,7 @@ impl SessionAuthority {
                 signing_key,
                 day: presented.day.into(),
                 access_key: session.access_key.clone(),
+                token: session.token.clone(),
                 secret: session.secret.clone(),
                 ..*session
             });
@@ -302,6 +304,29 @@ impl SessionAuthority {
         self.cache.run_pending_tasks();
         self.cache.entry_count()
     }
+}
+
+/// What sessions are cached by: both ends of their tokens.
+type CacheKey = [u8; HEAD_CHARS + TAIL_CHARS];
+
+/// So much of a token has all that goes before its evidence, its expiry too: 44 bytes in base64, at most.
+const HEAD_CHARS: usize = 64;
+
+/// So much of it has 24 bytes of the hotkey's signature, or the seal.
+const TAIL_CHARS: usize = 32;
+
+/// Both ends of `token`, which are quicker to have than its digest. No two good tokens share them; anyone can
+/// make a bad one that does, so whoever finds a session by them compares the whole token too.
+fn cache_key(token: &str) -> CacheKey {
+    let token = token.as_bytes();
+    let mut key = [0; HEAD_CHARS + TAIL_CHARS];
+    // No shorter text is a token.
+    if let (Some(head), Some(tail)) = (token.first_chunk::<HEAD_CHARS>(), token.last_chunk::<TAIL_CHARS>()) {
+        let (head_of_key, tail_of_key) = key.split_at_mut(HEAD_CHARS);
+        head_of_key.copy_from_slice(head);
+        tail_of_key.copy_from_slice(tail);
+    }
+    key
 }
 
 /// A token that fits its access key, this server and the time. Nothing in it is proven.

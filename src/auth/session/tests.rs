@@ -308,12 +308,27 @@ fn p12_each_flipped_bit_of_a_token_is_refused() {
     let verifier = verifier();
     let session = session(&verifier);
     let bytes = URL_SAFE_NO_PAD.decode(session.session_token.expose()).unwrap();
-    for at in 0..bytes.len() {
-        let mut flipped = bytes.clone();
-        flipped[at] ^= 1;
-        let token = SecretText::new(URL_SAFE_NO_PAD.encode(&flipped));
-        let session = SessionCredentials { session_token: token, ..session.clone() };
-        assert!(use_at(&verifier, &session, NOW).is_some(), "byte {at}");
+    // The second time while the good one is cached: its ends alone make no other token good.
+    for cached in [0, 1] {
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            let token = SecretText::new(URL_SAFE_NO_PAD.encode(&flipped));
+            let session = SessionCredentials { session_token: token, ..session.clone() };
+            assert!(use_at(&verifier, &session, NOW).is_some(), "byte {at}");
+        }
+        assert_eq!(verifier.cached_sessions(), cached);
+        assert!(use_at(&verifier, &session, NOW).is_none());
     }
-    assert_eq!(verifier.cached_sessions(), 0);
+}
+
+#[test]
+fn p12_two_sessions_for_one_signature_are_cached_side_by_side() {
+    let (verifier, evidence) = (verifier(), evidence(&keypair()));
+    for seconds in [2000, 2001, 2000] {
+        let expires_at = NOW.plus_seconds(seconds);
+        let session = forged_of(&evidence.text, evidence.signature, |token| token.expires_at = expires_at);
+        assert!(use_at(&verifier, &session, NOW).is_none());
+    }
+    assert_eq!(verifier.cached_sessions(), 2);
 }
