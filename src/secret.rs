@@ -41,7 +41,7 @@ pub(crate) fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
 }
 
 /// A secret text (a secret access key, a password), with the rules of [`Secret`].
-#[derive(Clone, Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SecretText(String);
 
 impl SecretText {
@@ -55,6 +55,14 @@ impl SecretText {
         &self.0
     }
 }
+
+impl PartialEq for SecretText {
+    fn eq(&self, other: &Self) -> bool {
+        constant_time_eq(self.0.as_bytes(), other.0.as_bytes())
+    }
+}
+
+impl Eq for SecretText {}
 
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,5 +85,8 @@ mod tests {
         assert_eq!(Secret::new(*b"a"), Secret::new(*b"a"));
         assert_ne!(Secret::new(*b"a"), Secret::new(*b"b"));
         assert_ne!(Secret::new(*b"a"), Secret::new(*b"ab"));
+        assert_eq!(SecretText::new("a"), SecretText::new("a"));
+        assert_ne!(SecretText::new("a"), SecretText::new("b"));
+        assert_ne!(SecretText::new("a"), SecretText::new("ab"));
     }
 }
