@@ -48,7 +48,7 @@ pub(crate) const TTL_SECONDS_MIN: u64 = 1200;
 /// Longest session in seconds, one day.
 pub(super) const TTL_SECONDS_MAX: u64 = 86_400;
 
-/// Most verified sessions kept; each takes about 1,800 bytes, and what falls out is verified anew.
+/// Most verified sessions kept; each takes about 2,500 bytes, and what falls out is verified anew.
 const SESSIONS_CACHED_MAX: u64 = 16_384;
 
 /// Session credentials as a client gets them.
@@ -84,7 +84,8 @@ pub(super) struct VerifiedSession {
     /// The same, ready to sign.
     prepared_key: PreparedKey,
     access_key: String,
-    token: SecretText,
+    /// No secret by itself: it stands in every presigned URL.
+    token: String,
     /// `yyyymmdd`
     day: String,
     secret: SecretText,
@@ -185,7 +186,7 @@ impl SessionAuthority {
         let text = presented.token.unwrap_or_default();
         let cache_key = cache_key(text);
         let is_presented = |session: &Arc<VerifiedSession>| {
-            session.access_key == presented.access_key && session.token.expose() == text
+            session.access_key == presented.access_key && session.token == text
         };
         if let Some(session) = self.cache.get(&cache_key).filter(is_presented) {
             return self.prove_again(cache_key, session, presented, now, find_signed);
@@ -216,7 +217,7 @@ impl SessionAuthority {
             signing_key,
             prepared_key,
             access_key: presented.access_key.into(),
-            token: SecretText::new(text),
+            token: text.into(),
             day: presented.day.into(),
             secret,
             key_accept_until: key.accept_until,
@@ -309,10 +310,10 @@ impl SessionAuthority {
 /// What sessions are cached by: both ends of their tokens.
 type CacheKey = [u8; HEAD_CHARS + TAIL_CHARS];
 
-/// So much of a token has all that goes before its evidence, its expiry too: 44 bytes in base64, at most.
+/// So much of a token has all that goes before its evidence, its expiry too: 46 bytes in base64, at most.
 const HEAD_CHARS: usize = 64;
 
-/// So much of it has 24 bytes of the hotkey's signature, or the seal.
+/// So much of it has 23 bytes of the hotkey's signature at least, or the seal.
 const TAIL_CHARS: usize = 32;
 
 /// Both ends of `token`, which are quicker to have than its digest. No two good tokens share them; anyone can

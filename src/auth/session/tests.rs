@@ -1,7 +1,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
-use super::{token::TOKEN_CHARS_MAX, *};
+use super::{keys::KEY_ID_BYTES_MAX, token::TOKEN_CHARS_MAX, *};
 use crate::auth::{
     Declared, Verifier,
     bittensor::{
@@ -26,16 +26,16 @@ fn check(verifier: &Verifier, session: &SessionCredentials, now: UnixTime, code:
     assert!(error.message.contains(text), "{error}");
 }
 
-/// A session as whoever knows the key `k1` of [`verifier`] can make one.
+/// A session as whoever knows the key of [`verifier`] can make one.
 fn forged(change: impl FnOnce(&mut Token<'_>)) -> SessionCredentials {
     let evidence = evidence(&keypair());
     forged_of(&evidence.text, evidence.signature, change)
 }
 
-fn forged_of(
-    evidence: &str,
+fn forged_of<'a>(
+    evidence: &'a str,
     signature: [u8; SIGNATURE_BYTES],
-    change: impl FnOnce(&mut Token<'_>),
+    change: impl FnOnce(&mut Token<'a>),
 ) -> SessionCredentials {
     let expires_at = NOW.plus_seconds(3600);
     let mut token = Token {
@@ -48,7 +48,7 @@ fn forged_of(
     };
     change(&mut token);
     let alphabet = token.secret_alphabet;
-    let keys = SessionKeys::new(vec![key("k1", 1, None)], "k1").unwrap();
+    let keys = SessionKeys::new(vec![key(token.key_id, 1, None)], token.key_id).unwrap();
     let token = token.text(&keys.issuing).unwrap();
     SessionCredentials {
         access_key_id: keypair().account().to_ss58(),
@@ -324,11 +324,16 @@ fn p12_each_flipped_bit_of_a_token_is_refused() {
 
 #[test]
 fn p12_two_sessions_for_one_signature_are_cached_side_by_side() {
-    let (verifier, evidence) = (verifier(), evidence(&keypair()));
-    for seconds in [2000, 2001, 2000] {
-        let expires_at = NOW.plus_seconds(seconds);
-        let session = forged_of(&evidence.text, evidence.signature, |token| token.expires_at = expires_at);
-        assert!(use_at(&verifier, &session, NOW).is_none());
+    let evidence = evidence(&keypair());
+    for key_id in ["k", &"k".repeat(KEY_ID_BYTES_MAX)] {
+        let verifier = Verifier::new(settings(vec![key(key_id, 1, None)], key_id));
+        for seconds in [2000, 2001, 2000] {
+            let session = forged_of(&evidence.text, evidence.signature, |token| {
+                token.key_id = key_id;
+                token.expires_at = NOW.plus_seconds(seconds);
+            });
+            assert!(use_at(&verifier, &session, NOW).is_none());
+        }
+        assert_eq!(verifier.cached_sessions(), 2);
     }
-    assert_eq!(verifier.cached_sessions(), 2);
 }
