@@ -48,8 +48,8 @@ const STREAMS_MAX: u32 = 64;
 
 /// What is read of a connection at a time while there are few, and the size of the pieces in which uploads
 /// travel. An upload in pieces of 1 MiB was measured to cost 13 to 33 % less than in pieces of 256 KiB, most
-/// of it in the kernel, by how busy the machine was (`cargo bench --bench road`). In pieces of 2 MiB plain ones
-/// took 4 to 9 % less and those with a trailer 3 to 5 % more, with 35 MiB more of memory: not worth it.
+/// of it in the kernel, by how busy the machine was (`cargo bench --bench road`). In pieces of 2 MiB plain
+/// ones cost 4 to 9 % less still and those with a trailer 3 to 5 % more, and the process took 35 MiB more.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
 /// The same while there are many.
