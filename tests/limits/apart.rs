@@ -41,11 +41,13 @@ impl Apart {
         let dir = beside.dir.path();
         let tls = has_tls.then(Authority::new);
         let entry = tls.as_ref().map(|tls| tls.issue(&[NAME]).write(dir, "0"));
-        let tls_lines = entry.map(|entry| format!("tls.certificates = [{entry}]")).unwrap_or_default();
+        let tls_lines = entry
+            .map(|entry| format!("tls.certificates = [{entry}]\ntls.handshake_seconds_max = 120"))
+            .unwrap_or_default();
         let setup = Setup {
             // So that none is closed meanwhile, however slow the machine is.
             server: format!("head_seconds_max = 300\nidle_seconds_max = 600\n{tls_lines}"),
-            store: "connections_per_hotkey_max = 2000".to_owned(),
+            store: "idle_seconds_max = 600\nconnections_per_hotkey_max = 2000".to_owned(),
             limits: "progress_idle_seconds = 600\nprogress_grace_seconds = 600\n\
                      [limits.address]\nconnections_max = 2000\n\
                      [limits.miner]\nrequests_under_way_max = 2000"
