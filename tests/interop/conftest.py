@@ -98,7 +98,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     logs.mkdir(parents=True, exist_ok=True)
     for server in reversed(Server.started):
         server.stop()
-        shutil.copy(server.log, logs / f"{server.log.parent.name}-{server.log.name}")
+        # That of a server which one test had to itself is gone with the test's directory, where it passed.
+        if server.log.exists():
+            shutil.copy(server.log, logs / f"{server.log.parent.name}-{server.log.name}")
 
 
 @pytest.fixture(scope="session")
