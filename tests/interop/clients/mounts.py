@@ -60,8 +60,10 @@ def mounted(account: Account, scratch: Path, command: list[str | Path]) -> Itera
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
+                # Busy: what it still retries kept it from being unmounted.
                 process.kill()
                 process.wait()
+                subprocess.run(["/usr/bin/fusermount3", "-u", "-z", str(folder)], check=False)
 
 
 @contextmanager
