@@ -96,8 +96,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     # Each of pytest-xdist's workers has targets of its own.
     logs = LOGS / os.environ.get("PYTEST_XDIST_WORKER", "")
     logs.mkdir(parents=True, exist_ok=True)
+    # All of them, before anything can fail: whoever is left would run on.
     for server in reversed(Server.started):
         server.stop()
+    for server in Server.started:
         # That of a server which one test had to itself is gone with the test's directory, where it passed.
         if server.log.exists():
             shutil.copy(server.log, logs / f"{server.log.parent.name}-{server.log.name}")

@@ -60,7 +60,7 @@ def mounted(account: Account, scratch: Path, command: list[str | Path]) -> Itera
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
-                # Busy: what it still retries kept it from being unmounted.
+                # It was too busy to be unmounted.
                 process.kill()
                 process.wait()
                 subprocess.run(["/usr/bin/fusermount3", "-u", "-z", str(folder)], check=False)
