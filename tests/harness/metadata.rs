@@ -13,6 +13,8 @@ use tokio::{
     net::TcpListener,
 };
 
+use super::accept::accept;
+
 /// The token of IMDSv2 that is given and wanted.
 const TOKEN: &str = "instance-token";
 
@@ -47,7 +49,8 @@ impl Metadata {
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+            loop {
+                let mut stream = accept(&listener).await;
                 let state = Arc::clone(&shared);
                 tokio::spawn(async move {
                     let mut bytes = Vec::new();

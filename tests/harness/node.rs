@@ -15,6 +15,8 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
+use super::accept::accept;
+
 const RECORDING: &str = include_str!("../fixtures/subtensor/spec300_n256.json");
 pub const GENESIS: [u8; 32] = [0x45; 32];
 pub const NETUID: u16 = 13;
@@ -234,7 +236,7 @@ impl Node {
         let own = Arc::clone(&script);
         tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
+                let stream = accept(&listener).await;
                 tokio::spawn(serve(stream, Arc::clone(&own)));
             }
         });

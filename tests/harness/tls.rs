@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use super::client::PATIENCE;
+use super::{accept::accept, client::PATIENCE};
 
 /// For 127.0.0.1 and localhost, until the year 2126. Its key proves nothing to anybody: it stands here.
 pub const CERTIFICATE: &str = concat!(
@@ -55,7 +55,8 @@ pub async fn before(address: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
+        loop {
+            let near = accept(&listener).await;
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let Ok(mut near) = acceptor.accept(near).await else { return };

@@ -18,7 +18,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use crate::harness::sigv4::{self, Pair};
+use crate::harness::{
+    accept::accept,
+    sigv4::{self, Pair},
+};
 
 mod check;
 mod s3;
@@ -219,7 +222,8 @@ impl Store {
         let state = Arc::new(State { parts_page: Mutex::new(1000), ..State::default() });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            loop {
+                let stream = accept(&listener).await;
                 let state = Arc::clone(&shared);
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(async move {

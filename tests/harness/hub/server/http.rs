@@ -93,7 +93,12 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Takes connections for ever.
 pub async fn serve(listener: TcpListener, side: Side, site: Arc<Site>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        // Without a free file descriptor, which another test may be about to close, there is none for now.
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
         let site = Arc::clone(&site);
         let _ = stream.set_nodelay(true);
         tokio::spawn(async move {

@@ -1,0 +1,16 @@
+//! Connections to the servers of a test.
+
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+
+/// The next connection. Without a free file descriptor, which another test of this process may be about to
+/// close, there is none for now, which is no reason to serve nobody ever after.
+pub async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
