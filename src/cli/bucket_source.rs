@@ -35,6 +35,9 @@ const SECONDS_LEFT_MIN: u64 = 300;
 /// The pause after an attempt that failed, while the old session lasts.
 const RENEWAL_PAUSE_SECONDS: u64 = 30;
 
+/// After so long without a word one wonders whether anything happens.
+const PATIENCE_UNTOLD: Duration = Duration::from_secs(5);
+
 /// Options of every command that moves objects.
 #[derive(Debug, Args)]
 pub(crate) struct BucketOptions {
@@ -59,6 +62,7 @@ pub(crate) struct OpenBucket {
     /// How many requests are open at once.
     pub(crate) parallel: usize,
     http: HttpClient,
+    retry: RetryPolicy,
 }
 
 /// The caller, as the server has it.
@@ -123,14 +127,24 @@ impl BucketOptions {
             caller: Caller { hotkey, role: answer.role, folders: answer.folders, roots: answer.roots },
             parallel,
             http,
+            retry,
         })
     }
 }
 
 impl OpenBucket {
-    /// How the server lays out folders, and which sizes it takes.
+    /// How the server lays out folders, and which sizes it takes. Whoever waits for it long is told so.
     pub(crate) async fn structure(&self) -> Result<Structure, CommandError> {
-        Ok(structure::fetch(&self.http, &self.bucket.place().base_url).await?)
+        let server = &self.bucket.place().base_url;
+        let mut asking = std::pin::pin!(structure::fetch(&self.http, server, self.retry));
+        if let Ok(structure) = tokio::time::timeout(PATIENCE_UNTOLD, &mut asking).await {
+            return Ok(structure?);
+        }
+        let seconds = self.retry.patience.as_secs();
+        terminal::print_remark(format_args!(
+            "no answer from {server} yet; it is asked again for {seconds} s (--retry-seconds)"
+        ));
+        Ok(asking.await?)
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
         Condition, Listed, ObjectBody, ObjectHead, OpenUpload, Part, Piece, Place, Range, SHA256_METADATA,
         Sha256,
     },
-    retry::{self, Failure, RetryPolicy},
+    retry::{self, Attempted, Failure, RetryPolicy},
     sessions::Sessions,
     throttle::{OpenCall, Throttle},
 };
@@ -559,19 +559,6 @@ impl Bucket {
             HeaderValue::from_static(concat!("subgate/", env!("CARGO_PKG_VERSION"))),
         );
         Ok(request)
-    }
-}
-
-/// How one attempt ended without a success.
-enum Attempted {
-    Failed(Failure),
-    /// It could not even be sent.
-    Impossible(ClientError),
-}
-
-impl From<http::NoAnswer> for Attempted {
-    fn from(error: http::NoAnswer) -> Self {
-        Self::Failed(Failure::NoAnswer(error))
     }
 }
 

@@ -50,6 +50,20 @@ pub(crate) enum Failure {
     },
 }
 
+/// How one attempt ended without a success.
+pub(super) enum Attempted {
+    /// Another one may go otherwise.
+    Failed(Failure),
+    /// It could not even be sent, or what came is no answer to it.
+    Impossible(ClientError),
+}
+
+impl From<NoAnswer> for Attempted {
+    fn from(error: NoAnswer) -> Self {
+        Self::Failed(Failure::NoAnswer(error))
+    }
+}
+
 impl Failure {
     /// Whether another attempt may go otherwise.
     pub(crate) fn may_pass(&self) -> bool {

@@ -1,6 +1,9 @@
 //! What a server says of itself before anybody signs: how folders are laid out, and which sizes it takes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use ::http::{Request, StatusCode, header};
 use bytes::Bytes;
@@ -8,7 +11,8 @@ use serde::Deserialize;
 
 use super::{
     error::{ClientError, Refusal},
-    http::{self, HttpClient, SILENCE_MAX, SentBody},
+    http::{self, HttpClient, NoAnswer, SILENCE_MAX, SentBody},
+    retry::{self, Attempted, Failure, RetryPolicy},
 };
 
 /// An answer has some hundred bytes.
@@ -56,41 +60,112 @@ pub(crate) struct SmallFiles {
     pub(crate) object_bytes_min: u64,
 }
 
-/// Asks the server at `base_url`. One that does not have this is no Subgate, or an older one: then nothing is
-/// known.
+/// Asks the server at `base_url`, and again while it fails or cannot be reached. One that does not have this
+/// is no Subgate, or an older one: then nothing is known.
 ///
 /// # Errors
-/// `Unavailable`, and `Broken` for an answer that cannot be read.
-pub(crate) async fn fetch(client: &HttpClient, base_url: &str) -> Result<Structure, ClientError> {
-    let asking = async {
-        let request = Request::get(format!("{base_url}/structure-info"))
-            .header(header::USER_AGENT, concat!("subgate/", env!("CARGO_PKG_VERSION")))
-            .body(SentBody::from(Bytes::new()))
-            .map_err(|error| ClientError::Call(error.to_string()))?;
-        let answer = http::send(client, request, SILENCE_MAX).await?;
-        let status = answer.status();
-        let document = http::collect(answer.into_body(), ANSWER_BYTES_MAX).await?;
-        match status {
-            StatusCode::OK => serde_json::from_slice(&document)
-                .map_err(|_| ClientError::Broken("/structure-info is not what it should be".to_owned())),
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(Structure::default()),
-            status if status.is_server_error() => {
-                Err(ClientError::Unavailable(Refusal::new(status, "", "", &[]).to_string()))
-            }
-            status => Err(ClientError::Refused(Refusal::new(status, "", "", &[]))),
+/// `Unavailable` when patience ends, `Refused`, and `Broken` for an answer that cannot be read.
+pub(crate) async fn fetch(
+    client: &HttpClient,
+    base_url: &str,
+    retry: RetryPolicy,
+) -> Result<Structure, ClientError> {
+    let mut failing_since: Option<Instant> = None;
+    let mut attempts = 0_u32;
+    loop {
+        let asked = tokio::time::timeout(TOTAL_TIME_MAX, ask(client, base_url)).await;
+        let failure = match asked.unwrap_or_else(|_| Err(NoAnswer::Unfinished(TOTAL_TIME_MAX).into())) {
+            Ok(structure) => return Ok(structure),
+            Err(Attempted::Impossible(error)) => return Err(error),
+            Err(Attempted::Failed(failure)) => failure,
+        };
+        attempts = attempts.saturating_add(1);
+        let failing_for = failing_since.get_or_insert_with(Instant::now).elapsed();
+        match retry.pause(attempts, failing_for, &failure, fastrand::f64()) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(retry::given_up(failure, attempts)),
         }
-    };
-    tokio::time::timeout(TOTAL_TIME_MAX, asking).await.unwrap_or_else(|_| {
-        Err(ClientError::Unavailable(format!(
-            "the server has not said within {} s how folders are laid out",
-            TOTAL_TIME_MAX.as_secs()
-        )))
-    })
+    }
+}
+
+/// One attempt.
+async fn ask(client: &HttpClient, base_url: &str) -> Result<Structure, Attempted> {
+    let request = Request::get(format!("{base_url}/structure-info"))
+        .header(header::USER_AGENT, concat!("subgate/", env!("CARGO_PKG_VERSION")))
+        .body(SentBody::from(Bytes::new()))
+        .map_err(|error| Attempted::Impossible(ClientError::Call(error.to_string())))?;
+    let answer = http::send(client, request, SILENCE_MAX).await?;
+    let (head, body) = answer.into_parts();
+    let document = http::collect(body, ANSWER_BYTES_MAX).await?;
+    match head.status {
+        StatusCode::OK => serde_json::from_slice(&document).map_err(|_| {
+            let why = "/structure-info is not what it should be".to_owned();
+            Attempted::Impossible(ClientError::Broken(why))
+        }),
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(Structure::default()),
+        status => {
+            let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let refusal = Refusal::new(status, "", "", &[]);
+            Err(Attempted::Failed(Failure::Answer { refusal, retry_after: retry::retry_after(retry_after) }))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
     use super::*;
+
+    /// Asks a server that gives these answers, one on each connection, for so many seconds at most; and how
+    /// many of them it gave.
+    async fn asked(answers: &[&str], patience: u64) -> (Result<Structure, ClientError>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let retry = RetryPolicy { patience: Duration::from_secs(patience) };
+        let client = http::new(None).unwrap();
+        let mut given = 0;
+        let serve = async {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                given += 1;
+                let _ = stream.read(&mut [0; 1024]).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            std::future::pending().await
+        };
+        let result = tokio::select! {
+            result = fetch(&client, &base_url, retry) => result,
+            () = serve => unreachable!(),
+        };
+        (result, given)
+    }
+
+    fn answer(head: &str, document: &str) -> String {
+        format!(
+            "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{document}",
+            document.len()
+        )
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_asked_again_and_what_stays_is_not() {
+        let (less, cut) = (answer("503 S\r\nRetry-After: 0", ""), "HTTP/1.1 200 OK\r\nContent-Le");
+        let whole = answer("200 OK", r#"{"object_bytes_min": 7}"#);
+        let (structure, given) = asked(&[&less, cut, &whole], 60).await;
+        assert_eq!((structure.unwrap().object_bytes_min, given), (Some(7), 3));
+        let (older, given) = asked(&[&answer("404 N", "")], 60).await;
+        assert_eq!((older.unwrap(), given), (Structure::default(), 1));
+        let (refused, given) = asked(&[&answer("400 B", "")], 60).await;
+        assert!(matches!(refused, Err(ClientError::Refused(_))) && given == 1, "{refused:?}");
+        let (strange, given) = asked(&[&answer("200 OK", "<html>")], 60).await;
+        assert!(matches!(strange, Err(ClientError::Broken(_))) && given == 1, "{strange:?}");
+        let (gone, given) = asked(&[&less], 0).await;
+        assert!(matches!(gone, Err(ClientError::Unavailable(_))) && given == 1, "{gone:?}");
+    }
 
     #[test]
     fn an_answer_is_read_whatever_of_it_is_there() {
