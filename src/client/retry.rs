@@ -52,9 +52,9 @@ pub(crate) enum Failure {
 
 /// How one attempt ended without a success.
 pub(super) enum Attempted {
-    /// Another one may go otherwise.
+    /// [`Failure::may_pass`] says whether another one may go otherwise.
     Failed(Failure),
-    /// It could not even be sent, or what came is no answer to it.
+    /// None would: it could not even be sent, or what came is no answer to it.
     Impossible(ClientError),
 }
 

@@ -83,8 +83,18 @@ pub(crate) async fn fetch(
         let failing_for = failing_since.get_or_insert_with(Instant::now).elapsed();
         match retry.pause(attempts, failing_for, &failure, fastrand::f64()) {
             Some(pause) => tokio::time::sleep(pause).await,
-            None => return Err(retry::given_up(failure, attempts)),
+            None => return Err(named(retry::given_up(failure, attempts))),
         }
+    }
+}
+
+/// Says what the server was asked, which an error of the line does not.
+fn named(error: ClientError) -> ClientError {
+    match error {
+        ClientError::Unavailable(why) => {
+            ClientError::Unavailable(format!("asked how folders are laid out: {why}"))
+        }
+        stays => stays,
     }
 }
 
@@ -135,11 +145,11 @@ mod tests {
                 let _ = stream.read(&mut [0; 1024]).await.unwrap();
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
-            std::future::pending().await
+            std::future::pending::<std::convert::Infallible>().await
         };
         let result = tokio::select! {
             result = fetch(&client, &base_url, retry) => result,
-            () = serve => unreachable!(),
+            never = serve => match never {},
         };
         (result, given)
     }
@@ -164,7 +174,8 @@ mod tests {
         let (strange, given) = asked(&[&answer("200 OK", "<html>")], 60).await;
         assert!(matches!(strange, Err(ClientError::Broken(_))) && given == 1, "{strange:?}");
         let (gone, given) = asked(&[&less], 0).await;
-        assert!(matches!(gone, Err(ClientError::Unavailable(_))) && given == 1, "{gone:?}");
+        let Err(ClientError::Unavailable(why)) = gone else { panic!("{gone:?}") };
+        assert!(why.starts_with("asked how folders are laid out: ") && given == 1, "{why}");
     }
 
     #[test]

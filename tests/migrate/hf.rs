@@ -148,6 +148,7 @@ fn s7_every_file_arrives_while_the_storage_stumbles() {
     place.hub.order(Fault::status(At::Cdn, 503, Some(0)).times(50));
     let run = ["migrate", "hf", X7, "--json", "--parallel", "32"];
     assert_eq!(place.run(&run).ok().files("copied"), 200);
+    assert_eq!(place.run(&run).ok().files("same"), 200);
     let objects = place.objects();
     assert_eq!(objects.len(), 200);
     for (key, content) in &objects {

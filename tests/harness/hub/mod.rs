@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 pub use server::{
     Hub,
+    accept::accept,
     fault::{Failure, Fault, Place},
     http::{Seen, Side},
     repository::Visibility,

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 
 use super::{
     PATIENCE,
+    accept::accept,
     answer::Answer,
     content::Content,
     fault::{self, Failure},
@@ -94,11 +95,7 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// Takes connections for ever.
 pub async fn serve(listener: TcpListener, side: Side, site: Arc<Site>) {
     loop {
-        // Without a free file descriptor, which another test may be about to close, there is none for now.
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
+        let stream = accept(&listener).await;
         let site = Arc::clone(&site);
         let _ = stream.set_nodelay(true);
         tokio::spawn(async move {
