@@ -83,6 +83,27 @@ impl Arrived {
     }
 }
 
+/// The same request of so many hotkeys, each signed by a session of its own.
+fn sessions(verifier: &Verifier) -> Vec<Arrived> {
+    let nonce_nanos = u64::try_from(NOW.nanos()).unwrap();
+    let arrived = |number: u32| {
+        let mut seed = [7; 32];
+        seed[..4].copy_from_slice(&number.to_le_bytes());
+        let keypair = Keypair::from_mini_secret(&seed).unwrap();
+        let headers = btauth::sign(&keypair, "POST", "/v1/session", b"", None, nonce_nanos)
+            .into_iter()
+            .map(|(name, text)| (HeaderName::from_static(name), HeaderValue::from_str(&text).unwrap()))
+            .collect();
+        let evidence = btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW).unwrap();
+        let session = verifier.issue(&evidence, None, NOW).unwrap();
+        let signer = Signer { credentials: Credentials::Session(&session), region: REGION, now: NOW };
+        let mut request = request();
+        signer.sign(&mut request, &Declared::Sha256([7; 32])).unwrap();
+        Arrived::new(request)
+    };
+    (0..4096).map(arrived).collect()
+}
+
 /// The fewest allocations of some calls: the cache of sessions puts itself in order now and then, on the
 /// thread of whoever asks it.
 fn allocations(name: &str, call: impl Fn()) -> u64 {
@@ -129,6 +150,12 @@ fn verify(criterion: &mut Criterion) {
             });
         }
     }
+    let arrived = sessions(&warm);
+    arrived.iter().for_each(|arrived| arrived.verify(&warm));
+    let mut next = arrived.iter().cycle();
+    group.bench_function("session/header/of 4096", |bencher| {
+        bencher.iter(|| next.next().unwrap().verify(&warm));
+    });
     allocations("verify/btauth", || {
         btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW).unwrap();
     });

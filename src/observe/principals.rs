@@ -5,7 +5,7 @@
 //! entry's numbers, and for the rare look through one shard when that is full.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -16,11 +16,17 @@ use crate::chain::{AccountId, Owner, Role};
 /// Minutes that are remembered.
 pub(crate) const MINUTES_MAX: usize = 15;
 
-/// Hotkeys that are remembered at one time; a subnet has a few hundred.
-const PRINCIPALS_MAX: usize = 4096;
+/// Hotkeys that are remembered at one time, about 7 MiB when all ask all the time; a subnet has a few hundred.
+const PRINCIPALS_MAX: usize = 8192;
 
 /// Parts of the table, each with a lock of its own.
 const SHARDS: usize = 16;
+
+/// Most hotkeys in each of them.
+const SHARD_MAX: usize = PRINCIPALS_MAX / SHARDS;
+
+/// How many of a full shard make room at once, so that few newcomers have to look through it.
+const ROOM: usize = SHARD_MAX / 4;
 
 /// Who asks: a registered hotkey that has proven itself.
 #[derive(Debug, Clone, Copy)]
@@ -68,20 +74,41 @@ pub(crate) struct Principal {
     pub(crate) traffic: Traffic,
 }
 
+/// What is remembered of a hotkey. Small without its past, for each request of another hotkey finds another
+/// entry, which the processor has to fetch.
 #[derive(Debug)]
 struct Entry {
     owner: Arc<Owner>,
     role: Role,
-    /// By minute, modulo their number; each with the minute that it is of.
-    minutes: [(u64, Traffic); MINUTES_MAX],
+    /// The last minute in which it asked.
+    minute: u64,
+    /// What it did in that.
+    traffic: Traffic,
+    /// Minutes before it, the oldest first.
+    earlier: VecDeque<(u64, Traffic)>,
 }
 
 impl Entry {
+    fn new(owner: &Arc<Owner>, role: Role, minute: u64) -> Self {
+        let (traffic, earlier) = (Traffic::default(), VecDeque::new());
+        Self { owner: Arc::clone(owner), role, minute, traffic, earlier }
+    }
+
+    /// Counts what happened in `minute`. What is late by a moment counts in the minute that has begun.
+    fn add(&mut self, traffic: Traffic, minute: u64) {
+        if minute > self.minute {
+            self.earlier.push_back((self.minute, std::mem::take(&mut self.traffic)));
+            self.minute = minute;
+            self.earlier.retain(|(of, _)| minute.saturating_sub(*of) < MINUTES_MAX as u64);
+        }
+        self.traffic.add(traffic);
+    }
+
     /// What happened in the last `count` minutes, the running one among them.
     fn last(&self, minute: u64, count: usize) -> Traffic {
         let mut sum = Traffic::default();
-        for (of, traffic) in &self.minutes {
-            if minute.saturating_sub(*of) < count as u64 && *of <= minute {
+        for (of, traffic) in self.earlier.iter().chain([&(self.minute, self.traffic)]) {
+            if minute.saturating_sub(*of) < count as u64 {
                 sum.add(*traffic);
             }
         }
@@ -111,25 +138,16 @@ impl Principals {
 
     fn count_at(&self, caller: Caller<'_>, traffic: Traffic, minute: u64) {
         let mut shard = self.shard(&caller.hotkey);
-        if shard.len() >= PRINCIPALS_MAX / SHARDS && !shard.contains_key(&caller.hotkey) {
+        if shard.len() >= SHARD_MAX && !shard.contains_key(&caller.hotkey) {
             make_room(&mut shard, minute);
         }
-        let entry = shard.entry(caller.hotkey).or_insert_with(|| Entry {
-            owner: Arc::clone(caller.owner),
-            role: caller.role,
-            minutes: Default::default(),
-        });
+        let entry = (shard.entry(caller.hotkey))
+            .or_insert_with(|| Entry::new(caller.owner, caller.role, minute));
         if !Arc::ptr_eq(&entry.owner, caller.owner) {
             entry.owner = Arc::clone(caller.owner);
         }
         entry.role = caller.role;
-        let at = usize::try_from(minute % MINUTES_MAX as u64).unwrap_or_default();
-        if let Some((of, sum)) = entry.minutes.get_mut(at) {
-            if *of != minute {
-                (*of, *sum) = (minute, Traffic::default());
-            }
-            sum.add(traffic);
-        }
+        entry.add(traffic, minute);
     }
 
     /// Everybody who did something within the last `minutes`, the running one among them.
@@ -154,9 +172,9 @@ impl Principals {
         found
     }
 
-    /// Minutes since the start, from 1 on, so that an entry's untouched minutes are of none.
+    /// Minutes since the start.
     fn minute(&self) -> u64 {
-        self.began.elapsed().as_secs() / 60 + MINUTES_MAX as u64 + 1
+        self.began.elapsed().as_secs() / 60
     }
 
     fn shard(&self, hotkey: &AccountId) -> MutexGuard<'_, HashMap<AccountId, Entry>> {
@@ -167,16 +185,20 @@ impl Principals {
     }
 }
 
-/// Forgets whoever did nothing in all the minutes; where nobody is such, whoever asked least.
+/// Forgets all who did nothing in all the minutes; where nobody is such, [`ROOM`] of those who asked least.
 fn make_room(shard: &mut HashMap<AccountId, Entry>, minute: u64) {
     let before = shard.len();
     shard.retain(|_, entry| entry.last(minute, MINUTES_MAX).requests > 0);
     if shard.len() < before {
         return;
     }
-    let least = shard.iter().min_by_key(|(_, entry)| entry.last(minute, MINUTES_MAX).requests);
-    if let Some(least) = least.map(|(hotkey, _)| *hotkey) {
-        shard.remove(&least);
+    let requests = |(hotkey, entry): (&AccountId, &Entry)| (entry.last(minute, MINUTES_MAX).requests, *hotkey);
+    let mut least: Vec<(u64, AccountId)> = shard.iter().map(requests).collect();
+    if ROOM < least.len() {
+        least.select_nth_unstable_by_key(ROOM, |(requests, _)| *requests);
+    }
+    for (_, hotkey) in least.iter().take(ROOM) {
+        shard.remove(hotkey);
     }
 }
 
@@ -222,11 +244,12 @@ mod tests {
         let heavy = owner(0);
         (0..100).for_each(|_| count(&principals, 0, &heavy, 100));
         let other = owner(1);
-        for number in 1..10_000 {
+        for number in 1..20_000 {
             count(&principals, number, &other, 100);
         }
         let all = principals.last_at(1, 100);
-        assert!(all.len() <= PRINCIPALS_MAX);
+        // A shard that was full is full again after so many newcomers.
+        assert!((PRINCIPALS_MAX - SHARDS * ROOM..=PRINCIPALS_MAX).contains(&all.len()), "{}", all.len());
         assert!(all.iter().any(|principal| principal.hotkey == hotkey(0)));
         // Whoever is silent makes room first.
         count(&principals, 20_000, &other, 100 + MINUTES_MAX as u64);
