@@ -31,8 +31,8 @@ use crate::{
 /// fire late.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Rates of principals that have not been seen for a while are forgotten above so many.
-const RATES_KEPT_MAX: usize = 1024;
+/// Principals whose rates are not worth looking through for those who owe no time.
+const RATES_ROOM_MIN: usize = 512;
 
 /// Where bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +142,9 @@ struct Direction {
 struct State {
     ceiling: Option<Rate>,
     rates: HashMap<AccountId, Rate>,
+    /// How many more there may be before those who owe no time are looked for: as many as were left the last
+    /// time, so that to look through all of them costs each the same.
+    rates_room: usize,
     schedule: Schedule<AccountId>,
     /// Those that were not granted yet, by their number.
     wakers: HashMap<u64, Waker>,
@@ -155,6 +158,7 @@ impl Direction {
         let state = State {
             ceiling: ceiling.map(|rate| Rate::new(rate, Instant::now())),
             rates: HashMap::new(),
+            rates_room: RATES_ROOM_MIN,
             schedule: Schedule::new(),
             wakers: HashMap::new(),
             next_id: 0,
@@ -222,10 +226,14 @@ impl State {
         now: Instant,
     ) -> u64 {
         if let Some(rate) = rate {
-            if self.rates.len() >= RATES_KEPT_MAX {
+            if self.rates_room == 0 {
                 self.rates.retain(|_, rate| !rate.is_free(now));
+                self.rates_room = self.rates.len().max(RATES_ROOM_MIN);
             }
-            let known = self.rates.entry(principal).or_insert_with(|| Rate::new(rate, now));
+            let known = self.rates.entry(principal).or_insert_with(|| {
+                self.rates_room -= 1;
+                Rate::new(rate, now)
+            });
             known.bytes_per_second = rate;
         }
         let id = self.next_id;
@@ -397,7 +405,7 @@ mod tests {
             drop(state);
             simulation.now += step;
         }
-        assert!(simulation.direction.lock().rates.len() <= RATES_KEPT_MAX);
+        assert!(simulation.direction.lock().rates.len() <= 2 * RATES_ROOM_MIN);
         let late = simulation.add(200, Some(1000), 1);
         assert!(simulation.waits(late), "a minute's bytes were passed on five seconds ago");
     }
@@ -412,7 +420,10 @@ mod tests {
         };
         for number in 0..3000 {
             if number == 2000 {
-                assert_eq!(simulation.direction.lock().rates.len(), 2000, "each of them owes time");
+                let state = simulation.direction.lock();
+                assert_eq!(state.rates.len(), 2000, "each of them owes time");
+                assert!(state.rates_room > 0, "not every newcomer looks through all of them");
+                drop(state);
                 simulation.now += Duration::from_secs(60);
             }
             let mut state = simulation.direction.lock();
