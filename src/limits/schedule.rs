@@ -56,6 +56,11 @@ impl<K: Copy + Eq + Hash> Schedule<K> {
         self.order.is_empty()
     }
 
+    /// Whether anybody waits for that one's turn.
+    pub(super) fn is_waiting(&self, key: &K) -> bool {
+        self.queues.contains_key(key)
+    }
+
     /// Those who wait.
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
         self.order.iter()

@@ -31,7 +31,7 @@ use crate::{
 /// fire late.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Principals whose rates are not worth looking through for those who owe no time.
+/// Newcomers between two looks through all rates for those that may be forgotten, at least.
 const RATES_ROOM_MIN: usize = 512;
 
 /// Where bytes go.
@@ -142,8 +142,8 @@ struct Direction {
 struct State {
     ceiling: Option<Rate>,
     rates: HashMap<AccountId, Rate>,
-    /// How many more there may be before those who owe no time are looked for: as many as were left the last
-    /// time, so that to look through all of them costs each the same.
+    /// How many more there may be before all are looked through for those that may be forgotten: as many as
+    /// were left the last time, or [`RATES_ROOM_MIN`], so that a look costs each newcomer the same.
     rates_room: usize,
     schedule: Schedule<AccountId>,
     /// Those that were not granted yet, by their number.
@@ -227,7 +227,8 @@ impl State {
     ) -> u64 {
         if let Some(rate) = rate {
             if self.rates_room == 0 {
-                self.rates.retain(|_, rate| !rate.is_free(now));
+                // Who waits is charged by it when its turn comes.
+                self.rates.retain(|key, rate| !rate.is_free(now) || self.schedule.is_waiting(key));
                 self.rates_room = self.rates.len().max(RATES_ROOM_MIN);
             }
             let known = self.rates.entry(principal).or_insert_with(|| {
@@ -418,11 +419,11 @@ mod tests {
             bytes[..4].copy_from_slice(&number.to_be_bytes());
             AccountId::from_bytes(bytes).unwrap()
         };
-        for number in 0..3000 {
-            if number == 2000 {
+        for number in 0..5000 {
+            if number == 2500 {
                 let state = simulation.direction.lock();
-                assert_eq!(state.rates.len(), 2000, "each of them owes time");
-                assert!(state.rates_room > 0, "not every newcomer looks through all of them");
+                assert_eq!(state.rates.len(), 2500, "each of them owes time");
+                assert_eq!(state.rates_room, 4096 - 2500, "they were looked through at 512, 1024 and 2048");
                 drop(state);
                 simulation.now += Duration::from_secs(60);
             }
@@ -430,7 +431,27 @@ mod tests {
             state.add(numbered(number), Some(1000), 10_000, &noop_waker(), simulation.now);
             state.grant(simulation.now);
         }
-        assert_eq!(simulation.direction.lock().rates.len(), 1000);
+        assert_eq!(simulation.direction.lock().rates.len(), 2500);
+    }
+
+    #[test]
+    fn p58_who_waits_keeps_its_rate_when_many_others_come() {
+        let mut simulation = Simulation::new(Some(1_000_000));
+        // The ceiling is taken for a while, and the one who waits for it owes nothing of its own yet.
+        simulation.add(1, None, 1_000_000);
+        let slow = simulation.add(2, Some(1000), 200_000);
+        assert!(simulation.direction.lock().rates.values().all(|rate| rate.is_free(simulation.now)));
+        for number in 0..2 * RATES_ROOM_MIN {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            let principal = AccountId::from_bytes(bytes).unwrap();
+            simulation.direction.lock().add(principal, Some(1000), 1, &noop_waker(), simulation.now);
+        }
+        while simulation.waits(slow) {
+            simulation.step();
+        }
+        let took = simulation.now - simulation.begun_at;
+        assert!(took > Duration::from_secs(120), "{took:?}");
     }
 
     fn caller(role: crate::chain::Role) -> Caller {

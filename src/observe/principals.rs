@@ -2,7 +2,7 @@
 //! alone. It is no metric: a hotkey is no label (P50).
 //!
 //! Invariants: no more than [`PRINCIPALS_MAX`] are remembered, whoever sends what; a lock is held for one
-//! entry's numbers, and for the rare look through one shard when that is full.
+//! entry's numbers, and for the rare look through one shard, when that is full or an operator asks.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -59,6 +59,11 @@ impl Traffic {
         self.bytes_in = self.bytes_in.saturating_add(other.bytes_in);
         self.bytes_out = self.bytes_out.saturating_add(other.bytes_out);
     }
+
+    /// How much it is, of requests and of bytes: a MiB weighs as much as a request.
+    fn weight(self) -> u64 {
+        self.requests.saturating_add(self.bytes_in.saturating_add(self.bytes_out) >> 20)
+    }
 }
 
 /// One of the heaviest.
@@ -80,7 +85,7 @@ pub(crate) struct Principal {
 struct Entry {
     owner: Arc<Owner>,
     role: Role,
-    /// The last minute in which it asked.
+    /// The last minute in which an answer to it ended.
     minute: u64,
     /// What it did in that.
     traffic: Traffic,
@@ -141,8 +146,8 @@ impl Principals {
         if shard.len() >= SHARD_MAX && !shard.contains_key(&caller.hotkey) {
             make_room(&mut shard, minute);
         }
-        let entry = (shard.entry(caller.hotkey))
-            .or_insert_with(|| Entry::new(caller.owner, caller.role, minute));
+        let entry =
+            (shard.entry(caller.hotkey)).or_insert_with(|| Entry::new(caller.owner, caller.role, minute));
         if !Arc::ptr_eq(&entry.owner, caller.owner) {
             entry.owner = Arc::clone(caller.owner);
         }
@@ -185,19 +190,17 @@ impl Principals {
     }
 }
 
-/// Forgets all who did nothing in all the minutes; where nobody is such, [`ROOM`] of those who asked least.
+/// Forgets all who did nothing in all the minutes; where nobody is such, the [`ROOM`] of the least weight.
 fn make_room(shard: &mut HashMap<AccountId, Entry>, minute: u64) {
     let before = shard.len();
-    shard.retain(|_, entry| entry.last(minute, MINUTES_MAX).requests > 0);
+    shard.retain(|_, entry| entry.last(minute, MINUTES_MAX) != Traffic::default());
     if shard.len() < before {
         return;
     }
-    let requests = |(hotkey, entry): (&AccountId, &Entry)| (entry.last(minute, MINUTES_MAX).requests, *hotkey);
-    let mut least: Vec<(u64, AccountId)> = shard.iter().map(requests).collect();
-    if ROOM < least.len() {
-        least.select_nth_unstable_by_key(ROOM, |(requests, _)| *requests);
-    }
-    for (_, hotkey) in least.iter().take(ROOM) {
+    let weight = |(hotkey, entry): (&AccountId, &Entry)| (entry.last(minute, MINUTES_MAX).weight(), *hotkey);
+    let mut lightest: Vec<(u64, AccountId)> = shard.iter().map(weight).collect();
+    lightest.sort_unstable();
+    for (_, hotkey) in lightest.iter().take(ROOM) {
         shard.remove(hotkey);
     }
 }
@@ -239,6 +242,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_late_by_a_moment_counts_in_the_minute_that_has_begun() {
+        let principals = Principals::default();
+        let owner = owner(1);
+        [118, 119, 120, 119].iter().for_each(|minute| count(&principals, 1, &owner, *minute));
+        let requests = |minutes| principals.last_at(minutes, 120)[0].traffic.requests;
+        assert_eq!((requests(1), requests(2), requests(3)), (2, 3, 4));
+    }
+
+    #[test]
+    fn p50_no_more_is_remembered_than_the_minutes() {
+        let mut entry = Entry::new(&owner(1), Role::Miner, 0);
+        for minute in 0..1000 {
+            entry.add(Traffic { requests: 1, ..Traffic::default() }, minute);
+            assert!(entry.earlier.len() < MINUTES_MAX);
+        }
+        assert_eq!(entry.last(999, MINUTES_MAX).requests, MINUTES_MAX as u64);
+    }
+
+    #[test]
     fn p50_memory_is_bounded_and_the_heaviest_stay() {
         let principals = Principals::default();
         let heavy = owner(0);
@@ -248,11 +270,42 @@ mod tests {
             count(&principals, number, &other, 100);
         }
         let all = principals.last_at(1, 100);
-        // A shard that was full is full again after so many newcomers.
-        assert!((PRINCIPALS_MAX - SHARDS * ROOM..=PRINCIPALS_MAX).contains(&all.len()), "{}", all.len());
+        // No shard is smaller than what is left of a full one.
+        assert!((SHARDS * (SHARD_MAX - ROOM)..=PRINCIPALS_MAX).contains(&all.len()), "{}", all.len());
         assert!(all.iter().any(|principal| principal.hotkey == hotkey(0)));
-        // Whoever is silent makes room first.
-        count(&principals, 20_000, &other, 100 + MINUTES_MAX as u64);
-        assert_eq!(principals.last_at(MINUTES_MAX, 100 + MINUTES_MAX as u64).len(), 1);
+    }
+
+    /// A full shard of which the last `loud` asked in minute [`MINUTES_MAX`] and the others in minute 0, each
+    /// some more than the one before it.
+    fn full_shard(loud: usize) -> HashMap<AccountId, Entry> {
+        let owner = owner(1);
+        let mut shard = HashMap::new();
+        for number in 0..SHARD_MAX {
+            let minute = if number < SHARD_MAX - loud { 0 } else { MINUTES_MAX as u64 };
+            let mut entry = Entry::new(&owner, Role::Miner, minute);
+            entry.add(Traffic { requests: 2 * number as u64 + 1, ..Traffic::default() }, minute);
+            shard.insert(hotkey(u32::try_from(number).unwrap()), entry);
+        }
+        shard
+    }
+
+    #[test]
+    fn p50_who_is_silent_makes_room_first() {
+        let mut shard = full_shard(10);
+        make_room(&mut shard, MINUTES_MAX as u64);
+        assert_eq!(shard.len(), 10);
+    }
+
+    #[test]
+    fn p50_the_lightest_make_room_together() {
+        let mut shard = full_shard(SHARD_MAX);
+        // By its bytes it is as heavy as the heaviest.
+        let heavy = Traffic { bytes_in: 500 << 20, bytes_out: 500 << 20, ..Traffic::default() };
+        shard.get_mut(&hotkey(7)).unwrap().add(heavy, MINUTES_MAX as u64);
+        make_room(&mut shard, MINUTES_MAX as u64);
+        let is_gone = |number: &usize| !shard.contains_key(&hotkey(u32::try_from(*number).unwrap()));
+        let gone: Vec<usize> = (0..SHARD_MAX).filter(is_gone).collect();
+        let expected: Vec<usize> = (0..=ROOM).filter(|number| *number != 7).collect();
+        assert_eq!(gone, expected);
     }
 }
