@@ -16,7 +16,8 @@ use crate::chain::{AccountId, Owner, Role};
 /// Minutes that are remembered.
 pub(crate) const MINUTES_MAX: usize = 15;
 
-/// Hotkeys that are remembered at one time, about 7 MiB when all ask all the time; a subnet has a few hundred.
+/// Hotkeys that are remembered at one time, about 7 MiB when all ask all the time; a subnet has a few
+/// hundred.
 const PRINCIPALS_MAX: usize = 8192;
 
 /// Parts of the table, each with a lock of its own.
