@@ -142,8 +142,8 @@ impl OpenBucket {
         }
         let seconds = self.retry.patience.as_secs();
         terminal::print_remark(format_args!(
-            "{server} has not said yet how folders are laid out; if it fails, it is asked again for {seconds} \
-             s at most (--retry-seconds)"
+            "{server} has not said yet how folders are laid out; if it fails, it is asked again for \
+             {seconds} s at most (--retry-seconds)"
         ));
         Ok(asking.await?)
     }
