@@ -13,7 +13,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::hub::accept;
+use super::accept::accept;
 
 /// The token of IMDSv2 that is given and wanted.
 const TOKEN: &str = "instance-token";

@@ -1,4 +1,4 @@
-//! Connections to a server of a test, the Hub or another.
+//! Connections to a server of a test.
 
 use std::time::Duration;
 
