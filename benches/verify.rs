@@ -11,7 +11,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use subgate::{
     auth::{
-        Audience, Declared, Head, SessionKey, SessionKeys, Settings, Verifier,
+        Audience, Declared, Head, SessionCredentials, SessionKey, SessionKeys, Settings, Verifier,
         bittensor::btauth,
         bittensor::sr25519::Keypair,
         sigv4::signer::{ClientRequest, Credentials, Signer},
@@ -25,6 +25,9 @@ const HOST: &str = "s3.example:8014";
 const REGION: &str = "us-east-1";
 /// Most allocations for a request of a session that is known already: a test holds it as well.
 const SESSION_ALLOCATIONS_MAX: u64 = 4;
+
+/// Hotkeys that are at work side by side in one case.
+const HOTKEYS: u32 = 4096;
 
 const NOW: UnixTime = UnixTime::from_seconds(1_795_243_710);
 
@@ -83,25 +86,33 @@ impl Arrived {
     }
 }
 
-/// The same request of so many hotkeys, each signed by a session of its own.
-fn sessions(verifier: &Verifier) -> Vec<Arrived> {
+/// What a hotkey sends to begin a session.
+fn session_headers(keypair: &Keypair) -> HeaderMap {
     let nonce_nanos = u64::try_from(NOW.nanos()).unwrap();
+    btauth::sign(keypair, "POST", "/v1/session", b"", None, nonce_nanos)
+        .into_iter()
+        .map(|(name, text)| (HeaderName::from_static(name), HeaderValue::from_str(&text).unwrap()))
+        .collect()
+}
+
+fn begin_session(verifier: &Verifier, keypair: &Keypair) -> SessionCredentials {
+    let headers = session_headers(keypair);
+    let evidence = btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW).unwrap();
+    verifier.issue(&evidence, None, NOW).unwrap()
+}
+
+/// One request of each of [`HOTKEYS`] hotkeys, signed by a session of its own.
+fn requests_of_many(verifier: &Verifier) -> Vec<Arrived> {
     let arrived = |number: u32| {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_le_bytes());
-        let keypair = Keypair::from_mini_secret(&seed).unwrap();
-        let headers = btauth::sign(&keypair, "POST", "/v1/session", b"", None, nonce_nanos)
-            .into_iter()
-            .map(|(name, text)| (HeaderName::from_static(name), HeaderValue::from_str(&text).unwrap()))
-            .collect();
-        let evidence = btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW).unwrap();
-        let session = verifier.issue(&evidence, None, NOW).unwrap();
+        let session = begin_session(verifier, &Keypair::from_mini_secret(&seed).unwrap());
         let signer = Signer { credentials: Credentials::Session(&session), region: REGION, now: NOW };
         let mut request = request();
         signer.sign(&mut request, &Declared::Sha256([7; 32])).unwrap();
         Arrived::new(request)
     };
-    (0..4096).map(arrived).collect()
+    (0..HOTKEYS).map(arrived).collect()
 }
 
 /// The fewest allocations of some calls: the cache of sessions puts itself in order now and then, on the
@@ -114,17 +125,8 @@ fn allocations(name: &str, call: impl Fn()) -> u64 {
 
 fn verify(criterion: &mut Criterion) {
     let keypair = Keypair::from_mini_secret(&[7; 32]).unwrap();
-    let nonce_nanos = u64::try_from(NOW.nanos()).unwrap();
-    let session_headers = || -> HeaderMap {
-        btauth::sign(&keypair, "POST", "/v1/session", b"", None, nonce_nanos)
-            .into_iter()
-            .map(|(name, text)| (HeaderName::from_static(name), HeaderValue::from_str(&text).unwrap()))
-            .collect()
-    };
-    let headers = session_headers();
-    let evidence = btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW).unwrap();
     let warm = verifier();
-    let session = warm.issue(&evidence, None, NOW).unwrap();
+    let session = begin_session(&warm, &keypair);
     let hash = Declared::Sha256([7; 32]);
 
     let mut group = criterion.benchmark_group("verify");
@@ -150,12 +152,13 @@ fn verify(criterion: &mut Criterion) {
             });
         }
     }
-    let arrived = sessions(&warm);
+    let arrived = requests_of_many(&warm);
     arrived.iter().for_each(|arrived| arrived.verify(&warm));
     let mut next = arrived.iter().cycle();
-    group.bench_function("session/header/of 4096", |bencher| {
+    group.bench_function(format!("session/header/of {HOTKEYS}"), |bencher| {
         bencher.iter(|| next.next().unwrap().verify(&warm));
     });
+    let headers = session_headers(&keypair);
     allocations("verify/btauth", || {
         btauth::verify(&headers, "POST", "/v1/session", b"", &audience(), NOW).unwrap();
     });
