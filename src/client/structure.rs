@@ -83,13 +83,13 @@ pub(crate) async fn fetch(
         let failing_for = failing_since.get_or_insert_with(Instant::now).elapsed();
         match retry.pause(attempts, failing_for, &failure, fastrand::f64()) {
             Some(pause) => tokio::time::sleep(pause).await,
-            None => return Err(named(retry::given_up(failure, attempts))),
+            None => return Err(with_question(retry::given_up(failure, attempts))),
         }
     }
 }
 
 /// Says what the server was asked, which an error of the line does not.
-fn named(error: ClientError) -> ClientError {
+fn with_question(error: ClientError) -> ClientError {
     match error {
         ClientError::Unavailable(why) => {
             ClientError::Unavailable(format!("asked how folders are laid out: {why}"))

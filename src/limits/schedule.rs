@@ -56,7 +56,7 @@ impl<K: Copy + Eq + Hash> Schedule<K> {
         self.order.is_empty()
     }
 
-    /// Whether anybody waits for that one's turn.
+    /// Whether a piece of that one waits.
     pub(super) fn is_waiting(&self, key: &K) -> bool {
         self.queues.contains_key(key)
     }

@@ -5,7 +5,8 @@
 //! body has a [`Flow`], and none of this runs.
 //!
 //! Invariants: a principal that waits for its own rate holds up nobody else; a body that is dropped waits no
-//! more; one task for each direction runs while somebody waits, and ends then.
+//! more; a principal that waits keeps its rate; one task for each direction runs while somebody waits, and
+//! ends then.
 
 use std::{
     collections::HashMap,
@@ -31,7 +32,7 @@ use crate::{
 /// fire late.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Newcomers between two looks through all rates for those that may be forgotten, at least.
+/// At least so many newcomers come between two looks through all rates for those that can be forgotten.
 const RATES_ROOM_MIN: usize = 512;
 
 /// Where bytes go.
@@ -227,7 +228,7 @@ impl State {
     ) -> u64 {
         if let Some(rate) = rate {
             if self.rates_room == 0 {
-                // Who waits is charged by it when its turn comes.
+                // Whoever waits is charged by its rate when its turn comes.
                 self.rates.retain(|key, rate| !rate.is_free(now) || self.schedule.is_waiting(key));
                 self.rates_room = self.rates.len().max(RATES_ROOM_MIN);
             }

@@ -80,8 +80,8 @@ pub(crate) struct Principal {
     pub(crate) traffic: Traffic,
 }
 
-/// What is remembered of a hotkey. Small without its past, for each request of another hotkey finds another
-/// entry, which the processor has to fetch.
+/// What is remembered of a hotkey. Its past stands apart, so that an entry is small: with many hotkeys each
+/// request finds one that is not in the processor's cache.
 #[derive(Debug)]
 struct Entry {
     owner: Arc<Owner>,
@@ -194,7 +194,7 @@ impl Principals {
 /// Forgets all who did nothing in all the minutes; where nobody is such, the [`ROOM`] of the least weight.
 fn make_room(shard: &mut HashMap<AccountId, Entry>, minute: u64) {
     let before = shard.len();
-    shard.retain(|_, entry| entry.last(minute, MINUTES_MAX) != Traffic::default());
+    shard.retain(|_, entry| entry.last(minute, MINUTES_MAX).requests > 0);
     if shard.len() < before {
         return;
     }
