@@ -58,6 +58,8 @@ pub(crate) struct WholeFile {
     pub(crate) bytes: Vec<u8>,
     /// What was opened, which is what was read.
     pub(crate) metadata: Metadata,
+    /// The same, still open.
+    pub(crate) file: File,
 }
 
 /// Reads a regular file of a bounded size. Whatever else stands at that path is an error: a pipe would let
@@ -73,9 +75,9 @@ pub(crate) fn read_regular_file(path: &Path, bytes_max: u64) -> io::Result<Whole
         return Err(io::Error::other("is not a regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    (&file).take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     match u64::try_from(bytes.len()).is_ok_and(|length| length <= bytes_max) {
-        true => Ok(WholeFile { bytes, metadata }),
+        true => Ok(WholeFile { bytes, metadata, file }),
         false => Err(io::Error::other(format!("is larger than {bytes_max} bytes"))),
     }
 }

@@ -2,10 +2,16 @@
 //!
 //! The file is checked before each request (one `stat`), so that an edit counts from the next request on.
 //! When it cannot be read or parsed, the last good snapshot stays, and its age grows to its bound (P38).
+//!
+//! The `stat` is one of the open file where that tells as much as one of its path and costs a third: whoever
+//! writes, replaces, moves or removes a file changes its times or its links. It says nothing of a symbolic link
+//! on the way that points elsewhere (so where there is one, the path is looked at), nor of a folder above that
+//! is exchanged, or of what another machine does on a shared file system: for these, the path is looked at once
+//! a second as well.
 //! \[IO\]
 
 use std::{
-    fs::Metadata,
+    fs::{File, Metadata},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -71,6 +77,7 @@ struct Identity {
 struct Stamp {
     device: u64,
     inode: u64,
+    links: u64,
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
@@ -86,6 +93,7 @@ impl Stamp {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
+            links: metadata.nlink(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
@@ -111,6 +119,8 @@ pub struct RegistryFile {
 /// What the file last said, and by which stamp that still counts.
 struct Last {
     snapshot: Arc<Snapshot>,
+    /// The file that was read, where it stands for its path.
+    file: Option<Arc<File>>,
     /// None where the file has since been found invalid.
     stamp: Option<Stamp>,
     /// The state that was found invalid: it is not parsed again at each request.
@@ -120,14 +130,9 @@ struct Last {
 impl RegistryFile {
     /// Reads the file for the first time; the server does not start with an invalid one.
     pub fn open(path: &Path, now: SystemTime) -> Result<Self, RegistryFileError> {
-        let (snapshot, stamp) = read(path, now)?;
         Ok(Self {
             path: path.to_owned(),
-            last: ArcSwap::from_pointee(Last {
-                snapshot: Arc::new(snapshot),
-                stamp: Some(stamp),
-                invalid: None,
-            }),
+            last: ArcSwap::from_pointee(read(path, now)?),
             logged: Mutex::new(None),
         })
     }
@@ -161,20 +166,29 @@ impl RegistryFile {
     fn unchanged(&self, now: SystemTime) -> Option<Arc<Snapshot>> {
         // Loaded before the look: what another thread reads meanwhile is not older than that.
         let last = self.last.load();
-        let seen = Stamp::of(&std::fs::metadata(&self.path).ok()?, now);
+        let seconds = unix_seconds(now);
+        let metadata = match &last.file {
+            Some(file) if last.snapshot.taken_at == seconds => file.metadata(),
+            _ => std::fs::metadata(&self.path),
+        };
+        let seen = Stamp::of(&metadata.ok()?, now);
         if last.invalid.is_some_and(|stamp| stamp.still(&seen)) {
             return Some(Arc::clone(&last.snapshot));
         }
         if !last.stamp.is_some_and(|stamp| stamp.still(&seen)) {
             return None;
         }
-        let seconds = unix_seconds(now);
         if last.snapshot.taken_at >= seconds {
             return Some(Arc::clone(&last.snapshot));
         }
         // The unchanged file says the same now: one new allocation a second, not one for each request.
         let snapshot = Arc::new(last.snapshot.seen_again(seconds));
-        let again = Last { snapshot: Arc::clone(&snapshot), stamp: last.stamp, invalid: None };
+        let again = Last {
+            snapshot: Arc::clone(&snapshot),
+            file: last.file.clone(),
+            stamp: last.stamp,
+            invalid: None,
+        };
         // Not over what another thread has read meanwhile.
         self.last.compare_and_swap(&last, Arc::new(again));
         Some(snapshot)
@@ -187,28 +201,38 @@ impl RegistryFile {
         let last = self.last.load_full();
         let seen = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata, now));
         // An invalid file is parsed again only when it has changed again or its stamp proves nothing.
-        let (snapshot, stamp) = read(&self.path, now).inspect_err(|_| {
+        let next = read(&self.path, now).inspect_err(|_| {
             let snapshot = Arc::clone(&last.snapshot);
-            self.last.store(Arc::new(Last { snapshot, stamp: None, invalid: seen }));
+            self.last.store(Arc::new(Last { snapshot, file: None, stamp: None, invalid: seen }));
         })?;
-        let registered = snapshot.len();
-        if last.stamp.is_none_or(|last| last.changed != stamp.changed) {
-            tracing::info!(registered, "registry file read");
+        let changed = |last: &Last| last.stamp.map(|stamp| stamp.changed);
+        if last.stamp.is_none() || changed(&last) != changed(&next) {
+            tracing::info!(registered = next.snapshot.len(), "registry file read");
         }
-        self.last.store(Arc::new(Last { snapshot: Arc::new(snapshot), stamp: Some(stamp), invalid: None }));
+        self.last.store(Arc::new(next));
         Ok(())
     }
 }
 
-fn read(path: &Path, now: SystemTime) -> Result<(Snapshot, Stamp), RegistryFileError> {
+fn read(path: &Path, now: SystemTime) -> Result<Last, RegistryFileError> {
     let unreadable = |source| RegistryFileError::Read { path: path.to_owned(), source };
     let content = |what: String| RegistryFileError::Content { path: path.to_owned(), what };
     // The stamp is older than the content: a change in between shows at the next look.
-    let WholeFile { bytes, metadata } = read_regular_file(path, FILE_BYTES_MAX).map_err(unreadable)?;
+    let WholeFile { bytes, metadata, file } = read_regular_file(path, FILE_BYTES_MAX).map_err(unreadable)?;
     check_writers(&metadata).map_err(content)?;
     let stamp = Stamp::of(&metadata, now);
     let text = String::from_utf8(bytes).map_err(|_| content("is not text".to_owned()))?;
-    parse(&text, unix_seconds(now)).map(|snapshot| (snapshot, stamp)).map_err(content)
+    let snapshot = parse(&text, unix_seconds(now)).map_err(content)?;
+    let file = stands_for(&stamp, path, now).then(|| Arc::new(file));
+    Ok(Last { snapshot: Arc::new(snapshot), file, stamp: Some(stamp), invalid: None })
+}
+
+/// Whether the open file of that stamp is what is at the path, and no symbolic link leads there.
+fn stands_for(stamp: &Stamp, path: &Path, now: SystemTime) -> bool {
+    let is_straight = || Some(path.canonicalize().ok()? == std::path::absolute(path).ok()?);
+    // The look at the path comes last: what happens later changes the file.
+    is_straight() == Some(true)
+        && std::fs::metadata(path).is_ok_and(|metadata| Stamp::of(&metadata, now) == *stamp)
 }
 
 fn parse(text: &str, taken_at: u64) -> Result<Snapshot, String> {
@@ -265,6 +289,81 @@ mod tests {
         assert!(knows(&file, 3));
         write(&path, registry(&[2]));
         assert!(knows(&file, 2) && !knows(&file, 1));
+    }
+
+    /// A file in a folder of its own, old enough for its stamp to prove something.
+    fn settled(dir: &Path) -> (PathBuf, RegistryFile) {
+        // Temporary folders may lie behind a symbolic link.
+        let path = dir.canonicalize().unwrap().join("registry.json");
+        write(&path, registry(&[1]));
+        std::thread::sleep(STAMP_GRAIN * 2);
+        let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
+        assert!(file.last.load().file.is_some());
+        (path, file)
+    }
+
+    #[test]
+    fn p38_a_file_in_its_place_counts_at_the_next_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file) = settled(dir.path());
+        let new = dir.path().join("new");
+        let moves: [&dyn Fn(); 4] = [
+            &|| std::fs::rename(&new, &path).unwrap(),
+            &|| {
+                std::fs::remove_file(&path).unwrap();
+                std::fs::rename(&new, &path).unwrap();
+            },
+            &|| {
+                std::fs::rename(&path, dir.path().join("old")).unwrap();
+                std::fs::rename(&new, &path).unwrap();
+            },
+            // The one that was read has another name as well.
+            &|| {
+                std::fs::hard_link(&path, dir.path().join("kept")).unwrap();
+                std::fs::rename(&new, &path).unwrap();
+            },
+        ];
+        for (replace, id) in moves.iter().zip(2..) {
+            write(&new, registry(&[id]));
+            std::thread::sleep(STAMP_GRAIN * 2);
+            assert!(knows(&file, id - 1) && file.last.load().file.is_some());
+            replace();
+            assert!(knows(&file, id) && !knows(&file, id - 1), "{id}");
+        }
+    }
+
+    #[test]
+    fn p38_a_link_that_points_elsewhere_counts_at_the_next_look() {
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, id) in [("one", 1), ("two", 2)] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            write(&dir.path().join(folder).join("registry.json"), registry(&[id]));
+        }
+        let point_at = |folder: &str| {
+            std::os::unix::fs::symlink(folder, dir.path().join("new")).unwrap();
+            std::fs::rename(dir.path().join("new"), dir.path().join("current")).unwrap();
+        };
+        point_at("one");
+        std::thread::sleep(STAMP_GRAIN * 2);
+        let path = dir.path().join("current/registry.json");
+        let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
+        assert!(knows(&file, 1) && file.last.load().file.is_none());
+        point_at("two");
+        assert!(knows(&file, 2) && !knows(&file, 1));
+    }
+
+    #[test]
+    fn p38_a_folder_in_the_place_of_another_counts_from_the_next_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        std::fs::create_dir(&one).unwrap();
+        std::fs::create_dir(&two).unwrap();
+        write(&two.join("registry.json"), registry(&[2]));
+        let (_, file) = settled(&one);
+        std::fs::rename(&one, dir.path().join("old")).unwrap();
+        std::fs::rename(&two, &one).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(1);
+        assert!(file.snapshot(later).neuron(&AccountId::from_bytes([2; 32]).unwrap()).is_some());
     }
 
     #[test]

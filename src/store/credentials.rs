@@ -371,7 +371,7 @@ fn from_file(file: &CredentialFile) -> Result<(Identity, Stamp), CredentialError
     let CredentialFile { path, readers } = file;
     let shown = path.display();
     let fault = |what: &dyn std::fmt::Display| CredentialError(format!("{shown}: {what}"));
-    let WholeFile { bytes, metadata } =
+    let WholeFile { bytes, metadata, .. } =
         read_regular_file(path, FILE_BYTES_MAX).map_err(|error| fault(&error))?;
     check_secret(&metadata, *readers).map_err(|what| fault(&what))?;
     // The parser's own message may quote the file.
