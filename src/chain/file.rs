@@ -3,11 +3,11 @@
 //! The file is checked before each request (one `stat`), so that an edit counts from the next request on.
 //! When it cannot be read or parsed, the last good snapshot stays, and its age grows to its bound (P38).
 //!
-//! The `stat` is one of the open file where that tells as much as one of its path and costs a third: whoever
-//! writes, replaces, moves or removes a file changes its times or its links. It says nothing of a symbolic link
-//! on the way that points elsewhere (so where there is one, the path is looked at), nor of a folder above that
-//! is exchanged, or of what another machine does on a shared file system: for these, the path is looked at once
-//! a second as well.
+//! The `stat` is one of the open file where that tells as much as one of its path and costs a third: on the
+//! usual local file systems, whoever writes, replaces, moves or removes a file changes its times or its
+//! links. It says nothing of a symbolic link on the way that points elsewhere (so where there is one, the path
+//! is looked at), nor of a folder above that is exchanged or a file that is mounted over this one: for these,
+//! the path is looked at once a second as well.
 //! \[IO\]
 
 use std::{
@@ -31,6 +31,13 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// last change may change again under the same stamp, so it is read again.
 const STAMP_GRAIN: Duration = Duration::from_millis(50);
 
+/// The same of file systems whose times are whole seconds.
+const STAMP_GRAIN_OF_SECONDS: Duration = Duration::from_secs(2);
+
+/// File systems of which an open file tells what became of it: ext2 to ext4, XFS, Btrfs and tmpfs, by their
+/// numbers in statfs(2). An overlay, for one, leaves the file of a lower layer as it was.
+const FILES_TELL: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
+
 /// Why a registry file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryFileError {
@@ -50,6 +57,17 @@ pub enum RegistryFileError {
         /// Where and why.
         what: String,
     },
+}
+
+impl RegistryFileError {
+    /// Whether it stays until the file changes; what the system refuses (no free file descriptor, for one)
+    /// may be gone the next time.
+    fn is_of_the_file(&self) -> bool {
+        match self {
+            Self::Read { source, .. } => source.raw_os_error().is_none(),
+            Self::Content { .. } => true,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -90,6 +108,7 @@ impl Stamp {
         let changed = Duration::from_secs(metadata.ctime().unsigned_abs())
             + Duration::from_nanos(metadata.ctime_nsec().unsigned_abs());
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let grain = if metadata.ctime_nsec() == 0 { STAMP_GRAIN_OF_SECONDS } else { STAMP_GRAIN };
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -97,7 +116,7 @@ impl Stamp {
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
-            racy: since < changed + STAMP_GRAIN,
+            racy: since < changed + grain,
         }
     }
 
@@ -183,12 +202,8 @@ impl RegistryFile {
         }
         // The unchanged file says the same now: one new allocation a second, not one for each request.
         let snapshot = Arc::new(last.snapshot.seen_again(seconds));
-        let again = Last {
-            snapshot: Arc::clone(&snapshot),
-            file: last.file.clone(),
-            stamp: last.stamp,
-            invalid: None,
-        };
+        let file = last.file.clone().filter(|_| is_straight(&self.path));
+        let again = Last { snapshot: Arc::clone(&snapshot), file, stamp: last.stamp, invalid: None };
         // Not over what another thread has read meanwhile.
         self.last.compare_and_swap(&last, Arc::new(again));
         Some(snapshot)
@@ -201,9 +216,10 @@ impl RegistryFile {
         let last = self.last.load_full();
         let seen = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata, now));
         // An invalid file is parsed again only when it has changed again or its stamp proves nothing.
-        let next = read(&self.path, now).inspect_err(|_| {
+        let next = read(&self.path, now).inspect_err(|error| {
             let snapshot = Arc::clone(&last.snapshot);
-            self.last.store(Arc::new(Last { snapshot, file: None, stamp: None, invalid: seen }));
+            let invalid = seen.filter(|_| error.is_of_the_file());
+            self.last.store(Arc::new(Last { snapshot, file: None, stamp: None, invalid }));
         })?;
         let changed = |last: &Last| last.stamp.map(|stamp| stamp.changed);
         if last.stamp.is_none() || changed(&last) != changed(&next) {
@@ -220,19 +236,32 @@ fn read(path: &Path, now: SystemTime) -> Result<Last, RegistryFileError> {
     // The stamp is older than the content: a change in between shows at the next look.
     let WholeFile { bytes, metadata, file } = read_regular_file(path, FILE_BYTES_MAX).map_err(unreadable)?;
     check_writers(&metadata).map_err(content)?;
+    if metadata.nlink() == 0 {
+        // Mounted by itself, as containers may have it, a file stays although another one takes its place.
+        return Err(content("has been removed or replaced where it comes from; mount its folder".to_owned()));
+    }
     let stamp = Stamp::of(&metadata, now);
     let text = String::from_utf8(bytes).map_err(|_| content("is not text".to_owned()))?;
     let snapshot = parse(&text, unix_seconds(now)).map_err(content)?;
-    let file = stands_for(&stamp, path, now).then(|| Arc::new(file));
+    let file = stands_for(&file, &stamp, path, now).then(|| Arc::new(file));
     Ok(Last { snapshot: Arc::new(snapshot), file, stamp: Some(stamp), invalid: None })
 }
 
-/// Whether the open file of that stamp is what is at the path, and no symbolic link leads there.
-fn stands_for(stamp: &Stamp, path: &Path, now: SystemTime) -> bool {
-    let is_straight = || Some(path.canonicalize().ok()? == std::path::absolute(path).ok()?);
+/// Whether that open file is what is at the path, and will tell what becomes of it.
+fn stands_for(file: &File, stamp: &Stamp, path: &Path, now: SystemTime) -> bool {
+    let tells = || {
+        let kind = u64::try_from(rustix::fs::fstatfs(file).ok()?.f_type).ok()?;
+        Some(FILES_TELL.contains(&kind))
+    };
     // The look at the path comes last: what happens later changes the file.
-    is_straight() == Some(true)
+    tells() == Some(true)
+        && is_straight(path)
         && std::fs::metadata(path).is_ok_and(|metadata| Stamp::of(&metadata, now) == *stamp)
+}
+
+/// Whether no symbolic link is on the way to the file.
+fn is_straight(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|there| std::path::absolute(path).is_ok_and(|named| named == there))
 }
 
 fn parse(text: &str, taken_at: u64) -> Result<Snapshot, String> {
@@ -291,10 +320,14 @@ mod tests {
         assert!(knows(&file, 2) && !knows(&file, 1));
     }
 
-    /// A file in a folder of its own, old enough for its stamp to prove something.
+    /// A folder on a file system whose files tell what becomes of them, and without a link on the way.
+    fn telling_dir() -> tempfile::TempDir {
+        tempfile::tempdir_in(Path::new("/dev/shm").canonicalize().unwrap()).unwrap()
+    }
+
+    /// A file old enough for its stamp to prove something.
     fn settled(dir: &Path) -> (PathBuf, RegistryFile) {
-        // Temporary folders may lie behind a symbolic link.
-        let path = dir.canonicalize().unwrap().join("registry.json");
+        let path = dir.join("registry.json");
         write(&path, registry(&[1]));
         std::thread::sleep(STAMP_GRAIN * 2);
         let file = RegistryFile::open(&path, SystemTime::now()).unwrap();
@@ -304,7 +337,7 @@ mod tests {
 
     #[test]
     fn p38_a_file_in_its_place_counts_at_the_next_look() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = telling_dir();
         let (path, file) = settled(dir.path());
         let new = dir.path().join("new");
         let moves: [&dyn Fn(); 4] = [
@@ -353,8 +386,29 @@ mod tests {
     }
 
     #[test]
+    fn p38_a_folder_that_becomes_a_link_is_looked_at_by_its_path_from_the_next_second() {
+        let dir = telling_dir();
+        let one = dir.path().join("one");
+        std::fs::create_dir(&one).unwrap();
+        let (_, file) = settled(&one);
+        std::fs::rename(&one, dir.path().join("v1")).unwrap();
+        std::os::unix::fs::symlink("v1", &one).unwrap();
+        file.snapshot(SystemTime::now() + Duration::from_secs(1));
+        assert!(file.last.load().file.is_none());
+    }
+
+    #[test]
+    fn p38_what_the_system_refuses_is_asked_again() {
+        let path = PathBuf::from("registry.json");
+        let refused = |source| RegistryFileError::Read { path: path.clone(), source };
+        assert!(!refused(std::io::Error::from_raw_os_error(24)).is_of_the_file());
+        assert!(refused(std::io::Error::other("is larger than 1 bytes")).is_of_the_file());
+        assert!(RegistryFileError::Content { path: path.clone(), what: String::new() }.is_of_the_file());
+    }
+
+    #[test]
     fn p38_a_folder_in_the_place_of_another_counts_from_the_next_second() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = telling_dir();
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         std::fs::create_dir(&one).unwrap();
         std::fs::create_dir(&two).unwrap();

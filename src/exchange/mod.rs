@@ -118,8 +118,8 @@ impl Exchange {
         self.record.passage()
     }
 
-    /// Reads the clock anew once the whole body is there: a client takes as long as it likes to send one, and
-    /// what it signed must not live longer by that (P9, P38).
+    /// Reads the clock anew once the whole body (of a form, its head) is there: a client takes as long as it
+    /// likes to send one, and what it signed must not live longer by that (P9, P38).
     pub(crate) fn body_arrived(&mut self) {
         self.arrived_at = SystemTime::now();
         self.now = UnixTime::from(self.arrived_at);

@@ -91,6 +91,7 @@ impl Proxy {
         let head = read_head(body, &boundary, form_bytes, self.pace);
         let (form_head, file) =
             tokio::time::timeout(FORM_HEAD_TIME_MAX, head).await.map_err(|_| too_slow())??;
+        exchange.body_arrived();
         let file_bytes = file.bytes();
         let is_own_host = self.site.is_own_host(&host);
         let form = PostForm { fields: &form_head.fields, host: &host, is_own_host };
