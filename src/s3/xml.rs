@@ -156,7 +156,17 @@ pub(crate) fn text(text: &str) -> String {
     escaped(text).into_owned()
 }
 
+/// Whether this byte of a text is what it stands for in a document as well.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"')
+}
+
 fn escaped(text: &str) -> Cow<'_, str> {
+    // Nearly always all of it is. Looking at every byte without a way out in between is what a compiler makes
+    // a few instructions of.
+    if text.bytes().fold(true, |all, byte| all & is_plain(byte)) {
+        return Cow::Borrowed(text);
+    }
     match legal(text) {
         Cow::Borrowed(text) => escape(text),
         Cow::Owned(text) => Cow::Owned(escape(text).into_owned()),

@@ -7,6 +7,16 @@ fn code(body: &str) -> Code {
 }
 
 #[test]
+fn p52_the_short_way_for_plain_text_says_what_the_long_one_says() {
+    let characters = ('\0'..='\u{ff}').chain(['\u{2028}', '\u{fffd}', '\u{fffe}', '\u{1f600}']);
+    for character in characters {
+        let text = format!("a{character}b");
+        assert_eq!(escaped(&text), escape(&*legal(&text)), "{character:?}");
+    }
+    assert!(matches!(escaped("plain (text), 100%"), Cow::Borrowed(_)));
+}
+
+#[test]
 fn p31_a_delete_is_read_as_s3_defines_it() {
     let body = r#"<?xml version="1.0"?><Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
         <Object><Key>a &amp; b&#x20;c</Key>
