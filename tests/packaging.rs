@@ -76,10 +76,14 @@ fn the_service_runs_what_the_server_supports() {
     assert!(stop > drain.parse().unwrap());
 }
 
-/// Calls a script, which is to refuse; gives its exit code and what it says.
-fn refusal(script: &str, arguments: &[&str], profdata: &str) -> (Option<i32>, String) {
+/// Calls a script, which is to refuse, with `tool` in the place of each of LLVM's; gives its exit code and what
+/// it says.
+fn refusal(script: &str, arguments: &[&str], tool: &str) -> (Option<i32>, String) {
     let mut command = Command::new(root().join(script));
-    let output = command.args(arguments).env("LLVM_PROFDATA", profdata).output().unwrap();
+    for name in ["LLVM_PROFDATA", "LLVM_BOLT", "LLVM_STRIP"] {
+        command.env(name, tool);
+    }
+    let output = command.args(arguments).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -99,11 +103,38 @@ fn a_load_is_recorded_with_tools_that_can_be_had() {
 }
 
 #[test]
+fn a_program_is_laid_out_with_tools_that_can_be_had() {
+    for tool in ["/bin/false", "/no/such/llvm-bolt"] {
+        let (code, said) = refusal("deploy/layout", &["/bin/true"], tool);
+        assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+        for way in ["Debian's bolt-15", "LLVM_BOLT", "deploy/release --without-layout"] {
+            assert!(said.contains(way), "{way}: {said}");
+        }
+    }
+    let (code, said) = refusal("deploy/layout", &["/no/such"], "/bin/false");
+    assert_eq!((code, said.as_str()), (Some(1), "layout: /no/such: no such program\n"));
+    let (code, said) = refusal("deploy/layout", &["--data", "/no/such", "/bin/true"], "/bin/false");
+    assert!(code == Some(1) && said.contains("deploy/layout PROGRAM makes one"), "{said}");
+    for arguments in [&[][..], &["--quick", "/bin/true"], &["/bin/true", "/bin/true"]] {
+        let (code, said) = refusal("deploy/layout", arguments, "/bin/false");
+        assert!(code == Some(2) && said.contains("deploy/layout --data FILE PROGRAM"), "{said}");
+    }
+    let (code, said) = refusal("deploy/load", &[], "/bin/false");
+    assert!(code == Some(2) && said.contains("deploy/load PROGRAM"), "{said}");
+}
+
+#[test]
 fn a_release_is_of_one_load_at_most() {
-    let cases: [(&[&str], &str); 3] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["--profile", "release", "--profile-data", "Cargo.toml"], "--profile-data is for --profile dist"),
         (&["--without-profile", "--profile-data", "Cargo.toml"], "leave one of them out"),
         (&["--profile-data", "no/such.profdata"], "deploy/profile records one"),
+        (&["--layout-data", "Cargo.toml"], "--profile-data: give that too"),
+        (
+            &["--profile-data", "Cargo.toml", "--layout-data", "Cargo.toml", "--without-layout"],
+            "--layout-data and --without-layout: leave one of them out",
+        ),
+        (&["--profile-data", "Cargo.toml", "--layout-data", "no/such.fdata"], "deploy/layout records one"),
     ];
     for (arguments, expected) in cases {
         let (code, said) = refusal("deploy/release", arguments, "/bin/false");
