@@ -13,7 +13,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::accept::accept;
+use super::hub::accept;
 
 /// The token of IMDSv2 that is given and wanted.
 const TOKEN: &str = "instance-token";

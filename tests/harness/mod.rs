@@ -1,7 +1,6 @@
 //! What the tests are made of: a Subgate in this process between a client that can misbehave and a store and
 //! a chain that do as they are told.
 
-pub mod accept;
 pub mod client;
 pub mod hub;
 pub mod logs;

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use super::accept::accept;
+use super::hub::accept;
 
 const RECORDING: &str = include_str!("../fixtures/subtensor/spec300_n256.json");
 pub const GENESIS: [u8; 32] = [0x45; 32];

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use super::{accept::accept, client::PATIENCE};
+use super::{client::PATIENCE, hub::accept};
 
 /// For 127.0.0.1 and localhost, until the year 2126. Its key proves nothing to anybody: it stands here.
 pub const CERTIFICATE: &str = concat!(

@@ -20,8 +20,6 @@
     reason = "a program of the tests: what goes wrong in it ends it"
 )]
 
-#[path = "../accept.rs"]
-mod accept;
 mod server;
 
 use std::{net::SocketAddr, process::ExitCode};

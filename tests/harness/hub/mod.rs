@@ -6,9 +6,9 @@ mod server;
 
 use std::net::SocketAddr;
 
-use super::accept;
 pub use server::{
     Hub,
+    accept::accept,
     fault::{Failure, Fault, Place},
     http::{Seen, Side},
     repository::Visibility,

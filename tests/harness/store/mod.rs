@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::harness::{
-    accept::accept,
+    hub::accept,
     sigv4::{self, Pair},
 };
 

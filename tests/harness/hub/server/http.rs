@@ -15,8 +15,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
 
 use super::{
-    super::accept::accept,
     PATIENCE,
+    accept::accept,
     answer::Answer,
     content::Content,
     fault::{self, Failure},

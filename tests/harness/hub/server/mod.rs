@@ -14,6 +14,7 @@ use std::{
 
 use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
 
+pub mod accept;
 mod access;
 mod answer;
 mod api;

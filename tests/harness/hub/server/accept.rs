@@ -1,4 +1,4 @@
-//! Connections to a server of a test.
+//! Connections to a server of a test, the Hub or another.
 
 use std::time::Duration;
 
