@@ -76,8 +76,8 @@ fn the_service_runs_what_the_server_supports() {
     assert!(stop > drain.parse().unwrap());
 }
 
-/// Calls a script, which is to refuse, with `tool` in the place of each of LLVM's; gives its exit code and what
-/// it says.
+/// Calls a script, which is to refuse, with `tool` in the place of each of LLVM's; gives its exit code and
+/// what it says.
 fn refusal(script: &str, arguments: &[&str], tool: &str) -> (Option<i32>, String) {
     let mut command = Command::new(root().join(script));
     for name in ["LLVM_PROFDATA", "LLVM_BOLT", "LLVM_STRIP"] {

@@ -5,9 +5,9 @@
 //!
 //! The `stat` is one of the open file where that tells as much as one of its path and costs a third: on the
 //! usual local file systems, whoever writes, replaces, moves or removes a file changes its times or its
-//! links. It says nothing of a symbolic link on the way that points elsewhere (so where there is one, the path
-//! is looked at), nor of a folder above that is exchanged or a file that is mounted over this one: for these,
-//! the path is looked at once a second as well.
+//! links. It says nothing of a symbolic link on the way that points elsewhere (so where there is one, the
+//! path is looked at), nor of a folder above that is exchanged or a file that is mounted over this one: for
+//! these, the path is looked at once a second as well.
 //! \[IO\]
 
 use std::{

@@ -1,4 +1,5 @@
-//! Connections to a server of a test, the Hub or another.
+//! Connections to a server of a test, the Hub or another. It stands here because the Hub is a program as
+//! well, which finds its modules below itself.
 
 use std::time::Duration;
 
