@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use crate::harness::{
+    closed_port::ClosedPort,
     server::{Setup, TestServer},
     store::Reply,
     tls::Authority,
@@ -90,8 +91,8 @@ async fn scripted(answer: Vec<u8>) -> SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_none_too_long_or_too_late_is_unhealthy() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    unhealthy(check(&["--url", &format!("http://{gone}")], &[]).await, &["cannot be reached", "refused"]);
+    let gone = ClosedPort::hold();
+    unhealthy(check(&["--url", &gone.url()], &[]).await, &["cannot be reached", "refused"]);
 
     let mut endless = b"HTTP/1.1 503 x\r\ncontent-length: 900000000\r\n\r\n".to_vec();
     endless.extend([b'x'; 100_000]);

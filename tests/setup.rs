@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::harness::{
     client::{Call, Key},
+    closed_port::ClosedPort,
     server::{ALICE, STRANGER, Setup, TestServer, VALIDATOR},
 };
 
@@ -231,6 +232,6 @@ async fn what_cannot_be_set_up_is_one_line_and_a_code() {
     assert_eq!(output.status.code(), Some(64));
     assert!(String::from_utf8(output.stderr).unwrap().contains("--endpoint"));
     machine.refused(STRANGERS_WALLET, &["aws2"], 77, &["NotRegistered"]);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    Machine::new(format!("http://{nobody}")).refused(ALICES_WALLET, &["aws2"], 69, &["cannot be reached"]);
+    let nobody = ClosedPort::hold();
+    Machine::new(nobody.url()).refused(ALICES_WALLET, &["aws2"], 69, &["cannot be reached"]);
 }

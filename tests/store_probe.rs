@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{
+    closed_port::ClosedPort,
     server::{ALICE, KEY_ONE, Setup, registry},
     store::{self, Reply, Store},
 };
@@ -205,10 +206,10 @@ async fn a_store_that_lets_nobody_in_is_told_why() {
     assert_eq!(probed.code, Some(77), "{}", probed.says);
     assert!(probed.says.contains("this server's clock is 14 min behind the store's"), "{}", probed.says);
 
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = ClosedPort::hold();
     let place = Place::new("").await;
     let text = std::fs::read_to_string(place.dir.path().join("proxy.toml")).unwrap();
-    place.write("proxy.toml", &text.replace(&place.store.address.to_string(), &closed.to_string()));
+    place.write("proxy.toml", &text.replace(&place.store.address.to_string(), &closed.address.to_string()));
     let probed = place.probe().await;
     assert_eq!(probed.code, Some(69), "{}", probed.says);
     assert!(probed.says.contains("store.endpoint: it cannot be reached"), "{}", probed.says);

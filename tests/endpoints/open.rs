@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::harness::{
     client::{Call, Connection},
+    closed_port::ClosedPort,
     server::{ALICE, Setup, TestServer},
     store::Reply,
     vending::{ok, refused},
@@ -74,16 +75,13 @@ async fn a_store_that_refuses_this_server_or_is_away_makes_it_unready() {
 
 #[tokio::test]
 async fn a_store_that_is_away_makes_it_unready() {
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let setup = Setup {
-        server: "admin = \"127.0.0.1:0\"".into(),
-        endpoint: Some(format!("http://{closed}")),
-        ..Setup::default()
-    };
+    let closed = ClosedPort::hold();
+    let setup =
+        Setup { server: "admin = \"127.0.0.1:0\"".into(), endpoint: Some(closed.url()), ..Setup::default() };
     let server = TestServer::with(setup).await;
     let answer = server.plain_get("/readyz").await;
     refused(&answer, 503, "the store does not answer");
-    assert!(!answer.text().contains(&closed.to_string()), "{}", answer.text());
+    assert!(!answer.text().contains(&closed.address.to_string()), "{}", answer.text());
     let (status, says) = store_part(&server).await;
     assert!(status == 503 && says.contains("store.endpoint"), "{status} {says}");
 }

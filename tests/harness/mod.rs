@@ -2,6 +2,7 @@
 //! a chain that do as they are told.
 
 pub mod client;
+pub mod closed_port;
 pub mod hub;
 pub mod logs;
 pub mod machine;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{CHUNK, Place, Run, X7};
-use crate::harness::hub::{Failure, Fault, Place as At, Side};
+use crate::harness::{
+    closed_port::ClosedPort,
+    hub::{Failure, Fault, Place as At, Side},
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -201,9 +204,8 @@ fn p73_redirects_lead_neither_in_circles_nor_to_where_a_token_would_show() {
 fn what_cannot_be_reached_is_said_and_ends() {
     let place = Place::start();
     place.hub.commit_chunks(X7, 1, 3000);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = format!("http://{closed}");
-    let run = place.run(&["migrate", "hf", X7, "--hf-endpoint", &url]).ends(69);
+    let closed = ClosedPort::hold();
+    let run = place.run(&["migrate", "hf", X7, "--hf-endpoint", &closed.url()]).ends(69);
     assert!(run.fault().contains("cannot be reached"), "{}", run.err);
     // A limit of a day is not waited for.
     place.hub.order(Fault::status(At::Info, 429, Some(86_400)));

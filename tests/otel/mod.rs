@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use self::collector::Collector;
 use crate::harness::{
     client::{Answer, Call, Connection, PATIENCE},
+    closed_port::ClosedPort,
     metadata::secret_of,
     program::Program,
     server::{ALICE, BOB, KEY_ONE, Setup, bytes, registry},
@@ -179,12 +180,14 @@ async fn a_collector_that_is_silent_or_away_holds_no_request_up_and_is_told_once
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_of_an_outage_wait_for_the_collector() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = ClosedPort::hold();
+    let address = closed.address;
     let place = Place::new(address).await;
     place.store.put(&ALICE.file("f"), bytes(10));
     place.send(&Call::get(&ALICE.file("f"))).await.ok();
     place.until_logged(AWAY).await;
     place.send(&Call::get(&ALICE.file("f"))).await.ok();
+    drop(closed);
     let collector = Collector::at(address).await;
     assert_eq!(collector.wait(2).await.len(), 2);
     place.until_logged(BACK).await;

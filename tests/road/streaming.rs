@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::harness::{
     client::{Answer, Call, Key, Payload},
+    closed_port::ClosedPort,
     server::{ALICE, BOB, Setup, TestServer, bytes},
     store::Reply,
 };
@@ -236,9 +237,9 @@ async fn p41_a_store_that_answers_and_reads_no_more_hangs_nobody() {
 
 #[tokio::test]
 async fn p41_a_store_that_is_away_or_silent_is_an_outage() {
-    let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let away = ClosedPort::hold();
     let endpoints = [
-        format!("http://{away}"),
+        away.url(),
         bare_store("", Then::Close).await,
         bare_store("", Then::Hold).await,
         bare_store("HTTP/1.1 200 OK\r\ncontent-le", Then::Close).await,
